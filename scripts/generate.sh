@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Generates the Python stubs and their types from the protos, into protos/gen.
+# --check: fails when that would change what is committed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python="${PYTHON:-.venv/bin/python}"
+target=protos/gen
+if [[ "${1:-}" == "--check" ]]; then
+  target=$(mktemp -d)
+  trap 'rm -rf "$target"' EXIT
+fi
+
+PATH="$(dirname "$python"):$PATH"
+rm -rf "$target/holdfast"
+mkdir -p "$target"
+"$python" -m grpc_tools.protoc -I protos -I protos/third_party \
+  --python_out="$target" --grpc_python_out="$target" \
+  --mypy_out="$target" --mypy_grpc_out="$target" \
+  protos/holdfast/inventory/v1/*.proto
+touch "$target"/holdfast/__init__.py "$target"/holdfast/inventory/__init__.py "$target"/holdfast/inventory/v1/__init__.py
+touch "$target"/holdfast/py.typed
+
+if [[ "$target" != protos/gen ]]; then
+  diff --recursive --exclude=__pycache__ protos/gen "$target" ||
+    { echo "protos/gen is stale: run 'make generate'" >&2; exit 1; }
+fi
