@@ -1,0 +1,1 @@
+"""The domain over gRPC: protos in and out, statuses, health."""

@@ -1,0 +1,504 @@
+"""The stock core: what a batch of commands does to a sale. Pure; the caller holds the sale's lock.
+
+Commands are decided in arrival order, each against what the ones before it left. With 5 units and 3, 3, 1, 2, 1
+asked, the answers are yes, no, yes, no, yes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, NoReturn
+from uuid import UUID
+
+from holdfast_inventory.domain.commands import (
+    Adjust,
+    Command,
+    Confirm,
+    Create,
+    Extend,
+    Release,
+    Sweep,
+    Transfer,
+)
+from holdfast_inventory.domain.errors import (
+    BelowHeld,
+    CustomerLimitReached,
+    DomainError,
+    ExtensionLimitReached,
+    FieldViolation,
+    InsufficientStock,
+    InvalidRequest,
+    NotFound,
+    RequestIdReused,
+    ReservationConfirmed,
+    ReservationExpired,
+    ReservationReleased,
+    SaleClosed,
+    SaleNotOpen,
+    SalePaused,
+    Shortage,
+    StockChanged,
+)
+from holdfast_inventory.domain.item import MAX_UNITS, Item
+from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
+from holdfast_inventory.domain.reservation import Line, Reservation, ReservationState
+from holdfast_inventory.domain.sale import Sale, SaleState
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the batch read under the sale's lock: all that its commands touch.
+
+    `used` has, for each customer and item, the units confirmed or held and not due at `now`; it may be empty when
+    the sale does not limit customers. `due` are open holds that have run out (all open holds, of a cancelled
+    sale); when `more_due`, there are more of them than were read. `stock_changes` maps the known ones of the
+    batch's change ids to their fingerprints.
+    """
+
+    sale: Sale
+    now: datetime
+    items: Mapping[str, Item]
+    reservations: Mapping[UUID, Reservation]
+    used: Mapping[str, Mapping[str, int]]
+    due: Sequence[Reservation]
+    more_due: bool
+    stock_changes: Mapping[UUID, bytes]
+
+
+class Done(NamedTuple):
+    """A reservation as its command left it. `replayed`: that had been done before."""
+
+    reservation: Reservation
+    replayed: bool
+
+
+class Adjusted(NamedTuple):
+    """An item as its adjustment left it. `replayed`: that had been done before; the item is as it is now."""
+
+    item: Item
+    replayed: bool
+
+
+class Swept(NamedTuple):
+    """How many due holds the batch ended."""
+
+    ended: int
+
+
+Reply = Done | Adjusted | Swept
+Answer = Reply | DomainError
+
+
+class StockChange(NamedTuple):
+    """An adjustment or transfer to remember by its id."""
+
+    change_id: UUID
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to answer, and what to append before that.
+
+    `answers` has one for each command. `starved`: a refusal rests on stock or a limit while more holds are due
+    than were read; append this decision's expiries by deciding a `Sweep` first, then read and decide again.
+    """
+
+    answers: list[Answer]
+    sequence: int
+    items: list[Item]
+    created: list[Reservation]
+    changed: list[Reservation]
+    movements: list[Movement]
+    stock_changes: list[StockChange]
+    starved: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to append."""
+        return not (self.movements or self.created or self.changed or self.stock_changes)
+
+
+class Transferred(NamedTuple):
+    """Both items after a transfer, or as they are now if it had been done before."""
+
+    source: Item
+    destination: Item
+    replayed: bool
+
+
+def decide(state: State, commands: Iterable[Command]) -> Decision:
+    """Decides `commands` in order. A refused command changes nothing, and its answer is the refusal."""
+    batch = _Batch(state)
+    batch.end_due_holds()
+    return batch.decision([batch.answer(command) for command in commands])
+
+
+def decide_transfer(source: State, destination: State, command: Transfer) -> tuple[Transferred, Decision, Decision]:
+    """Decides a transfer under both sales' locks: the answer, and what to append to either log.
+
+    Raises `NotFound`, `RequestIdReused` and `InsufficientStock`, and `InvalidRequest` when the destination cannot
+    count so many units. Due holds of the source are ended first; a shortage while `source.more_due` proves nothing.
+    """
+    taken, given = _Batch(source), _Batch(destination)
+    taken.end_due_holds()
+    replayed = taken.is_stock_change_known(command.change_id, command.fingerprint)
+    if not replayed:
+        available = taken.item(command.source_item_id).available
+        if available < command.quantity:
+            raise InsufficientStock((Shortage(command.source_item_id, command.quantity, available),))
+        taken.remember(command.change_id, command.fingerprint)
+        taken.move_by_hand(MovementKind.TRANSFER, command.source_item_id, -command.quantity, None, command.actor)
+        given.move_by_hand(MovementKind.TRANSFER, command.destination_item_id, command.quantity, None, command.actor)
+    answer = Transferred(taken.item(command.source_item_id), given.item(command.destination_item_id), replayed)
+    return answer, taken.decision([]), given.decision([])
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The working copy of a state, and what has been appended to it so far."""
+
+    state: State
+    sequence: int = field(init=False)
+    items: dict[str, Item] = field(init=False)
+    reservations: dict[UUID, Reservation] = field(init=False)
+    used: dict[str, dict[str, int]] = field(init=False)
+    stock_changes: dict[UUID, bytes] = field(init=False)
+    new_stock_changes: list[StockChange] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    created: dict[UUID, None] = field(default_factory=dict)
+    changed: dict[UUID, None] = field(default_factory=dict)
+    moved_items: dict[str, None] = field(default_factory=dict)
+    ended: int = 0
+    starved: bool = False
+
+    def __post_init__(self) -> None:
+        self.sequence = self.state.sale.sequence
+        self.items = dict(self.state.items)
+        self.reservations = dict(self.state.reservations)
+        self.used = {customer: dict(items) for customer, items in self.state.used.items()}
+        self.stock_changes = dict(self.state.stock_changes)
+
+    def decision(self, answers: list[Answer]) -> Decision:
+        return Decision(
+            answers=answers,
+            sequence=self.sequence,
+            items=[self.items[item_id] for item_id in self.moved_items],
+            created=[self.reservations[reservation_id] for reservation_id in self.created],
+            changed=[self.reservations[reservation_id] for reservation_id in self.changed],
+            movements=self.movements,
+            stock_changes=self.new_stock_changes,
+            starved=self.starved,
+        )
+
+    def answer(self, command: Command) -> Answer:
+        try:
+            return _HANDLERS[type(command)](self, command)
+        except DomainError as refusal:
+            return refusal.with_traceback(None)
+
+    # Reservations
+
+    def create(self, command: Create) -> Done:
+        known = self.reservations.get(command.reservation_id)
+        if known is not None:
+            if known.fingerprint != command.fingerprint:
+                raise RequestIdReused
+            return Done(self.settled(known), replayed=True)
+        self.check_open()
+        hold_time = self.hold_time_of(command)
+        lines = self.granted_lines(command)
+        now = self.state.now
+        reservation = Reservation(
+            reservation_id=command.reservation_id,
+            customer=command.customer,
+            lines=lines,
+            state=ReservationState.CONFIRMED if command.confirm else ReservationState.HELD,
+            created_at=now,
+            expires_at=now if command.confirm else now + hold_time,
+            ended_at=now if command.confirm else None,
+            order=command.order if command.confirm else "",
+            fingerprint=command.fingerprint,
+        )
+        self.reservations[reservation.reservation_id] = reservation
+        self.created[reservation.reservation_id] = None
+        self.count_use(reservation.customer, lines)
+        if command.confirm:
+            self.sell(reservation, was_held=False)
+        else:
+            self.hold(reservation)
+        return Done(reservation, replayed=False)
+
+    def confirm(self, command: Confirm) -> Done:
+        reservation = self.reservation(command.reservation_id, command.customer)
+        match reservation.state:
+            case ReservationState.CONFIRMED if command.order in {"", reservation.order}:
+                return Done(reservation, replayed=True)
+            case ReservationState.HELD:
+                was_held = True
+            case ReservationState.EXPIRED if command.allow_late:
+                self.check_late_confirmation(reservation)
+                was_held = False
+            case _:
+                _refuse_ended(reservation)
+        confirmed = self.end(reservation, ReservationState.CONFIRMED, command.order)
+        self.sell(confirmed, was_held=was_held)
+        return Done(confirmed, replayed=False)
+
+    def release(self, command: Release) -> Done:
+        reservation = self.reservation(command.reservation_id, command.customer)
+        if reservation.state is ReservationState.RELEASED:
+            return Done(reservation, replayed=True)
+        if reservation.state is not ReservationState.HELD:
+            _refuse_ended(reservation)
+        return Done(self.give_back(reservation, ReservationState.RELEASED), replayed=False)
+
+    def extend(self, command: Extend) -> Done:
+        reservation = self.reservation(command.reservation_id, command.customer)
+        if reservation.state is not ReservationState.HELD:
+            _refuse_ended(reservation)
+        latest = reservation.created_at + self.state.sale.max_hold_time
+        if command.expires_at <= reservation.expires_at:
+            return Done(reservation, replayed=True)
+        if command.expires_at > latest:
+            raise ExtensionLimitReached(latest)
+        return Done(self.change(replace(reservation, expires_at=command.expires_at)), replayed=False)
+
+    def sweep(self, _: Sweep) -> Swept:
+        return Swept(self.ended)
+
+    def check_open(self) -> None:
+        sale, now = self.state.sale, self.state.now
+        match sale.state_at(now):
+            case SaleState.SCHEDULED:
+                raise SaleNotOpen(sale.open_at, (sale.open_at - now).total_seconds())
+            case SaleState.PAUSED:
+                raise SalePaused
+            case SaleState.CLOSED | SaleState.CANCELLED:
+                raise SaleClosed
+
+    def hold_time_of(self, command: Create) -> timedelta:
+        sale = self.state.sale
+        hold_time = command.hold_time or sale.hold_time
+        if hold_time > sale.max_hold_time:
+            rule = f"must be at most the sale's max_hold_time, {sale.max_hold_time.total_seconds():g} s"
+            raise InvalidRequest((FieldViolation("hold_time", rule),))
+        return hold_time
+
+    def granted_lines(self, command: Create) -> tuple[Line, ...]:
+        available = [self.item(line.item_id).available for line in command.lines]
+        shortages = tuple(
+            Shortage(line.item_id, line.quantity, max(left, 0))
+            for line, left in zip(command.lines, available, strict=True)
+            if left < line.quantity
+        )
+        lines = command.lines
+        if command.allow_partial and shortages:
+            # What a due hold that was not read keeps back would be granted too, so read it first.
+            self.starved |= self.state.more_due
+            lines = tuple(
+                Line(line.item_id, min(line.quantity, left))
+                for line, left in zip(lines, available, strict=True)
+                if left > 0
+            )
+            shortages = () if lines else shortages
+        # The limit first: its refusal is final, while a shortage may pass.
+        self.check_limits(command.customer, lines)
+        if shortages:
+            self.starved |= self.state.more_due
+            raise InsufficientStock(shortages)
+        return lines
+
+    def check_limits(self, customer: str, lines: tuple[Line, ...]) -> None:
+        sale = self.state.sale
+        if not sale.limits_customers:
+            return
+        used = self.used.get(customer, {})
+        for line in lines:
+            limit = self.item(line.item_id).per_customer_limit
+            if limit and used.get(line.item_id, 0) + line.quantity > limit:
+                raise CustomerLimitReached(limit, used.get(line.item_id, 0), line.item_id)
+        if sale.per_customer_limit:
+            total = sum(used.values())
+            if total + sum(line.quantity for line in lines) > sale.per_customer_limit:
+                raise CustomerLimitReached(sale.per_customer_limit, total)
+
+    def check_late_confirmation(self, reservation: Reservation) -> None:
+        if self.state.sale.cancelled_at is not None:
+            raise SaleClosed
+        self.check_limits(reservation.customer, reservation.lines)
+        shortages = tuple(
+            Shortage(line.item_id, line.quantity, available)
+            for line in reservation.lines
+            if (available := self.item(line.item_id).available) < line.quantity
+        )
+        if shortages:
+            self.starved |= self.state.more_due
+            raise InsufficientStock(shortages)
+        self.count_use(reservation.customer, reservation.lines)
+
+    def reservation(self, reservation_id: UUID, customer: str) -> Reservation:
+        known = self.reservations.get(reservation_id)
+        if known is None or (customer and customer != known.customer):
+            raise NotFound(f"sales/{self.state.sale.sale_id}/reservations/{reservation_id}")
+        return self.settled(known)
+
+    def settled(self, reservation: Reservation) -> Reservation:
+        """The reservation, ended if it is due: whoever meets a dead hold buries it."""
+        if not self.must_end(reservation):
+            return reservation
+        cancelled = self.state.sale.cancelled_at is not None
+        return self.give_back(reservation, ReservationState.RELEASED if cancelled else ReservationState.EXPIRED)
+
+    def must_end(self, reservation: Reservation) -> bool:
+        if self.state.sale.cancelled_at is not None:
+            return reservation.state is ReservationState.HELD
+        return reservation.is_due(self.state.now)
+
+    def end_due_holds(self) -> None:
+        for reservation in self.state.due:
+            known = self.reservations.setdefault(reservation.reservation_id, reservation)
+            self.settled(known)
+
+    # Stock
+
+    def item(self, item_id: str) -> Item:
+        item = self.items.get(item_id)
+        if item is None:
+            raise NotFound(f"sales/{self.state.sale.sale_id}/items/{item_id}")
+        return item
+
+    def adjust(self, command: Adjust) -> Adjusted:
+        item = self.item(command.item_id)
+        if self.is_stock_change_known(command.change_id, command.fingerprint):
+            return Adjusted(item, replayed=True)
+        if command.expected_version is not None and command.expected_version != item.version:
+            raise StockChanged(item.version)
+        if command.delta < 0 and item.available + command.delta < 0:
+            self.starved |= self.state.more_due
+            raise BelowHeld(item.on_hand, item.held)
+        self.move_by_hand(MovementKind.ADJUST, command.item_id, command.delta, command.reason, command.actor)
+        self.remember(command.change_id, command.fingerprint)
+        return Adjusted(self.items[command.item_id], replayed=False)
+
+    def is_stock_change_known(self, change_id: UUID, fingerprint: bytes) -> bool:
+        known = self.stock_changes.get(change_id)
+        if known is not None and known != fingerprint:
+            raise RequestIdReused
+        return known is not None
+
+    def remember(self, change_id: UUID, fingerprint: bytes) -> None:
+        self.stock_changes[change_id] = fingerprint
+        self.new_stock_changes.append(StockChange(change_id, fingerprint))
+
+    def move_by_hand(
+        self, kind: MovementKind, item_id: str, delta: int, reason: AdjustReason | None, actor: str
+    ) -> None:
+        item = self.item(item_id)
+        # Sold units may come back by RETURNED, so all three must fit together.
+        if item.on_hand + item.sold + delta > MAX_UNITS:
+            name = "quantity" if kind is MovementKind.TRANSFER else "delta"
+            raise InvalidRequest((FieldViolation(name, f"the item cannot count more than {MAX_UNITS} units"),))
+        self.move(kind, item_id, on_hand=delta, reason=reason, actor=actor)
+
+    def hold(self, reservation: Reservation) -> None:
+        for line in reservation.lines:
+            self.move(MovementKind.HOLD, line.item_id, held=line.quantity, reservation=reservation)
+
+    def sell(self, reservation: Reservation, *, was_held: bool) -> None:
+        for item_id, quantity in reservation.lines:
+            held = -quantity if was_held else 0
+            self.move(
+                MovementKind.CONFIRM,
+                item_id,
+                on_hand=-quantity,
+                held=held,
+                sold=quantity,
+                reservation=reservation,
+            )
+
+    def give_back(self, reservation: Reservation, state: ReservationState) -> Reservation:
+        kind = MovementKind.EXPIRE if state is ReservationState.EXPIRED else MovementKind.RELEASE
+        for line in reservation.lines:
+            self.move(kind, line.item_id, held=-line.quantity, reservation=reservation)
+        # A due hold is no longer part of `used`; any other is.
+        if not reservation.is_due(self.state.now):
+            self.count_use(reservation.customer, reservation.lines, sign=-1)
+        self.ended += 1
+        return self.end(reservation, state, order="")
+
+    def end(self, reservation: Reservation, state: ReservationState, order: str) -> Reservation:
+        return self.change(replace(reservation, state=state, ended_at=self.state.now, order=order))
+
+    def change(self, reservation: Reservation) -> Reservation:
+        self.reservations[reservation.reservation_id] = reservation
+        if reservation.reservation_id not in self.created:
+            self.changed[reservation.reservation_id] = None
+        return reservation
+
+    def count_use(self, customer: str, lines: tuple[Line, ...], sign: int = 1) -> None:
+        if not self.state.sale.limits_customers:
+            return
+        used = self.used.setdefault(customer, {})
+        for item_id, quantity in lines:
+            used[item_id] = used.get(item_id, 0) + sign * quantity
+
+    def move(
+        self,
+        kind: MovementKind,
+        item_id: str,
+        *,
+        on_hand: int = 0,
+        held: int = 0,
+        sold: int = 0,
+        reservation: Reservation | None = None,
+        reason: AdjustReason | None = None,
+        actor: str = "",
+    ) -> None:
+        """Appends a movement. Every change of stock passes here, so the ledger cannot differ from the levels."""
+        self.sequence += 1
+        item = self.items[item_id]
+        self.items[item_id] = Item(
+            item_id=item_id,
+            on_hand=item.on_hand + on_hand,
+            held=item.held + held,
+            sold=item.sold + sold,
+            per_customer_limit=item.per_customer_limit,
+            version=self.sequence,
+        )
+        self.moved_items[item_id] = None
+        reservation_id = None if reservation is None else reservation.reservation_id
+        self.movements.append(
+            Movement(
+                self.sequence,
+                kind,
+                item_id,
+                on_hand,
+                held,
+                sold,
+                reservation_id,
+                reason,
+                actor,
+                self.state.now,
+            )
+        )
+
+
+_HANDLERS: Mapping[type[Command], Callable[[_Batch, Any], Reply]] = {
+    Create: _Batch.create,
+    Confirm: _Batch.confirm,
+    Release: _Batch.release,
+    Extend: _Batch.extend,
+    Adjust: _Batch.adjust,
+    Sweep: _Batch.sweep,
+}
+
+
+def _refuse_ended(reservation: Reservation) -> NoReturn:
+    match reservation.state:
+        case ReservationState.CONFIRMED:
+            raise ReservationConfirmed(reservation.order)
+        case ReservationState.RELEASED:
+            raise ReservationReleased
+        case _:
+            raise ReservationExpired(reservation.expires_at)

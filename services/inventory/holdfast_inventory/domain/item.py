@@ -1,0 +1,23 @@
+"""An item: one stock level on a sale's shelf."""
+
+from dataclasses import dataclass
+
+MAX_UNITS = 2**31 - 1
+"""The most units an item may have in any of its columns: quantities are int32 on the wire and in the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A stock level, in units. `version` is the sequence of the last movement that changed it."""
+
+    item_id: str
+    on_hand: int
+    held: int
+    sold: int
+    per_customer_limit: int
+    version: int
+
+    @property
+    def available(self) -> int:
+        """Units that can be reserved."""
+        return self.on_hand - self.held

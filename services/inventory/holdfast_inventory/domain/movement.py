@@ -1,0 +1,45 @@
+"""A movement: one entry of a sale's append-only ledger."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+
+class MovementKind(Enum):
+    """What happened to the stock."""
+
+    HOLD = 1
+    CONFIRM = 2
+    RELEASE = 3
+    EXPIRE = 4
+    ADJUST = 5
+    TRANSFER = 6
+
+
+class AdjustReason(Enum):
+    """Why stock was adjusted by hand."""
+
+    RECEIVED = 1
+    RETURNED = 2
+    COUNTED = 3
+    DAMAGED = 4
+    LOST = 5
+    FOUND = 6
+    CORRECTED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Changes of one item's stock, in units, at one place of the sale's log."""
+
+    sequence: int
+    kind: MovementKind
+    item_id: str
+    on_hand_delta: int
+    held_delta: int
+    sold_delta: int
+    reservation_id: UUID | None
+    reason: AdjustReason | None
+    actor: str
+    created_at: datetime
