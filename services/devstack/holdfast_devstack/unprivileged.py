@@ -1,0 +1,72 @@
+"""Runs programs that refuse to be root: in a user namespace where root has another number, or as nobody."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast_devstack.child_process import StartError
+
+_NOBODY = 65534
+_PROBE_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a program runs as: the words before its command, and the uid that must own its files."""
+
+    prefix: tuple[str, ...]
+    uid: int
+
+    def own(self, directory: Path) -> None:
+        """Makes everything in `directory` belong to it. Raises StartError when that is not allowed."""
+        if directory.stat().st_uid == self.uid:
+            return
+        try:
+            os.chown(directory, self.uid, self.uid)
+            for path in directory.rglob("*"):
+                os.chown(path, self.uid, self.uid, follow_symlinks=False)
+        except PermissionError as error:
+            raise StartError(f"{directory} belongs to another user: remove it, or run as that user") from error
+
+
+def identity_for(program: Path, directory: Path) -> Identity:
+    """Who can run `program` on files in `directory`: this user, or as root one that is not.
+
+    Raises StartError when root finds no way.
+    """
+    if os.geteuid() != 0:
+        return Identity((), os.geteuid())
+    for candidate in _candidates():
+        if _can_run(candidate, program, directory):
+            return candidate
+    raise StartError(
+        f"{program.name} refuses to run as root, and neither a user namespace nor the user nobody can reach "
+        f"{program} and {directory}: run this as an ordinary user"
+    )
+
+
+def _candidates() -> list[Identity]:
+    found = []
+    if unshare := shutil.which("unshare"):
+        # Root keeps its files and its way to them, and only its number changes.
+        found.append(Identity((unshare, "--user", "--map-user=1000", "--map-group=1000", "--"), 0))
+    if setpriv := shutil.which("setpriv"):
+        # Containers often forbid namespaces.
+        drop = (setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--")
+        found.append(Identity(drop, _NOBODY))
+    return found
+
+
+def _can_run(identity: Identity, program: Path, directory: Path) -> bool:
+    """Whether it reaches the program, and the directory's parent: the directory itself will be made its own."""
+    script = 'cd "$1" && exec "$2" --version'
+    probe = [*identity.prefix, "sh", "-c", script, "sh", str(directory.parent), str(program)]
+    try:
+        result = subprocess.run(  # noqa: S603 - a command of ours
+            probe, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return result.returncode == 0

@@ -1,0 +1,132 @@
+"""Fixtures for every test: real servers, one of each per test process, and a database of its own per test."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from holdfast_devstack.ports import free_port as any_free_port
+from holdfast_devstack.postgres import PostgresServer
+from holdfast_devstack.valkey import ValkeyServer
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
+# Durable as in production; small, since several run at once.
+POSTGRES_SETTINGS = {"shared_buffers": "64MB", "max_connections": "200", "max_wal_size": "256MB"}
+TEMPLATE = "migrated"
+
+
+def _serve_postgres(binaries: Path | None) -> Iterator[PostgresServer]:
+    with tempfile.TemporaryDirectory(prefix="holdfast-postgres-") as directory:
+        server = PostgresServer(Path(directory), binaries=binaries, settings=POSTGRES_SETTINGS)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres18() -> Iterator[PostgresServer]:
+    """PostgreSQL 18, the embedded one."""
+    yield from _serve_postgres(None)
+
+
+@pytest.fixture(scope="session")
+def postgres15() -> Iterator[PostgresServer]:
+    """PostgreSQL 15, Debian's."""
+    if not DEBIAN_POSTGRES_15.is_dir():
+        pytest.fail(f"{DEBIAN_POSTGRES_15} is missing: install Debian's postgresql-15 (.ci/run does)")
+    yield from _serve_postgres(DEBIAN_POSTGRES_15)
+
+
+@pytest.fixture
+def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """The server under the test's database: 18, or as `tests.support.postgres.on_every_version` says."""
+    version = getattr(request, "param", 18)
+    server: PostgresServer = request.getfixturevalue(f"postgres{version}")
+    return server
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
+    """URL of a fresh database without tables."""
+    yield from _fresh_database(postgres, template=None)
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer) -> Iterator[str]:
+    """URL of a fresh database with Holdfast's schema, copied from one that was migrated once."""
+    if not postgres.has_database(TEMPLATE):
+        _migrate(postgres)
+    yield from _fresh_database(postgres, template=TEMPLATE)
+
+
+def _fresh_database(server: PostgresServer, template: str | None) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    url = server.create_database(name, template)
+    try:
+        yield url
+    finally:
+        server.drop_database(name)
+
+
+def _migrate(server: PostgresServer) -> None:
+    """Under another name first: a template exists only once it is complete."""
+    draft = f"{TEMPLATE}_draft"
+    server.drop_database(draft)
+    environment = os.environ | {"DATABASE_URL": server.create_database(draft)}
+    result = subprocess.run(
+        [sys.executable, "-m", "holdfast_inventory", "migrate"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if result.returncode != 0:
+        pytest.fail(f"holdfast-inventory migrate failed:\n{result.stdout}\n{result.stderr}")
+    server.execute(f'ALTER DATABASE "{draft}" RENAME TO "{TEMPLATE}"')
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    """The Valkey that this test process shares; a test that kills one starts its own."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-valkey-") as directory:
+        server = ValkeyServer(Path(directory))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: ValkeyServer) -> str:
+    """URL of a Valkey with nothing in it."""
+    valkey_server.flush()
+    return valkey_server.url
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Gives a free port of the loopback interface at each call."""
+    return any_free_port
+
+
+@pytest.fixture
+def tool() -> Callable[[str], Path]:
+    """Gives the path of a program that scripts/install-tools.sh installs; missing is a failure, never a skip."""
+
+    def find(name: str) -> Path:
+        path = REPOSITORY / ".tools" / "bin" / name
+        if not path.is_file():
+            pytest.fail(f"{path} is missing: run scripts/install-tools.sh")
+        return path
+
+    return find
