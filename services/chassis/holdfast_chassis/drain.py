@@ -1,0 +1,77 @@
+"""What a server needs to know to stop without dropping anything: do calls still arrive, and are any unfinished?"""
+
+import asyncio
+from types import TracebackType
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.waiting import first_of
+
+
+class Arrivals:
+    """When the latest call arrived: load balancers go on sending for a while after readiness has failed."""
+
+    __slots__ = ("_monotonic", "count", "latest_at")
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._monotonic = clock.monotonic
+        self.count = 0
+        self.latest_at = self._monotonic()
+
+    def record(self) -> None:
+        """Note that a call has just arrived."""
+        self.count += 1
+        self.latest_at = self._monotonic()
+
+    async def wait_until_quiet(
+        self, quiet_seconds: float, min_seconds: float, max_seconds: float, hurry: asyncio.Event
+    ) -> bool:
+        """Wait until no call has arrived for `quiet_seconds`, at least `min_seconds` and at most `max_seconds`.
+
+        Returns False when it ended before that: the time was up, or `hurry` is set.
+        """
+        began_at = self._monotonic()
+        while not hurry.is_set():
+            now = self._monotonic()
+            quiet_at = max(began_at + min_seconds, self.latest_at + quiet_seconds)
+            if now >= quiet_at:
+                return True
+            if now >= began_at + max_seconds:
+                return False
+            await first_of(hurry, timeout_seconds=min(quiet_at, began_at + max_seconds) - now)
+        return False
+
+
+class InFlight:
+    """How many calls are being served; `with in_flight:` around each, or enter() and leave()."""
+
+    __slots__ = ("_empty", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def enter(self) -> None:
+        """Count one more call."""
+        self.count += 1
+        if self.count == 1:
+            self._empty.clear()
+
+    def leave(self) -> None:
+        """Count one call less."""
+        self.count -= 1
+        if self.count == 0:
+            self._empty.set()
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    async def wait_until_empty(self, timeout_seconds: float, hurry: asyncio.Event) -> bool:
+        """Wait until no call is being served; return False when the time was up, or `hurry` set, before that."""
+        await first_of(self._empty, hurry, timeout_seconds=timeout_seconds)
+        return self._empty.is_set()

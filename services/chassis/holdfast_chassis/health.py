@@ -1,0 +1,85 @@
+"""Is this process able to serve, and what of its surroundings is not?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.waiting import finish
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to look at. `probe` raises when it is not well; only a critical one can make the process unready."""
+
+    name: str
+    probe: Callable[[], Awaitable[None]]
+    timeout_seconds: float
+    critical: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found; `error` is None when it passed."""
+
+    name: str
+    critical: bool
+    latency_ms: float
+    error: str | None
+
+    @property
+    def status(self) -> Literal["pass", "fail"]:
+        """Return the result in one word."""
+        return "pass" if self.error is None else "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What all checks found, at one time."""
+
+    checks: tuple[CheckResult, ...]
+    checked_at: datetime
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether everything critical is well."""
+        return all(check.error is None for check in self.checks if check.critical)
+
+
+class HealthBoard:
+    """Runs the checks side by side, and no more often than every `fresh_seconds` however many ask.
+
+    Probes of an orchestrator, an edge and a dashboard come together; a dependency in trouble must not get a stampede
+    of them on top.
+    """
+
+    def __init__(self, checks: Sequence[Check], clock: Clock = SYSTEM_CLOCK, *, fresh_seconds: float = 1.0) -> None:
+        self._checks = tuple(checks)
+        self._clock = clock
+        self._fresh_seconds = fresh_seconds
+        self._round: asyncio.Task[HealthReport] | None = None
+        self._done_at = 0.0
+
+    async def report(self) -> HealthReport:
+        """Return the latest results, at most `fresh_seconds` old; it takes at most the longest check's timeout."""
+        if self._round is None or (self._round.done() and self._stale()):
+            self._round = asyncio.create_task(self._run())
+        # Shielded: a prober that hangs up must not take the answer away from the others.
+        return await asyncio.shield(self._round)
+
+    def _stale(self) -> bool:
+        return self._clock.monotonic() - self._done_at >= self._fresh_seconds
+
+    async def _run(self) -> HealthReport:
+        results = await asyncio.gather(*map(self._look, self._checks))
+        self._done_at = self._clock.monotonic()
+        return HealthReport(tuple(results), self._clock.now())
+
+    async def _look(self, check: Check) -> CheckResult:
+        began_at = self._clock.monotonic()
+        error = await finish(check.probe, check.timeout_seconds)
+        latency_ms = (self._clock.monotonic() - began_at) * 1000
+        description = None if error is None else f"{type(error).__name__}: {error}"
+        return CheckResult(check.name, check.critical, round(latency_ms, 3), description)

@@ -1,0 +1,146 @@
+"""Start in order, serve until told to stop, stop in reverse: every step named, timed, logged and bounded."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.logs import get_logger
+from holdfast_chassis.waiting import finish
+
+log = get_logger(__name__)
+
+Phase = Literal["starting", "serving", "stopping", "stopped"]
+PHASES: tuple[Phase, ...] = ("starting", "serving", "stopping", "stopped")
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+_EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that runs while the service does.
+
+    A start that raises, or is cancelled because it takes too long, cleans up after itself: only what has started is
+    stopped.
+    """
+
+    name: str
+    start: Callable[[], Awaitable[None]]
+    stop: Callable[[], Awaitable[None]]
+    start_timeout_seconds: float
+    stop_timeout_seconds: float
+
+
+class Lifecycle:
+    """Takes the steps up and down again. `hurry` is set by a second signal: waits that drain observe it and end."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        *,
+        on_phase: Callable[[str], None] = lambda _: None,
+        clock: Clock = SYSTEM_CLOCK,
+        exit_now: Callable[[int], None] = os._exit,
+    ) -> None:
+        self.hurry = asyncio.Event()
+        self.exit_code = 0
+        self._steps = tuple(steps)
+        self._started: list[Step] = []
+        self._stop_requested = asyncio.Event()
+        self._stop_lock = asyncio.Lock()
+        self._signals = 0
+        self._on_phase = on_phase
+        self._clock = clock
+        self._exit_now = exit_now
+
+    async def run(self) -> int:
+        """Start, serve until a signal or request_stop(), stop. Returns the exit code: 1 when any step failed."""
+        with self._signals_observed():
+            try:
+                if await self.start():
+                    await self._stop_requested.wait()
+            finally:
+                await self.stop()
+        return self.exit_code
+
+    def request_stop(self, reason: str, *, failed: bool = False) -> None:
+        """Ask for an orderly stop; `failed` makes the exit code 1, so that a supervisor starts the service again."""
+        if failed:
+            self.exit_code = 1
+        if not self._stop_requested.is_set():
+            log.info("stop_requested", reason=reason)
+            self._stop_requested.set()
+
+    async def start(self) -> bool:
+        """Start the steps in order; return whether all have, rather than one failing or a stop being asked for."""
+        self._on_phase("starting")
+        for step in self._steps:
+            if self._stop_requested.is_set() or not await self._start(step):
+                return False
+        self._on_phase("serving")
+        log.info("serving")
+        return True
+
+    async def stop(self) -> None:
+        """Stop what has started, the latest first, each even when another fails. Again or too early: does nothing."""
+        async with self._stop_lock:
+            self._on_phase("stopping")
+            while self._started:
+                await self._stop(self._started.pop())
+            self._on_phase("stopped")
+
+    async def _start(self, step: Step) -> bool:
+        began_at = self._clock.monotonic()
+        error = await finish(step.start, step.start_timeout_seconds, unless=self._stop_requested)
+        seconds = self._seconds_since(began_at)
+        if error is None:
+            self._started.append(step)
+            log.info("step_started", step=step.name, seconds=seconds)
+        elif self._stop_requested.is_set():
+            log.info("step_start_abandoned", step=step.name, seconds=seconds)
+        else:
+            self.exit_code = 1
+            log.error("step_start_failed", step=step.name, seconds=seconds, exc_info=error)
+        return error is None
+
+    async def _stop(self, step: Step) -> None:
+        log.info("step_stopping", step=step.name)
+        began_at = self._clock.monotonic()
+        error = await finish(step.stop, step.stop_timeout_seconds)
+        seconds = self._seconds_since(began_at)
+        if error is None:
+            log.info("step_stopped", step=step.name, seconds=seconds)
+        else:
+            self.exit_code = 1
+            log.error("step_stop_failed", step=step.name, seconds=seconds, exc_info=error)
+
+    def _seconds_since(self, began_at: float) -> float:
+        return round(self._clock.monotonic() - began_at, 6)
+
+    @contextmanager
+    def _signals_observed(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._on_signal, number)
+        try:
+            yield
+        finally:
+            for number in _STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        """Only set events: stopping from inside a handler hangs."""
+        self._signals += 1
+        if self._signals == 1:
+            self.request_stop(number.name)
+        elif self._signals == 2:
+            log.warning("hurrying", signal=number.name)
+            self.hurry.set()
+        else:
+            log.error("exiting_at_once", signal=number.name)
+            self._exit_now(_EXIT_INTERRUPTED)

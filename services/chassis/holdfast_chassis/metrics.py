@@ -1,0 +1,91 @@
+"""Metrics on a port of their own, so that they can be scraped until the very end of a drain."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterable
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def new_registry() -> CollectorRegistry:
+    """Return a registry that already tells about the process (process_*) and the interpreter (python_*)."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+class MetricsServer:
+    """Serves a registry at /metrics, from threads of its own: a scrape never waits for the event loop.
+
+    Collectors are therefore called in another thread. Port 0 is any free one; `bound_port` tells which.
+    """
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        self._app = _only_metrics(make_wsgi_app(registry))
+        self._host = host
+        self._port = port
+        self._server: WSGIServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def bound_port(self) -> int:
+        """The port that it listens on. Raises RuntimeError while it does not run."""
+        if self._server is None:
+            raise RuntimeError("the metrics server does not run")
+        return self._server.server_port
+
+    async def start(self) -> None:
+        """Listen. Raises OSError, for example when the port is taken."""
+        family = _ServerV6 if ":" in self._host else _Server
+        # In a thread: the standard server looks its own name up in the DNS, which may take long.
+        self._server = await asyncio.to_thread(
+            make_server, self._host, self._port, self._app, family, handler_class=_Handler
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Stop listening. Does nothing when it does not run."""
+        server, self._server = self._server, None
+        if server is not None and self._thread is not None:
+            await asyncio.to_thread(server.shutdown)
+            await asyncio.to_thread(self._thread.join)
+            server.server_close()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10
+    """Seconds that a client may take to say what it wants."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
+        """Log nothing: scrapes are no news."""
+
+
+def _only_metrics(app: "WSGIApplication") -> "WSGIApplication":
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/metrics":
+            return app(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"Metrics are at /metrics.\n"]
+
+    return answer

@@ -1,0 +1,169 @@
+"""Settings: parsed once into a frozen object, with all faults reported together and no secret in any of them."""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+_PREFIX = "HOLDFAST_"
+_UNPREFIXED = frozenset({"database_url", "redis_url"})
+# Not a setting of any service, but the deployment's name for the build.
+_ALWAYS_KNOWN = frozenset({"version"})
+# What an orchestrator announces other services by: a service named `holdfast-x` is no misspelt setting.
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Several texts: with commas between them in the environment, a list in the JSON file."""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message lists every fault, one a line."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n  ".join(("the settings cannot be used:", *self.faults)))
+
+
+class ServiceSettings(BaseSettings):
+    """What the settings of every service have in common.
+
+    A field comes from the environment (HOLDFAST_<FIELD>, but plain DATABASE_URL and REDIS_URL) or from the file that
+    the same name with _FILE gives; else from the JSON file; else it has its default. An empty variable is not set.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    sibling_names: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only other services know: one environment file serves all, so they are no faults here."""
+
+    @classmethod
+    def load(cls, config_path: Path | None) -> Self:
+        """Read the environment and the JSON file, if any. Raises SettingsError with all the faults there are."""
+        document, faults = _read_document(config_path)
+        faults += [*_unknown_variables(cls), *_unknown_keys(cls, document)]
+        overridden = Environment(cls)()
+        usable = {name: document[name] for name in cls.model_fields if name in document and name not in overridden}
+        try:
+            settings = cls(**usable)
+        except ValidationError as error:
+            faults += [_describe(cls, detail) for detail in error.errors(include_url=False)]
+        if faults:
+            raise SettingsError(faults)
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments first, then our environment, which knows _FILE, in place of the stock sources."""
+        return init_settings, Environment(settings_cls)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_unusable(cls, value: object) -> object:
+        if isinstance(value, _Unusable):
+            raise ValueError(value.reason)  # noqa: TRY004 - the kind of error that pydantic collects
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    """Stands for a value that could not be read, so that it becomes a fault among the others."""
+
+    reason: str
+
+
+class Environment(PydanticBaseSettingsSource):
+    """The values that the environment gives, directly or by naming a file."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return them by field."""
+        values = ((name, self._value(environment_name(name))) for name in self.settings_cls.model_fields)
+        return {name: value for name, value in values if value is not None}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return one field's value; part of the interface, where the name alone is not enough for some sources."""
+        return self._value(environment_name(field_name)), field_name, False
+
+    def _value(self, variable: str) -> str | _Unusable | None:
+        direct, path = os.environ.get(variable), os.environ.get(f"{variable}_FILE")
+        if direct and path:
+            return _Unusable(f"{variable}_FILE is set as well: give only one of them")
+        if not path:
+            return direct or None
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            return _Unusable(f"{variable}_FILE names {path}: {error.strerror}")
+        except UnicodeDecodeError:
+            return _Unusable(f"{variable}_FILE names {path}: not UTF-8 text")
+
+
+def environment_name(field: str) -> str:
+    """Return the variable that gives the field."""
+    return field.upper() if field in _UNPREFIXED else _PREFIX + field.upper()
+
+
+def _read_document(path: Path | None) -> tuple[Mapping[str, Any], list[str]]:
+    if path is None:
+        return {}, []
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return {}, [f"{path}: {error.strerror}"]
+    except ValueError as error:
+        return {}, [f"{path}: not JSON: {error}"]
+    return (document, []) if isinstance(document, dict) else ({}, [f"{path}: not a JSON object"])
+
+
+def _unknown_variables(cls: type[ServiceSettings]) -> Iterator[str]:
+    known = [environment_name(name) for name in _known(cls)]
+    known += [f"{variable}_FILE" for variable in known]
+    for variable, value in os.environ.items():
+        linked = _SERVICE_LINK.search(variable) or value.startswith(("tcp://", "udp://"))
+        if variable.startswith(_PREFIX) and variable not in known and not linked:
+            yield _unknown(variable, known)
+
+
+def _unknown_keys(cls: type[ServiceSettings], document: Mapping[str, Any]) -> Iterator[str]:
+    known = _known(cls)
+    return (_unknown(key, known) for key in document if key not in known)
+
+
+def _known(cls: type[ServiceSettings]) -> Iterable[str]:
+    return {*cls.model_fields, *cls.sibling_names, *_ALWAYS_KNOWN}
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"{name}: unknown" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _describe(cls: type[ServiceSettings], detail: ErrorDetails) -> str:
+    """Say what is wrong with a field, in words that never hold a secret, whoever's validator wrote them."""
+    message, given = detail["msg"].removeprefix("Value error, "), detail["input"]
+    if not detail["loc"]:
+        return message
+    name, *inner = map(str, detail["loc"])
+    if "Secret" in repr(cls.model_fields[name].annotation) and isinstance(given, str) and given:
+        message = message.replace(given, "…")
+    return f"{'.'.join((environment_name(name), *inner))}: {message}"
