@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import sys
 from typing import Literal, cast
 
 import orjson
@@ -12,12 +11,14 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 
+_STDOUT = 1
+
 Form = Literal["auto", "json", "console"]
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return the logger of that name; it may be made before configure() is called."""
-    return cast("FilteringBoundLogger", structlog.get_logger(logger=name))
+    return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
 def configure(service: str, version: str, level: str, form: Form, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -28,7 +29,7 @@ def configure(service: str, version: str, level: str, form: Form, clock: Clock =
     threshold = logging.getLevelNamesMapping().get(level.upper())
     if threshold is None:
         raise ValueError(f"no such log level: {level}")
-    readable = form == "console" or (form == "auto" and sys.stdout.isatty())
+    readable = form == "console" or (form == "auto" and os.isatty(_STDOUT))
     structlog.configure(
         processors=_readable(clock) if readable else [_JsonLine(service, version, clock)],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -47,22 +48,26 @@ class _JsonLine:
         self._about = {"service": service, "version": version}
         self._now = clock.now
 
-    def __call__(self, _logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    def __call__(self, logger: WrappedLogger, level: str, event: EventDict) -> bytes:
         if "exc_info" in event:
-            event = structlog.processors.format_exc_info(_logger, level, event)
-        line = {"time": self._now(), "level": level, **self._about, **event}
+            event = structlog.processors.format_exc_info(logger, level, event)
+        now = self._now()
+        # The event is given its place before the other fields, for those who read the raw lines.
+        line = {"time": now, "level": level, "event": "", "logger": logger.name, **self._about, **event}
         try:
             return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
         except orjson.JSONEncodeError:
             # Lone surrogates (from undecodable input) and huge integers: slower, but it must never fail a call.
-            return json.dumps(line, default=str).encode() + b"\n"
+            return json.dumps(line | {"time": now.isoformat()}, default=str).encode() + b"\n"
 
 
 def _readable(clock: Clock) -> list[Processor]:
-    def stamp(_logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
-        return {"timestamp": clock.now().strftime("%H:%M:%S.%f")[:-3], "level": level, **event}
+    def stamp(logger: WrappedLogger, level: str, event: EventDict) -> EventDict:
+        time = clock.now().strftime("%H:%M:%S.%f")[:-3]
+        return {"timestamp": time, "level": level, "logger": logger.name, **event}
 
-    render = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    # Plain tracebacks: the fancy ones show local variables, secrets among them.
+    render = structlog.dev.ConsoleRenderer(colors=os.isatty(_STDOUT), exception_formatter=structlog.dev.plain_traceback)
 
     def line(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
         return f"{render(logger, level, event)}\n".encode(errors="backslashreplace")
@@ -73,13 +78,13 @@ def _readable(clock: Clock) -> list[Processor]:
 class _Stdout:
     """Writes whole lines to stdout, unbuffered. A reader that went away must never fail a sale."""
 
-    def __init__(self, *_: object) -> None:
-        self._descriptor = sys.stdout.fileno()
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def msg(self, line: bytes) -> None:
         try:
             while line:
-                line = line[os.write(self._descriptor, line) :]
+                line = line[os.write(_STDOUT, line) :]
         except OSError:
             return
 

@@ -1,0 +1,83 @@
+"""The metrics port."""
+
+import asyncio
+import socket
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+from holdfast_chassis.metrics import MetricsServer, new_registry
+from prometheus_client import Counter, Gauge
+
+
+@pytest.fixture
+def registry():
+    return new_registry()
+
+
+@pytest.fixture
+async def server(registry):
+    server = MetricsServer(registry, "127.0.0.1", 0)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def get(server, path="/metrics"):
+    def fetch():
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.bound_port}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    return await asyncio.to_thread(fetch)
+
+
+async def test_metrics_of_the_registry_the_process_and_the_interpreter_are_served(registry, server):
+    Counter("holdfast_reservations", "Reservations made.", registry=registry).inc(3)
+    text = await get(server)
+    assert "holdfast_reservations_total 3.0" in text
+    assert "process_resident_memory_bytes" in text
+    assert "python_info" in text
+
+
+async def test_nothing_else_is_served(server):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        await get(server, "/")
+    with refused.value as answer:
+        assert answer.code == 404
+
+
+async def test_a_scrape_does_not_need_the_event_loop(registry, server):
+    """A collector that blocks until the loop moves on would hang here if it ran in the loop."""
+    asked, may_answer = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def value():
+        loop.call_soon_threadsafe(asked.set)
+        assert may_answer.wait(10)
+        return 1.0
+
+    Gauge("holdfast_slow", "Slow.", registry=registry).set_function(value)
+    scrape = asyncio.create_task(get(server))
+    await asked.wait()
+    may_answer.set()
+    assert "holdfast_slow 1.0" in await scrape
+
+
+async def test_stopping_frees_the_port_and_may_be_repeated(registry):
+    server = MetricsServer(registry, "127.0.0.1", 0)
+    await server.stop()
+    await server.start()
+    port = server.bound_port
+    await server.stop()
+    await server.stop()
+    with pytest.raises(RuntimeError):
+        _ = server.bound_port
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+
+
+async def test_a_taken_port_is_an_error(server, registry):
+    with pytest.raises(OSError, match="in use"):
+        await MetricsServer(registry, "127.0.0.1", server.bound_port).start()
