@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Iterable
 from socketserver import ThreadingMixIn
@@ -13,8 +14,12 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from holdfast_chassis.logs import get_logger
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = get_logger(__name__)
 
 
 def new_registry() -> CollectorRegistry:
@@ -67,6 +72,10 @@ class MetricsServer:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong with a scraper, where the base class would print it."""
+        log.warning("scrape_failed", client=client_address, exc_info=sys.exception())
 
 
 class _ServerV6(_Server):

@@ -19,9 +19,12 @@ class FixedClock:
         return datetime(2026, 11, 27, 12, 30, 0, 250_000, tzinfo=UTC)
 
 
+SECRET = "hunter2"
+
+
 def refuse():
-    password = "".join(("hunter", "2"))
-    raise ConnectionError("refused" if password else "")
+    password = SECRET
+    raise ConnectionError("refused" if password else "let in")
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ def test_a_terminal_gets_readable_lines_without_local_variables(configure, capfd
     assert "12:30:00.250" in written
     assert "sale=drop-1" in written
     assert "ConnectionError: refused" in written
-    assert "hunter2" not in written
+    assert SECRET not in written
 
 
 def test_auto_is_json_unless_stdout_is_a_terminal(configure, capfd, monkeypatch):

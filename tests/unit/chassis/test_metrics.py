@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
 
 import pytest
+from holdfast_chassis import metrics
 from holdfast_chassis.metrics import MetricsServer, new_registry
 from prometheus_client import Counter, Gauge
 
@@ -81,3 +83,19 @@ async def test_stopping_frees_the_port_and_may_be_repeated(registry):
 async def test_a_taken_port_is_an_error(server, registry):
     with pytest.raises(OSError, match="in use"):
         await MetricsServer(registry, "127.0.0.1", server.bound_port).start()
+
+
+async def test_a_scraper_that_goes_away_is_logged_and_harms_nothing(server, monkeypatch):
+    logged = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    class Log:
+        def warning(self, event, **details):
+            loop.call_soon_threadsafe(logged.put_nowait, event)
+
+    monkeypatch.setattr(metrics, "log", Log())
+    with socket.create_connection(("127.0.0.1", server.bound_port)) as scraper:
+        # Closing with linger 0 resets the connection, as a killed scraper does.
+        scraper.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert await logged.get() == "scrape_failed"
+    assert "python_info" in await get(server)
