@@ -13,7 +13,8 @@ class Create:
     """Hold `lines` (merged: one for each item) for a customer, or with `confirm` sell them at once.
 
     `reservation_id` comes from `identity.reservation_id` when the caller gave a request id, and is random
-    otherwise; `fingerprint` comes from `identity.create_fingerprint`.
+    otherwise; then `bound` is false: no reservation can have it yet. `fingerprint` comes from
+    `identity.create_fingerprint`.
     """
 
     reservation_id: UUID
@@ -24,6 +25,7 @@ class Create:
     confirm: bool
     order: str
     fingerprint: bytes
+    bound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,312 @@
+"""Connections to PostgreSQL: dedicated ones that write, and a pool that reads.
+
+Writers are our own: a pool's reset costs a round trip for each batch, and a pool cancels, which must never happen
+to a COMMIT. A writer that is not done in time is cut off from our side, without a cancel request, which could hit
+the wrong statement.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
+from holdfast_inventory.ledger.faults import InDoubt, NotApplied, Rejected, classify, keeps_connection
+
+log = get_logger("holdfast.database")
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+_SESSION = {
+    "statement_timeout": "2s",
+    "lock_timeout": "500ms",
+    "idle_in_transaction_session_timeout": "5s",
+    "jit": "off",
+    "application_name": "holdfast-inventory",
+}
+# Plans are made once and must not depend on how full the tables were then: by index, always.
+_WRITER_SESSION = _SESSION | {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+_OLDEST_SERVER = 140000
+_KEEPALIVE_IDLE_SECONDS = 10
+
+
+class UnsafeServerError(Exception):
+    """The server may lose what it has acknowledged, or is too old."""
+
+
+class UnavailableError(Exception):
+    """The server could not be reached in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLimits:
+    """How many connections, and how long anything may take, in seconds."""
+
+    writers: int = 4
+    readers: int = 8
+    connect_seconds: float = 2.0
+    acquire_seconds: float = 2.0
+    read_seconds: float = 5.0
+    transaction_seconds: float = 5.0
+
+
+class Transaction:
+    """A transaction in progress. With `commits` false at its end it is rolled back, and nothing waits for a disk."""
+
+    __slots__ = ("commits", "connection")
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+        self.commits = True
+
+
+class Database:
+    """One PostgreSQL database. `open` before anything else; `close` is harmless at any time."""
+
+    def __init__(
+        self,
+        url: str,
+        limits: DatabaseLimits,
+        *,
+        allow_unsafe_durability: bool = False,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._url = url
+        self._limits = limits
+        self._allow_unsafe_durability = allow_unsafe_durability
+        self._entropy = entropy
+        self._pool: asyncpg.Pool | None = None
+        self._idle_writers: list[asyncpg.Connection] = []
+        self._writer_places = asyncio.Semaphore(limits.writers)
+        self._writers_in_use = 0
+        self._releases: set[asyncio.Task[None]] = set()
+
+    async def open(self, patience_seconds: float) -> None:
+        """Connects, waiting up to `patience_seconds` for a server that comes up late.
+
+        Raises `UnavailableError` and `UnsafeServerError`.
+        """
+        try:
+            async with asyncio.timeout(patience_seconds):
+                connection = await self._connect_patiently()
+        except TimeoutError:
+            raise UnavailableError(f"no database within {patience_seconds:g} s") from None
+        try:
+            await self._check_server(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._idle_writers.append(connection)
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=1,
+            max_size=self._limits.readers,
+            timeout=self._limits.connect_seconds,
+            command_timeout=self._limits.read_seconds,
+            server_settings=_SESSION,
+            init=_keep_alive,
+        )
+
+    async def close(self) -> None:
+        """Closes every connection. Whoever still uses one is cut off."""
+        if self._releases:
+            await asyncio.wait(self._releases, timeout=self._limits.transaction_seconds)
+        for connection in self._idle_writers:
+            with suppress(Exception):
+                await connection.close(timeout=self._limits.connect_seconds)
+        self._idle_writers.clear()
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            try:
+                async with asyncio.timeout(self._limits.connect_seconds):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    async def ping(self) -> None:
+        """Asks the server for a sign of life. Raises `DatabaseUnavailable`."""
+        async with self.reading() as connection:
+            await connection.fetchval("SELECT 1")
+
+    @property
+    def use(self) -> dict[str, int]:
+        """Connections by kind: open and busy ones of writers and readers."""
+        readers = self._pool.get_size() if self._pool else 0
+        idle_readers = self._pool.get_idle_size() if self._pool else 0
+        return {
+            "writers": self._writers_in_use + len(self._idle_writers),
+            "writers_busy": self._writers_in_use,
+            "readers": readers,
+            "readers_busy": readers - idle_readers,
+        }
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A pooled connection for reads. The database's faults become `DatabaseUnavailable`."""
+        if self._pool is None:
+            raise DatabaseUnavailable
+        try:
+            async with self._pool.acquire(timeout=self._limits.acquire_seconds) as connection:
+                yield connection
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            if not isinstance(classify(error, committing=False), NotApplied):
+                raise
+            log.warning("read failed", error=repr(error))
+            raise DatabaseUnavailable from error
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction for a single caller. Raises `DatabaseUnavailable` and `OutcomeUnknown`; the caller's own
+        errors roll back and pass, constraint violations among them.
+        """
+        try:
+            async with self.transaction() as transaction:
+                yield transaction.connection
+        except NotApplied as fault:
+            raise DatabaseUnavailable from fault
+        except InDoubt as fault:
+            raise OutcomeUnknown from fault
+        except Rejected as fault:
+            raise (fault.__cause__ or fault) from None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction on a writer connection. Raises the faults of `ledger.faults` with the cause attached.
+
+        A caller that is cancelled during COMMIT leaves at once; the COMMIT goes on to its end.
+        """
+        connection = await self._acquire_writer()
+        transaction = Transaction(connection)
+        # Terminating makes the pending query fail at once, even on a frozen server.
+        watchdog = asyncio.get_running_loop().call_later(self._limits.transaction_seconds, connection.terminate)
+        committing: asyncio.Task[str] | None = None
+        reusable = False
+        try:
+            await connection.execute("BEGIN")
+            yield transaction
+            if transaction.commits:
+                committing = asyncio.ensure_future(connection.execute("COMMIT"))
+                await asyncio.shield(committing)
+            else:
+                await connection.execute("ROLLBACK")
+            reusable = True
+        except Exception as error:
+            reusable = committing is None and await self._rolled_back(connection, error)
+            fault = classify(error, committing=committing is not None)
+            if fault is None:
+                raise
+            raise fault from error
+        finally:
+            if committing is not None and not committing.done():
+                self._release_after(committing, connection, watchdog)
+            else:
+                watchdog.cancel()
+                self._release_writer(connection, reusable=reusable)
+
+    async def _rolled_back(self, connection: asyncpg.Connection, error: Exception) -> bool:
+        if classify(error, committing=False) is not None and not keeps_connection(error):
+            return False
+        with suppress(Exception):
+            await connection.execute("ROLLBACK")
+            return True
+        return False
+
+    def _release_after(
+        self, committing: asyncio.Task[str], connection: asyncpg.Connection, watchdog: asyncio.TimerHandle
+    ) -> None:
+        async def release() -> None:
+            await asyncio.wait({committing})
+            watchdog.cancel()
+            reusable = not committing.cancelled() and committing.exception() is None
+            self._release_writer(connection, reusable=reusable)
+
+        task = asyncio.ensure_future(release())
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _acquire_writer(self) -> asyncpg.Connection:
+        try:
+            async with asyncio.timeout(self._limits.acquire_seconds):
+                await self._writer_places.acquire()
+        except TimeoutError as error:
+            raise NotApplied("no writer connection was free in time") from error
+        self._writers_in_use += 1
+        try:
+            while self._idle_writers:
+                connection = self._idle_writers.pop()
+                if not connection.is_closed():
+                    return connection
+            return await self._connect()
+        except BaseException as error:
+            self._writers_in_use -= 1
+            self._writer_places.release()
+            fault = classify(error, committing=False)
+            if fault is None:
+                raise
+            raise NotApplied(str(error)) from error
+
+    def _release_writer(self, connection: asyncpg.Connection, *, reusable: bool) -> None:
+        self._writers_in_use -= 1
+        self._writer_places.release()
+        if reusable and not connection.is_closed():
+            self._idle_writers.append(connection)
+            return
+        connection.terminate()
+
+    async def _connect(self) -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            self._url, timeout=self._limits.connect_seconds, server_settings=_WRITER_SESSION
+        )
+        await _keep_alive(connection)
+        return connection
+
+    async def _connect_patiently(self) -> asyncpg.Connection:
+        told = False
+        while True:
+            try:
+                return await self._connect()
+            except Exception as error:
+                if not isinstance(classify(error, committing=False), NotApplied):
+                    raise
+                if not told:
+                    log.warning("waiting for the database", error=str(error))
+                told = True
+            await asyncio.sleep(self._entropy.uniform(0.1, 0.3))
+
+    async def _check_server(self, connection: asyncpg.Connection) -> None:
+        version = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
+        if version < _OLDEST_SERVER:
+            raise UnsafeServerError(f"PostgreSQL 14 or later is needed, this is {version // 10000}")
+        for name in ("fsync", "synchronous_commit"):
+            value: Any = await connection.fetchval("SELECT current_setting($1)", name)
+            if value != "off":
+                continue
+            if not self._allow_unsafe_durability:
+                raise UnsafeServerError(
+                    f"the server has {name} = off: it may lose sales that were acknowledged. Turn it on, or give that "
+                    "up with HOLDFAST_ALLOW_UNSAFE_DURABILITY=true"
+                )
+            log.warning("unsafe durability is allowed: acknowledged sales may be lost", setting=name)
+
+
+async def _keep_alive(connection: asyncpg.Connection) -> None:
+    # asyncpg has no options for this, and without it a silently dead peer holds a connection for hours.
+    sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

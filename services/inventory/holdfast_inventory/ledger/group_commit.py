@@ -1,0 +1,286 @@
+"""Group commit: commands for one sale wait while a batch of it is in flight, and all go in the next.
+
+Nothing waits for a timer: under no load a command is a batch of its own, and batches grow with the load by
+themselves. One batch of a sale is in flight at a time, so a sale is a serial log and nothing can deadlock.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.domain.commands import Command, Sweep
+from holdfast_inventory.domain.decide import Adjusted, Answer, Decision, Done, State, decide
+from holdfast_inventory.domain.errors import (
+    DatabaseUnavailable,
+    DeadlineInQueue,
+    DomainError,
+    Draining,
+    Internal,
+    OutcomeUnknown,
+    Overloaded,
+)
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.ledger.batch import append, lock_sale, read_state
+from holdfast_inventory.ledger.database import Database
+from holdfast_inventory.ledger.faults import InDoubt, NotApplied
+
+log = get_logger("holdfast.group_commit")
+
+
+class Committed(NamedTuple):
+    """What a commit did to a sale's stock: the items that moved, as it left them."""
+
+    sale_id: str
+    previous_sequence: int
+    sequence: int
+    items: Sequence[Item]
+
+
+class Observer(Protocol):
+    """Whoever wants to know what batches do. Called on the event loop; must not block or raise."""
+
+    def read(self, sale_id: str, began: float, items: Sequence[Item]) -> None:
+        """Stock levels that were true, under the lock, at some time after `began` (loop time)."""
+
+    def committed(self, change: Committed) -> None:
+        """A commit moved stock."""
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch of `size` commands took `seconds`, from its lock to its end."""
+
+    def waited(self, seconds: float) -> None:
+        """A command waited so long for its batch to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCommitLimits:
+    """Bounds of the queue. Times in seconds."""
+
+    batch_commands: int = 256
+    """The most commands in a batch."""
+    due_holds: int = 256
+    """The most due holds that a batch reads at a time."""
+    queue_seconds: float = 1.0
+    """Refuse a command that would wait longer than this, judged by the last batches."""
+    queue_commands: int = 20_000
+    """Refuse a command when so many wait for its sale."""
+    patience_seconds: float = 2.0
+    """How long an unreachable database is tried before commands that are provably not applied are refused."""
+    doubt_seconds: float = 10.0
+    """How long a command without a deadline waits for the outcome of a lost COMMIT."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    command: Command
+    future: asyncio.Future[Answer]
+    deadline: float | None
+    since: float
+    in_doubt: bool = False
+
+
+@dataclass(slots=True)
+class _Lane:
+    sale_id: str
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    batch_seconds: float = 0.0
+    """Exponentially weighted mean of this sale's last batches."""
+    worker: asyncio.Task[None] | None = None
+
+
+class GroupCommit:
+    """Queues commands by sale and commits them in groups."""
+
+    def __init__(
+        self,
+        database: Database,
+        limits: GroupCommitLimits,
+        observer: Observer,
+        *,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._database = database
+        self._limits = limits
+        self._observer = observer
+        self._entropy = entropy
+        self._lanes: dict[str, _Lane] = {}
+        self._stopping = False
+
+    @property
+    def waiting(self) -> int:
+        """Commands that wait for a batch, over all sales."""
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    def enqueue(self, sale_id: str, command: Command, deadline: float | None) -> asyncio.Future[Answer]:
+        """The future answer of `command`. `deadline` is loop time.
+
+        Raises `Overloaded` and `Draining`. A caller may cancel the future; the command is then dropped if its batch
+        has not begun, and harms nobody if it has.
+        """
+        if self._stopping:
+            raise Draining
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.get(sale_id)
+        if lane is None:
+            lane = self._lanes[sale_id] = _Lane(sale_id)
+        self._check_room(lane)
+        waiting = _Waiting(command, loop.create_future(), deadline, loop.time())
+        lane.waiting.append(waiting)
+        if lane.worker is None:
+            lane.worker = loop.create_task(self._work(lane), name=f"group-commit {sale_id}")
+        return waiting.future
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Takes nothing new, and waits for what is queued and in flight."""
+        self._stopping = True
+        workers = [lane.worker for lane in self._lanes.values() if lane.worker is not None]
+        if workers:
+            _, late = await asyncio.wait(workers, timeout=timeout_seconds)
+            if late:
+                log.error("batches did not end in time", sales=len(late))
+
+    def _check_room(self, lane: _Lane) -> None:
+        batches_ahead = len(lane.waiting) // self._limits.batch_commands + 1
+        expected_seconds = batches_ahead * lane.batch_seconds
+        is_long = len(lane.waiting) >= self._limits.queue_commands
+        # Without a queue there is nothing to wait for, however slow the last batch was.
+        if is_long or (lane.waiting and expected_seconds > self._limits.queue_seconds):
+            raise Overloaded(self._entropy.uniform(0.5, 1.5) * max(expected_seconds, 0.1))
+
+    async def _work(self, lane: _Lane) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while batch := self._next_batch(lane):
+                began = loop.time()
+                await self._settle(lane.sale_id, batch)
+                seconds = loop.time() - began
+                lane.batch_seconds += 0.2 * (seconds - lane.batch_seconds)
+                self._observer.batch(len(batch), seconds)
+        finally:
+            # No await since the queue was found empty, so nobody was queued in between.
+            del self._lanes[lane.sale_id]
+            for waiting in lane.waiting:
+                _answer(waiting, Internal())
+
+    def _next_batch(self, lane: _Lane) -> list[_Waiting]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Waiting] = []
+        while lane.waiting and len(batch) < self._limits.batch_commands:
+            waiting = lane.waiting.popleft()
+            if waiting.future.cancelled():
+                continue
+            if waiting.deadline is not None and waiting.deadline <= now:
+                _answer(waiting, DeadlineInQueue())
+                continue
+            self._observer.waited(now - waiting.since)
+            batch.append(waiting)
+        return batch
+
+    async def _settle(self, sale_id: str, batch: list[_Waiting]) -> None:
+        """Runs the batch until each of its commands has its answer."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._limits.patience_seconds
+        for attempt in count():
+            try:
+                answers = await self._commit(sale_id, [waiting.command for waiting in batch])
+            except NotApplied as fault:
+                log.warning("batch not applied", sale=sale_id, size=len(batch), error=str(fault))
+                batch = self._still_patient(batch, loop.time(), give_up)
+            except InDoubt as fault:
+                log.warning("batch in doubt", sale=sale_id, size=len(batch), error=str(fault))
+                for waiting in batch:
+                    waiting.in_doubt = True
+                batch = self._still_patient(batch, loop.time(), give_up)
+            except Exception as error:
+                log.exception("batch rejected", sale=sale_id, size=len(batch))
+                await self._isolate(sale_id, batch, error)
+                return
+            else:
+                for waiting, answer in zip(batch, answers, strict=True):
+                    _answer(waiting, _as_first(answer) if waiting.in_doubt else answer)
+                return
+            if not batch:
+                return
+            await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * min(0.01 * 2 ** min(attempt, 6), 0.5))
+
+    async def _isolate(self, sale_id: str, batch: list[_Waiting], error: Exception) -> None:
+        """Runs the commands one by one, so that the one that cannot be applied fails alone."""
+        if len(batch) == 1:
+            refusal = error if isinstance(error, DomainError) else Internal()
+            _answer(batch[0], refusal)
+            return
+        for waiting in batch:
+            await self._settle(sale_id, [waiting])
+
+    def _still_patient(self, batch: list[_Waiting], now: float, give_up: float) -> list[_Waiting]:
+        """Answers those who cannot wait any longer, and returns the others."""
+        patient: list[_Waiting] = []
+        for waiting in batch:
+            if waiting.in_doubt:
+                latest = waiting.deadline or waiting.since + self._limits.doubt_seconds
+                refusal: DomainError = OutcomeUnknown()
+            else:
+                latest = min(give_up, waiting.deadline or give_up)
+                refusal = DatabaseUnavailable()
+            if now < latest:
+                patient.append(waiting)
+            else:
+                _answer(waiting, refusal)
+        return patient
+
+    async def _commit(self, sale_id: str, commands: Sequence[Command]) -> list[Answer]:
+        """One transaction. Raises `NotApplied`, `InDoubt` and `Rejected`, and `NotFound` for the sale."""
+        began = asyncio.get_running_loop().time()
+        async with self._database.transaction() as transaction:
+            connection = transaction.connection
+            sale = await lock_sale(connection, sale_id)
+            before = sale.sequence
+            moved: dict[str, Item] = {}
+            while True:
+                state = await read_state(connection, sale, commands, self._limits.due_holds)
+                decision = decide(state, commands)
+                if not decision.starved:
+                    break
+                # A refusal that rests on a dead hold would be wrong: end these first, then look again.
+                swept = decide(state, [Sweep()])
+                await append(connection, state, swept)
+                moved.update((item.item_id, item) for item in swept.items)
+                sale = await lock_sale(connection, sale_id)
+            if not decision.is_empty:
+                await append(connection, state, decision)
+            moved.update((item.item_id, item) for item in decision.items)
+            # What is answered positively must be durable, a replay too: its first commit may not be yet. The lock
+            # itself makes this commit wait for the disk and the standby.
+            transaction.commits = decision.sequence > before or not all(map(_is_refusal, decision.answers))
+        self._observer.read(sale_id, began, _levels(state, decision))
+        if moved:
+            self._observer.committed(Committed(sale_id, before, decision.sequence, list(moved.values())))
+        return decision.answers
+
+
+def _is_refusal(answer: Answer) -> bool:
+    return isinstance(answer, DomainError)
+
+
+def _levels(state: State, decision: Decision) -> list[Item]:
+    levels = dict(state.items)
+    levels.update((item.item_id, item) for item in decision.items)
+    return list(levels.values())
+
+
+def _as_first(answer: Answer) -> Answer:
+    """An answer after a lost COMMIT: that it had been done before was our own doing."""
+    if isinstance(answer, Done | Adjusted):
+        return answer._replace(replayed=False)
+    return answer
+
+
+def _answer(waiting: _Waiting, answer: Answer) -> None:
+    # A caller that went away has cancelled its future.
+    if not waiting.future.done():
+        waiting.future.set_result(answer)

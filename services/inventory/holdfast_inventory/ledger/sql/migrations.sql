@@ -1,0 +1,39 @@
+-- What the migration runner keeps in the database. Off the hot path.
+
+-- name: lock
+-- One runner at a time. A session's lock, for it must outlast the transactions of a run, each of which is one
+-- migration's; the server lets go of it when the runner's connection ends, however that happens.
+SELECT pg_advisory_lock($1)
+
+-- name: set_lock_timeout
+-- How long a statement waits for locks, for the rest of the session.
+SELECT set_config('lock_timeout', $1, false)
+
+-- name: has_history
+-- Whether any migration has ever run here. Apart, so that looking creates nothing.
+SELECT to_regclass('schema_migrations') IS NOT NULL
+
+-- name: create_history
+-- Not a migration itself: it is what migrations are recorded in.
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version    integer     NOT NULL,
+    name       text        NOT NULL,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT schema_migrations_pkey PRIMARY KEY (version)
+)
+
+-- name: read_history
+-- What has been applied.
+SELECT version, checksum
+FROM schema_migrations
+
+-- name: record
+-- In the migration's own transaction, so that it is recorded if and only if it was applied.
+INSERT INTO schema_migrations (version, name, checksum)
+VALUES ($1, $2, $3)
+
+-- name: forget
+-- In the transaction that takes the migration back.
+DELETE FROM schema_migrations
+WHERE version = $1

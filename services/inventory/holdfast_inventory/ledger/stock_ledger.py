@@ -1,0 +1,205 @@
+"""The only door for changes of stock."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.domain.commands import Command, Create, Sweep, Transfer
+from holdfast_inventory.domain.decide import Answer, Reply, State, Transferred, decide, decide_transfer
+from holdfast_inventory.domain.errors import (
+    DatabaseUnavailable,
+    DomainError,
+    InsufficientStock,
+    Internal,
+    NotFound,
+    OutcomeUnknown,
+)
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.ledger.batch import SQL, append, lock_sale, read_state
+from holdfast_inventory.ledger.bound_ids import BoundIds
+from holdfast_inventory.ledger.database import Database, Transaction
+from holdfast_inventory.ledger.faults import InDoubt, NotApplied, Rejected
+from holdfast_inventory.ledger.group_commit import Committed, GroupCommit, GroupCommitLimits
+from holdfast_inventory.ledger.sold_out import SoldOut
+
+log = get_logger("holdfast.stock_ledger")
+
+_MAX_SALTS = 10_000
+
+
+class LedgerMetrics(Protocol):
+    """What the ledger tells of its work."""
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch of `size` commands took `seconds`."""
+
+    def waited(self, seconds: float) -> None:
+        """A command waited so long for its batch."""
+
+    def refused_from_memory(self) -> None:
+        """A create was refused without asking for stock."""
+
+
+class StockLedger:
+    """Executes commands on sales, each exactly once. Deadlines are loop times, in seconds.
+
+    Every refusal is a `DomainError`. Besides those of the command itself there are `Overloaded`, `Draining`,
+    `DeadlineInQueue` and `DatabaseUnavailable`, after which nothing was done, and `OutcomeUnknown`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        limits: GroupCommitLimits,
+        metrics: LedgerMetrics,
+        on_commit: Callable[[Committed], None],
+        *,
+        sold_out_seconds: float = 0.2,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._database = database
+        self._limits = limits
+        self._metrics = metrics
+        self._on_commit = on_commit
+        self._entropy = entropy
+        self._sold_out = SoldOut(sold_out_seconds)
+        self._bound_ids = BoundIds(database)
+        self._groups = GroupCommit(database, limits, self, entropy=entropy)
+        self._salts: dict[str, bytes] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Commands that wait for a batch."""
+        return self._groups.waiting
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Takes nothing new, and waits for what is queued and in flight."""
+        await self._groups.stop(timeout_seconds)
+
+    async def salt(self, sale_id: str) -> bytes:
+        """What a sale's ids are derived with. Raises `NotFound`."""
+        known = self._salts.get(sale_id)
+        if known is not None:
+            return known
+        async with self._database.reading() as connection:
+            salt: bytes | None = await connection.fetchval(SQL["read_salt"], sale_id)
+        if salt is None:
+            raise NotFound(f"sales/{sale_id}")
+        if len(self._salts) >= _MAX_SALTS:
+            self._salts.clear()
+        self._salts[sale_id] = salt
+        return salt
+
+    async def execute(self, sale_id: str, command: Command, deadline: float | None) -> Reply:
+        """Executes one command."""
+        if isinstance(command, Create):
+            refusal = await self._refusal_from_memory(sale_id, command)
+            if refusal is not None:
+                raise refusal
+        answer = await self._groups.enqueue(sale_id, command, deadline)
+        if isinstance(answer, DomainError):
+            raise answer
+        return answer
+
+    async def execute_all(self, sale_id: str, commands: Sequence[tuple[Command, float | None]]) -> list[Answer]:
+        """Executes independent commands, in order, each with its deadline. An answer for each."""
+        return await asyncio.gather(*(self._answer(sale_id, command, deadline) for command, deadline in commands))
+
+    async def transfer(self, command: Transfer, deadline: float | None) -> Transferred:
+        """Moves units between two sales, under both their locks."""
+        loop = asyncio.get_running_loop()
+        give_up = deadline or loop.time() + self._limits.patience_seconds
+        refusal: DomainError = DatabaseUnavailable()
+        in_doubt = False
+        while loop.time() < give_up:
+            try:
+                async with self._database.transaction() as transaction:
+                    transferred, commits = await self._transfer(transaction, command)
+            except NotApplied as fault:
+                log.warning("transfer not applied", error=str(fault))
+            except InDoubt as fault:
+                log.warning("transfer in doubt", error=str(fault))
+                refusal, in_doubt = OutcomeUnknown(), True
+            except Rejected as fault:
+                log.exception("transfer rejected")
+                raise Internal from fault
+            else:
+                for change in commits:
+                    self.committed(change)
+                return transferred._replace(replayed=transferred.replayed and not in_doubt)
+            await asyncio.sleep(self._entropy.uniform(0.01, 0.05))
+        raise refusal
+
+    # What the batches tell
+
+    def read(self, sale_id: str, began: float, items: Sequence[Item]) -> None:
+        """Stock levels that a batch saw under the lock."""
+        self._sold_out.read(sale_id, began, items)
+
+    def committed(self, change: Committed) -> None:
+        """A commit moved stock."""
+        self._on_commit(change)
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch has ended."""
+        self._metrics.batch(size, seconds)
+
+    def waited(self, seconds: float) -> None:
+        """A command's batch begins."""
+        self._metrics.waited(seconds)
+
+    def changed_elsewhere(self, sale_id: str) -> None:
+        """Another replica moved the sale's stock: what is remembered of it may be old."""
+        self._sold_out.forget(sale_id)
+
+    async def _answer(self, sale_id: str, command: Command, deadline: float | None) -> Answer:
+        try:
+            return await self.execute(sale_id, command, deadline)
+        except DomainError as refusal:
+            return refusal
+
+    async def _refusal_from_memory(self, sale_id: str, command: Create) -> InsufficientStock | None:
+        refusal = self._sold_out.refusal(sale_id, command, asyncio.get_running_loop().time())
+        if refusal is None:
+            return None
+        if command.bound and await self._bound_ids.is_bound(sale_id, command.reservation_id):
+            return None
+        self._metrics.refused_from_memory()
+        return refusal
+
+    async def _transfer(self, transaction: Transaction, command: Transfer) -> tuple[Transferred, list[Committed]]:
+        connection = transaction.connection
+        sale_ids = {command.source_sale_id, command.destination_sale_id}
+        # In the order of their ids, so that two transfers cannot wait for each other.
+        sales = {sale_id: await lock_sale(connection, sale_id) for sale_id in sorted(sale_ids)}
+        source_sale = sales[command.source_sale_id]
+        source = await self._transfer_state(transaction, source_sale.sale_id, command)
+        destination = await read_state(
+            connection, sales[command.destination_sale_id], [], 1, item_ids=[command.destination_item_id]
+        )
+        transferred, taken, given = decide_transfer(source, destination, command)
+        commits = []
+        for state, decision in ((source, taken), (destination, given)):
+            if not decision.is_empty:
+                await append(connection, state, decision)
+                sale_id, before = state.sale.sale_id, sales[state.sale.sale_id].sequence
+                commits.append(Committed(sale_id, before, decision.sequence, decision.items))
+        return transferred, commits
+
+    async def _transfer_state(self, transaction: Transaction, sale_id: str, command: Transfer) -> State:
+        """The source, after the due holds that were not read have been ended."""
+        connection = transaction.connection
+        while True:
+            state = await read_state(
+                connection,
+                await lock_sale(connection, sale_id),
+                [],
+                self._limits.due_holds,
+                stock_change_ids=[command.change_id],
+                item_ids=[command.source_item_id],
+            )
+            if not state.more_due:
+                return state
+            await append(connection, state, decide(state, [Sweep()]))
