@@ -1,0 +1,105 @@
+# `make` explains the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Tests run in so many processes.
+JOBS ?= 2
+# More arguments for pytest: make test ARGS='-k expiry'
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help
+help: ## explain the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}'
+
+##### Run
+
+.PHONY: up
+up: $(VENV)/devstack.stamp ## run it all on this machine until Ctrl-C (EDGE=1: with Envoy before it)
+	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge)
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## measure it side by side with simpler ways (minutes)
+	$(BIN)/python -m bench $(ARGS)
+
+##### Test
+
+.PHONY: test
+test: $(VENV)/dev.stamp tools ## run all tests (needs Debian's postgresql-15 and Go; .ci/run installs the first)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: check
+check: lint types imports contract files locks ## run all linters
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp ## Python: style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(VENV)/dev.stamp ## Python: types
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(VENV)/dev.stamp ## Python: which package may import which
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: contract
+contract: $(VENV)/dev.stamp ## the protos: style, compatibility with main, freshness of the generated code
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-contract.sh
+
+.PHONY: files
+files: $(VENV)/dev.stamp ## images, scripts, manifests and rules: each by its own validator
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-files.sh
+
+.PHONY: locks
+locks: $(VENV)/dev.stamp ## requirements/ are what pyproject.toml asks for
+	scripts/lock.sh --check
+
+##### Change
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## format and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/buf format --write --path protos/holdfast
+
+.PHONY: generate
+generate: $(VENV)/dev.stamp ## make the Python stubs from the protos
+	scripts/generate.sh
+
+.PHONY: lock
+lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest that fit)
+	scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+.PHONY: tools
+tools: ## build the clients that the tests speak through (needs Go)
+	@scripts/install-tools.sh
+
+.PHONY: clean
+clean: ## remove the virtual environment, tools and caches; the data of `make up` stays
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+
+##### The virtual environment: what `make up` needs, and what developing needs, which includes it
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/devstack.stamp: requirements/devstack.txt pyproject.toml | $(BIN)/python
+	@echo "installing what it runs on"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/devstack.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "installing what it is developed with"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $(VENV)/devstack.stamp $@

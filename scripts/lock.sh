@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Pins and hashes everything that pyproject.toml asks for, one file per way to install it. Pins that still fit are kept.
+# --check: fails when that would change what is committed.
+# --upgrade: looks for the newest versions that fit.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+uv="${UV:-.venv/bin/uv}"
+declare -A extras=(
+  [inventory]="--extra inventory"
+  [gateway]="--extra gateway"
+  [devstack]="--extra devstack --extra build"
+  [dev]="--extra dev"
+)
+
+target=requirements
+upgrade=()
+case "${1:-}" in
+  --check)
+    target=$(mktemp -d)
+    trap 'rm -rf "$target"' EXIT
+    cp requirements/*.txt "$target" # What is pinned there is kept if it still fits.
+    ;;
+  --upgrade) upgrade=(--upgrade) ;;
+esac
+
+for name in "${!extras[@]}"; do
+  read -ra extra <<<"${extras[$name]}"
+  "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --custom-compile-command "make lock" "${extra[@]}" "${upgrade[@]}" --output-file "$target/$name.txt"
+done
+
+if [[ "$target" != requirements ]]; then
+  diff --unified=0 requirements "$target" || { echo "requirements/ is stale: run 'make lock'" >&2; exit 1; }
+fi
