@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from holdfast_devstack.ports import free_port as any_free_port
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.valkey import ValkeyServer

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast_chassis.clock import SYSTEM_CLOCK
+
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _POLL_SECONDS = 0.02
 _AFTER_KILL_SECONDS = 5.0
@@ -77,11 +79,11 @@ class ChildProcess:
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
         """Returns once `is_ready()`. Raises StartError, with the log's end, on exit or after the timeout."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
         while not is_ready():
             if not self.is_running:
                 raise StartError(f"{self.name} ended with status {self.exit_status} while starting.{self._evidence()}")
-            if time.monotonic() > deadline:
+            if SYSTEM_CLOCK.monotonic() > deadline:
                 raise StartError(f"{self.name} was not ready after {timeout_seconds:g} s.{self._evidence()}")
             time.sleep(_POLL_SECONDS)
 
@@ -96,6 +98,10 @@ class ChildProcess:
                 return attempt == 0
         self.kill()
         return False
+
+    def ask_to_stop(self) -> None:
+        """Sends the signal that it stops by, for the first time or to hurry it."""
+        self.send_signal(self._stop_signal)
 
     def kill(self) -> None:
         """SIGKILL to it and whatever it started, and waits until it is gone."""

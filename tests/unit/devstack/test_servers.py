@@ -2,9 +2,9 @@
 
 import asyncpg
 import pytest
+
 from holdfast_devstack.child_process import StartError
 from holdfast_devstack.postgres import PostgresServer
-
 from tests.support.postgres import on_every_version
 
 

@@ -1,0 +1,53 @@
+"""`holdfast up`: the command."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from holdfast_chassis import logs
+from holdfast_chassis.settings import SettingsError
+from holdfast_chassis.version import deployment_version
+from holdfast_devstack.child_process import StartError
+from holdfast_devstack.console import Console
+from holdfast_devstack.data_directory import exclusively
+from holdfast_devstack.settings import DevstackSettings
+from holdfast_devstack.up import Stack
+
+_EXIT_INTERRUPTED = 130
+
+
+def main() -> int:
+    """Runs the command and returns its exit code."""
+    arguments = _parser().parse_args()
+    console = Console()
+    # What goes well is told by the console.
+    logs.configure("devstack", deployment_version(), "error", "console")
+    try:
+        settings = DevstackSettings.load(arguments.config)
+        with exclusively(settings.data_dir.resolve()) as directory:
+            console.say(f"Holdfast on one machine; data and logs are kept in {directory}\n")
+            return asyncio.run(Stack(settings, directory, console, with_edge=arguments.edge).run())
+    except (SettingsError, StartError) as error:
+        console.say(f"{error}")
+        return 1
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="holdfast", description="Holdfast on one machine.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    up = commands.add_parser(
+        "up",
+        help="run everything until Ctrl-C",
+        description="Runs PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name others), the inventory and the "
+        "gateway, with a demo sale, until Ctrl-C or SIGTERM.",
+    )
+    up.add_argument("--edge", action="store_true", help="put Envoy before both services")
+    up.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""What a new stack has to sell, made through the REST API, and what to try on it."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any, Final
+
+from holdfast_devstack.child_process import StartError
+
+SALE: Final = "demo"
+SCHEDULE: Final = "hourly"
+
+_TIMEOUT_SECONDS = 10.0
+_CONFLICT = 409
+
+_DEMO_SALE: Final[dict[str, Any]] = {
+    "perCustomerLimit": 4,
+    "holdTime": "120s",
+    "items": [
+        {"item": "sneaker-42", "onHand": 50},
+        {"item": "sneaker-43", "onHand": 20},
+        {"item": "cap", "onHand": 500},
+    ],
+}
+_HOURLY_SCHEDULE: Final[dict[str, Any]] = {
+    "period": "3600s",
+    "template": {"perCustomerLimit": 4, "holdTime": "120s", "items": [{"item": "ticket", "onHand": 10_000}]},
+}
+
+
+def create(base_url: str) -> None:
+    """Creates the demo sale and the hourly schedule unless a run before has.
+
+    Raises StartError with the gateway's answer when it refuses, or does not answer.
+    """
+    _create(f"{base_url}/v1/sales?sale_id={SALE}", _DEMO_SALE)
+    _create(f"{base_url}/v1/saleSchedules?schedule_id={SCHEDULE}", _HOURLY_SCHEDULE)
+
+
+def _create(url: str, body: dict[str, Any]) -> None:
+    request = urllib.request.Request(  # noqa: S310 - our own address
+        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310 - as above
+            return
+    except urllib.error.HTTPError as error:
+        with error:
+            problem = error.read().decode(errors="replace")
+        if error.code != _CONFLICT:
+            raise StartError(f"POST {url} was refused: {error.code} {problem}") from error
+    except OSError as error:
+        raise StartError(f"POST {url} got no answer: {error}") from error
+
+
+def tour(base_url: str, grpc_target: str) -> str:
+    """Commands to paste into another terminal."""
+    sale = f"{base_url}/v1/sales/{SALE}"
+    return f"""\
+Try it from another terminal. Hold one, buy it, look at the stock; the same over gRPC:
+
+  reservation=$(curl -sS {sale}/reservations -H 'Content-Type: application/json' \
+-d '{{"customer": "c-1", "lines": [{{"item": "sneaker-42", "quantity": 1}}]}}' | sed -E 's/.*"name": *"([^"]+)".*/\\1/')
+  curl -sS -X POST "{base_url}/v1/${{reservation}}:confirm" -H 'Content-Type: application/json' -d '{{"order": "o-1"}}'
+  curl -sS {sale}/items/sneaker-42
+
+  grpcurl -plaintext -d '{{"parent": "sales/{SALE}", "customer": "c-2", "lines": [{{"item": "cap", "quantity": 2}}]}}' \
+{grpc_target} holdfast.inventory.v1.ReservationService/CreateReservation
+
+The sale of this hour: {base_url}/v1/sales?schedule=saleSchedules/{SCHEDULE}   All methods: {base_url}/docs
+"""

@@ -1,0 +1,151 @@
+"""The two services as child processes, each with the environment that it needs and a way to tell that it is ready."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from holdfast_chassis.settings import environment_name
+from holdfast_devstack.child_process import ChildProcess, StartError
+from holdfast_devstack.settings import OWN_NAMES, SHARED_NAMES, DevstackSettings
+
+_PROBE_TIMEOUT_SECONDS = 2.0
+_MIGRATE_TIMEOUT_SECONDS = 120.0
+_STOP_TIMEOUT_SECONDS = 60.0
+
+
+class Service:
+    """`python -m <module> serve` as a child process."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        address: str,
+        *,
+        environment: Callable[[], Mapping[str, str]],
+        is_ready: Callable[[], bool],
+        log_directory: Path,
+        start_timeout_seconds: float,
+    ) -> None:
+        """`environment` is asked for when it is spawned, as it has the addresses of servers started before."""
+        self.name = name
+        self.address = address
+        self._module = module
+        self._environment = environment
+        self._is_ready = is_ready
+        self._log_path = log_directory / f"{name}.log"
+        self._start_timeout_seconds = start_timeout_seconds
+        self._child: ChildProcess | None = None
+
+    @property
+    def child(self) -> ChildProcess:
+        """Its process. Raises RuntimeError before the first `spawn`."""
+        if self._child is None:
+            raise RuntimeError(f"{self.name} was never started")
+        return self._child
+
+    def prepare(self) -> None:
+        """Nothing has to be made before it starts."""
+
+    def spawn(self) -> None:
+        """Starts it without waiting. Call it on the main thread (see ChildProcess)."""
+        command = [sys.executable, "-m", self._module, "serve"]
+        self._child = ChildProcess(self.name, command, self._log_path, environment=self._environment())
+        self._child.spawn()
+
+    def wait_until_ready(self) -> None:
+        """Waits until it says that it serves. Raises StartError when it ends or the time is up."""
+        self.child.wait_until(self._is_ready, self._start_timeout_seconds)
+
+    def stop(self) -> None:
+        """Lets it drain and end."""
+        if self._child is not None:
+            self._child.stop(_STOP_TIMEOUT_SECONDS)
+
+
+def inventory(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
+    """The inventory service."""
+    target = f"{settings.grpc_host}:{settings.grpc_port}"
+    return Service(
+        "inventory",
+        "holdfast_inventory",
+        f"{target}  metrics {settings.metrics_host}:{settings.metrics_port}",
+        environment=environment,
+        is_ready=lambda: _serves_grpc(target),
+        log_directory=log_directory,
+        start_timeout_seconds=settings.start_timeout_seconds,
+    )
+
+
+def gateway(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
+    """The REST gateway."""
+    target = f"{settings.http_host}:{settings.http_port}"
+    return Service(
+        "gateway",
+        "holdfast_gateway",
+        f"http://{target}  metrics {settings.metrics_host}:{settings.gateway_metrics_port}",
+        environment=environment,
+        is_ready=lambda: _serves_http(f"http://{target}/health/ready"),
+        log_directory=log_directory,
+        start_timeout_seconds=settings.start_timeout_seconds,
+    )
+
+
+def environment_of_services(settings: DevstackSettings, database_url: str, redis_url: str) -> dict[str, str]:
+    """This process's environment with what the runner decides; its own settings, which they would refuse, left out."""
+    own = {environment_name(name) for name in OWN_NAMES}
+    own |= {f"{name}_FILE" for name in own} | {"DATABASE_URL_FILE", "REDIS_URL_FILE"}
+    inherited = {name: value for name, value in os.environ.items() if name not in own}
+    decided = {environment_name(field): str(getattr(settings, field)) for field in SHARED_NAMES}
+    return {
+        # One machine, one inventory; whoever sets another target means it.
+        "HOLDFAST_INVENTORY_TARGET": f"ipv4:{settings.grpc_host}:{settings.grpc_port}",
+        **inherited,
+        **decided,
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+    }
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    """Brings the database's schema up to date. Raises StartError with what it said when that fails."""
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "holdfast_inventory", "migrate"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_MIGRATE_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StartError(f"the migration was not done after {_MIGRATE_TIMEOUT_SECONDS:g} s") from error
+    if result.returncode != 0:
+        raise StartError(f"the migration failed:\n{result.stdout}{result.stderr}".rstrip())
+
+
+def _serves_grpc(target: str) -> bool:
+    # A new channel each time: one that was refused would wait before it tries again.
+    with grpc.insecure_channel(target) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_PROBE_TIMEOUT_SECONDS
+            )
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _serves_http(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=_PROBE_TIMEOUT_SECONDS) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == 200)
+    except OSError:
+        return False

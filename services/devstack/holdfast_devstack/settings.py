@@ -1,0 +1,48 @@
+"""What can be set about `holdfast up`; see .env.example for the same in words."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from holdfast_inventory.settings import InventorySettings
+from pydantic import Field, SecretStr
+
+from holdfast_chassis.settings import ServiceSettings
+from holdfast_devstack.ports import LOOPBACK
+from holdfast_gateway.settings import GatewaySettings
+
+
+class DevstackSettings(ServiceSettings):
+    """The settings of the one-machine runner. Those of both services may be set as well and are passed on."""
+
+    sibling_names: ClassVar[frozenset[str]] = (
+        ServiceSettings.sibling_names
+        | frozenset(InventorySettings.model_fields)
+        | frozenset(GatewaySettings.model_fields)
+    )
+
+    # Set: those servers are used instead of embedded ones.
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+
+    data_dir: Path = Path(".holdfast")
+    postgres_port: int = Field(55432, ge=1, le=65535)
+    valkey_port: int = Field(56379, ge=1, le=65535)
+
+    # Nobody but this machine is meant to reach them.
+    http_host: str = LOOPBACK
+    grpc_host: str = LOOPBACK
+    metrics_host: str = LOOPBACK
+    http_port: int = Field(8080, ge=1, le=65535)
+    grpc_port: int = Field(50051, ge=1, le=65535)
+    metrics_port: int = Field(9100, ge=1, le=65535)
+    gateway_metrics_port: int = Field(9101, ge=1, le=65535)
+
+    # No load balancer has to notice that they go, so a stop need not wait for one.
+    drain_quiet_seconds: float = Field(0.5, ge=0)
+    drain_min_seconds: float = Field(0.5, ge=0)
+    start_timeout_seconds: float = Field(60.0, gt=0)
+
+
+OWN_NAMES = frozenset(DevstackSettings.model_fields) - DevstackSettings.sibling_names
+SHARED_NAMES = frozenset(DevstackSettings.model_fields) & DevstackSettings.sibling_names
+"""Fields that neither service knows and that must not be passed on to them; fields that a service knows as well."""

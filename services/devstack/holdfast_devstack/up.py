@@ -1,0 +1,216 @@
+"""`holdfast up`: everything in order on one machine, and down again in the reverse order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from holdfast_chassis.clock import SYSTEM_CLOCK
+from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.settings import environment_name
+from holdfast_devstack import demo, services, stock_line
+from holdfast_devstack.child_process import ChildProcess, StartError
+from holdfast_devstack.console import Console
+from holdfast_devstack.edge import Edge
+from holdfast_devstack.ports import is_taken
+from holdfast_devstack.postgres import PostgresServer
+from holdfast_devstack.settings import DevstackSettings
+from holdfast_devstack.valkey import ValkeyServer
+
+_DATABASE = "holdfast"
+_START_TIMEOUT_SECONDS = 180.0
+_STOP_TIMEOUT_SECONDS = 90.0
+_SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_SIGNALS = 0.1
+
+
+class Server(Protocol):
+    """What runs as a child: prepared and awaited on any thread, spawned on the main one."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+
+    @property
+    def address(self) -> str:
+        """Where it is reached."""
+
+    @property
+    def child(self) -> ChildProcess:
+        """Its process, once spawned."""
+
+    def prepare(self) -> None:
+        """What has to be done before it can start. Raises StartError."""
+
+    def spawn(self) -> None:
+        """Starts it without waiting. Raises StartError."""
+
+    def wait_until_ready(self) -> None:
+        """Returns when it serves. Raises StartError."""
+
+    def stop(self) -> None:
+        """Ends it in an orderly way, within bounds."""
+
+
+class Stack:
+    """All that `holdfast up` runs."""
+
+    def __init__(self, settings: DevstackSettings, directory: Path, console: Console, *, with_edge: bool) -> None:
+        self._settings = settings
+        self._console = console
+        self._base_url = f"http://{settings.http_host}:{settings.http_port}"
+        self._grpc_target = f"{settings.grpc_host}:{settings.grpc_port}"
+        self._postgres = PostgresServer(directory / "postgres", port=settings.postgres_port)
+        self._valkey = ValkeyServer(directory / "valkey", port=settings.valkey_port)
+        logs = directory / "logs"
+        self._inventory = services.inventory(settings, self._environment, logs)
+        self._gateway = services.gateway(settings, self._environment, logs)
+        self._edge = Edge(logs) if with_edge else None
+        self._serving: list[Server] = []
+        self._background: list[asyncio.Task[None]] = []
+        self._lifecycle = Lifecycle(list(self._steps()))
+
+    async def run(self) -> int:
+        """Starts everything, waits for Ctrl-C or SIGTERM, stops everything. Returns the exit code.
+
+        Raises StartError when a port is taken.
+        """
+        _refuse_taken_ports(self._settings)
+        return await self._lifecycle.run()
+
+    def _steps(self) -> Iterator[Step]:
+        """In the order of starting; stopping is the reverse, so that whatever is asked for is there until the end."""
+        if self._settings.database_url is None:
+            yield self._serve(self._postgres)
+        if self._settings.redis_url is None:
+            yield self._serve(self._valkey)
+        yield self._do_once("schema", self._migrate)
+        yield self._serve(self._inventory)
+        yield self._serve(self._gateway)
+        if self._edge is not None:
+            yield self._serve(self._edge)
+        yield self._do_once("demo", partial(demo.create, self._base_url))
+        yield Step("watching", self._watch, self._end_watching, 1.0, 5.0)
+
+    def _environment(self) -> dict[str, str]:
+        return services.environment_of_services(
+            self._settings,
+            database_url=_given(self._settings.database_url) or self._postgres.url(_DATABASE),
+            redis_url=_given(self._settings.redis_url) or self._valkey.url,
+        )
+
+    def _migrate(self) -> None:
+        if self._settings.database_url is None and not self._postgres.has_database(_DATABASE):
+            self._postgres.create_database(_DATABASE)
+        services.migrate(self._environment())
+
+    def _do_once(self, name: str, work: Callable[[], None]) -> Step:
+        async def start() -> None:
+            await self._told(name, "done", asyncio.to_thread(work))
+
+        return Step(name, start, _nothing, _START_TIMEOUT_SECONDS, 1.0)
+
+    def _serve(self, server: Server) -> Step:
+        async def start() -> None:
+            await self._told(server.name, server.address, self._start(server))
+
+        return Step(server.name, start, partial(self._stop, server), _START_TIMEOUT_SECONDS, _STOP_TIMEOUT_SECONDS)
+
+    async def _told(self, name: str, result: str, work: Awaitable[None]) -> None:
+        """Says that a part is there, or why it is not; the rest is then stopped."""
+        began_at = SYSTEM_CLOCK.monotonic()
+        try:
+            await work
+        except StartError as error:
+            self._console.say(f"\n{error}\n")
+            self._lifecycle.request_stop(f"{name} could not start", failed=True)
+            raise
+        self._console.say(f"  {name:<11} {result}  ({SYSTEM_CLOCK.monotonic() - began_at:.1f} s)")
+
+    async def _start(self, server: Server) -> None:
+        await asyncio.to_thread(server.prepare)
+        server.spawn()
+        try:
+            await asyncio.to_thread(server.wait_until_ready)
+        except BaseException:
+            await asyncio.to_thread(server.stop)
+            raise
+        self._serving.append(server)
+
+    async def _stop(self, server: Server) -> None:
+        if server in self._serving:
+            self._serving.remove(server)
+        self._console.say(f"  stopping {server.name} ...")
+        began_at = SYSTEM_CLOCK.monotonic()
+        stopping = asyncio.ensure_future(asyncio.to_thread(server.stop))
+        hurrying = asyncio.ensure_future(self._lifecycle.hurry.wait())
+        await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if not stopping.done():
+            # Signals that come too close together are delivered as one.
+            await asyncio.sleep(_SECONDS_BETWEEN_SIGNALS)
+            server.child.ask_to_stop()
+        await stopping
+        self._console.say(f"  stopped {server.name} after {SYSTEM_CLOCK.monotonic() - began_at:.1f} s")
+
+    async def _watch(self) -> None:
+        self._console.say()
+        self._console.say(demo.tour(self._base_url, self._grpc_target))
+        self._console.say("Ctrl-C stops it; the data is kept.\n")
+        self._background = [
+            asyncio.create_task(self._notice_deaths(), name="notice deaths"),
+            asyncio.create_task(stock_line.follow(self._grpc_target, demo.SALE, self._console), name="stock line"),
+        ]
+
+    async def _end_watching(self) -> None:
+        for task in self._background:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self._console.end_live()
+
+    async def _notice_deaths(self) -> None:
+        """A child that ends unasked takes the others with it: half a stack helps nobody."""
+        while True:
+            for server in self._serving:
+                if not server.child.is_running:
+                    self._console.say(
+                        f"{server.name} has ended by itself, with status {server.child.exit_status}. "
+                        f"The end of {server.child.log_path}:\n{server.child.log_tail()}"
+                    )
+                    self._lifecycle.request_stop(f"{server.name} has ended", failed=True)
+                    return
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+async def _nothing() -> None:
+    """There is nothing to stop."""
+
+
+def _given(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+def _refuse_taken_ports(settings: DevstackSettings) -> None:
+    fields = {
+        "http_port": ("REST", settings.http_host),
+        "grpc_port": ("gRPC", settings.grpc_host),
+        "metrics_port": ("the inventory's metrics", settings.metrics_host),
+        "gateway_metrics_port": ("the gateway's metrics", settings.metrics_host),
+    }
+    if settings.database_url is None:
+        fields["postgres_port"] = ("PostgreSQL", "127.0.0.1")
+    if settings.redis_url is None:
+        fields["valkey_port"] = ("Valkey", "127.0.0.1")
+    taken = [
+        f"port {getattr(settings, field)} ({use}) is taken: stop what listens there, "
+        f"or choose another with {environment_name(field)}"
+        for field, (use, host) in fields.items()
+        if is_taken(getattr(settings, field), host)
+    ]
+    if taken:
+        raise StartError("\n".join(taken))

@@ -1,0 +1,40 @@
+"""The services get what the runner decides, and not the runner's own settings, which they would refuse."""
+
+import pytest
+
+from holdfast_devstack.services import environment_of_services
+from holdfast_devstack.settings import DevstackSettings
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """The services' environment, for some environment of the runner."""
+
+    def of(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return environment_of_services(DevstackSettings.load(None), "postgresql://db", "redis://cache")
+
+    return of
+
+
+def test_servers_are_those_that_run(environment):
+    given = environment(REDIS_URL="redis://other", DATABASE_URL="")
+    assert (given["DATABASE_URL"], given["REDIS_URL"]) == ("postgresql://db", "redis://cache")
+
+
+def test_runners_own_settings_are_left_out(environment, tmp_path):
+    assert "HOLDFAST_DATA_DIR" not in environment(HOLDFAST_DATA_DIR=str(tmp_path))
+
+
+def test_gateway_is_pointed_at_the_inventory(environment):
+    assert environment(HOLDFAST_GRPC_PORT="1234")["HOLDFAST_INVENTORY_TARGET"] == "ipv4:127.0.0.1:1234"
+
+
+def test_services_settings_are_passed_on(environment):
+    assert environment(HOLDFAST_LOG_LEVEL="warning")["HOLDFAST_LOG_LEVEL"] == "warning"
+
+
+def test_drain_is_quick_unless_told_otherwise(environment):
+    assert environment()["HOLDFAST_DRAIN_QUIET_SECONDS"] == "0.5"
+    assert environment(HOLDFAST_DRAIN_QUIET_SECONDS="3")["HOLDFAST_DRAIN_QUIET_SECONDS"] == "3.0"

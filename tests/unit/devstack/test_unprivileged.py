@@ -1,0 +1,50 @@
+"""PostgreSQL refuses to be root, so root runs it as somebody else, by whichever way the machine allows."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from holdfast_devstack import unprivileged
+from holdfast_devstack.child_process import StartError
+from holdfast_devstack.postgres import PostgresServer
+
+DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root, which these tests do not run as")
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Pretends that of the programs that change who one is only these exist."""
+
+    def find(*names):
+        monkeypatch.setattr(unprivileged.shutil, "which", lambda name: which(name) if name in names else None)
+
+    which = shutil.which
+    return find
+
+
+@pytest.fixture
+def directory():
+    """One that others can reach, as pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-postgres-") as path:
+        yield Path(path)
+
+
+@as_root
+def test_root_runs_postgres_by_either_way_on_the_same_data(only, directory):
+    for program in ("unshare", "setpriv", "unshare"):
+        only(program)
+        server = PostgresServer(directory, binaries=DEBIAN_POSTGRES_15)
+        server.start()
+        server.stop()
+
+
+@as_root
+def test_without_a_way_root_is_told_what_to_do(only, directory):
+    only()
+    with pytest.raises(StartError, match="run this as an ordinary user"):
+        PostgresServer(directory, binaries=DEBIAN_POSTGRES_15).start()
