@@ -1,0 +1,1 @@
+"""Holdfast's REST gateway: thin, made from the protos."""

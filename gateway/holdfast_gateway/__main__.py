@@ -1,0 +1,62 @@
+"""The gateway's command line: `holdfast-gateway [serve|health] [--config FILE]`."""
+
+import argparse
+import http.client
+import sys
+from pathlib import Path
+
+import uvloop
+
+from holdfast_chassis import logs
+from holdfast_chassis.settings import SettingsError
+from holdfast_chassis.version import deployment_version
+from holdfast_gateway.app import App
+from holdfast_gateway.settings import GatewaySettings
+
+_HEALTH_SECONDS = 3.0
+_EXIT_UNUSABLE_SETTINGS = 2
+
+
+def main() -> None:
+    """Run the command and exit with its code: 0 well, 1 failed or not healthy, 2 unusable settings."""
+    parser = argparse.ArgumentParser(prog="holdfast-gateway", description="Holdfast's REST gateway.")
+    parser.add_argument("command", nargs="?", choices=("serve", "health"), default="serve")
+    parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    arguments = parser.parse_args()
+    try:
+        settings = GatewaySettings.load(arguments.config)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_EXIT_UNUSABLE_SETTINGS)
+    sys.exit(serve(settings) if arguments.command == "serve" else health(settings))
+
+
+def serve(settings: GatewaySettings) -> int:
+    """Serve until told to stop; return the exit code."""
+    version = deployment_version()
+    logs.configure("gateway", version, settings.log_level, settings.log_format)
+
+    async def run() -> int:
+        return await App(settings, version).lifecycle.run()
+
+    return uvloop.run(run())
+
+
+def health(settings: GatewaySettings) -> int:
+    """Ask the gateway on this machine whether it is ready; return 0 if so, else 1."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_host, settings.http_host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, settings.http_port, timeout=_HEALTH_SECONDS)
+    try:
+        connection.request("GET", "/health/ready")
+        response = connection.getresponse()
+        sys.stdout.write(response.read().decode() + "\n")
+    except OSError as error:
+        sys.stderr.write(f"the gateway does not answer: {error}\n")
+        return 1
+    finally:
+        connection.close()
+    return 0 if response.status == http.client.OK else 1
+
+
+if __name__ == "__main__":
+    main()

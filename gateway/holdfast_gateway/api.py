@@ -1,0 +1,164 @@
+"""The API itself: from an HTTP request to the RPC that its route stands for, and back."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from google.protobuf.message import Message
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_gateway import codec, sse
+from holdfast_gateway.call import Call, Reply, WhileWaiting
+from holdfast_gateway.coalescer import Coalescer, command_field
+from holdfast_gateway.cors import Cors
+from holdfast_gateway.exchange import (
+    Headers,
+    read_body,
+    require_acceptable,
+    require_json,
+    timeout_of,
+)
+from holdfast_gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from holdfast_gateway.idempotency import set_request_id
+from holdfast_gateway.inventory_client import InventoryClient, Metadata, Stream
+from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, NOT_FOUND, HttpKind, refuse
+from holdfast_gateway.routes import Route, RouteTable
+from holdfast_gateway.settings import GatewaySettings
+from holdfast_gateway.transcoding import Transcoder
+
+_JSON = "application/json"
+_JSON_TYPE = ("content-type", _JSON)
+_REPLAYED = ("idempotent-replayed", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    route: Route
+    transcoder: Transcoder
+    # The field of a Command that carries its requests, if one does.
+    command_field: str | None
+
+
+class Api:
+    """Answers the routes of the protos."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        inventory: InventoryClient,
+        coalescer: Coalescer,
+        cors: Cors,
+        settings: GatewaySettings,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._table = RouteTable(routes)
+        self._endpoints = {route: _Endpoint(route, Transcoder(route), command_field(route)) for route in routes}
+        self._inventory = inventory
+        self._coalescer = coalescer
+        self._cors = cors
+        self._settings = settings
+        self._entropy = entropy
+        self._stream_limits = sse.StreamLimits(
+            settings.stream_heartbeat_seconds, settings.stream_retry_seconds, settings.stream_limit_bytes
+        )
+        self.streams_ending = asyncio.Event()
+
+    async def answer(self, call: Call, headers: Headers) -> Reply | None:
+        """Return the reply, or None when it has been streamed; `headers` go with a stream. Raises ProblemError."""
+        found = self._table.find(call.scope.path)
+        if found is None:
+            refuse(NOT_FOUND, f"There is nothing at {call.scope.path}")
+        by_method, segments = found
+        if call.scope.method == "OPTIONS":
+            return self._options(call, by_method)
+        route = by_method.get(call.scope.method)
+        if route is None:
+            allow = ", ".join([*by_method, "OPTIONS"])
+            refuse(HttpKind.METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers=(("allow", allow),))
+        call.template = route.template
+        request = await self._request(call, self._endpoints[route], segments)
+        if route.rpc.server_streaming:
+            await self._stream(call, route, request, headers)
+            return None
+        return await self._unary(call, self._endpoints[route], request)
+
+    def _options(self, call: Call, by_method: dict[str, Route]) -> Reply:
+        call.template = next(iter(by_method.values())).template
+        preflight = self._cors.preflight(call.headers.get("origin"), by_method)
+        return Reply(204, [("allow", ", ".join([*by_method, "OPTIONS"])), *preflight])
+
+    async def _request(self, call: Call, endpoint: _Endpoint, segments: Sequence[str]) -> Message:
+        route, settings = endpoint.route, self._settings
+        require_acceptable(call.headers, sse.MEDIA_TYPE if route.rpc.server_streaming else _JSON)
+        body = b""
+        if route.body:
+            require_json(call.headers)
+            body = await read_body(call.scope, call.transport, settings.body_limit_bytes, settings.body_timeout_seconds)
+        request = endpoint.transcoder.request(segments, call.scope.query_string, body)
+        set_request_id(request, call.headers.get(IDEMPOTENCY_KEY.lower()), self._make_request_id)
+        return request
+
+    def _make_request_id(self) -> str:
+        return self._entropy.uuid4().hex
+
+    async def _unary(self, call: Call, endpoint: _Endpoint, request: Any) -> Reply:
+        timeout_seconds = self._timeout(call)
+        response: Message
+        with WhileWaiting(call.transport):
+            if endpoint.command_field is not None:
+                response, replayed = await self._coalescer.send(
+                    sale_of(request),
+                    endpoint.command_field,
+                    request,
+                    timeout_seconds,
+                    call.traceparent,
+                    call.request_id,
+                )
+            else:
+                response, replayed = await self._inventory.call(
+                    endpoint.route, request, timeout_seconds, _metadata(call)
+                )
+        body = orjson.dumps(codec.encode(response))
+        return Reply(200, [_JSON_TYPE, _REPLAYED] if replayed else [_JSON_TYPE], body)
+
+    async def _stream(self, call: Call, route: Route, request: Any, headers: Headers) -> None:
+        last_seen = call.headers.get("last-event-id")
+        if last_seen and "resume_token" in route.rpc.input_type.fields_by_name:
+            request.resume_token = last_seen
+        stream = await self._inventory.open_stream(route, request, _metadata(call))
+        try:
+            first = await self._first_event(call, stream)
+            events = sse.EventStream(lambda: self._inventory.read(stream), self._stream_limits, self.streams_ending)
+            headers = [("content-type", sse.MEDIA_TYPE), ("cache-control", "no-store"), *headers]
+            await events.send(call.transport, first, headers, call.request_id)
+        finally:
+            stream.cancel()
+
+    async def _first_event(self, call: Call, stream: Stream) -> Message:
+        """Return it; until it is there a refusal is still an ordinary answer."""
+        timeout_seconds = self._timeout(call)
+        try:
+            with WhileWaiting(call.transport):
+                async with asyncio.timeout(timeout_seconds):
+                    first = await self._inventory.read(stream)
+        except TimeoutError:
+            refuse(DEADLINE_IN_QUEUE, f"The inventory sent nothing for {timeout_seconds:g} s.")
+        if first is None:
+            refuse(DRAINING, "The inventory ended the stream before it began.")
+        return first
+
+    def _timeout(self, call: Call) -> float:
+        settings = self._settings
+        return timeout_of(call.headers, settings.request_timeout_seconds, settings.request_timeout_max_seconds)
+
+
+def sale_of(request: Any) -> str:
+    """Return the sale that a command is for: `sales/x`, from its parent or from the name of a reservation."""
+    name: str = request.parent if "parent" in request.DESCRIPTOR.fields_by_name else request.name
+    return "/".join(name.split("/", 2)[:2])
+
+
+def _metadata(call: Call) -> Metadata:
+    return (("x-request-id", call.request_id), ("traceparent", call.traceparent))

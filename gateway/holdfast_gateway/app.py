@@ -1,0 +1,103 @@
+"""Puts the gateway together, and starts and stops its parts in order."""
+
+from collections.abc import Mapping
+
+from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.logs import get_logger
+from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_gateway.api import Api
+from holdfast_gateway.coalescer import Coalescer, Limits
+from holdfast_gateway.cors import Cors
+from holdfast_gateway.gateway import Gateway, Page
+from holdfast_gateway.health import Health
+from holdfast_gateway.http_server import HttpLimits, HttpServer
+from holdfast_gateway.inventory_client import InventoryClient
+from holdfast_gateway.metrics import HttpMetrics, PhaseMetric, SubmitMetrics
+from holdfast_gateway.pages import pages_of
+from holdfast_gateway.routes import routes_of
+from holdfast_gateway.settings import GatewaySettings
+
+log = get_logger(__name__)
+
+SERVICES = (
+    reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"],
+    sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"],
+)
+# More than anything under way may take, so that what ends it is its own limit.
+_MARGIN_SECONDS = 5.0
+
+
+class App:
+    """The gateway's parts. `lifecycle` runs them; the ports are known once it has started."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        version: str,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        registry = new_registry()
+        routes = routes_of(SERVICES)
+        cors = Cors(settings.cors_origins)
+        self._settings = settings
+        self._phase = PhaseMetric(registry)
+        self.inventory = InventoryClient(settings.inventory_target, routes, settings.connect_wait_seconds)
+        self._health = Health(self.inventory, version, clock)
+        limits = Limits(
+            settings.submit_limit_commands,
+            settings.submit_limit_bytes,
+            settings.submit_concurrency,
+            settings.submit_queue_limit,
+        )
+        coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), clock)
+        self._api = Api(routes, self.inventory, coalescer, cors, settings, entropy)
+        pages: Mapping[str, Page] = pages_of(self._health, registry, routes, version)
+        self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, clock, entropy)
+        self.http = HttpServer(self._gateway, settings.http_host, settings.http_port, _http_limits(settings))
+        self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)
+        self.lifecycle = Lifecycle(self._steps(), on_phase=self._phase.enter, clock=clock)
+
+    def _steps(self) -> list[Step]:
+        settings = self._settings
+        answering = settings.request_timeout_max_seconds + settings.body_timeout_seconds + _MARGIN_SECONDS
+        return [
+            Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
+            Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
+            Step("http server", self._serve, self.http.stop, _MARGIN_SECONDS, answering),
+            Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),
+        ]
+
+    async def _serve(self) -> None:
+        await self.http.start()
+
+    async def _open(self) -> None:
+        self._health.started = True
+
+    async def _drain(self) -> None:
+        """Send the traffic elsewhere, and serve what comes until nothing does."""
+        settings = self._settings
+        self._health.draining = True
+        self._phase.draining.set(1)
+        self._gateway.begin_draining()
+        quiet = await self._gateway.arrivals.wait_until_quiet(
+            settings.drain_quiet_seconds,
+            settings.drain_min_seconds,
+            settings.drain_max_seconds,
+            self.lifecycle.hurry,
+        )
+        log.info("drained", quiet=quiet, in_flight=self._gateway.in_flight.count)
+        await self.http.stop_accepting()
+        self._api.streams_ending.set()
+
+
+def _http_limits(settings: GatewaySettings) -> HttpLimits:
+    return HttpLimits(
+        settings.connection_limit,
+        settings.header_limit_bytes,
+        settings.header_timeout_seconds,
+        settings.stalled_client_seconds,
+    )

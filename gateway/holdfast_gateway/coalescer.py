@@ -1,0 +1,204 @@
+"""Lets the calls of one sale that arrive together travel together, in one Submit.
+
+A gRPC call costs far more than a command in it. Nothing waits for a timer: as long as fewer than two Submits of a sale
+are under way, what waits goes at once; what arrives meanwhile goes with the next.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_gateway.metrics import SubmitMetrics
+from holdfast_gateway.problems import (
+    DEADLINE_IN_QUEUE,
+    INTERNAL,
+    OUTCOME_UNKNOWN,
+    OVERLOADED,
+    Problem,
+    ProblemError,
+    problem_of_status,
+)
+from holdfast_gateway.routes import Route
+
+_FIELD_OF_REQUEST = {
+    field.message_type.full_name: field.name for field in pb.Command.DESCRIPTOR.oneofs_by_name["command"].fields
+}
+# Inventory answers at the deadline; the answer needs a moment to get here.
+_ANSWER_MARGIN_SECONDS = 0.25
+
+
+def command_field(route: Route) -> str | None:
+    """Return the field of a Command that carries this route's requests; None: they travel alone."""
+    return _FIELD_OF_REQUEST.get(route.rpc.input_type.full_name)
+
+
+class Inventory(Protocol):
+    """Where Submits go."""
+
+    async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
+        """Send one. Raises ProblemError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much travels together and how much may wait."""
+
+    commands: int
+    size_bytes: int
+    concurrency: int
+    waiting: int
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    command: pb.Command
+    size_bytes: int
+    deadline: float
+    outcome: "asyncio.Future[pb.Outcome]"
+    sent: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Sale:
+    name: str
+    waiting: "deque[_Waiter]" = field(default_factory=deque)
+    under_way: int = 0
+    flush_due: bool = False
+
+
+class Coalescer:
+    """Sends commands in Submits and hands each caller its own outcome."""
+
+    def __init__(
+        self, inventory: Inventory, limits: Limits, metrics: SubmitMetrics, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._inventory = inventory
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._sales: dict[str, _Sale] = {}
+        self._waiting = 0
+        self._submits: set[asyncio.Task[None]] = set()
+
+    async def send(
+        self, sale: str, kind: str, request: Message, timeout_seconds: float, traceparent: str, request_id: str
+    ) -> tuple[pb.Reservation, bool]:
+        """Return the reservation, and whether it is a replay. Raises ProblemError.
+
+        Being cancelled takes the command back, unless it is already on its way.
+        """
+        command = pb.Command(**{kind: request}, traceparent=traceparent, correlation_id=request_id)
+        waiter = self._enqueue(sale, command, timeout_seconds)
+        loop = asyncio.get_running_loop()
+        expiry = loop.call_later(timeout_seconds + _ANSWER_MARGIN_SECONDS, _expire, waiter)
+        try:
+            return _result(await waiter.outcome)
+        finally:
+            expiry.cancel()
+
+    def _enqueue(self, name: str, command: pb.Command, timeout_seconds: float) -> _Waiter:
+        if self._waiting >= self._limits.waiting:
+            raise ProblemError(Problem(OVERLOADED, "Too many calls are waiting for the inventory."))
+        loop = asyncio.get_running_loop()
+        deadline = self._clock.monotonic() + timeout_seconds
+        waiter = _Waiter(command, command.ByteSize(), deadline, loop.create_future())
+        sale = self._sales.get(name)
+        if sale is None:
+            sale = self._sales[name] = _Sale(name)
+        sale.waiting.append(waiter)
+        self._waiting += 1
+        if not sale.flush_due and sale.under_way < self._limits.concurrency:
+            # Not at once: the calls that this turn of the event loop brings can share.
+            sale.flush_due = True
+            loop.call_soon(self._flush, sale)
+        return waiter
+
+    def _flush(self, sale: _Sale) -> None:
+        sale.flush_due = False
+        if sale.under_way < self._limits.concurrency:
+            batch = self._take(sale)
+            if batch:
+                sale.under_way += 1
+                task = asyncio.get_running_loop().create_task(self._submit(sale, batch))
+                self._submits.add(task)
+                task.add_done_callback(self._submits.discard)
+        if not sale.waiting and not sale.under_way:
+            self._sales.pop(sale.name, None)
+
+    def _take(self, sale: _Sale) -> list[_Waiter]:
+        """Take as many as fit, and drop those whose callers have gone or waited long enough."""
+        batch: list[_Waiter] = []
+        size_bytes = 0
+        now = self._clock.monotonic()
+        while sale.waiting and len(batch) < self._limits.commands:
+            waiter = sale.waiting[0]
+            if batch and size_bytes + waiter.size_bytes > self._limits.size_bytes:
+                break
+            sale.waiting.popleft()
+            self._waiting -= 1
+            if waiter.outcome.done():
+                self._metrics.dropped.inc()
+            elif waiter.deadline <= now:
+                self._metrics.dropped.inc()
+                _expire(waiter)
+            else:
+                waiter.command.timeout.FromNanoseconds(int((waiter.deadline - now) * 1e9))
+                waiter.sent = True
+                size_bytes += waiter.size_bytes
+                batch.append(waiter)
+        self._metrics.waiting.set(self._waiting)
+        return batch
+
+    async def _submit(self, sale: _Sale, batch: Sequence[_Waiter]) -> None:
+        self._metrics.batch_commands.observe(len(batch))
+        self._metrics.under_way.inc()
+        try:
+            latest = max(waiter.deadline for waiter in batch) - self._clock.monotonic()
+            request = pb.SubmitRequest(parent=sale.name, commands=[waiter.command for waiter in batch])
+            response = await self._inventory.submit(request, latest + _ANSWER_MARGIN_SECONDS)
+            _hand_out(batch, response.outcomes)
+        except Exception as error:  # noqa: BLE001 - every caller must get an answer, whatever this was
+            _fail(batch, error)
+        finally:
+            self._metrics.under_way.dec()
+            sale.under_way -= 1
+            self._flush(sale)
+
+
+def _hand_out(batch: Sequence[_Waiter], outcomes: Sequence[pb.Outcome]) -> None:
+    if len(outcomes) != len(batch):
+        raise ProblemError(Problem(INTERNAL, "The inventory did not answer every command."))
+    for waiter, outcome in zip(batch, outcomes, strict=True):
+        if not waiter.outcome.done():
+            waiter.outcome.set_result(outcome)
+
+
+def _fail(batch: Sequence[_Waiter], error: Exception) -> None:
+    for waiter in batch:
+        if not waiter.outcome.done():
+            # An exception of its own for each: one that is raised twice gathers tracebacks.
+            own = ProblemError(error.problem) if isinstance(error, ProblemError) else error
+            waiter.outcome.set_exception(own)
+
+
+def _expire(waiter: _Waiter) -> None:
+    if waiter.outcome.done():
+        return
+    if waiter.sent:
+        problem = Problem(OUTCOME_UNKNOWN, "No answer came in time. Ask again with the same Idempotency-Key.")
+    else:
+        problem = Problem(DEADLINE_IN_QUEUE, "The request waited too long and was dropped.")
+    waiter.outcome.set_exception(ProblemError(problem))
+
+
+def _result(outcome: Any) -> tuple[pb.Reservation, bool]:
+    if outcome.HasField("error"):
+        raise ProblemError(problem_of_status(outcome.error, reads_only=False))
+    return outcome.reservation, outcome.replayed

@@ -1,0 +1,29 @@
+"""The ids by which one request is followed through logs and services."""
+
+import re
+
+from holdfast_chassis.entropy import Entropy
+from holdfast_gateway.exchange import RequestHeaders
+
+_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+def request_id_of(headers: RequestHeaders, entropy: Entropy) -> str:
+    """Return the caller's X-Request-Id, or a new one when there is none that is fit for a log."""
+    given = headers.get("x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else entropy.uuid4().hex
+
+
+def traceparent_of(headers: RequestHeaders, entropy: Entropy) -> str:
+    """Return the caller's W3C trace context, or a new one, not sampled, when there is none that is valid."""
+    given = headers.get("traceparent")
+    if given is not None and len(given) <= 128 and _TRACEPARENT.fullmatch(given):
+        return given
+    random = entropy.token_bytes(24).hex()
+    return f"00-{random[:32]}-{random[32:]}-00"
+
+
+def trace_id_of(traceparent: str) -> str:
+    """Return the part of it that names the trace."""
+    return traceparent[3:35]

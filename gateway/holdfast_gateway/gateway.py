@@ -1,0 +1,124 @@
+"""What every request goes through: it is counted, answered (refusals too) and logged."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.drain import Arrivals, InFlight
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_gateway.api import Api
+from holdfast_gateway.call import Call, Reply
+from holdfast_gateway.correlation import request_id_of, trace_id_of, traceparent_of
+from holdfast_gateway.cors import Cors
+from holdfast_gateway.exchange import ClientGoneError, Headers, Scope, Transport
+from holdfast_gateway.metrics import HttpMetrics
+from holdfast_gateway.problems import INTERNAL, HttpKind, Problem, ProblemError
+
+log = get_logger(__name__)
+
+Page = Callable[[], Awaitable[Reply]]
+
+_CLIENT_GONE = 499
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_DRAINING: Headers = [("connection", "close"), ("x-envoy-immediate-health-check-fail", "true")]
+
+
+class Gateway:
+    """The application that the HTTP server calls.
+
+    Pages (health, metrics, documents) are not counted as arrivals: probes go on until the very end of a drain.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        pages: Mapping[str, Page],
+        cors: Cors,
+        metrics: HttpMetrics,
+        version: str,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._api = api
+        self._pages = pages
+        self._cors = cors
+        self._metrics = metrics
+        self._clock = clock
+        self._entropy = entropy
+        self._every_answer: Headers = [("x-deployment-version", version)]
+        self.arrivals = Arrivals(clock)
+        self.in_flight = InFlight()
+        metrics.in_flight.set_function(lambda: self.in_flight.count)
+
+    def begin_draining(self) -> None:
+        """Ask every client, with every answer, to come back on another connection: elsewhere, that is."""
+        self._every_answer = [*self._every_answer, *_DRAINING]
+
+    async def __call__(self, scope: Scope, transport: Transport) -> None:
+        """Answer one request."""
+        page = self._pages.get(scope.path)
+        if page is not None:
+            await self._show(page, scope, transport)
+            return
+        self.arrivals.record()
+        with self.in_flight:
+            headers = scope.headers
+            call = Call(
+                scope,
+                transport,
+                headers,
+                request_id_of(headers, self._entropy),
+                traceparent_of(headers, self._entropy),
+                self._clock.monotonic(),
+            )
+            status = await self._answer(call)
+        self._account(call, status)
+
+    async def _show(self, page: Page, scope: Scope, transport: Transport) -> None:
+        if scope.method in ("GET", "HEAD"):
+            reply = await page()
+        else:
+            problem = Problem(HttpKind.METHOD_NOT_ALLOWED.value, "Allowed here: GET.", headers=(("allow", "GET"),))
+            reply = Reply(problem.kind.status, problem.response_headers(), problem.body(self._entropy.uuid4().hex))
+        transport.response_bytes(reply.status, [*reply.headers, *self._every_answer], reply.body)
+
+    async def _answer(self, call: Call) -> int:
+        headers = [
+            ("x-request-id", call.request_id),
+            *self._every_answer,
+            *self._cors.headers(call.headers.get("origin")),
+        ]
+        try:
+            reply = await self._api.answer(call, headers)
+        except ProblemError as error:
+            reply = _refusal(call, error.problem)
+        except ClientGoneError:
+            return _CLIENT_GONE
+        except Exception:
+            log.exception("request_failed", request_id=call.request_id, path=call.template)
+            reply = _refusal(call, Problem(INTERNAL, "Something went wrong on our side. It has been logged."))
+        if reply is None:
+            return 200
+        call.transport.response_bytes(reply.status, reply.headers + headers, reply.body)
+        return reply.status
+
+    def _account(self, call: Call, status: int) -> None:
+        seconds = self._clock.monotonic() - call.began_at
+        # A method is the client's to make up, but a label's values must stay few.
+        method = call.scope.method if call.scope.method in _METHODS else "(other)"
+        self._metrics.observe(method, call.template, status, seconds)
+        log.info(
+            "request",
+            method=method,
+            path=call.template,
+            status=status,
+            reason=call.reason,
+            milliseconds=round(seconds * 1000, 3),
+            request_id=call.request_id,
+            trace_id=trace_id_of(call.traceparent),
+        )
+
+
+def _refusal(call: Call, problem: Problem) -> Reply:
+    call.reason = problem.kind.reason
+    return Reply(problem.kind.status, problem.response_headers(), problem.body(call.request_id))

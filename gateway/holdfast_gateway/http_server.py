@@ -1,0 +1,160 @@
+"""The HTTP server: granian, embedded in our own event loop. Nothing else imports it.
+
+Our lifecycle owns the signals and our own socket is listened on, for three reasons: port 0 can be asked for, two
+gateways cannot share a port unnoticed (granian would set SO_REUSEPORT), and it can be closed without a loss.
+"""
+
+import asyncio
+import ctypes
+import logging
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from holdfast_chassis.logs import get_logger
+from holdfast_gateway.exchange import Scope, Transport
+
+log = get_logger(__name__)
+
+Application = Callable[[Scope, Transport], Awaitable[None]]
+
+_BACKLOG = 1024
+# Time for a request that is on its way on a connection that was accepted last.
+_LINGER_SECONDS = 0.25
+_ACCEPT_SECONDS = 1.0
+_SO_ATTACH_FILTER = 26
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What the server itself enforces."""
+
+    connections: int
+    header_bytes: int
+    header_timeout_seconds: float
+    stalled_client_seconds: float
+
+
+class HttpServer:
+    """Listens, and calls the application for every request."""
+
+    def __init__(self, application: Application, host: str, port: int, limits: HttpLimits) -> None:
+        self._application = application
+        self._host = host
+        self._port = port
+        self._limits = limits
+        self._server: _OnSocket | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def bound_port(self) -> int:
+        """The port that it listens on. Raises RuntimeError while it does not."""
+        if self._socket is None:
+            raise RuntimeError("the HTTP server does not listen")
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen. Raises OSError, for example when the port is taken."""
+        listener = self._socket = _listen(self._host, self._port, self._limits.stalled_client_seconds)
+        logging.getLogger("_granian").setLevel(logging.WARNING)
+        server = self._server = _OnSocket(self._application, listener, self._limits)
+        self._serving = asyncio.create_task(server.serve())
+        address = f"http://{self._host}:{self.bound_port}"
+        log.info("listening", address=address)
+
+    async def stop_accepting(self) -> None:
+        """Take no new connections, but serve those that clients believe to have."""
+        if self._socket is None or sys.platform != "linux":
+            return
+        _ignore_new_connections(self._socket)
+        try:
+            async with asyncio.timeout(_ACCEPT_SECONDS):
+                while _not_accepted_yet(self._socket):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning("connections_not_accepted", count=_not_accepted_yet(self._socket))
+        await asyncio.sleep(_LINGER_SECONDS)
+
+    async def stop(self) -> None:
+        """Close the listener and every idle connection; return when the requests under way are answered."""
+        if self._server is None or self._serving is None or self._socket is None:
+            return
+        self._server.stop()
+        try:
+            await asyncio.shield(self._serving)
+        finally:
+            self._socket.close()
+
+
+class _OnSocket(Server):
+    """granian's embedded server, on a socket of ours."""
+
+    def __init__(self, application: Application, listener: socket.socket, limits: HttpLimits) -> None:
+        super().__init__(
+            application,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=_BACKLOG,
+            backpressure=limits.connections,
+            log_enabled=False,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(limits.header_timeout_seconds * 1000),
+                max_buffer_size=limits.header_bytes,
+            ),
+        )
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        # A descriptor of its own: granian closes it while ours keeps telling the port and the queue.
+        self._shd = SocketHolder(self._listener.dup().detach(), False, _BACKLOG)
+
+
+def _listen(host: str, port: int, stalled_client_seconds: float) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit these. A reader that takes nothing must not hold its answer in our memory for ever.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "linux":
+            milliseconds = int(stalled_client_seconds * 1000)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _ignore_new_connections(listener: socket.socket) -> None:
+    """Let the kernel drop SYNs that come to the listener; handshakes that have begun still end.
+
+    Closing it at once would reset connections that clients have made and that were not accepted yet.
+    """
+    load_tcp_flags, jump_unless_syn, drop, keep = 0x30, 0x45, (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
+    program = b"".join(
+        struct.pack("HBBI", *instruction)
+        for instruction in ((load_tcp_flags, 0, 0, 13), (jump_unless_syn, 0, 1, 0x02), drop, keep)
+    )
+    held = ctypes.create_string_buffer(program, len(program))
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(held)))
+
+
+def _not_accepted_yet(listener: socket.socket) -> int:
+    """Return how many connections wait to be accepted (tcpi_unacked, of a listening socket)."""
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    count: int = struct.unpack_from("I", info, 24)[0]
+    return count

@@ -1,0 +1,71 @@
+"""Request ids: taken from the Idempotency-Key header or, where there is none, made up, so that retries are safe."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from holdfast_gateway.problems import refuse_field
+
+HEADER = "Idempotency-Key"
+_VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
+_FIELD = "request_id"
+
+
+def set_request_id(message: Message, key: str | None, make: Callable[[], str]) -> None:
+    """Give the message, and whatever it carries, a request id: `key` for itself, what `make` returns for the rest.
+
+    Raises ProblemError when the key is malformed, not what the body says, or means nothing here.
+    """
+    plan = _plan(message.DESCRIPTOR)
+    if key is not None:
+        _set_key(message, key, plan)
+    if plan is not None:
+        plan(message, make)
+
+
+def _set_key(message: Any, key: str, plan: "Callable[..., None] | None") -> None:
+    if not _VISIBLE_ASCII.fullmatch(key):
+        refuse_field(HEADER, "must be 1 to 128 visible ASCII characters")
+    if _FIELD in message.DESCRIPTOR.fields_by_name:
+        if message.request_id not in ("", key):
+            refuse_field("requestId", f"differs from the {HEADER} header")
+        message.request_id = key
+    elif plan is not None:
+        refuse_field(HEADER, "is not for a request of several commands: give each its own requestId")
+
+
+@cache
+def _plan(descriptor: Descriptor) -> Callable[[Any, Callable[[], str]], None] | None:
+    """Return what fills in the request ids that a message of this type lacks; None when it has no place for any."""
+    takes_one = _FIELD in descriptor.fields_by_name
+    inner = [(field.name, plan) for field in descriptor.fields if (plan := _plan_of(field))]
+    if not takes_one and not inner:
+        return None
+
+    def fill(message: Any, make: Callable[[], str]) -> None:
+        if takes_one and not message.request_id:
+            message.request_id = make()
+        for name, fill_field in inner:
+            fill_field(message, name, make)
+
+    return fill
+
+
+def _plan_of(field: FieldDescriptor) -> Callable[[Any, str, Callable[[], str]], None] | None:
+    plan = _plan(field.message_type) if field.message_type is not None else None
+    if plan is None:
+        return None
+
+    def fill_each(message: Any, name: str, make: Callable[[], str]) -> None:
+        for each in getattr(message, name):
+            plan(each, make)
+
+    def fill_one(message: Any, name: str, make: Callable[[], str]) -> None:
+        if message.HasField(name):
+            plan(getattr(message, name), make)
+
+    return fill_each if field.is_repeated else fill_one

@@ -1,0 +1,216 @@
+"""The channel to inventory: which replicas it uses, what it retries, and how fast it gives up."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_chassis.logs import get_logger
+from holdfast_gateway.problems import INVENTORY_UNAVAILABLE, Problem, ProblemError, problem_of_status
+from holdfast_gateway.routes import Route
+
+log = get_logger(__name__)
+
+_MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
+_KEEPALIVE_MS = 15_000
+_KEEPALIVE_TIMEOUT_MS = 5_000
+_CONNECT_TIMEOUT_MS = 1_000
+_RECONNECT_MAX_MS = 2_000
+_RESOLVE_AGAIN_MS = 2_000
+_DETAILS = "grpc-status-details-bin"
+
+RESERVATION_SERVICE = "holdfast.inventory.v1.ReservationService"
+SUBMIT = f"/{RESERVATION_SERVICE}/Submit"
+
+Metadata = Sequence[tuple[str, str]]
+Stream = grpc.aio.UnaryStreamCall[Message, Message]
+
+
+def service_config(routes: Iterable[Route]) -> str:
+    """Return gRPC's service config: every replica that reports itself healthy in turn, and what is retried.
+
+    UNAVAILABLE and CANCELLED (what a stopping server answers to calls that it has queued) are retried, with a budget
+    so that an outage is not multiplied. Methods that must not be sent twice are left to the caller.
+    """
+    retry = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "0.5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+    }
+    names = []
+    for route in routes:
+        if route.repeatable:
+            service, method = route.grpc_path[1:].split("/")
+            names.append({"service": service, "method": method})
+    config: dict[str, Any] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": RESERVATION_SERVICE},
+        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+    }
+    if names:
+        config["methodConfig"] = [{"name": names, "retryPolicy": retry}]
+    return json.dumps(config)
+
+
+def _options(routes: Iterable[Route]) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.service_config", service_config(routes)),
+        # The config is ours; one from the DNS would replace it.
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.enable_retries", 1),
+        # The server permits a ping every 10 s, also without calls: a frozen replica is noticed in 20 s.
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        # This is also how long a connection may take to be made.
+        ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
+        ("grpc.max_reconnect_backoff_ms", _RECONNECT_MAX_MS),
+        ("grpc.dns_min_time_between_resolutions_ms", _RESOLVE_AGAIN_MS),
+        ("grpc.max_send_message_length", _MESSAGE_LIMIT_BYTES),
+        ("grpc.max_receive_message_length", _MESSAGE_LIMIT_BYTES),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+
+
+class InventoryClient:
+    """Calls inventory's RPCs by their routes; every failure is a ProblemError."""
+
+    def __init__(self, target: str, routes: Sequence[Route], connect_wait_seconds: float) -> None:
+        self._target = target
+        self._routes = routes
+        self._connect_wait_seconds = connect_wait_seconds
+        self._channel: grpc.aio.Channel | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._connecting = True
+        self._settled = asyncio.Event()
+        self._methods: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """Open the channel; it connects by itself, and inventory need not be there yet."""
+        channel = self._channel = grpc.aio.insecure_channel(self._target, options=_options(self._routes))
+        for route in self._routes:
+            make = channel.unary_stream if route.rpc.server_streaming else channel.unary_unary
+            self._methods[route.grpc_path] = make(
+                route.grpc_path,
+                request_serializer=route.request_class.SerializeToString,
+                response_deserializer=route.response_class.FromString,
+            )
+        self._methods[SUBMIT] = channel.unary_unary(
+            SUBMIT,
+            request_serializer=pb.SubmitRequest.SerializeToString,
+            response_deserializer=pb.SubmitResponse.FromString,
+        )
+        self._health = health_pb2_grpc.HealthStub(channel)
+        self._watcher = asyncio.create_task(self._watch(channel))
+
+    async def stop(self) -> None:
+        """Close the channel; calls that are still under way are cancelled."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def _watch(self, channel: grpc.aio.Channel) -> None:
+        """Know whether the channel is still trying to connect: gRPC would let calls wait for that."""
+        state = channel.get_state(try_to_connect=True)
+        while state is not grpc.ChannelConnectivity.SHUTDOWN:
+            log.debug("inventory_channel", state=state.name)
+            self._connecting = state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
+            if not self._connecting:
+                self._settled.set()
+            else:
+                self._settled.clear()
+            await channel.wait_for_state_change(state)
+            state = channel.get_state(try_to_connect=True)
+
+    async def _settle(self, timeout_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(min(self._connect_wait_seconds, timeout_seconds)):
+                await self._settled.wait()
+        except TimeoutError:
+            raise ProblemError(unavailable()) from None
+
+    async def call(
+        self, route: Route, request: Message, timeout_seconds: float, metadata: Metadata
+    ) -> tuple[Message, bool]:
+        """Return the response, and whether it is a replay. Raises ProblemError."""
+        if self._connecting:
+            await self._settle(timeout_seconds)
+        call = self._methods[route.grpc_path](request, timeout=timeout_seconds, metadata=metadata)
+        async with _problems(reads_only=route.reads_only):
+            response = await call
+            return response, _is_replay(await call.trailing_metadata())
+
+    async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
+        """Send commands together. Raises ProblemError when none of them has an outcome of its own."""
+        if self._connecting:
+            await self._settle(timeout_seconds)
+        async with _problems(reads_only=False):
+            response: pb.SubmitResponse = await self._methods[SUBMIT](request, timeout=timeout_seconds)
+            return response
+
+    async def open_stream(self, route: Route, request: Message, metadata: Metadata) -> Stream:
+        """Begin a server-streaming call; what goes wrong shows when it is read."""
+        if self._connecting:
+            await self._settle(self._connect_wait_seconds)
+        stream: Stream = self._methods[route.grpc_path](request, metadata=metadata)
+        return stream
+
+    async def read(self, stream: Stream) -> Message | None:
+        """Return the stream's next message, or None at its end. Raises ProblemError."""
+        async with _problems(reads_only=True):
+            message = await stream.read()
+            return None if message is grpc.aio.EOF else message
+
+    async def serving_statuses(self, timeout_seconds: float) -> dict[str, int]:
+        """Return what inventory says of its own health, by name. Raises ProblemError when it cannot be asked."""
+        if self._connecting:
+            await self._settle(timeout_seconds)
+        async with _problems(reads_only=True):
+            response = await self._health.List(health_pb2.HealthListRequest(), timeout=timeout_seconds)
+            return {name: answer.status for name, answer in response.statuses.items()}
+
+
+@asynccontextmanager
+async def _problems(*, reads_only: bool) -> AsyncIterator[None]:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        problem = problem_of_status(status_of(error), reads_only=reads_only)
+        if problem.kind.status >= 500:
+            log.warning("inventory_failed", code=error.code().name, message=error.details())
+        raise ProblemError(problem) from None
+
+
+def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """Return the google.rpc.Status that the error carries, or one made of its code and message."""
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                break
+    code: int = error.code().value[0]
+    return status_pb2.Status(code=code, message=error.details() or "")
+
+
+def _is_replay(trailer: Any) -> bool:
+    return any(key == "idempotent-replayed" and value == "true" for key, value in trailer)
+
+
+def unavailable() -> Problem:
+    """Return the refusal for when no replica can be reached."""
+    return Problem(INVENTORY_UNAVAILABLE, "No replica of the inventory can be reached.", retry_after_seconds=1.0)

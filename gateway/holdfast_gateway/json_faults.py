@@ -1,0 +1,88 @@
+"""Names the field of a JSON document that does not fit, and says what would."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
+
+Json = Any
+"""What JSON can be parsed to."""
+
+INT32 = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_SINT32, FieldDescriptor.TYPE_SFIXED32}
+INT64 = {FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_SINT64, FieldDescriptor.TYPE_SFIXED64}
+
+_Fault = tuple[str, str]
+
+
+def fault_in(document: Json, descriptor: Descriptor, path: str = "") -> _Fault | None:
+    """Return the first field that json_format does not take, and what is expected of it."""
+    fields = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
+    chosen: set[str] = set()
+    for key, value in document.items():
+        where = f"{path}.{key}".removeprefix(".")
+        field = fields.get(key)
+        if field is None:
+            return where, "there is no such field"
+        if field.containing_oneof is not None and value is not None:
+            if field.containing_oneof.name in chosen:
+                return where, "excludes another field that is given"
+            chosen.add(field.containing_oneof.name)
+        fault = _fault_of_field(field, value, where)
+        if fault:
+            return fault
+    return None
+
+
+def _fault_of_field(field: FieldDescriptor, value: Json, where: str) -> _Fault | None:
+    if not field.is_repeated or type(value) is not list:
+        return _fault_of_value(field, value, where, alone=True)
+    faults = (_fault_of_value(field, one, f"{where}[{i}]", alone=False) for i, one in enumerate(value))
+    return next(filter(None, faults), None)
+
+
+def _fault_of_value(field: FieldDescriptor, value: Json, where: str, *, alone: bool) -> _Fault | None:
+    descriptor = field.message_type
+    ours = descriptor is not None and descriptor.file.package != "google.protobuf"
+    if ours and type(value) is dict and not (field.is_repeated and alone):
+        return fault_in(value, descriptor, where)
+    container = GetMessageClass(field.containing_type)()
+    try:
+        json_format.ParseDict({field.name: value if alone else [value]}, container)
+    except json_format.ParseError:
+        return where, f"must be {_expected(field, alone=alone)}"
+    return None
+
+
+@dataclass(frozen=True)
+class _Words:
+    one: str
+    many: str
+
+
+_EXPECTED_OF_TYPE = {
+    FieldDescriptor.TYPE_STRING: _Words("a string", "strings"),
+    FieldDescriptor.TYPE_BOOL: _Words("true or false", "true or false"),
+    **dict.fromkeys(INT32, _Words("a whole number of at most 32 bits", "whole numbers of at most 32 bits")),
+    **dict.fromkeys(INT64, _Words("a whole number of at most 64 bits", "whole numbers of at most 64 bits")),
+}
+_EXPECTED_OF_MESSAGE = {
+    Timestamp.DESCRIPTOR.full_name: _Words("a time such as 2026-01-31T12:00:00Z", "times"),
+    Duration.DESCRIPTOR.full_name: _Words("a duration in seconds such as 120s", "durations"),
+    FieldMask.DESCRIPTOR.full_name: _Words("field names with commas between them", "field masks"),
+}
+
+
+def _expected(field: FieldDescriptor, *, alone: bool) -> str:
+    if field.enum_type is not None:
+        names = ", ".join(value.name for value in field.enum_type.values if value.number)
+        words = _Words(f"one of {names}", f"of {names}")
+    elif field.message_type is not None:
+        words = _EXPECTED_OF_MESSAGE.get(field.message_type.full_name, _Words("an object", "objects"))
+    else:
+        words = _EXPECTED_OF_TYPE.get(field.type, _Words("valid", "values"))
+    return f"a list of {words.many}" if field.is_repeated and alone else words.one

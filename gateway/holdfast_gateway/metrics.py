@@ -1,0 +1,79 @@
+"""What the gateway counts."""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from holdfast_chassis.lifecycle import PHASES
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
+
+
+class HttpMetrics:
+    """Requests, by method, path template and status."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("method", "path", "status")
+        self._requests = Counter("http_requests", "Requests answered.", labels, registry=registry)
+        self._seconds = Histogram(
+            "http_request_duration_seconds",
+            "From a request's headers to its answer; for a stream, to its end.",
+            labels,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "holdfast_http_in_flight_requests", "Requests that are being answered.", registry=registry
+        )
+        self.streams = Gauge("holdfast_http_open_streams", "Server-sent event streams.", registry=registry)
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def observe(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count one request. `path` is a template, so that there are only so many."""
+        key = (method, path, status)
+        children = self._children.get(key)
+        if children is None:
+            children = self._requests.labels(*key), self._seconds.labels(*key)
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+
+@dataclass(frozen=True)
+class SubmitMetrics:
+    """The coalescing of calls."""
+
+    batch_commands: Histogram
+    under_way: Gauge
+    waiting: Gauge
+    dropped: Counter
+
+    @classmethod
+    def make(cls, registry: CollectorRegistry) -> "SubmitMetrics":
+        """Register them."""
+        return cls(
+            Histogram("holdfast_submit_batch_commands", "Commands in a Submit.", buckets=_COMMANDS, registry=registry),
+            Gauge("holdfast_submits_in_flight", "Submits under way.", registry=registry),
+            Gauge("holdfast_submit_waiting_commands", "Commands that wait for a Submit.", registry=registry),
+            Counter(
+                "holdfast_submit_dropped_commands",
+                "Commands whose callers had gone or had waited too long.",
+                registry=registry,
+            ),
+        )
+
+
+class PhaseMetric:
+    """Which phase of its life the process is in."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._gauge = Gauge(
+            "holdfast_lifecycle_phase", "1 for the phase the process is in.", ("phase",), registry=registry
+        )
+        self.draining = Gauge("holdfast_draining_state", "1 while it drains.", registry=registry)
+
+    def enter(self, phase: str) -> None:
+        """Show the phase."""
+        for each in PHASES:
+            self._gauge.labels(each).set(each == phase)

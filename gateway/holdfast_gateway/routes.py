@@ -1,0 +1,176 @@
+"""Routes, made from the `google.api.http` options of the protos: a new method needs no code here."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^{}]*))?\}")
+_HTTP_METHODS = ("get", "put", "post", "delete", "patch")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A field of the request that is part of the path: the segments `start` to `end`, joined again."""
+
+    field_path: tuple[str, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """One HTTP method and path template, and the RPC that answers it. Compared by identity."""
+
+    http_method: str
+    template: str
+    segments: tuple[str, ...]
+    verb: str
+    variables: tuple[Variable, ...]
+    body: str
+    rpc: MethodDescriptor
+
+    @cached_property
+    def grpc_path(self) -> str:
+        """The RPC as gRPC addresses it: `/package.Service/Method`."""
+        return f"/{self.rpc.containing_service.full_name}/{self.rpc.name}"
+
+    @cached_property
+    def request_class(self) -> type[Message]:
+        """The class of the RPC's requests."""
+        return GetMessageClass(self.rpc.input_type)
+
+    @cached_property
+    def response_class(self) -> type[Message]:
+        """The class of the RPC's responses."""
+        return GetMessageClass(self.rpc.output_type)
+
+    @cached_property
+    def reads_only(self) -> bool:
+        """Whether the RPC changes nothing."""
+        return self.http_method == "GET"
+
+    @cached_property
+    def takes_request_id(self) -> bool:
+        """Whether an Idempotency-Key means something to the RPC."""
+        return "request_id" in self.rpc.input_type.fields_by_name
+
+    @cached_property
+    def repeatable(self) -> bool:
+        """Whether sending the RPC twice does what sending it once does.
+
+        A verb (`:pause`) and whatever carries a request id is made to be repeated; a plain POST that creates a
+        resource would be answered ALREADY_EXISTS for its own first attempt.
+        """
+        return self.http_method != "POST" or bool(self.verb) or self.takes_request_id
+
+
+def routes_of(services: Iterable[ServiceDescriptor]) -> list[Route]:
+    """Return all routes of the services. Raises ValueError for a template that is not understood."""
+    return [_route(rpc, rule) for service in services for rpc in service.methods for rule in _rules(rpc)]
+
+
+def _rules(rpc: MethodDescriptor) -> Iterator[http_pb2.HttpRule]:
+    options = rpc.GetOptions()
+    if options.HasExtension(annotations_pb2.http):
+        rule = options.Extensions[annotations_pb2.http]
+        yield rule
+        yield from rule.additional_bindings
+
+
+def _route(rpc: MethodDescriptor, rule: http_pb2.HttpRule) -> Route:
+    pattern = rule.WhichOneof("pattern")
+    if pattern not in _HTTP_METHODS:
+        raise ValueError(f"{rpc.full_name}: no HTTP method that is understood")
+    template: str = getattr(rule, pattern)
+    segments, verb, variables = parse_template(template)
+    for variable in variables:
+        field_at(rpc.input_type, variable.field_path)
+    if rule.body not in ("", "*"):
+        field_at(rpc.input_type, (rule.body,))
+    return Route(pattern.upper(), template, segments, verb, variables, rule.body, rpc)
+
+
+def parse_template(template: str) -> tuple[tuple[str, ...], str, tuple[Variable, ...]]:
+    """Return the segments (`*` for any), the verb and the variables of `/v1/{name=sales/*}:verb`.
+
+    Raises ValueError for one that is malformed or has `**`.
+    """
+    segments: list[str] = []
+    variables: list[Variable] = []
+    position, verb = 0, ""
+    for match in _VARIABLE.finditer(template):
+        segments += _literals(template[position : match.start()])
+        inner = (match[2] or "*").split("/")
+        variables.append(Variable(tuple(match[1].split(".")), len(segments), len(segments) + len(inner)))
+        segments += inner
+        position = match.end()
+    rest, _, verb = template[position:].partition(":")
+    segments += _literals(rest)
+    if not template.startswith("/") or "**" in segments or any(set(s) & set("{}") for s in segments):
+        raise ValueError(f"cannot route {template!r}")
+    return tuple(segments), verb, tuple(variables)
+
+
+def _literals(text: str) -> list[str]:
+    return [segment for segment in text.split("/") if segment]
+
+
+def field_at(message: Descriptor, path: tuple[str, ...]) -> FieldDescriptor:
+    """Return the field that a path of names leads to. Raises ValueError when there is none."""
+    found: FieldDescriptor | None = None
+    for name in path:
+        found = message.fields_by_name.get(name)
+        if found is None:
+            raise ValueError(f"{message.full_name} has no field {name!r}")
+        message = found.message_type or message
+    if found is None:
+        raise ValueError("an empty path leads to no field")
+    return found
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[str, "_Node"] = field(default_factory=dict)
+    # By verb, then by HTTP method.
+    routes: dict[str, dict[str, Route]] = field(default_factory=dict)
+
+
+class RouteTable:
+    """Finds the routes of a path, segment by segment; a literal goes before a wildcard."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._root = _Node()
+        self.routes = tuple(routes)
+        for route in self.routes:
+            self._add(route)
+
+    def _add(self, route: Route) -> None:
+        node = self._root
+        for segment in route.segments:
+            node = node.children.setdefault(segment, _Node())
+        by_method = node.routes.setdefault(route.verb, {})
+        if route.http_method in by_method:
+            raise ValueError(f"two methods for {route.http_method} {route.template}")
+        by_method[route.http_method] = route
+
+    def find(self, path: str) -> tuple[dict[str, Route], list[str]] | None:
+        """Return the routes at `path` by HTTP method, and its segments without the verb; None: no such path."""
+        segments = path.split("/")[1:]
+        if not segments:
+            return None
+        last, _, verb = segments[-1].partition(":")
+        segments[-1] = last
+        node = self._root
+        for segment in segments:
+            child = node.children.get(segment) or (node.children.get("*") if segment else None)
+            if child is None:
+                return None
+            node = child
+        by_method = node.routes.get(verb)
+        return (by_method, segments) if by_method else None

@@ -1,0 +1,65 @@
+"""What can be set about the gateway; see .env.example for the same in words."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from holdfast_chassis.settings import CommaSeparated, ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """The gateway's settings, each with the unit at the end of its name."""
+
+    sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names | {
+        "database_url",
+        "redis_url",
+    }
+
+    http_host: str = "0.0.0.0"  # noqa: S104 - a container's port is useless on its loopback alone
+    http_port: int = Field(8080, ge=0, le=65535)
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - as above
+    gateway_metrics_port: int = Field(9101, ge=0, le=65535)
+    inventory_target: str = "dns:///localhost:50051"
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    # How long a caller waits when it does not say, and the most that it may say.
+    request_timeout_seconds: float = Field(5.0, gt=0)
+    request_timeout_max_seconds: float = Field(30.0, gt=0)
+    # How long a first connection to inventory may hold a call up before it is refused.
+    connect_wait_seconds: float = Field(1.0, gt=0)
+
+    connection_limit: int = Field(4096, ge=1)
+    header_limit_bytes: int = Field(16_384, ge=8192)
+    header_timeout_seconds: float = Field(10.0, gt=0)
+    body_limit_bytes: int = Field(1_048_576, ge=1024)
+    body_timeout_seconds: float = Field(10.0, gt=0)
+    # A client that acknowledges nothing for so long is cut off.
+    stalled_client_seconds: float = Field(30.0, gt=0)
+    cors_origins: CommaSeparated = ()
+
+    # Calls of one sale travel together: so many in one Submit, so many Submits under way, so many calls waiting.
+    submit_limit_commands: int = Field(256, ge=1, le=1000)
+    submit_limit_bytes: int = Field(1_048_576, ge=1024)
+    submit_concurrency: int = Field(2, ge=1)
+    submit_queue_limit: int = Field(10_000, ge=1)
+
+    stream_heartbeat_seconds: float = Field(15.0, gt=0)
+    stream_retry_seconds: float = Field(1.0, ge=0)
+    # A stream ends after so much, and the client resumes: it bounds what waits for a slow reader.
+    stream_limit_bytes: int = Field(8_388_608, ge=65_536)
+
+    drain_quiet_seconds: float = Field(2.0, ge=0)
+    drain_min_seconds: float = Field(5.0, ge=0)
+    drain_max_seconds: float = Field(20.0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.request_timeout_seconds > self.request_timeout_max_seconds:
+            raise ValueError("request_timeout_seconds must not be over request_timeout_max_seconds")
+        if self.drain_min_seconds > self.drain_max_seconds:
+            raise ValueError("drain_min_seconds must not be over drain_max_seconds")
+        if "*" in self.cors_origins:
+            raise ValueError("cors_origins must be exact origins, such as https://shop.example")
+        return self

@@ -1,0 +1,109 @@
+"""Server-streaming methods as server-sent events."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from google.protobuf.message import Message
+
+from holdfast_gateway import codec
+from holdfast_gateway.exchange import Headers, StreamTransport, Transport
+from holdfast_gateway.problems import Problem, ProblemError
+
+MEDIA_TYPE = "text/event-stream"
+_RESUME_TOKEN = "resume_token"  # noqa: S105 - the name of a field
+_HEARTBEAT = b": still here\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """How a stream is kept alive, and when it ends so that the client resumes elsewhere."""
+
+    heartbeat_seconds: float
+    retry_seconds: float
+    size_bytes: int
+
+
+class EventStream:
+    """Sends what `read` returns as events, until it returns None, the client goes or `ending` is set.
+
+    The HTTP server takes whatever it is given, however slowly the client reads. So a stream ends by itself after
+    `size_bytes`; the client comes back with Last-Event-ID and misses nothing.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[Message | None]], limits: StreamLimits, ending: asyncio.Event
+    ) -> None:
+        self._read = read
+        self._limits = limits
+        self._ending = ending
+
+    async def send(self, transport: Transport, first: Message, headers: Headers, instance: str) -> None:
+        """Send the first event and all that follow. A failure becomes an event too: the status has been sent."""
+        gone = asyncio.ensure_future(transport.client_disconnect())
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            stream = transport.response_stream(200, headers)
+            retry = b"retry: %d\n\n" % int(self._limits.retry_seconds * 1000)
+            await stream.send_bytes(retry + event_of(first))
+            await self._follow(stream, gone, ending, instance)
+        except RuntimeError:
+            return  # the client has gone: the server refuses to take more
+        finally:
+            gone.cancel()
+            ending.cancel()
+
+    async def _follow(
+        self, stream: StreamTransport, gone: "asyncio.Future[None]", ending: "asyncio.Future[Any]", instance: str
+    ) -> None:
+        sent_bytes = 0
+        reading: asyncio.Future[Any] | None = None
+        try:
+            while sent_bytes < self._limits.size_bytes:
+                reading = reading or asyncio.ensure_future(self._read())
+                done, _ = await asyncio.wait(
+                    {reading, gone, ending},
+                    timeout=self._limits.heartbeat_seconds,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if gone in done or ending in done:
+                    return
+                if reading not in done:
+                    piece = _HEARTBEAT
+                else:
+                    piece, reading = _next_piece(reading, instance), None
+                if not piece:
+                    return
+                await stream.send_bytes(piece)
+                sent_bytes += len(piece)
+        finally:
+            if reading is not None:
+                reading.cancel()
+
+
+def _next_piece(reading: "asyncio.Future[Message | None]", instance: str) -> bytes:
+    try:
+        message = reading.result()
+    except ProblemError as error:
+        return _error_event(error.problem, instance)
+    return event_of(message) if message is not None else b""
+
+
+def event_of(message: Message) -> bytes:
+    """Return the message as an event: named by its oneof, with its resume token as the id."""
+    lines = []
+    token: str = getattr(message, _RESUME_TOKEN, "")
+    if token:
+        lines.append(b"id: " + token.encode())
+    oneofs = message.DESCRIPTOR.oneofs
+    name = message.WhichOneof(oneofs[0].name) if oneofs else None
+    if name:
+        lines.append(b"event: " + name.encode())
+    lines.append(b"data: " + orjson.dumps(codec.encode(message)))
+    return b"\n".join(lines) + b"\n\n"
+
+
+def _error_event(problem: Problem, instance: str) -> bytes:
+    return b"event: error\ndata: " + problem.body(instance) + b"\n\n"

@@ -1,0 +1,142 @@
+"""Turns the parts of an HTTP request (path, query, body) into the RPC's request message."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from holdfast_gateway import codec
+from holdfast_gateway.problems import INVALID_REQUEST, refuse, refuse_field
+from holdfast_gateway.routes import Route, field_at
+
+_QUERY_LIMIT_FIELDS = 100
+_INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
+_UPDATE_MASK = "update_mask"
+
+
+@dataclass(frozen=True, slots=True)
+class _PathField:
+    parents: tuple[str, ...]
+    key: str
+    start: int
+    end: int
+
+
+class Transcoder:
+    """Makes request messages for one route."""
+
+    def __init__(self, route: Route) -> None:
+        self._message_class = route.request_class
+        self._descriptor = route.rpc.input_type
+        self._path_fields = [
+            _PathField(variable.field_path[:-1], variable.field_path[-1], variable.start, variable.end)
+            for variable in route.variables
+        ]
+        self._body = route.body
+        self._bound = {variable.field_path for variable in route.variables}
+        self._derives_mask = route.body not in ("", "*") and _has_mask(self._descriptor)
+
+    def request(self, segments: Sequence[str], query: str, body: bytes) -> Message:
+        """Return the message. Raises ProblemError (INVALID_REQUEST) naming what does not fit."""
+        document = self._document(body)
+        if query:
+            self._add_query(document, query)
+        if self._derives_mask:
+            self._add_mask(document)
+        for path_field in self._path_fields:
+            _bind(document, path_field, "/".join(segments[path_field.start : path_field.end]))
+        return codec.decode(document, self._message_class)
+
+    def _document(self, body: bytes) -> dict[str, Any]:
+        if not body or not self._body:
+            return {}
+        try:
+            parsed = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            refuse(INVALID_REQUEST, f"The body is not JSON: {error}")
+        if type(parsed) is not dict:
+            refuse_field("body", "must be a JSON object")
+        return parsed if self._body == "*" else {self._body: parsed}
+
+    def _add_query(self, document: dict[str, Any], query: str) -> None:
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_QUERY_LIMIT_FIELDS, errors="strict")
+        except ValueError as error:
+            refuse(INVALID_REQUEST, f"The query cannot be read: {error}")
+        for name, text in pairs:
+            path, field = self._query_field(name)
+            target = document
+            for parent in path[:-1]:
+                target = target.setdefault(parent, {})
+            if field.is_repeated:
+                target.setdefault(field.name, []).append(_query_value(field, text))
+            elif field.name in target:
+                refuse_field(name, "may be given only once")
+            else:
+                target[field.name] = _query_value(field, text)
+
+    def _query_field(self, name: str) -> tuple[tuple[str, ...], FieldDescriptor]:
+        path: list[str] = []
+        message: Descriptor | None = self._descriptor
+        field: FieldDescriptor | None = None
+        for part in name.split("."):
+            field = _by_either_name(message, part) if message is not None else None
+            if field is None or (field.is_repeated and field.message_type is not None):
+                refuse_field(name, "there is no such parameter")
+            path.append(field.name)
+            message = field.message_type
+        found = tuple(path)
+        taken = self._body == "*" or found[0] == self._body or found in self._bound
+        if field is None or taken or not _fits_in_query(field):
+            refuse_field(name, "there is no such parameter")
+        return found, field
+
+    def _add_mask(self, document: dict[str, Any]) -> None:
+        """An update without a mask changes the fields that the body has."""
+        changes = document.get(self._body)
+        if _UPDATE_MASK in document or type(changes) is not dict:
+            return
+        resource = field_at(self._descriptor, (self._body,)).message_type
+        fields = [_by_either_name(resource, key) for key in changes]
+        named = [f for f in fields if f is not None and (self._body, f.name) not in self._bound]
+        document[_UPDATE_MASK] = ",".join(f.json_name for f in named)
+
+
+def _has_mask(descriptor: Descriptor) -> bool:
+    field = descriptor.fields_by_name.get(_UPDATE_MASK)
+    return field is not None and field.message_type is FieldMask.DESCRIPTOR
+
+
+def _by_either_name(message: Descriptor, name: str) -> FieldDescriptor | None:
+    found = message.fields_by_name.get(name)
+    return found or next((field for field in message.fields if field.json_name == name), None)
+
+
+def _fits_in_query(field: FieldDescriptor) -> bool:
+    return field.message_type is None or field.message_type.file.package == "google.protobuf"
+
+
+def _query_value(field: FieldDescriptor, text: str) -> Any:
+    """Give text the JSON type that its field has; what does not look like it stays text, and is refused as such."""
+    if field.type == FieldDescriptor.TYPE_STRING or field.message_type is not None:
+        return text
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return {"true": True, "false": False}.get(text, text)
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def _bind(document: dict[str, Any], path_field: _PathField, value: str) -> None:
+    target: Any = document
+    for parent in path_field.parents:
+        target = target.setdefault(parent, {})
+        if type(target) is not dict:
+            return
+    if target.setdefault(path_field.key, value) != value:
+        path = ".".join((*path_field.parents, path_field.key))
+        refuse_field(path, "differs from the path")
