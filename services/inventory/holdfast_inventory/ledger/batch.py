@@ -79,8 +79,8 @@ async def append(connection: Connection, state: State, decision: Decision) -> No
         decision.sequence,
         state.now,
         *_item_columns(decision.items),
-        *_created_columns(decision.created),
-        *_changed_columns(decision.changed),
+        *_reservation_columns(decision.created),
+        *_reservation_columns(decision.changed),
         [change.change_id for change in decision.stock_changes],
         [change.fingerprint for change in decision.stock_changes],
         *movement_columns(movements),
@@ -170,31 +170,23 @@ def _item_columns(items: Sequence[Item]) -> list[list[Any]]:
         [item.on_hand for item in items],
         [item.held for item in items],
         [item.sold for item in items],
+        [item.per_customer_limit for item in items],
         [item.version for item in items],
     ]
 
 
-def _created_columns(created: Sequence[Reservation]) -> list[list[Any]]:
+def _reservation_columns(reservations: Sequence[Reservation]) -> list[list[Any]]:
     return [
-        [new.reservation_id for new in created],
-        [new.customer for new in created],
-        [_array_literal(line.item_id for line in new.lines) for new in created],
-        [_array_literal(str(line.quantity) for line in new.lines) for new in created],
-        [new.state.value for new in created],
-        [new.expires_at for new in created],
-        [new.ended_at for new in created],
-        [new.order for new in created],
-        [new.fingerprint for new in created],
-    ]
-
-
-def _changed_columns(changed: Sequence[Reservation]) -> list[list[Any]]:
-    return [
-        [new.reservation_id for new in changed],
-        [new.state.value for new in changed],
-        [new.expires_at for new in changed],
-        [new.ended_at for new in changed],
-        [new.order for new in changed],
+        [new.reservation_id for new in reservations],
+        [new.customer for new in reservations],
+        [_array_literal(line.item_id for line in new.lines) for new in reservations],
+        [_array_literal(str(line.quantity) for line in new.lines) for new in reservations],
+        [new.state.value for new in reservations],
+        [new.created_at for new in reservations],
+        [new.expires_at for new in reservations],
+        [new.ended_at for new in reservations],
+        [new.order for new in reservations],
+        [new.fingerprint for new in reservations],
     ]
 
 

@@ -7,18 +7,22 @@ the wrong statement.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.ledger.faults import InDoubt, NotApplied, Rejected, classify, keeps_connection
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+from holdfast_inventory.ledger.statements import name_of
 
 log = get_logger("holdfast.database")
 
@@ -81,11 +85,14 @@ class Database:
         limits: DatabaseLimits,
         *,
         allow_unsafe_durability: bool = False,
+        on_query: Callable[[str, float], None] = lambda _name, _seconds: None,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
+        """`on_query` is told the name of each statement and the seconds that it took."""
         self._url = url
         self._limits = limits
         self._allow_unsafe_durability = allow_unsafe_durability
+        self._on_query = on_query
         self._entropy = entropy
         self._pool: asyncpg.Pool | None = None
         self._idle_writers: list[asyncpg.Connection] = []
@@ -116,7 +123,7 @@ class Database:
             timeout=self._limits.connect_seconds,
             command_timeout=self._limits.read_seconds,
             server_settings=_SESSION,
-            init=_keep_alive,
+            init=self._prepare,
         )
 
     async def close(self) -> None:
@@ -269,8 +276,15 @@ class Database:
         connection = await asyncpg.connect(
             self._url, timeout=self._limits.connect_seconds, server_settings=_WRITER_SESSION
         )
-        await _keep_alive(connection)
+        await self._prepare(connection)
         return connection
+
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        _keep_alive(connection)
+        connection.add_query_logger(self._log_query)
+
+    def _log_query(self, query: asyncpg.connection.LoggedQuery) -> None:
+        self._on_query(name_of(query.query), query.elapsed)
 
     async def _connect_patiently(self) -> asyncpg.Connection:
         told = False
@@ -301,7 +315,7 @@ class Database:
             log.warning("unsafe durability is allowed: acknowledged sales may be lost", setting=name)
 
 
-async def _keep_alive(connection: asyncpg.Connection) -> None:
+def _keep_alive(connection: asyncpg.Connection) -> None:
     # asyncpg has no options for this, and without it a silently dead peer holds a connection for hours.
     sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001
     if sock is None or sock.family == socket.AF_UNIX:

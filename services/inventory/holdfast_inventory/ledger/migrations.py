@@ -205,7 +205,7 @@ async def _connect(database_url: str, patience_seconds: float) -> asyncpg.Connec
 async def _lock(connection: asyncpg.Connection, patience_seconds: float) -> None:
     await connection.execute(SQL["set_lock_timeout"], _milliseconds(patience_seconds))
     try:
-        await connection.execute(SQL["lock"], _LOCK_KEY)
+        await connection.execute(SQL["lock_migrations"], _LOCK_KEY)
     except asyncpg.LockNotAvailableError as error:
         raise MigrationBlockedError(f"another migration has been running for {patience_seconds:g} s") from error
     await connection.execute(SQL["set_lock_timeout"], _milliseconds(_TABLE_LOCK_SECONDS))
@@ -235,9 +235,9 @@ async def _run(connection: asyncpg.Connection, step: Step) -> None:
 async def _record(connection: asyncpg.Connection, step: Step) -> None:
     migration = step.migration
     if step.direction == "down":
-        await connection.execute(SQL["forget"], migration.version)
+        await connection.execute(SQL["forget_migration"], migration.version)
     else:
-        await connection.execute(SQL["record"], migration.version, migration.name, migration.checksum)
+        await connection.execute(SQL["record_migration"], migration.version, migration.name, migration.checksum)
 
 
 def _milliseconds(seconds: float) -> str:

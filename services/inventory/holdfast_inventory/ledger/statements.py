@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
+_NAMES: dict[str, str] = {}
+
 
 @cache
 def load(name: str) -> Mapping[str, str]:
@@ -21,4 +23,11 @@ def load(name: str) -> Mapping[str, str]:
     names, bodies = parts[::2], parts[1::2]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"sql/{name}.sql: every statement needs a name of its own")
-    return MappingProxyType(dict(zip(names, (body.strip() for body in bodies), strict=True)))
+    statements = dict(zip(names, (body.strip() for body in bodies), strict=True))
+    _NAMES.update((sql, statement) for statement, sql in statements.items())
+    return MappingProxyType(statements)
+
+
+def name_of(sql: str) -> str:
+    """The name of a loaded statement, or the first word of any other: for logs and metrics."""
+    return _NAMES.get(sql) or sql.split(maxsplit=1)[0].lower()

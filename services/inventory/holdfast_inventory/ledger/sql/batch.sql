@@ -1,5 +1,8 @@
 -- The hot path: what a batch of one sale's commands reads and appends.
 -- They run on connections that plan once and always by index; a test explains each of them on a grown sale.
+-- A plan made while a table is empty must be right when it is full, so nothing is left to the planner's choice: each
+-- look-up is a LATERAL subquery that LIMIT or OFFSET keeps from being flattened into a join, which could be run from
+-- the other side, and rows are updated by INSERT ... ON CONFLICT, which always goes by its index.
 
 -- name: lock_sale
 -- One lock for each sale, taken before anything is read: a read in this statement would see the state before the
@@ -27,6 +30,7 @@ found AS (
             order_id, fingerprint
         FROM reservations
         WHERE reservations.reservation_id = named.reservation_id AND reservations.sale_id = $1
+        LIMIT 1
     ) AS reservation
     UNION ALL
     (
@@ -54,6 +58,7 @@ CROSS JOIN LATERAL (
     SELECT item_id, on_hand, held, sold, per_customer_limit, version
     FROM items
     WHERE items.sale_id = $1 AND items.item_id = named.item_id
+    LIMIT 1
 ) AS items
 
 -- name: read_used
@@ -67,6 +72,7 @@ CROSS JOIN LATERAL (
     WHERE
         reservations.customer = named.customer AND reservations.sale_id = $1
         AND (state = 2 OR (state = 1 AND expires_at > $3))
+    OFFSET 0
 ) AS reservation
 CROSS JOIN LATERAL unnest(reservation.item_ids, reservation.quantities) AS line (item_id, quantity)
 GROUP BY named.customer, line.item_id
@@ -79,6 +85,7 @@ CROSS JOIN LATERAL (
     SELECT change_id, fingerprint
     FROM stock_changes
     WHERE stock_changes.change_id = named.change_id AND stock_changes.sale_id = $1
+    LIMIT 1
 ) AS stock_changes
 
 -- name: read_bound_ids
@@ -90,6 +97,7 @@ CROSS JOIN LATERAL (
     SELECT reservations.reservation_id
     FROM reservations
     WHERE reservations.reservation_id = named.reservation_id AND reservations.sale_id = $1
+    LIMIT 1
 ) AS reservation
 
 -- name: append
@@ -100,11 +108,12 @@ WITH sale AS (
 ),
 
 item AS (
-    UPDATE items
-    SET on_hand = level.on_hand, held = level.held, sold = level.sold, version = level.version
-    FROM unnest($4::text[], $5::integer[], $6::integer[], $7::integer[], $8::bigint[])
-        AS level (item_id, on_hand, held, sold, version)
-    WHERE items.sale_id = $1 AND items.item_id = level.item_id
+    INSERT INTO items (item_id, sale_id, on_hand, held, sold, per_customer_limit, version)
+    SELECT item_id, $1, on_hand, held, sold, per_customer_limit, version
+    FROM unnest($4::text[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::bigint[])
+        AS level (item_id, on_hand, held, sold, per_customer_limit, version)
+    ON CONFLICT ON CONSTRAINT items_pkey DO UPDATE
+    SET on_hand = excluded.on_hand, held = excluded.held, sold = excluded.sold, version = excluded.version
 ),
 
 created AS (
@@ -113,28 +122,41 @@ created AS (
         fingerprint
     )
     SELECT
-        reservation_id, $1, customer, item_ids::text[], quantities::integer[], state, $3, expires_at, ended_at,
-        order_id, fingerprint
+        reservation_id, $1, customer, item_ids::text[], quantities::integer[], state, created_at, expires_at,
+        ended_at, order_id, fingerprint
     FROM unnest(
-        $9::uuid[], $10::text[], $11::text[], $12::text[], $13::smallint[], $14::timestamptz[], $15::timestamptz[],
-        $16::text[], $17::bytea[]
+        $10::uuid[], $11::text[], $12::text[], $13::text[], $14::smallint[], $15::timestamptz[],
+        $16::timestamptz[], $17::timestamptz[], $18::text[], $19::bytea[]
     ) AS new (
-        reservation_id, customer, item_ids, quantities, state, expires_at, ended_at, order_id, fingerprint
+        reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id,
+        fingerprint
     )
 ),
 
 changed AS (
-    UPDATE reservations
-    SET state = new.state, expires_at = new.expires_at, ended_at = new.ended_at, order_id = new.order_id
-    FROM unnest($18::uuid[], $19::smallint[], $20::timestamptz[], $21::timestamptz[], $22::text[])
-        AS new (reservation_id, state, expires_at, ended_at, order_id)
-    WHERE reservations.reservation_id = new.reservation_id AND reservations.sale_id = $1
+    INSERT INTO reservations (
+        reservation_id, sale_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id,
+        fingerprint
+    )
+    SELECT
+        reservation_id, $1, customer, item_ids::text[], quantities::integer[], state, created_at, expires_at,
+        ended_at, order_id, fingerprint
+    FROM unnest(
+        $20::uuid[], $21::text[], $22::text[], $23::text[], $24::smallint[], $25::timestamptz[],
+        $26::timestamptz[], $27::timestamptz[], $28::text[], $29::bytea[]
+    ) AS new (
+        reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id,
+        fingerprint
+    )
+    ON CONFLICT ON CONSTRAINT reservations_pkey DO UPDATE
+    SET state = excluded.state, expires_at = excluded.expires_at, ended_at = excluded.ended_at,
+        order_id = excluded.order_id
 ),
 
 change AS (
     INSERT INTO stock_changes (change_id, sale_id, fingerprint, created_at)
     SELECT change_id, $1, fingerprint, $3
-    FROM unnest($23::uuid[], $24::bytea[]) AS new (change_id, fingerprint)
+    FROM unnest($30::uuid[], $31::bytea[]) AS new (change_id, fingerprint)
 )
 
 INSERT INTO ledger (
@@ -142,9 +164,9 @@ INSERT INTO ledger (
     reservation_ids, reasons, actors
 )
 SELECT
-    $1, $2 - cardinality($25::smallint[]) + 1, $2, $3, $25::smallint[], $26::text[], $27::integer[], $28::integer[],
-    $29::integer[], $30::uuid[], $31::smallint[], $32::text[]
-WHERE cardinality($25::smallint[]) > 0
+    $1, $2 - cardinality($32::smallint[]) + 1, $2, $3, $32::smallint[], $33::text[], $34::integer[], $35::integer[],
+    $36::integer[], $37::uuid[], $38::smallint[], $39::text[]
+WHERE cardinality($32::smallint[]) > 0
 
 -- name: read_salt
 -- What makes a sale's reservation ids unguessable. It never changes.

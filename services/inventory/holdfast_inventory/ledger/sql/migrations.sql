@@ -1,6 +1,6 @@
 -- What the migration runner keeps in the database. Off the hot path.
 
--- name: lock
+-- name: lock_migrations
 -- One runner at a time. A session's lock, for it must outlast the transactions of a run, each of which is one
 -- migration's; the server lets go of it when the runner's connection ends, however that happens.
 SELECT pg_advisory_lock($1)
@@ -28,12 +28,12 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 SELECT version, checksum
 FROM schema_migrations
 
--- name: record
+-- name: record_migration
 -- In the migration's own transaction, so that it is recorded if and only if it was applied.
 INSERT INTO schema_migrations (version, name, checksum)
 VALUES ($1, $2, $3)
 
--- name: forget
+-- name: forget_migration
 -- In the transaction that takes the migration back.
 DELETE FROM schema_migrations
 WHERE version = $1

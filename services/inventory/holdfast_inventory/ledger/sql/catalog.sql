@@ -1,0 +1,142 @@
+-- Sales and items off the hot path: set up, changed and looked at by people.
+
+-- name: insert_sale
+-- Once: whoever comes second waits for the first, and gets no row. Opens at once when no time ($2) is given.
+INSERT INTO sales (
+    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at, schedule_id,
+    salt, limits_customers
+)
+VALUES (
+    $1, coalesce($2, statement_timestamp()), $3, $4, $5, $6, statement_timestamp(), statement_timestamp(), $7, $8, $9
+)
+ON CONFLICT DO NOTHING
+RETURNING
+    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
+    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+
+-- name: get_sale
+-- A sale, and the time by which its state is told.
+SELECT
+    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
+    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+FROM sales
+WHERE sale_id = $1
+
+-- name: has_sale
+-- Tells an empty list from a list of nothing.
+SELECT EXISTS (SELECT FROM sales WHERE sale_id = $1)
+
+-- name: list_sales
+-- A stretch of all sales, by id. Their state is not told here: the domain alone knows how to.
+SELECT
+    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
+    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+FROM sales
+WHERE sale_id > $1
+ORDER BY sale_id
+LIMIT $2
+
+-- name: list_sales_of_schedule
+-- The same of one schedule ($3), by its index.
+SELECT
+    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
+    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+FROM sales
+WHERE schedule_id = $3 AND sale_id > $1
+ORDER BY sale_id
+LIMIT $2
+
+-- name: store_rules
+-- The rules that were decided under the sale's lock.
+UPDATE sales
+SET
+    open_at = $2,
+    close_at = $3,
+    per_customer_limit = $4,
+    hold_time = $5,
+    max_hold_time = $6,
+    paused = $7,
+    cancelled_at = $8,
+    updated_at = statement_timestamp(),
+    limits_customers = $4 > 0 OR EXISTS (
+        SELECT FROM items WHERE items.sale_id = $1 AND items.per_customer_limit > 0
+    )
+WHERE sale_id = $1
+RETURNING
+    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
+    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+
+-- name: limit_customers
+-- The sale's first item with a limit for each customer. From now on their use is counted.
+UPDATE sales
+SET limits_customers = true
+WHERE sale_id = $1
+
+-- name: insert_items
+-- Empty shelves; their stock comes as movements. Returns those that were not there.
+INSERT INTO items (sale_id, item_id, on_hand, held, sold, per_customer_limit, version)
+SELECT $1, item_id, 0, 0, 0, per_customer_limit, 0
+FROM unnest($2::text[], $3::integer[]) AS new (item_id, per_customer_limit)
+ON CONFLICT DO NOTHING
+RETURNING item_id
+
+-- name: get_item
+-- One stock level.
+SELECT item_id, on_hand, held, sold, per_customer_limit, version
+FROM items
+WHERE sale_id = $1 AND item_id = $2
+
+-- name: list_items
+-- A sale's stock levels behind an item.
+SELECT item_id, on_hand, held, sold, per_customer_limit, version
+FROM items
+WHERE sale_id = $1 AND item_id > $2
+ORDER BY item_id
+LIMIT $3
+
+-- name: snapshot
+-- One statement, so that the levels are those at the sequence. At least one row when the sale exists.
+SELECT
+    sales.sequence, items.item_id, items.on_hand, items.held, items.sold, items.per_customer_limit, items.version
+FROM sales
+LEFT JOIN items ON items.sale_id = sales.sale_id
+WHERE sales.sale_id = $1
+ORDER BY items.item_id
+
+-- name: sales_to_sweep
+-- Sales with holds that have run out, or are to be ended because the sale was cancelled; the oldest first. Hops over
+-- the index of open holds, one probe for each sale that has any: sales that are over cost nothing, however many.
+WITH RECURSIVE holding AS (
+    (
+        SELECT sale_id, expires_at
+        FROM reservations
+        WHERE state = 1
+        ORDER BY sale_id, expires_at
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT following.sale_id, following.expires_at
+    FROM holding
+    CROSS JOIN LATERAL (
+        SELECT sale_id, expires_at
+        FROM reservations
+        WHERE state = 1 AND sale_id > holding.sale_id
+        ORDER BY sale_id, expires_at
+        LIMIT 1
+    ) AS following
+)
+
+SELECT holding.sale_id
+FROM holding
+CROSS JOIN LATERAL (
+    SELECT cancelled_at
+    FROM sales
+    WHERE sales.sale_id = holding.sale_id
+) AS sale
+WHERE holding.expires_at <= clock_timestamp() OR sale.cancelled_at IS NOT NULL
+ORDER BY holding.expires_at
+LIMIT $1
+
+-- name: database_now
+-- The clock that decides.
+SELECT clock_timestamp()

@@ -1,0 +1,164 @@
+-- What has happened: reservations, movements, and whether they add up.
+
+-- name: get_reservation
+-- One reservation.
+SELECT
+    reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id, fingerprint
+FROM reservations
+WHERE reservation_id = $1 AND sale_id = $2
+
+-- name: list_reservations_of_customer
+-- A customer's reservations ($2) in the order of their creation, behind the place ($3, $4).
+SELECT
+    reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id, fingerprint
+FROM reservations
+WHERE
+    customer = $2 AND sale_id = $1 AND (created_at, reservation_id) > ($3, $4)
+    AND ($5::smallint IS NULL OR state = $5)
+ORDER BY created_at, reservation_id
+LIMIT $6
+
+-- name: list_open_reservations
+-- Open holds in the order of their ends, behind the place ($2, $3). One that is extended meanwhile comes again later.
+SELECT
+    reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id, fingerprint
+FROM reservations
+WHERE sale_id = $1 AND state = 1 AND expires_at >= $2 AND (expires_at, reservation_id) > ($2, $3)
+ORDER BY expires_at, reservation_id
+LIMIT $4
+
+-- name: stretch_of_ledger
+-- How far a sale's ledger goes, and up to where to read behind $2: whole batches, at most $3 of them, and no more
+-- once they have $4 movements.
+SELECT
+    sales.sequence,
+    (
+        SELECT max(batches.last_sequence)
+        FROM (
+            SELECT ledger.first_sequence, ledger.last_sequence
+            FROM ledger
+            WHERE ledger.sale_id = $1 AND ledger.last_sequence > $2
+            ORDER BY ledger.last_sequence
+            LIMIT $3
+        ) AS batches
+        WHERE batches.first_sequence <= $2 + $4
+    ) AS last_sequence
+FROM sales
+WHERE sales.sale_id = $1
+
+-- name: list_reservations_of_ledger
+-- The reservations that a stretch of the ledger (behind $2, up to $3) brought into being, in sequence: there is no
+-- index for it, which every reservation would pay for. Each was brought by exactly one movement: that of its first
+-- line, a HOLD (1), or a CONFIRM (2) of one that was never held, which ends when it begins.
+SELECT
+    ledger.first_sequence + movement.ordinal - 1 AS sequence,
+    reservation.*
+FROM ledger
+CROSS JOIN LATERAL unnest(ledger.kinds, ledger.item_ids, ledger.reservation_ids)
+    WITH ORDINALITY AS movement (kind, item_id, reservation_id, ordinal)
+CROSS JOIN LATERAL (
+    SELECT
+        reservations.reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at,
+        order_id, fingerprint
+    FROM reservations
+    WHERE reservations.reservation_id = movement.reservation_id AND reservations.sale_id = $1
+) AS reservation
+WHERE
+    ledger.sale_id = $1 AND ledger.last_sequence > $2 AND ledger.last_sequence <= $3
+    AND ledger.first_sequence + movement.ordinal - 1 > $2
+    AND (movement.kind = 1 OR (movement.kind = 2 AND reservation.expires_at = reservation.created_at))
+    AND movement.item_id = reservation.item_ids[1]
+    AND ($4::smallint IS NULL OR reservation.state = $4)
+ORDER BY ledger.last_sequence, movement.ordinal
+LIMIT $5
+
+-- name: list_movements
+-- Movements behind $2, in sequence. Each batch has one at least, so as many batches as movements are enough.
+SELECT
+    batches.first_sequence + movement.ordinal - 1 AS sequence,
+    movement.kind,
+    movement.item_id,
+    movement.on_hand_delta,
+    movement.held_delta,
+    movement.sold_delta,
+    movement.reservation_id,
+    movement.reason,
+    movement.actor,
+    batches.created_at
+FROM (
+    SELECT *
+    FROM ledger
+    WHERE ledger.sale_id = $1 AND ledger.last_sequence > $2
+    ORDER BY ledger.last_sequence
+    LIMIT $3
+) AS batches
+CROSS JOIN LATERAL unnest(
+    batches.kinds, batches.item_ids, batches.on_hand_deltas, batches.held_deltas, batches.sold_deltas,
+    batches.reservation_ids, batches.reasons, batches.actors
+) WITH ORDINALITY AS movement (
+    kind, item_id, on_hand_delta, held_delta, sold_delta, reservation_id, reason, actor, ordinal
+)
+WHERE batches.first_sequence + movement.ordinal - 1 > $2
+ORDER BY batches.last_sequence, movement.ordinal
+LIMIT $3
+
+-- name: set_statement_timeout
+-- For the transaction: reading all that ever happened takes longer than a read may otherwise.
+SELECT set_config('statement_timeout', $1, true)
+
+-- name: verify_levels
+-- The items whose levels are not the sums of their movements, or whose held is not what open reservations hold.
+-- Stored and summed are stacked and added up in one pass, rather than joined, so that either side may be missing.
+SELECT
+    item_id,
+    sum(on_hand) AS on_hand,
+    sum(held) AS held,
+    sum(sold) AS sold,
+    sum(on_hand_delta) AS on_hand_summed,
+    sum(held_delta) AS held_summed,
+    sum(sold_delta) AS sold_summed,
+    sum(open_units) AS open_units
+FROM (
+    SELECT
+        item_id, on_hand, held, sold, 0 AS on_hand_delta, 0 AS held_delta, 0 AS sold_delta, 0 AS open_units
+    FROM items
+    WHERE sale_id = $1
+    UNION ALL
+    SELECT movement.item_id, 0, 0, 0, movement.on_hand_delta, movement.held_delta, movement.sold_delta, 0
+    FROM ledger
+    CROSS JOIN LATERAL unnest(ledger.item_ids, ledger.on_hand_deltas, ledger.held_deltas, ledger.sold_deltas)
+        AS movement (item_id, on_hand_delta, held_delta, sold_delta)
+    WHERE ledger.sale_id = $1
+    UNION ALL
+    SELECT line.item_id, 0, 0, 0, 0, 0, 0, line.quantity
+    FROM reservations
+    CROSS JOIN LATERAL unnest(reservations.item_ids, reservations.quantities) AS line (item_id, quantity)
+    WHERE reservations.sale_id = $1 AND reservations.state = 1
+) AS entries
+GROUP BY item_id
+HAVING
+    sum(on_hand) <> sum(on_hand_delta) OR sum(held) <> sum(held_delta) OR sum(sold) <> sum(sold_delta)
+    OR sum(held) <> sum(open_units)
+ORDER BY item_id
+
+-- name: verify_sequence
+-- The sale's sequence, and how far its ledger reaches from 1 without a gap or an overlap.
+SELECT
+    sales.sequence,
+    coalesce(
+        (
+            SELECT coalesce(min(batches.expected - 1) FILTER (WHERE batches.first_sequence <> batches.expected),
+                            max(batches.last_sequence))
+            FROM (
+                SELECT
+                    ledger.first_sequence,
+                    ledger.last_sequence,
+                    lag(ledger.last_sequence, 1, 0::bigint) OVER (ORDER BY ledger.last_sequence) + 1 AS expected
+                FROM ledger
+                WHERE ledger.sale_id = $1
+            ) AS batches
+        ),
+        0
+    ) AS reached
+FROM sales
+WHERE sales.sale_id = $1
