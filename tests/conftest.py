@@ -1,11 +1,10 @@
 """Fixtures for every test: real servers, one of each per test process, and a database of its own per test."""
 
-import os
-import subprocess
-import sys
+import asyncio
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from holdfast_devstack.ports import free_port as any_free_port
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.valkey import ValkeyServer
+from holdfast_inventory.ledger.migrations import migrate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
@@ -81,17 +81,8 @@ def _migrate(server: PostgresServer) -> None:
     """Under another name first: a template exists only once it is complete."""
     draft = f"{TEMPLATE}_draft"
     server.drop_database(draft)
-    environment = os.environ | {"DATABASE_URL": server.create_database(draft)}
-    result = subprocess.run(
-        [sys.executable, "-m", "holdfast_inventory", "migrate"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if result.returncode != 0:
-        pytest.fail(f"holdfast-inventory migrate failed:\n{result.stdout}\n{result.stderr}")
+    with ThreadPoolExecutor(max_workers=1) as aside:  # A test's own event loop may be running on this thread.
+        aside.submit(asyncio.run, migrate(server.create_database(draft))).result(timeout=60)
     server.execute(f'ALTER DATABASE "{draft}" RENAME TO "{TEMPLATE}"')
 
 

@@ -1,0 +1,184 @@
+"""`holdfast up`, as a newcomer meets it: it serves, tells what to try, keeps what was sold, and stops in order."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 60
+STOP_SECONDS = 60
+STOP_ORDER = ["gateway", "inventory", "Valkey", "PostgreSQL"]
+
+
+class Up:
+    """A running `holdfast up` and what it has printed so far."""
+
+    def __init__(self, process):
+        self.process = process
+        self.output = ""
+
+    async def read_until(self, pattern, timeout_seconds=START_SECONDS):
+        """Reads on until `pattern` has been printed, and returns its match."""
+        async with asyncio.timeout(timeout_seconds):
+            while not (match := re.search(pattern, self.output)):
+                chunk = await self.process.stdout.read(4096)
+                assert chunk, f"it ended before it printed {pattern!r}:\n{self.output}"
+                self.output += chunk.decode()
+        return match
+
+    async def exit_code(self):
+        """Reads to the end and returns the exit code."""
+        async with asyncio.timeout(STOP_SECONDS):
+            self.output += (await self.process.stdout.read()).decode()
+            return await self.process.wait()
+
+    @property
+    def stopped(self):
+        """What it says that it stopped, in order."""
+        return re.findall(r"stopped (\S+) after", self.output)
+
+    @property
+    def tour(self):
+        """The commands that it says to try."""
+        return [line.strip() for line in self.output.splitlines() if re.match(r"  (curl|grpcurl|reservation=)", line)]
+
+
+@pytest.fixture
+def environment(tmp_path, free_port):
+    """Free ports and a directory of its own."""
+    ports = ["HTTP", "GRPC", "METRICS", "GATEWAY_METRICS", "POSTGRES", "VALKEY"]
+    inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    return inherited | {
+        "HOLDFAST_DATA_DIR": str(tmp_path / "data"),
+        **{f"HOLDFAST_{port}_PORT": str(free_port()) for port in ports},
+    }
+
+
+@pytest.fixture
+async def up(environment):
+    """Starts `holdfast up`, and at the end of the test kills what is left, which takes its children with it."""
+    started = []
+
+    async def start(**variables):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "holdfast_devstack", "up"),
+            env=environment | variables,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        started.append(process)
+        return Up(process)
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def shell(command, tools):
+    """Runs what a newcomer would paste, and returns its output."""
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euo", "pipefail", "-c", command),
+        env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        output, _ = await process.communicate()
+    assert process.returncode == 0, f"{command}\n{output.decode()}"
+    return output.decode()
+
+
+async def test_what_it_says_to_try_works_and_what_was_sold_is_kept(up, tool):
+    tools = tool("grpcurl").parent
+    first = await up()
+    await first.read_until("Ctrl-C stops it")
+    reserve, confirm, look, reserve_over_grpc = first.tour
+    bought = await shell(f"{reserve}\n{confirm}", tools)
+    assert json.loads(bought)["state"] == "CONFIRMED"
+    held = json.loads(await shell(reserve_over_grpc, tools))
+    assert held["state"] == "HELD"
+    await first.read_until(r"demo: .*sneaker-42 49 left, 0 held, 1 sold", timeout_seconds=20)
+    first.process.send_signal(signal.SIGINT)
+    assert await first.exit_code() == 0, first.output
+    assert first.stopped == STOP_ORDER
+
+    second = await up()
+    await second.read_until("Ctrl-C stops it")
+    stock = json.loads(await shell(look, tools))
+    assert (stock["onHand"], stock["sold"]) == (49, 1)
+    second.process.send_signal(signal.SIGTERM)
+    assert await second.exit_code() == 0, second.output
+
+
+async def test_hourly_sale_is_open(up, environment, tool):
+    stack = await up()
+    await stack.read_until("Ctrl-C stops it")
+    url = f"http://127.0.0.1:{environment['HOLDFAST_HTTP_PORT']}/v1/sales?schedule=saleSchedules/hourly&state=OPEN"
+    script = f"until curl -fsS '{url}' | grep hourly-; do sleep 0.2; done"
+    assert "saleSchedules/hourly" in await shell(script, tool("grpcurl").parent)
+
+
+async def test_dead_child_is_named_and_the_rest_stops_in_order(up, environment):
+    stack = await up()
+    await stack.read_until("Ctrl-C stops it")
+    os.kill(child_of(stack.process.pid, "holdfast_inventory"), signal.SIGKILL)
+    assert await stack.exit_code() == 1
+    assert "inventory has ended by itself, with status -9" in stack.output
+    assert stack.stopped == STOP_ORDER
+
+
+async def test_it_starts_again_after_sigkill(up):
+    first = await up()
+    await first.read_until("Ctrl-C stops it")
+    first.process.kill()
+    await first.exit_code()
+    second = await up()
+    await second.read_until("Ctrl-C stops it")
+
+
+async def test_second_user_of_the_directory_is_refused(up, environment):
+    first = await up()
+    await first.read_until("kept in")
+    second = await up()
+    assert await second.exit_code() == 1
+    assert f"another `holdfast up` (process {first.process.pid})" in second.output
+
+
+async def test_taken_port_is_named_with_the_setting_that_changes_it(up, environment):
+    with socket.create_server(("127.0.0.1", int(environment["HOLDFAST_HTTP_PORT"]))):
+        stack = await up()
+        assert await stack.exit_code() == 1
+    assert f"port {environment['HOLDFAST_HTTP_PORT']} (REST) is taken" in stack.output
+    assert "HOLDFAST_HTTP_PORT" in stack.output
+
+
+async def test_given_servers_are_used(up, empty_database_url, valkey_url, environment):
+    stack = await up(DATABASE_URL=empty_database_url, REDIS_URL=valkey_url)
+    await stack.read_until("Ctrl-C stops it")
+    stack.process.send_signal(signal.SIGTERM)
+    assert await stack.exit_code() == 0, stack.output
+    assert stack.stopped == ["gateway", "inventory"]
+    assert not (Path(environment["HOLDFAST_DATA_DIR"]) / "postgres").exists()
+
+
+async def test_faulty_settings_are_all_named(up):
+    stack = await up(HOLDFAST_HTTP_PORT="many", HOLDFAST_HTPP_HOST="x")
+    assert await stack.exit_code() == 1
+    assert "HOLDFAST_HTTP_PORT" in stack.output
+    assert "HOLDFAST_HTPP_HOST" in stack.output
+
+
+def child_of(parent, module):
+    """The process id of the child that runs a Python module."""
+    for pid in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
+        if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    pytest.fail(f"no child runs {module}")
