@@ -138,10 +138,11 @@ def decide_transfer(source: State, destination: State, command: Transfer) -> tup
     """Decides a transfer under both sales' locks: the answer, and what to append to either log.
 
     Raises `NotFound`, `RequestIdReused` and `InsufficientStock`, and `InvalidRequest` when the destination cannot
-    count so many units. Due holds of the source are ended first; a shortage while `source.more_due` proves nothing.
+    count so many units. Due holds of both are ended first; a shortage while `source.more_due` proves nothing.
     """
     taken, given = _Batch(source), _Batch(destination)
     taken.end_due_holds()
+    given.end_due_holds()
     replayed = taken.is_stock_change_known(command.change_id, command.fingerprint)
     if not replayed:
         available = taken.item(command.source_item_id).available
@@ -347,8 +348,11 @@ class _Batch:
         """The reservation, ended if it is due: whoever meets a dead hold buries it."""
         if not self.must_end(reservation):
             return reservation
-        cancelled = self.state.sale.cancelled_at is not None
-        return self.give_back(reservation, ReservationState.RELEASED if cancelled else ReservationState.EXPIRED)
+        self.ended += 1
+        cancelled_at = self.state.sale.cancelled_at
+        # What ended it does not depend on when that was noticed: it may have run out before the sale was cancelled.
+        released = cancelled_at is not None and cancelled_at < reservation.expires_at
+        return self.give_back(reservation, ReservationState.RELEASED if released else ReservationState.EXPIRED)
 
     def must_end(self, reservation: Reservation) -> bool:
         if self.state.sale.cancelled_at is not None:
@@ -424,7 +428,6 @@ class _Batch:
         # A due hold is no longer part of `used`; any other is.
         if not reservation.is_due(self.state.now):
             self.count_use(reservation.customer, reservation.lines, sign=-1)
-        self.ended += 1
         return self.end(reservation, state, order="")
 
     def end(self, reservation: Reservation, state: ReservationState, order: str) -> Reservation:
