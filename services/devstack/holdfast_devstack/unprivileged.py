@@ -1,6 +1,7 @@
 """Runs programs that refuse to be root: in a user namespace where root has another number, or as nobody."""
 
 import os
+import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from holdfast_devstack.child_process import StartError
 
+_ROOT = 0
 _NOBODY = 65534
 _PROBE_TIMEOUT_SECONDS = 10.0
 
@@ -32,31 +34,49 @@ class Identity:
 
 
 def identity_for(program: Path, directory: Path) -> Identity:
-    """Who can run `program` on files in `directory`: this user, or as root one that is not.
+    """Who can run `program` on files in `directory`: this user, unless that is root, or has a number but no name.
 
-    Raises StartError when root finds no way.
+    Raises StartError when there is no way.
     """
-    if os.geteuid() != 0:
-        return Identity((), os.geteuid())
-    for candidate in _candidates():
+    uid = os.geteuid()
+    if uid != _ROOT and _has_name(uid):
+        return Identity((), uid)
+    for candidate in _candidates(uid):
         if _can_run(candidate, program, directory):
             return candidate
     raise StartError(
-        f"{program.name} refuses to run as root, and neither a user namespace nor the user nobody can reach "
-        f"{program} and {directory}: run this as an ordinary user"
+        f"{program.name} refuses to run as root or as a user without a name, and neither a user namespace nor the "
+        f"user nobody can reach {program} and {directory}: run this as an ordinary user"
     )
 
 
-def _candidates() -> list[Identity]:
+def _candidates(uid: int) -> list[Identity]:
+    nobody = _nobody()
     found = []
     if unshare := shutil.which("unshare"):
-        # Root keeps its files and its way to them, and only its number changes.
-        found.append(Identity((unshare, "--user", "--map-user=1000", "--map-group=1000", "--"), 0))
-    if setpriv := shutil.which("setpriv"):
+        # The user keeps its files and its way to them: only its number changes.
+        found.append(Identity((unshare, "--user", f"--map-user={nobody}", f"--map-group={nobody}", "--"), uid))
+    if (setpriv := shutil.which("setpriv")) and uid == _ROOT:
         # Containers often forbid namespaces.
-        drop = (setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--")
-        found.append(Identity(drop, _NOBODY))
+        drop = (setpriv, f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "--")
+        found.append(Identity(drop, nobody))
     return found
+
+
+def _nobody() -> int:
+    """The number must be one that has a name, or initdb does not run."""
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return _NOBODY
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _can_run(identity: Identity, program: Path, directory: Path) -> bool:
