@@ -5,6 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 import pytest
+
 from holdfast_inventory.domain.errors import (
     DatabaseUnavailable,
     Draining,
@@ -16,7 +17,6 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.feed import Change, FeedLimits, Heartbeat, Snapshot, StockFeed
 from holdfast_inventory.followers import PAGE_CHANGES, PAGE_MOVEMENTS, FollowerLimits
-
 from tests.support.paper_ledger import SALE, PaperLedger
 
 LIMITS = FeedLimits(heartbeat_seconds=10, poll_seconds=0.3, reader_seconds=60)
@@ -95,7 +95,7 @@ async def test_a_watch_does_not_begin_while_the_database_is_away(feed, ledger):
 async def test_two_watches_that_begin_together_share_one_read(feed, ledger):
     async with aclosing(feed.watch_stock(SALE)) as one, aclosing(feed.watch_stock(SALE)) as other:
         await asyncio.gather(anext(one), anext(other))
-    assert ["snapshot"] == ledger.reads
+    assert ledger.reads == ["snapshot"]
 
 
 # Changes
@@ -107,12 +107,12 @@ async def test_a_local_commit_is_seen_without_a_read(feed, ledger):
         committed = ledger.hold("sock", "shoe")
         feed.committed(committed)
         change = await anext(events)
-    assert ["snapshot"] == ledger.reads
-    assert (["shoe", "sock"], 0, 2) == (
+    assert ledger.reads == ["snapshot"]
+    assert (
         [item.item_id for item in change.items],
         change.previous_sequence,
         change.sequence,
-    )
+    ) == (["shoe", "sock"], 0, 2)
 
 
 async def test_a_commit_elsewhere_is_seen_at_the_next_look(feed, ledger, elapsed):
@@ -173,7 +173,7 @@ async def test_a_commit_during_a_read_is_not_told_twice(feed, ledger):
         ledger.may_answer.set()
         await asyncio.sleep(1)
         changes = await take(events, 2)
-        assert [(0, 1), (1, 2)] == [(change.previous_sequence, change.sequence) for change in changes]
+        assert [(change.previous_sequence, change.sequence) for change in changes] == [(0, 1), (1, 2)]
         assert isinstance(await anext(events), Heartbeat)
 
 
@@ -205,8 +205,8 @@ async def test_a_watch_resumes_behind_its_token(feed, ledger):
     ledger.hold("sock", quantity=5)
     async with aclosing(feed.watch_stock(SALE, token)) as events:
         changes = await take(events, 2)
-    assert [(1, 3), (3, 4)] == [(change.previous_sequence, change.sequence) for change in changes]
-    assert [2, 1] == [item.held for item in changes[0].items]
+    assert [(change.previous_sequence, change.sequence) for change in changes] == [(1, 3), (3, 4)]
+    assert [item.held for item in changes[0].items] == [2, 1]
     assert [ledger.items["sock"]] == changes[1].items
 
 
@@ -221,7 +221,7 @@ async def test_a_hundred_that_resume_together_share_one_replay(feed, ledger):
     for events in watches:
         await events.aclose()
     assert [{"shoe": ledger.items["shoe"]}] * 100 == levels
-    assert ["snapshot", "list_movements"] == ledger.reads
+    assert ledger.reads == ["snapshot", "list_movements"]
 
 
 async def test_a_replay_goes_on_without_gap_into_what_happens_meanwhile(feed, ledger):
@@ -249,7 +249,7 @@ async def test_a_token_of_a_replica_that_is_ahead_is_honoured(feed, ledger, make
         async with aclosing(feed.watch_stock(SALE, token)) as events:
             ledger.hold("shoe")
             change = await anext(events)
-    assert (2, 3) == (change.previous_sequence, change.sequence)
+    assert (change.previous_sequence, change.sequence) == (2, 3)
 
 
 async def test_a_token_of_a_future_that_was_lost_begins_again(feed, ledger, make_feed):
@@ -259,7 +259,7 @@ async def test_a_token_of_a_future_that_was_lost_begins_again(feed, ledger, make
     del ledger.movements[1:]
     async with aclosing(feed.watch_stock(SALE, token)) as events:
         snapshot = await anext(events)
-    assert (True, 1) == (snapshot.lagged, snapshot.sequence)
+    assert (snapshot.lagged, snapshot.sequence) == (True, 1)
 
 
 async def test_too_far_behind_begins_again_with_a_snapshot(make_feed, ledger):
@@ -278,7 +278,7 @@ async def test_too_far_behind_begins_again_with_a_snapshot(make_feed, ledger):
 async def test_a_token_that_is_none_is_refused_by_its_field(feed, watch, token):
     with pytest.raises(InvalidRequest) as refusal:
         await anext(getattr(feed, watch)(SALE, resume_token=token))
-    assert ["resume_token"] == [violation.field for violation in refusal.value.violations]
+    assert [violation.field for violation in refusal.value.violations] == ["resume_token"]
 
 
 async def test_a_token_holds_for_its_sale_and_its_kind_of_watch_only(feed):
@@ -304,7 +304,7 @@ async def test_a_reader_that_falls_out_of_the_ring_is_told_that_it_lagged(make_f
         snapshot = await anext(events)
         assert (True, 11, ledger.levels()) == (snapshot.lagged, snapshot.sequence, snapshot.items)
         feed.committed(ledger.hold("shoe"))
-        assert 11 == (await anext(events)).previous_sequence
+        assert (await anext(events)).previous_sequence == 11
 
 
 async def test_a_reader_within_the_ring_gets_every_change(feed, ledger):
@@ -326,7 +326,7 @@ async def test_a_reader_that_does_not_read_is_let_go(feed, ledger, watch):
         await asyncio.sleep(61)
         with pytest.raises(ReaderTooSlow):
             await anext(events)
-    assert 0 == feed.watches
+    assert feed.watches == 0
 
 
 # Bounds, ends and outages
@@ -360,7 +360,7 @@ async def test_nothing_is_read_when_nobody_watches(feed, ledger):
     feed.committed(ledger.hold("shoe"))
     feed.nudge(SALE, 100)
     await asyncio.sleep(60)
-    assert [] == ledger.reads
+    assert ledger.reads == []
 
 
 async def test_a_cancelled_reader_leaves_its_place(feed):
@@ -371,7 +371,7 @@ async def test_a_cancelled_reader_leaves_its_place(feed):
     waiting.cancel()
     await asyncio.wait([waiting])
     assert waiting.cancelled()
-    assert 0 == feed.watches
+    assert feed.watches == 0
 
 
 async def test_every_watch_ends_when_the_process_drains(feed, ledger):
@@ -383,7 +383,7 @@ async def test_every_watch_ends_when_the_process_drains(feed, ledger):
     await asyncio.sleep(1)
     await feed.end_watches()
     assert [Draining, Draining] == [type(task.exception()) for task in waiting]
-    assert 0 == feed.watches
+    assert feed.watches == 0
     with pytest.raises(Draining):
         await anext(feed.watch_stock(SALE))
 
@@ -411,10 +411,10 @@ async def test_a_watch_outlives_an_outage_and_goes_on_without_gap(feed, ledger, 
     assert elapsed() < 33
     if watch == "watch_stock":
         assert [Heartbeat] * 3 == [type(heartbeat) for heartbeat in heartbeats]
-        assert (1, 2) == (event.previous_sequence, event.sequence)
+        assert (event.previous_sequence, event.sequence) == (1, 2)
     else:
-        assert [[]] * 3 == [heartbeat.movements for heartbeat in heartbeats]
-        assert [2] == [movement.sequence for movement in event.movements]
+        assert [heartbeat.movements for heartbeat in heartbeats] == [[]] * 3
+        assert [movement.sequence for movement in event.movements] == [2]
 
 
 @pytest.mark.parametrize("watch", ["watch_stock", "watch_movements"])
@@ -448,7 +448,7 @@ async def test_after_a_long_outage_a_watch_begins_again_rather_than_reading_ever
         for _ in range(2 * PAGE_MOVEMENTS):
             ledger.hold("shoe")
         snapshot = await anext(events)
-    assert (True, 2 * PAGE_MOVEMENTS) == (snapshot.lagged, snapshot.sequence)
+    assert (snapshot.lagged, snapshot.sequence) == (True, 2 * PAGE_MOVEMENTS)
 
 
 # Movements

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import Movement, MovementKind
 from holdfast_inventory.followers import moved_by, redo, undo
-from hypothesis import given
-from hypothesis import strategies as st
 
 BATCHES = st.lists(
     st.lists(
