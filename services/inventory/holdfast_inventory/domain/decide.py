@@ -155,6 +155,34 @@ def decide_transfer(source: State, destination: State, command: Transfer) -> tup
     return answer, taken.decision([]), given.decision([])
 
 
+def decide_first_stock(state: State, units: Mapping[str, int], actor: str) -> Decision:
+    """Puts the first units of new, empty items on the shelf, as received. Items without units have no movement."""
+    batch = _Batch(state)
+    for item_id, quantity in units.items():
+        if quantity:
+            batch.move_by_hand(MovementKind.ADJUST, item_id, quantity, AdjustReason.RECEIVED, actor)
+    return batch.decision([])
+
+
+def decide_draw(source: State, destination: State, most: Mapping[str, int], actor: str) -> tuple[Decision, Decision]:
+    """Moves what is available, up to `most` units of each item, to the destination's items of the same ids.
+
+    Under both sales' locks. Due holds of the source are ended first. Items that the source does not have are passed
+    over, and so are units that the destination could not count.
+    """
+    taken, given = _Batch(source), _Batch(destination)
+    taken.end_due_holds()
+    for item_id, wanted in most.items():
+        if item_id not in taken.items:
+            continue
+        shelf = given.item(item_id)
+        units = min(wanted, taken.item(item_id).available, MAX_UNITS - shelf.on_hand - shelf.sold)
+        if units > 0:
+            taken.move_by_hand(MovementKind.TRANSFER, item_id, -units, None, actor)
+            given.move_by_hand(MovementKind.TRANSFER, item_id, units, None, actor)
+    return taken.decision([]), given.decision([])
+
+
 @dataclass(slots=True)
 class _Batch:
     """The working copy of a state, and what has been appended to it so far."""

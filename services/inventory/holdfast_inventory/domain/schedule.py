@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
-from holdfast_inventory.domain.sale import NewItem
+from holdfast_inventory.domain.sale import NewItem, NewSale
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,6 +38,31 @@ def opening_at_or_before(schedule: Schedule, moment: datetime) -> datetime:
     return moment - (moment - EPOCH) % schedule.period
 
 
+def wanted_openings(schedule: Schedule, now: datetime, ahead: timedelta) -> list[datetime]:
+    """The openings whose sales should exist at `now`: the one whose window it is, and the next once it is near.
+
+    Windows that passed unattended are left out: a sale nobody could buy from would only swallow stock.
+    """
+    last = opening_at_or_before(schedule, now)
+    following = last + schedule.period
+    wanted = [last] if now < last + schedule.open_duration else []
+    return [*wanted, following] if following - now <= ahead else wanted
+
+
 def occurrence_id(schedule: Schedule, open_at: datetime) -> str:
     """The id of the sale that opens at `open_at`: the same on every replica, so that it is created once."""
     return f"{schedule.schedule_id}-{open_at.astimezone(UTC):%Y%m%dt%H%M%Sz}"
+
+
+def occurrence(schedule: Schedule, open_at: datetime) -> NewSale:
+    """The sale that opens at `open_at`."""
+    return NewSale(
+        sale_id=occurrence_id(schedule, open_at),
+        open_at=open_at,
+        close_at=open_at + schedule.open_duration,
+        per_customer_limit=schedule.per_customer_limit,
+        hold_time=schedule.hold_time,
+        max_hold_time=schedule.max_hold_time,
+        items=schedule.items,
+        schedule_id=schedule.schedule_id,
+    )

@@ -1,19 +1,5 @@
 -- Sales and items off the hot path: set up, changed and looked at by people.
 
--- name: insert_sale
--- Once: whoever comes second waits for the first, and gets no row. Opens at once when no time ($2) is given.
-INSERT INTO sales (
-    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at, schedule_id,
-    salt, limits_customers
-)
-VALUES (
-    $1, coalesce($2, statement_timestamp()), $3, $4, $5, $6, statement_timestamp(), statement_timestamp(), $7, $8, $9
-)
-ON CONFLICT DO NOTHING
-RETURNING
-    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
-    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
-
 -- name: get_sale
 -- A sale, and the time by which its state is told.
 SELECT
@@ -21,10 +7,6 @@ SELECT
     updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
 FROM sales
 WHERE sale_id = $1
-
--- name: has_sale
--- Tells an empty list from a list of nothing.
-SELECT EXISTS (SELECT FROM sales WHERE sale_id = $1)
 
 -- name: list_sales
 -- A stretch of all sales, by id. Their state is not told here: the domain alone knows how to.
@@ -65,20 +47,6 @@ WHERE sale_id = $1
 RETURNING
     sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
     updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
-
--- name: limit_customers
--- The sale's first item with a limit for each customer. From now on their use is counted.
-UPDATE sales
-SET limits_customers = true
-WHERE sale_id = $1
-
--- name: insert_items
--- Empty shelves; their stock comes as movements. Returns those that were not there.
-INSERT INTO items (sale_id, item_id, on_hand, held, sold, per_customer_limit, version)
-SELECT $1, item_id, 0, 0, 0, per_customer_limit, 0
-FROM unnest($2::text[], $3::integer[]) AS new (item_id, per_customer_limit)
-ON CONFLICT DO NOTHING
-RETURNING item_id
 
 -- name: get_item
 -- One stock level.
@@ -136,7 +104,3 @@ CROSS JOIN LATERAL (
 WHERE holding.expires_at <= clock_timestamp() OR sale.cancelled_at IS NOT NULL
 ORDER BY holding.expires_at
 LIMIT $1
-
--- name: database_now
--- The clock that decides.
-SELECT clock_timestamp()
