@@ -1,0 +1,184 @@
+"""Random programs: what callers, shopkeepers and the clock may do to two sales, in steps of whole seconds.
+
+Pools are small and times are coarse, so that ids are reused, stock runs out and holds end on the very second.
+"""
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from holdfast_inventory.domain.movement import AdjustReason
+
+ITEMS = ("apple", "bread", "cider")
+MISSING_ITEM = "unicorn"
+CUSTOMERS = ("ann", "bob", "cyd")
+
+
+@dataclass(frozen=True)
+class Buy:
+    customer: str
+    lines: tuple[tuple[str, int], ...]
+    hold_seconds: int | None
+    allow_partial: bool
+    confirm: bool
+    order: str
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class Pay:
+    target: int
+    order: str
+    allow_late: bool
+    asker: str
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    target: int
+    asker: str
+
+
+@dataclass(frozen=True)
+class Prolong:
+    target: int
+    seconds: int
+    asker: str
+
+
+@dataclass(frozen=True)
+class Recount:
+    """`version_behind`: how far the version that it expects is behind the item's; none: it expects nothing."""
+
+    item_id: str
+    delta: int
+    reason: AdjustReason
+    version_behind: int | None
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    pass
+
+
+@dataclass(frozen=True)
+class Again:
+    """The same command once more, word for word."""
+
+    target: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    sale: int
+    steps: tuple
+
+
+@dataclass(frozen=True)
+class Wait:
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A change of a sale's rules: pause, resume, close, reopen, postpone, open, cancel, limit or max_hold."""
+
+    sale: int
+    change: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """A transfer of stock from `source` to the other sale."""
+
+    source: int
+    item_id: str
+    to_item_id: str
+    quantity: int
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """How a sale begins."""
+
+    stock: tuple[int, int, int]
+    item_limits: tuple[int, int, int]
+    limit: int
+
+
+@dataclass(frozen=True)
+class Program:
+    shelves: tuple[Shelf, Shelf]
+    acts: tuple
+
+
+def _weighted(*choices: tuple[int, st.SearchStrategy]) -> st.SearchStrategy:
+    """One of the strategies, so often. `one_of` would count equal ones once."""
+    often = [strategy for weight, strategy in choices for _ in range(weight)]
+    return st.sampled_from(often).flatmap(lambda strategy: strategy)
+
+
+_item = st.sampled_from(ITEMS * 8 + (MISSING_ITEM,))
+_customer = st.sampled_from(CUSTOMERS)
+_target = st.integers(0, 7)
+_asker = st.sampled_from(("anyone",) * 4 + ("owner", "stranger"))
+_request_id = st.sampled_from((None, None, "r1", "r2", "r3"))
+_order = st.sampled_from(("", "o-1", "o-2"))
+_rarely = st.sampled_from((False, False, False, True))
+_lines = st.lists(st.tuples(_item, st.sampled_from((1, 1, 2, 3, 4))), min_size=1, max_size=3).map(tuple)
+_hold_seconds = st.sampled_from((None, None, None, 1, 1, 2, 2, 3, 5, 10, 20, 21))
+
+_buy = st.builds(Buy, _customer, _lines, _hold_seconds, _rarely, _rarely, _order, _request_id)
+_pay = st.builds(Pay, _target, _order, st.booleans(), _asker)
+_give_back = st.builds(GiveBack, _target, _asker)
+_prolong = st.builds(Prolong, _target, st.integers(-3, 22), _asker)
+_recount = st.builds(
+    Recount,
+    _item,
+    st.sampled_from((-9, -3, -2, -1, 1, 2, 3, 5, 2_147_483_640)),
+    st.sampled_from((AdjustReason.RECEIVED, AdjustReason.LOST)),
+    st.sampled_from((None, None, 0, 0, 1)),
+    _request_id,
+)
+_again = st.builds(Again, _target)
+_step = _weighted(
+    (8, _buy), (5, _pay), (2, _give_back), (2, _prolong), (1, _recount), (2, _again), (1, st.just(CleanUp()))
+)
+
+_which = st.sampled_from((0, 0, 0, 1))
+_batch = st.builds(Batch, _which, st.lists(_step, min_size=1, max_size=10).map(tuple))
+_wait = st.builds(Wait, st.sampled_from((1, 1, 2, 3, 5, 10, 20)))
+_change = st.sampled_from(
+    [
+        "pause",
+        "resume",
+        "resume",
+        "close",
+        "reopen",
+        "reopen",
+        "postpone",
+        "open",
+        "open",
+        "cancel",
+        "limit",
+        "limit",
+        "max_hold",
+        "max_hold",
+    ]
+)
+_rule = st.builds(Rule, _which, _change, st.sampled_from((0, 2, 3, 15)))
+_move = st.builds(Move, _which, _item, _item, st.integers(1, 4), _request_id)
+_act = _weighted((7, _batch), (3, _wait), (1, _rule), (1, _move))
+
+_item_limit = st.sampled_from((0, 0, 0, 2, 4))
+_limit = st.sampled_from((0, 0, 4, 6, 9))
+_stock = st.sampled_from((9, 0, 3, 5, 7, 12))
+_shelf = st.builds(Shelf, st.tuples(_stock, _stock, _stock), st.tuples(_item_limit, _item_limit, _item_limit), _limit)
+
+_opening = st.builds(Batch, st.just(0), st.lists(_buy, min_size=2, max_size=6).map(tuple))
+_acts = st.builds(lambda opening, acts: (opening, *acts), _opening, st.lists(_act, min_size=5, max_size=25))
+
+programs = st.builds(Program, st.tuples(_shelf, _shelf), _acts)
