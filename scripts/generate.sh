@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates the Python stubs and their types from the protos, into protos/gen.
+# Generates the Python stubs, their types and a descriptor set from the protos, into protos/gen.
 # --check: fails when that would change what is committed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +17,10 @@ mkdir -p "$target"
 "$python" -m grpc_tools.protoc -I protos -I protos/third_party \
   --python_out="$target" --grpc_python_out="$target" \
   --mypy_out="$target" --mypy_grpc_out="$target" \
+  --descriptor_set_out="$target/holdfast-descriptors.binpb" --include_source_info --include_imports \
   protos/holdfast/inventory/v1/*.proto
+# With the comments, which the stubs leave out: the gateway's OpenAPI document tells them.
+mv "$target/holdfast-descriptors.binpb" "$target/holdfast/inventory/v1/descriptors.binpb"
 touch "$target"/holdfast/__init__.py "$target"/holdfast/inventory/__init__.py "$target"/holdfast/inventory/v1/__init__.py
 touch "$target"/holdfast/py.typed
 

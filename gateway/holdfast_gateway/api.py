@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from google.protobuf.message import Message
@@ -24,7 +23,7 @@ from holdfast_gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from holdfast_gateway.idempotency import set_request_id
 from holdfast_gateway.inventory_client import InventoryClient, Metadata, Stream
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, NOT_FOUND, HttpKind, refuse
-from holdfast_gateway.routes import Route, RouteTable
+from holdfast_gateway.routes import DynamicMessage, Route, RouteTable
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_gateway.transcoding import Transcoder
 
@@ -103,7 +102,7 @@ class Api:
     def _make_request_id(self) -> str:
         return self._entropy.uuid4().hex
 
-    async def _unary(self, call: Call, endpoint: _Endpoint, request: Any) -> Reply:
+    async def _unary(self, call: Call, endpoint: _Endpoint, request: DynamicMessage) -> Reply:
         timeout_seconds = self._timeout(call)
         response: Message
         with WhileWaiting(call.transport):
@@ -123,7 +122,7 @@ class Api:
         body = orjson.dumps(codec.encode(response))
         return Reply(200, [_JSON_TYPE, _REPLAYED] if replayed else [_JSON_TYPE], body)
 
-    async def _stream(self, call: Call, route: Route, request: Any, headers: Headers) -> None:
+    async def _stream(self, call: Call, route: Route, request: DynamicMessage, headers: Headers) -> None:
         last_seen = call.headers.get("last-event-id")
         if last_seen and "resume_token" in route.rpc.input_type.fields_by_name:
             request.resume_token = last_seen
@@ -154,7 +153,7 @@ class Api:
         return timeout_of(call.headers, settings.request_timeout_seconds, settings.request_timeout_max_seconds)
 
 
-def sale_of(request: Any) -> str:
+def sale_of(request: DynamicMessage) -> str:
     """Return the sale that a command is for: `sales/x`, from its parent or from the name of a reservation."""
     name: str = request.parent if "parent" in request.DESCRIPTOR.fields_by_name else request.name
     return "/".join(name.split("/", 2)[:2])

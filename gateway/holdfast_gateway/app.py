@@ -1,7 +1,5 @@
 """Puts the gateway together, and starts and stops its parts in order."""
 
-from collections.abc import Mapping
-
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
@@ -11,7 +9,7 @@ from holdfast_chassis.metrics import MetricsServer, new_registry
 from holdfast_gateway.api import Api
 from holdfast_gateway.coalescer import Coalescer, Limits
 from holdfast_gateway.cors import Cors
-from holdfast_gateway.gateway import Gateway, Page
+from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.health import Health
 from holdfast_gateway.http_server import HttpLimits, HttpServer
 from holdfast_gateway.inventory_client import InventoryClient
@@ -55,7 +53,7 @@ class App:
         )
         coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), clock)
         self._api = Api(routes, self.inventory, coalescer, cors, settings, entropy)
-        pages: Mapping[str, Page] = pages_of(self._health, registry, routes, version)
+        pages = pages_of(self._health, registry, routes, version)
         self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, clock, entropy)
         self.http = HttpServer(self._gateway, settings.http_host, settings.http_port, _http_limits(settings))
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)

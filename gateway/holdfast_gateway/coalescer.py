@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from google.protobuf.message import Message
 
@@ -27,7 +27,9 @@ from holdfast_gateway.problems import (
 from holdfast_gateway.routes import Route
 
 _FIELD_OF_REQUEST = {
-    field.message_type.full_name: field.name for field in pb.Command.DESCRIPTOR.oneofs_by_name["command"].fields
+    carried.message_type.full_name: carried.name
+    for carried in pb.Command.DESCRIPTOR.oneofs_by_name["command"].fields
+    if carried.message_type is not None
 }
 # Inventory answers at the deadline; the answer needs a moment to get here.
 _ANSWER_MARGIN_SECONDS = 0.25
@@ -94,7 +96,8 @@ class Coalescer:
 
         Being cancelled takes the command back, unless it is already on its way.
         """
-        command = pb.Command(**{kind: request}, traceparent=traceparent, correlation_id=request_id)
+        command = pb.Command(traceparent=traceparent, correlation_id=request_id)
+        getattr(command, kind).CopyFrom(request)
         waiter = self._enqueue(sale, command, timeout_seconds)
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(timeout_seconds + _ANSWER_MARGIN_SECONDS, _expire, waiter)
@@ -198,7 +201,7 @@ def _expire(waiter: _Waiter) -> None:
     waiter.outcome.set_exception(ProblemError(problem))
 
 
-def _result(outcome: Any) -> tuple[pb.Reservation, bool]:
+def _result(outcome: pb.Outcome) -> tuple[pb.Reservation, bool]:
     if outcome.HasField("error"):
         raise ProblemError(problem_of_status(outcome.error, reads_only=False))
     return outcome.reservation, outcome.replayed

@@ -6,7 +6,7 @@ it hands to json_format, which then decides: strange input costs time, never ano
 
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -31,7 +31,7 @@ def decode(document: Json, message_class: type[M]) -> M:
     try:
         return message_class(**_reader(message_class.DESCRIPTOR)(document))
     except (_UnexpectedError, TypeError, ValueError):
-        return _decode_slowly(document, message_class)
+        return _decode_slowly(document, message_class())
 
 
 def encode(message: Message) -> Json:
@@ -43,14 +43,13 @@ def _encode_slowly(message: Message) -> Json:
     return json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
 
 
-def _decode_slowly(document: Json, message_class: type[M]) -> M:
-    message = message_class()
+def _decode_slowly(document: Json, message: M) -> M:
     if type(document) is not dict:
         refuse_field("body", "must be a JSON object")
     try:
         json_format.ParseDict(document, message)
     except json_format.ParseError:
-        refuse_field(*(fault_in(document, message_class.DESCRIPTOR) or ("body", "does not fit")))
+        refuse_field(*(fault_in(document, cast("Descriptor", message.DESCRIPTOR)) or ("body", "does not fit")))
     except RecursionError:
         refuse_field("body", "is nested too deeply")
     return message

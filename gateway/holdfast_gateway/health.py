@@ -43,8 +43,8 @@ class Health:
         if self._statuses.get("") != _SERVING:
             raise UnhealthyError("the inventory is not serving")
 
-    async def answer(self, path: str) -> tuple[int, bytes] | None:
-        """Return the status and the JSON of a health endpoint; None: there is no such endpoint."""
+    async def answer(self, path: str) -> tuple[int, bytes]:
+        """Return the status and the JSON of a health endpoint; `/health` is the one that tells all."""
         if path == "/health/live":
             return _rendered(healthy=True, document=self._document("UP"))
         if path == "/health/startup":
@@ -52,10 +52,8 @@ class Health:
         if path == "/health/ready":
             report = await self._board.report()
             return _rendered(healthy=self._ready(report), document=self._readiness(report))
-        if path == "/health":
-            report = await self._board.report()
-            return _rendered(healthy=self._ready(report), document=self._in_full(report))
-        return None
+        report = await self._board.report()
+        return _rendered(healthy=self._ready(report), document=self._in_full(report))
 
     def _ready(self, report: HealthReport) -> bool:
         return report.ready and self.started and not self.draining

@@ -78,7 +78,7 @@ class HttpServer:
         _ignore_new_connections(self._socket)
         try:
             async with asyncio.timeout(_ACCEPT_SECONDS):
-                while _not_accepted_yet(self._socket):
+                while _not_accepted_yet(self._socket):  # noqa: ASYNC110 - the kernel does not tell, it must be asked
                     await asyncio.sleep(0.01)
         except TimeoutError:
             log.warning("connections_not_accepted", count=_not_accepted_yet(self._socket))
@@ -88,7 +88,7 @@ class HttpServer:
         """Close the listener and every idle connection; return when the requests under way are answered."""
         if self._server is None or self._serving is None or self._socket is None:
             return
-        self._server.stop()
+        self._server.stop()  # type: ignore[no-untyped-call]
         try:
             await asyncio.shield(self._serving)
         finally:
@@ -116,7 +116,8 @@ class _OnSocket(Server):
 
     def _init_shared_socket(self) -> None:
         # A descriptor of its own: granian closes it while ours keeps telling the port and the queue.
-        self._shd = SocketHolder(self._listener.dup().detach(), False, _BACKLOG)
+        descriptor = self._listener.dup().detach()
+        self._shd = SocketHolder(descriptor, False, _BACKLOG)  # type: ignore[call-arg,assignment]
 
 
 def _listen(host: str, port: int, stalled_client_seconds: float) -> socket.socket:

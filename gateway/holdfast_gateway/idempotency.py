@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from holdfast_gateway.problems import refuse_field
+from holdfast_gateway.routes import DynamicMessage
 
 HEADER = "Idempotency-Key"
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
@@ -27,7 +27,7 @@ def set_request_id(message: Message, key: str | None, make: Callable[[], str]) -
         plan(message, make)
 
 
-def _set_key(message: Any, key: str, plan: "Callable[..., None] | None") -> None:
+def _set_key(message: DynamicMessage, key: str, plan: "Callable[..., None] | None") -> None:
     if not _VISIBLE_ASCII.fullmatch(key):
         refuse_field(HEADER, "must be 1 to 128 visible ASCII characters")
     if _FIELD in message.DESCRIPTOR.fields_by_name:
@@ -39,14 +39,14 @@ def _set_key(message: Any, key: str, plan: "Callable[..., None] | None") -> None
 
 
 @cache
-def _plan(descriptor: Descriptor) -> Callable[[Any, Callable[[], str]], None] | None:
+def _plan(descriptor: Descriptor) -> Callable[[DynamicMessage, Callable[[], str]], None] | None:
     """Return what fills in the request ids that a message of this type lacks; None when it has no place for any."""
     takes_one = _FIELD in descriptor.fields_by_name
     inner = [(field.name, plan) for field in descriptor.fields if (plan := _plan_of(field))]
     if not takes_one and not inner:
         return None
 
-    def fill(message: Any, make: Callable[[], str]) -> None:
+    def fill(message: DynamicMessage, make: Callable[[], str]) -> None:
         if takes_one and not message.request_id:
             message.request_id = make()
         for name, fill_field in inner:
@@ -55,16 +55,16 @@ def _plan(descriptor: Descriptor) -> Callable[[Any, Callable[[], str]], None] | 
     return fill
 
 
-def _plan_of(field: FieldDescriptor) -> Callable[[Any, str, Callable[[], str]], None] | None:
+def _plan_of(field: FieldDescriptor) -> Callable[[DynamicMessage, str, Callable[[], str]], None] | None:
     plan = _plan(field.message_type) if field.message_type is not None else None
     if plan is None:
         return None
 
-    def fill_each(message: Any, name: str, make: Callable[[], str]) -> None:
+    def fill_each(message: DynamicMessage, name: str, make: Callable[[], str]) -> None:
         for each in getattr(message, name):
             plan(each, make)
 
-    def fill_one(message: Any, name: str, make: Callable[[], str]) -> None:
+    def fill_one(message: DynamicMessage, name: str, make: Callable[[], str]) -> None:
         if message.HasField(name):
             plan(getattr(message, name), make)
 

@@ -173,7 +173,7 @@ class InventoryClient:
         """Return the stream's next message, or None at its end. Raises ProblemError."""
         async with _problems(reads_only=True):
             message = await stream.read()
-            return None if message is grpc.aio.EOF else message
+            return message if isinstance(message, Message) else None  # grpc.aio.EOF
 
     async def serving_statuses(self, timeout_seconds: float) -> dict[str, int]:
         """Return what inventory says of its own health, by name. Raises ProblemError when it cannot be asked."""
@@ -207,7 +207,7 @@ def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.details() or "")
 
 
-def _is_replay(trailer: Any) -> bool:
+def _is_replay(trailer: Iterable[tuple[str, str | bytes]]) -> bool:
     return any(key == "idempotent-replayed" and value == "true" for key, value in trailer)
 
 

@@ -32,25 +32,27 @@ def fault_in(document: Json, descriptor: Descriptor, path: str = "") -> _Fault |
             if field.containing_oneof.name in chosen:
                 return where, "excludes another field that is given"
             chosen.add(field.containing_oneof.name)
-        fault = _fault_of_field(field, value, where)
+        fault = _fault_of_field(descriptor, field, value, where)
         if fault:
             return fault
     return None
 
 
-def _fault_of_field(field: FieldDescriptor, value: Json, where: str) -> _Fault | None:
+def _fault_of_field(owner: Descriptor, field: FieldDescriptor, value: Json, where: str) -> _Fault | None:
     if not field.is_repeated or type(value) is not list:
-        return _fault_of_value(field, value, where, alone=True)
-    faults = (_fault_of_value(field, one, f"{where}[{i}]", alone=False) for i, one in enumerate(value))
+        return _fault_of_value(owner, field, value, where, alone=True)
+    faults = (_fault_of_value(owner, field, one, f"{where}[{i}]", alone=False) for i, one in enumerate(value))
     return next(filter(None, faults), None)
 
 
-def _fault_of_value(field: FieldDescriptor, value: Json, where: str, *, alone: bool) -> _Fault | None:
+def _fault_of_value(
+    owner: Descriptor, field: FieldDescriptor, value: Json, where: str, *, alone: bool
+) -> _Fault | None:
     descriptor = field.message_type
-    ours = descriptor is not None and descriptor.file.package != "google.protobuf"
-    if ours and type(value) is dict and not (field.is_repeated and alone):
+    nested = type(value) is dict and not (field.is_repeated and alone)
+    if nested and descriptor is not None and descriptor.file.package != "google.protobuf":
         return fault_in(value, descriptor, where)
-    container = GetMessageClass(field.containing_type)()
+    container = GetMessageClass(owner)()
     try:
         json_format.ParseDict({field.name: value if alone else [value]}, container)
     except json_format.ParseError:

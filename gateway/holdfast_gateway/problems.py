@@ -34,7 +34,7 @@ class Kind:
         return _TYPE_PREFIX + self.reason.lower().replace("_", "-")
 
 
-def _kind(reason: "reasons.ErrorReason", status: int, title: str, *, retryable: bool = False) -> Kind:
+def _kind(reason: "reasons.ErrorReason.ValueType", status: int, title: str, *, retryable: bool = False) -> Kind:
     return Kind(reasons.ErrorReason.Name(reason), status, title, retryable)
 
 

@@ -4,11 +4,15 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
+DynamicMessage = Any
+"""A message whose type is known only when the program runs."""
 
 _VARIABLE = re.compile(r"\{([\w.]+)(?:=([^{}]*))?\}")
 _HTTP_METHODS = ("get", "put", "post", "delete", "patch")

@@ -103,7 +103,7 @@ class Transcoder:
         if _UPDATE_MASK in document or type(changes) is not dict:
             return
         resource = field_at(self._descriptor, (self._body,)).message_type
-        fields = [_by_either_name(resource, key) for key in changes]
+        fields = [_by_either_name(resource, key) for key in changes] if resource is not None else []
         named = [f for f in fields if f is not None and (self._body, f.name) not in self._bound]
         document[_UPDATE_MASK] = ",".join(f.json_name for f in named)
 
@@ -122,7 +122,7 @@ def _fits_in_query(field: FieldDescriptor) -> bool:
     return field.message_type is None or field.message_type.file.package == "google.protobuf"
 
 
-def _query_value(field: FieldDescriptor, text: str) -> Any:
+def _query_value(field: FieldDescriptor, text: str) -> str | int | bool:
     """Give text the JSON type that its field has; what does not look like it stays text, and is refused as such."""
     if field.type == FieldDescriptor.TYPE_STRING or field.message_type is not None:
         return text
