@@ -32,7 +32,14 @@ _RETRYABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
-_CONNECTION = (OSError, EOFError, TimeoutError, asyncpg.InterfaceError)
+_CONNECTION = (
+    OSError,
+    EOFError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
 _KEEPS_CONNECTION = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -49,7 +56,7 @@ def classify(error: BaseException, *, committing: bool) -> Fault | None:
     While committing, the server's own refusal proves that the transaction was rolled back, but a lost connection
     or a terminated backend proves nothing: it may be waiting for a standby with the commit already on disk.
     """
-    if isinstance(error, _CONNECTION | asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError):
+    if isinstance(error, _CONNECTION):
         return InDoubt(str(error)) if committing else NotApplied(str(error))
     if isinstance(error, _RETRYABLE):
         return NotApplied(str(error))
