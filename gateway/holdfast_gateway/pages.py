@@ -1,36 +1,65 @@
 """What the gateway itself shows: health, metrics, and what it can be asked for."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib import resources
 
+import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from holdfast_gateway.call import Reply
 from holdfast_gateway.gateway import Page
 from holdfast_gateway.health import Health
+from holdfast_gateway.openapi import openapi_document
 from holdfast_gateway.routes import Route
 
 _NO_STORE = ("cache-control", "no-store")
+_BRIEFLY = ("cache-control", "public, max-age=60")
+# The page is a single file: nothing comes from anywhere else.
+_SELF_CONTAINED = (
+    "content-security-policy",
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
+)
 
 
 def pages_of(health: Health, registry: CollectorRegistry, routes: Sequence[Route], version: str) -> Mapping[str, Page]:
     """Return the pages by their paths."""
-    pages: dict[str, Page] = {
-        path: _health_page(health, path) for path in ("/health", "/health/live", "/health/ready", "/health/startup")
+    paths = ("/health", "/health/live", "/health/ready", "/health/startup")
+    return {
+        **{path: partial(_show_health, health, path) for path in paths},
+        "/metrics": partial(_show_metrics, registry),
+        "/openapi.json": _OpenApi(routes, version).show,
+        "/docs": _show_docs,
+        "/": _go_to_docs,
     }
-    pages["/metrics"] = _metrics_page(registry)
-    return pages
 
 
-def _health_page(health: Health, path: str) -> Page:
-    async def show() -> Reply:
-        status, body = await health.answer(path)
-        return Reply(status, [("content-type", "application/json"), _NO_STORE], body)
-
-    return show
+async def _show_health(health: Health, path: str) -> Reply:
+    status, body = await health.answer(path)
+    return Reply(status, [("content-type", "application/json"), _NO_STORE], body)
 
 
-def _metrics_page(registry: CollectorRegistry) -> Page:
-    async def show() -> Reply:
-        return Reply(200, [("content-type", CONTENT_TYPE_LATEST), _NO_STORE], generate_latest(registry))
+async def _show_metrics(registry: CollectorRegistry) -> Reply:
+    return Reply(200, [("content-type", CONTENT_TYPE_LATEST), _NO_STORE], generate_latest(registry))
 
-    return show
+
+class _OpenApi:
+    """The OpenAPI document, made when it is first asked for."""
+
+    def __init__(self, routes: Sequence[Route], version: str) -> None:
+        self._routes = routes
+        self._version = version
+        self._body = b""
+
+    async def show(self) -> Reply:
+        self._body = self._body or orjson.dumps(openapi_document(self._routes, self._version))
+        return Reply(200, [("content-type", "application/json"), _BRIEFLY], self._body)
+
+
+async def _show_docs() -> Reply:
+    page = resources.files("holdfast_gateway").joinpath("docs.html").read_bytes()
+    return Reply(200, [("content-type", "text/html; charset=utf-8"), _BRIEFLY, _SELF_CONTAINED], page)
+
+
+async def _go_to_docs() -> Reply:
+    return Reply(302, [("location", "/docs")])

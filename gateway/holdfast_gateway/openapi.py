@@ -1,0 +1,247 @@
+"""The OpenAPI 3.1 document, made from the same descriptors as the routes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from holdfast_gateway import problems, sse
+from holdfast_gateway.json_schema import Schema, Schemas, behaves
+from holdfast_gateway.proto_comments import proto_comments
+from holdfast_gateway.routes import Route
+
+Operation = dict[str, Any]
+
+_ABOUT = """Limited stock, sold to a stampede: never a unit twice, never an acknowledged sale lost.
+
+Send an `Idempotency-Key` with whatever must happen once; repeat the request, with the same key, as long as a refusal
+says `retryable`. The same methods are there in gRPC, by the same names."""
+
+_TEXT: Schema = {"type": "string"}
+_ANSWER_HEADERS = {
+    "X-Request-Id": ("The id of the request, as it was sent or made up.", _TEXT),
+    "X-Deployment-Version": ("Which build answered.", _TEXT),
+    "Idempotent-Replayed": (
+        "`true` when the request had been done before: the answer is what it made, as it is now.",
+        {"type": "string", "enum": ["true"]},
+    ),
+    "Retry-After": ("Whole seconds after which to try again.", {"type": "integer", "minimum": 1}),
+}
+_REQUEST_HEADERS = {
+    "X-Request-Id": (
+        "To find the request in logs: letters, digits and `._:/+=@-`.",
+        {**_TEXT, "maxLength": 128},
+    ),
+    "X-Request-Timeout": (
+        "How many seconds the caller waits, as a decimal number. There is a ceiling.",
+        {**_TEXT, "pattern": r"^\d{1,6}(\.\d{1,9})?$", "examples": ["2.5"]},
+    ),
+    "traceparent": ("W3C trace context.", {**_TEXT, "maxLength": 128}),
+    "Idempotency-Key": (
+        "Makes the request happen once, however often it is sent: 1 to 128 visible ASCII characters.",
+        {**_TEXT, "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+    ),
+    "Last-Event-ID": ("The id of the last event that was seen: go on behind it.", _TEXT),
+}
+# Beyond `default`: what a client should have a branch for.
+_REFUSALS = {
+    400: "A field breaks a rule; `violations` names it.",
+    404: "There is no such thing.",
+    409: "The state of the sale, the item or the reservation forbids it; `reason` says why.",
+    415: "The body is not JSON.",
+    422: "The Idempotency-Key was used for something else.",
+    429: "Too much at once.",
+    503: "Nobody is there to answer, or what became of the request is not known. Repeat it, with the same key.",
+    504: "Not begun in time; nothing was done.",
+}
+_PAGES = {
+    "/health": ("Health in full", "Of the gateway, the inventory, the database and Redis."),
+    "/health/live": ("Is the process alive?", "It says yes during a drain, too."),
+    "/health/ready": ("Should it get traffic?", "503 when not: the inventory is away, or a drain has begun."),
+    "/health/startup": ("Has it started?", "503 until then."),
+}
+
+
+def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
+    """Return the document for the routes."""
+    schemas = Schemas(proto_comments())
+    paths: dict[str, dict[str, Operation]] = {}
+    for route in routes:
+        paths.setdefault(_path(route)[0], {})[route.http_method.lower()] = _operation(route, schemas)
+    for path, (summary, description) in _PAGES.items():
+        paths[path] = {"get": _page(path, summary, description)}
+    services = {route.rpc.containing_service for route in routes}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Holdfast", "version": version, "description": _ABOUT},
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": service.name, "description": schemas.comment(service.full_name)}
+            for service in sorted(services, key=lambda service: service.name)
+        ]
+        + [{"name": "Health", "description": "Of the gateway and of what it needs."}],
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas.components, "Problem": _problem_schema()},
+            "headers": {
+                name: {"description": description, "schema": schema}
+                for name, (description, schema) in _ANSWER_HEADERS.items()
+            },
+            "parameters": {
+                name: {"name": name, "in": "header", "description": description, "schema": schema}
+                for name, (description, schema) in _REQUEST_HEADERS.items()
+            },
+            "responses": {
+                "Problem": _problem_response("Refused."),
+                **{f"Problem{status}": _problem_response(text) for status, text in _REFUSALS.items()},
+            },
+        },
+    }
+
+
+def _operation(route: Route, schemas: Schemas) -> Operation:
+    comment = schemas.comment(route.rpc.full_name)
+    operation: Operation = {
+        "operationId": route.rpc.name,
+        "tags": [route.rpc.containing_service.name],
+        "summary": comment.partition(". ")[0].partition("\n")[0].rstrip(".:"),
+        "description": comment,
+        "parameters": [*_parameters(route, schemas)],
+        "responses": {
+            "200": _response(route, schemas),
+            **{str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in _REFUSALS},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+    if route.body:
+        operation["requestBody"] = _request_body(route, schemas)
+    return operation
+
+
+def _parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
+    for name, literal in _path(route)[1]:
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": f"The id of one of the {literal}.",
+            "schema": {**_TEXT, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 63},
+        }
+    if route.body != "*":
+        yield from _query_parameters(route, schemas)
+    headers = ["X-Request-Id", "X-Request-Timeout", "traceparent"]
+    headers += ["Idempotency-Key"] if route.takes_request_id else []
+    headers += ["Last-Event-ID"] if route.rpc.server_streaming else []
+    for header in headers:
+        yield {"$ref": f"#/components/parameters/{header}"}
+
+
+def _query_parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
+    elsewhere = {variable.field_path[0] for variable in route.variables} | {route.body}
+    for field in route.rpc.input_type.fields:
+        if field.name not in elsewhere:
+            schema = schemas.field(field)
+            yield {
+                "name": field.json_name,
+                "in": "query",
+                "required": behaves(field, "REQUIRED"),
+                "description": schema.pop("description", ""),
+                "schema": schema,
+            }
+
+
+def _request_body(route: Route, schemas: Schemas) -> Schema:
+    message = route.rpc.input_type
+    if route.body == "*":
+        in_path = {variable.field_path[0] for variable in route.variables}
+        schema = schemas.object(message, without=in_path)
+        required = bool(schema.get("required"))
+    else:
+        field = message.fields_by_name[route.body]
+        schema = schemas.field(field)
+        required = behaves(field, "REQUIRED")
+    return {"required": required, "content": {"application/json": {"schema": schema}}}
+
+
+def _response(route: Route, schemas: Schemas) -> Schema:
+    message = route.rpc.output_type
+    schema = schemas.reference(message)
+    headers = ["X-Request-Id", "X-Deployment-Version"]
+    if not route.rpc.server_streaming:
+        headers += [] if route.reads_only else ["Idempotent-Replayed"]
+        return _described_response("Done.", "application/json", schema, headers)
+    text = (
+        f"Server-sent events. The data of each is a {message.name} in JSON, its id the resume token, its name the "
+        "field of `event` that is set. An event named `error` carries a Problem; the stream ends behind it."
+    )
+    # What arrives is text; the schema of the data is told beside it.
+    return _described_response(text, sse.MEDIA_TYPE, {**_TEXT, "x-event-data": schema}, headers)
+
+
+def _described_response(text: str, media_type: str, schema: Schema, headers: list[str]) -> Schema:
+    return {
+        "description": text,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+        "content": {media_type: {"schema": schema}},
+    }
+
+
+def _problem_response(text: str) -> Schema:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    headers = ["X-Request-Id", "X-Deployment-Version", "Retry-After"]
+    return _described_response(text, problems.MEDIA_TYPE, schema, headers)
+
+
+def _problem_schema() -> Schema:
+    kinds = [*problems.KINDS.values(), *(kind.value for kind in problems.HttpKind)]
+    violation = {"type": "object", "additionalProperties": _TEXT}
+    return {
+        "type": "object",
+        "description": "Why a request was refused (RFC 9457).",
+        "required": ["type", "title", "status", "detail", "instance", "reason", "retryable"],
+        "properties": {
+            "type": {**_TEXT, "format": "uri", "description": "Identifies the reason; it is not a page to fetch."},
+            "title": {**_TEXT, "description": "The reason in words."},
+            "status": {"type": "integer", "description": "The HTTP status."},
+            "detail": {**_TEXT, "description": "What happened this time."},
+            "instance": {**_TEXT, "format": "uri", "description": "The id of the request."},
+            "reason": {
+                **_TEXT,
+                "enum": [kind.reason for kind in kinds],
+                "description": "\n".join(f"- `{kind.reason}` ({kind.status}): {kind.title}." for kind in kinds),
+            },
+            "retryable": {
+                "type": "boolean",
+                "description": "Whether the very same request may succeed when it is sent again.",
+            },
+            "violations": {"type": "array", "items": violation, "description": "What was wrong, one by one."},
+            "metadata": {"type": "object", "additionalProperties": _TEXT, "description": "The figures behind it."},
+        },
+    }
+
+
+def _page(path: str, summary: str, description: str) -> Operation:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        "operationId": path.strip("/").replace("/", "_"),
+        "tags": ["Health"],
+        "summary": summary,
+        "description": description,
+        "responses": {
+            "200": {"description": "Yes.", "content": content},
+            "503": {"description": "No.", "content": content},
+        },
+    }
+
+
+def _path(route: Route) -> tuple[str, list[tuple[str, str]]]:
+    """Return the path with a parameter for each wildcard, and these with the collections that they choose from."""
+    parameters: list[tuple[str, str]] = []
+    parts: list[str] = []
+    for position, segment in enumerate(route.segments):
+        if segment == "*":
+            literal = route.segments[position - 1]
+            parameters.append((literal.removesuffix("s"), literal))
+            parts.append(f"{{{literal.removesuffix('s')}}}")
+        else:
+            parts.append(segment)
+    verb = f":{route.verb}" if route.verb else ""
+    return f"/{'/'.join(parts)}{verb}", parameters
