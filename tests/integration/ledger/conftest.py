@@ -1,0 +1,63 @@
+"""A ledger on a database of its own, for each test."""
+
+import asyncpg
+import pytest
+
+from holdfast_inventory.ledger.catalog import Catalog
+from holdfast_inventory.ledger.database import Database, DatabaseLimits
+from holdfast_inventory.ledger.group_commit import GroupCommitLimits
+from holdfast_inventory.ledger.migrations import migrate
+from holdfast_inventory.ledger.stock_ledger import StockLedger
+
+
+class Unmeasured:
+    """Ledger metrics that nobody reads."""
+
+    def batch(self, size, seconds):
+        pass
+
+    def waited(self, seconds):
+        pass
+
+    def refused_from_memory(self):
+        pass
+
+
+@pytest.fixture
+async def database_url(empty_database_url):
+    await migrate(empty_database_url)
+    return empty_database_url
+
+
+@pytest.fixture
+async def database(database_url):
+    database = Database(database_url, DatabaseLimits())
+    await database.open(patience_seconds=10)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def commits():
+    """What catalog and ledger told of their commits."""
+    return []
+
+
+@pytest.fixture
+def catalog(database, commits):
+    return Catalog(database, commits.append)
+
+
+@pytest.fixture
+async def ledger(database, commits):
+    ledger = StockLedger(database, GroupCommitLimits(), Unmeasured(), commits.append)
+    yield ledger
+    await ledger.stop(timeout_seconds=5)
+
+
+@pytest.fixture
+async def sql(database_url):
+    """A connection to the test's database, to look behind and to plant faults."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
