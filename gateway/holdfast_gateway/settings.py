@@ -10,9 +10,43 @@ from holdfast_chassis.settings import CommaSeparated, ServiceSettings
 class GatewaySettings(ServiceSettings):
     """The gateway's settings, each with the unit at the end of its name."""
 
+    # The inventory's: one environment file serves both services. A test holds the two together.
     sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names | {
+        "allow_unsafe_durability",
+        "batch_limit_commands",
+        "call_default_seconds",
+        "call_limit",
+        "call_limit_seconds",
+        "connection_age_grace_seconds",
+        "connection_age_seconds",
+        "connection_streams_limit",
+        "database_acquire_seconds",
+        "database_read_seconds",
+        "database_readers",
+        "database_transaction_seconds",
         "database_url",
+        "database_wait_seconds",
+        "database_writers",
+        "drain_grace_seconds",
+        "grpc_host",
+        "grpc_port",
+        "grpc_tls_certificate_path",
+        "grpc_tls_key_path",
+        "metrics_port",
+        "migrate_on_start",
+        "queue_limit_commands",
+        "queue_wait_limit_seconds",
+        "readiness_interval_seconds",
+        "redis_channel_prefix",
         "redis_url",
+        "request_limit_bytes",
+        "schedule_interval_seconds",
+        "sold_out_memory_seconds",
+        "stock_metrics_limit_items",
+        "sweep_interval_seconds",
+        "watch_heartbeat_seconds",
+        "watch_limit",
+        "watch_reader_seconds",
     }
 
     http_host: str = "0.0.0.0"  # noqa: S104 - a container's port is useless on its loopback alone
