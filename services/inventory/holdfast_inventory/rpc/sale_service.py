@@ -1,6 +1,6 @@
 """SaleService: sets sales up, moves their stock, and shows what happened."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -25,11 +25,18 @@ class SaleService:
     """Every method raises DomainError for a refusal."""
 
     def __init__(
-        self, ledger: "StockLedger", catalog: "Catalog", feed: "StockFeed", entropy: Entropy = SYSTEM_ENTROPY
+        self,
+        ledger: "StockLedger",
+        catalog: "Catalog",
+        feed: "StockFeed",
+        on_schedule: Callable[[], None],
+        entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
+        """`on_schedule` is told of a new schedule."""
         self._ledger = ledger
         self._catalog = catalog
         self._feed = feed
+        self._on_schedule = on_schedule
         self._entropy = entropy
 
     # Sales
@@ -168,8 +175,9 @@ class SaleService:
 
     async def create_sale_schedule(self, request: pb.CreateSaleScheduleRequest, _: Call) -> sale_pb2.SaleSchedule:
         """Open a sale every period from now on."""
-        wanted = schedule_requests.create_schedule(request)
-        return messages.schedule(await self._catalog.create_schedule(wanted))
+        created = await self._catalog.create_schedule(schedule_requests.create_schedule(request))
+        self._on_schedule()
+        return messages.schedule(created)
 
     async def get_sale_schedule(self, request: pb.GetSaleScheduleRequest, _: Call) -> sale_pb2.SaleSchedule:
         """Read one."""

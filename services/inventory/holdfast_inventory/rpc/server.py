@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 from grpc_reflection.v1alpha import reflection
@@ -32,8 +31,6 @@ class ServerLimits:
     max_connection_age_seconds: float
     max_connection_age_grace_seconds: float
     max_streams_per_connection: int
-    tls_certificate_path: Path | None = None
-    tls_key_path: Path | None = None
 
 
 class Server:
@@ -61,7 +58,7 @@ class Server:
         host = f"[{limits.host}]" if ":" in limits.host else limits.host
         wanted = f"{host}:{limits.port}"
         try:
-            port = self._listen(wanted)
+            port = self._server.add_insecure_port(wanted)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {wanted}: is the port taken?") from error
         self.address = f"{host}:{port}"
@@ -71,13 +68,6 @@ class Server:
     async def stop(self, grace_seconds: float) -> None:
         """Take no more calls, and give those under way `grace_seconds`. Stop receiving first (see `Calls.arrivals`)."""
         await self._server.stop(grace_seconds)
-
-    def _listen(self, address: str) -> int:
-        limits = self._limits
-        if limits.tls_certificate_path is None or limits.tls_key_path is None:
-            return self._server.add_insecure_port(address)
-        pair = (limits.tls_key_path.read_bytes(), limits.tls_certificate_path.read_bytes())
-        return self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
 
 
 def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:

@@ -1,0 +1,91 @@
+"""The command line: `holdfast-inventory serve | migrate [--to N] [--dry-run] | health`, each with `[--config FILE]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from holdfast_chassis import logs
+from holdfast_chassis.settings import SettingsError
+from holdfast_chassis.version import deployment_version
+from holdfast_inventory.app import App
+from holdfast_inventory.ledger.migrations import MigrationError
+from holdfast_inventory.ledger.migrations import migrate as run_migrations
+from holdfast_inventory.settings import InventorySettings
+
+_HEALTH_SECONDS = 3.0
+_EXIT_UNUSABLE_SETTINGS = 2
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - what it listens on, not what it asks
+
+
+def main() -> None:
+    """Run the command and exit with its code: 0 well, 1 failed or not healthy, 2 unusable settings."""
+    arguments = _parser().parse_args()
+    try:
+        settings = InventorySettings.load(arguments.config)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_EXIT_UNUSABLE_SETTINGS)
+    if arguments.command == "migrate":
+        sys.exit(migrate(settings, arguments.to, dry_run=arguments.dry_run))
+    sys.exit(serve(settings) if arguments.command == "serve" else health(settings))
+
+
+def serve(settings: InventorySettings) -> int:
+    """Serve until told to stop; return the exit code."""
+    version = deployment_version()
+    logs.configure("inventory", version, settings.log_level, settings.log_format)
+
+    async def run() -> int:
+        return await App(settings, version).lifecycle.run()
+
+    return uvloop.run(run())
+
+
+def migrate(settings: InventorySettings, to: int | None, *, dry_run: bool) -> int:
+    """Bring the schema to a version, by default the newest; return the exit code."""
+    logs.configure("inventory", deployment_version(), settings.log_level, settings.log_format)
+    url = settings.database_url.get_secret_value()
+    try:
+        steps = uvloop.run(run_migrations(url, to, dry_run=dry_run, patience_seconds=settings.database_wait_seconds))
+    except MigrationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    did = "would run" if dry_run else "ran"
+    sys.stdout.writelines(f"{did} {step}\n" for step in steps)
+    if not steps:
+        sys.stdout.write("nothing to do\n")
+    return 0
+
+
+def health(settings: InventorySettings) -> int:
+    """Ask the service on this machine whether it is ready; return 0 if so, else 1."""
+    host = _LOOPBACK.get(settings.grpc_host, settings.grpc_host)
+    with grpc.insecure_channel(f"{host}:{settings.grpc_port}") as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+        except grpc.RpcError as error:
+            sys.stderr.write(f"the service does not answer: {error.code().name}\n")
+            return 1
+    sys.stdout.write(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) + "\n")
+    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    parser = argparse.ArgumentParser(prog="holdfast-inventory", description="Holdfast's inventory service.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", parents=[common], help="serve until told to stop")
+    commands.add_parser("health", parents=[common], help="ask whether the service on this machine is ready")
+    migrating = commands.add_parser("migrate", parents=[common], help="bring the schema up to date")
+    migrating.add_argument("--to", type=int, metavar="N", help="the version to go to, up or down; the newest")
+    migrating.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

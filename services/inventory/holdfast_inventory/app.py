@@ -1,0 +1,271 @@
+"""Puts the inventory service together, and starts and stops its parts in order."""
+
+import asyncio
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.health import Check, HealthBoard
+from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.logs import get_logger
+from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_inventory.expiry import Sweeper
+from holdfast_inventory.fanout import Fanout, NoFanout, StockFanout
+from holdfast_inventory.feed import FeedLimits, StockFeed
+from holdfast_inventory.ledger import migrations
+from holdfast_inventory.ledger.catalog import Catalog
+from holdfast_inventory.ledger.database import Database, DatabaseLimits
+from holdfast_inventory.ledger.group_commit import Committed, GroupCommitLimits
+from holdfast_inventory.ledger.stock_ledger import StockLedger
+from holdfast_inventory.metrics import (
+    CallMetrics,
+    FanoutMetrics,
+    LedgerMetrics,
+    PoolUse,
+    ProcessMetrics,
+    StockLevels,
+)
+from holdfast_inventory.readiness import Readiness
+from holdfast_inventory.recurring import Recurring
+from holdfast_inventory.rpc.calls import CallLimits, Calls
+from holdfast_inventory.rpc.health import Health
+from holdfast_inventory.rpc.reservation_service import ReservationService
+from holdfast_inventory.rpc.sale_service import SaleService
+from holdfast_inventory.rpc.server import SERVICE_NAMES, Server, ServerLimits
+from holdfast_inventory.schedules import Scheduler
+from holdfast_inventory.settings import InventorySettings
+
+log = get_logger("holdfast.app")
+
+_STEP_SECONDS = 5.0
+"""Enough for a step that waits for nothing, and the margin of those whose own limits should end them."""
+_MIGRATION_LOOK_SECONDS = 0.5
+_PROBE_SECONDS = 2.0
+_POOL_SAMPLE_SECONDS = 30.0
+
+
+class SchemaOutdatedError(Exception):
+    """The database lacks migrations."""
+
+
+class App:
+    """The service's parts. `lifecycle` runs them; addresses are known once it has started."""
+
+    def __init__(
+        self,
+        settings: InventorySettings,
+        version: str,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._settings = settings
+        registry = new_registry()
+        process = ProcessMetrics(registry, version)
+        ledger_metrics = LedgerMetrics(registry)
+        call_metrics = CallMetrics(registry)
+        self._stock_levels = StockLevels(registry, settings.stock_metrics_limit_items)
+        self.metrics = MetricsServer(registry, settings.metrics_host, settings.metrics_port)
+
+        self._database = Database(
+            settings.database_url.get_secret_value(),
+            _database_limits(settings),
+            allow_unsafe_durability=settings.allow_unsafe_durability,
+            on_query=ledger_metrics.query,
+            entropy=entropy,
+        )
+        self._ledger = StockLedger(
+            self._database,
+            _group_commit_limits(settings),
+            ledger_metrics,
+            self._committed,
+            sold_out_seconds=settings.sold_out_memory_seconds,
+            entropy=entropy,
+        )
+        catalog = Catalog(self._database, self._committed, entropy=entropy)
+        self._feed = StockFeed(catalog, _feed_limits(settings), clock=clock, entropy=entropy)
+        self._fanout = self._new_fanout(FanoutMetrics(registry), clock, entropy)
+        self._sweeper = Sweeper(
+            catalog, self._ledger, ledger_metrics, interval_seconds=settings.sweep_interval_seconds, entropy=entropy
+        )
+        self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
+
+        self._calls = Calls(_call_limits(settings), call_metrics, clock)
+        self._health = Health()
+        self._readiness = Readiness(
+            self._health_board(clock),
+            self._health,
+            ("", *SERVICE_NAMES),
+            process.ready.set,
+            interval_seconds=settings.readiness_interval_seconds,
+            entropy=entropy,
+        )
+        self._pool_samples = Recurring(
+            "pool use", PoolUse(registry, lambda: self._database.use).sample, _POOL_SAMPLE_SECONDS, entropy
+        )
+        self.server = Server(
+            _server_limits(settings),
+            self._calls,
+            ReservationService(self._ledger, catalog, call_metrics.command, entropy),
+            SaleService(self._ledger, catalog, self._feed, self._scheduler.wake, entropy),
+            self._health,
+        )
+        process.watch("holdfast_calls_in_flight", "Calls in progress.", lambda: self._calls.in_flight.count)
+        process.watch("holdfast_open_watches", "Open watches.", lambda: self._feed.watches)
+        process.watch("holdfast_waiting_commands", "Commands that wait for a batch.", lambda: self._ledger.waiting)
+        self.lifecycle = Lifecycle(self._steps(), on_phase=process.phase, clock=clock)
+
+    def _steps(self) -> list[Step]:
+        """Stopped in the reverse order: receive no more first, then end what is in progress, the metrics last."""
+        settings = self._settings
+        short = _STEP_SECONDS
+        database = settings.database_wait_seconds + short
+        batches = settings.database_transaction_seconds + short
+        return [
+            Step("metrics", self._start_metrics, self.metrics.stop, short, short),
+            Step("database", self._open_database, self._database.close, database, 2 * short),
+            Step("schema", self._check_schema, _nothing, 2 * database, short),
+            Step("redis", self._fanout.start, self._fanout.stop, short, short),
+            Step("stock ledger", _nothing, self._stop_ledger, short, batches),
+            Step("sweeper", self._sweeper.start, self._sweeper.stop, short, short),
+            Step("scheduler", self._scheduler.start, self._scheduler.stop, short, short),
+            Step("server", self.server.start, self._stop_server, short, 2 * settings.drain_grace_seconds + short),
+            Step("watches", _nothing, self._end_watches, short, short),
+            Step("traffic", self._readiness.open, self._drain, short, settings.drain_max_seconds + short),
+        ]
+
+    # Starting
+
+    async def _start_metrics(self) -> None:
+        await self.metrics.start()
+        log.info("metrics listening", address=f"{self._settings.metrics_host}:{self.metrics.bound_port}")
+
+    async def _open_database(self) -> None:
+        await self._database.open(self._settings.database_wait_seconds)
+        await self._pool_samples.start()
+
+    async def _check_schema(self) -> None:
+        """Migrate if that is wanted, else wait for whoever does. Raises SchemaOutdatedError when nobody has."""
+        settings = self._settings
+        if settings.migrate_on_start:
+            url = settings.database_url.get_secret_value()
+            await migrations.migrate(url, patience_seconds=settings.database_wait_seconds)
+        deadline = asyncio.get_running_loop().time() + settings.database_wait_seconds
+        told = False
+        while missing := await self._missing_migrations():
+            if asyncio.get_running_loop().time() >= deadline:
+                raise SchemaOutdatedError(f"the database lacks {missing}: run `holdfast-inventory migrate`")
+            if not told:
+                log.warning("waiting for migrations: run `holdfast-inventory migrate`", missing=missing)
+            told = True
+            await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
+
+    async def _missing_migrations(self) -> str:
+        async with self._database.writing() as connection:
+            return ", ".join(map(str, await migrations.pending(connection)))
+
+    # Stopping
+
+    async def _drain(self) -> None:
+        """Send new calls elsewhere, and serve those that come until none do."""
+        settings = self._settings
+        await self._readiness.close()
+        quiet = await self._calls.arrivals.wait_until_quiet(
+            settings.drain_quiet_seconds,
+            settings.drain_min_seconds,
+            settings.drain_max_seconds,
+            self.lifecycle.hurry,
+        )
+        log.info("drained", quiet=quiet, in_flight=self._calls.in_flight.count)
+
+    async def _end_watches(self) -> None:
+        self._health.end_watches()
+        await self._feed.end_watches()
+
+    async def _stop_server(self) -> None:
+        grace_seconds = 0.0 if self.lifecycle.hurry.is_set() else self._settings.drain_grace_seconds
+        await self.server.stop(grace_seconds)
+        # gRPC may return before the handlers have.
+        await self._calls.in_flight.wait_until_empty(self._settings.drain_grace_seconds, self.lifecycle.hurry)
+
+    async def _stop_ledger(self) -> None:
+        await self._ledger.stop(self._settings.database_transaction_seconds)
+        await self._pool_samples.stop()
+
+    # In between
+
+    def _committed(self, change: Committed) -> None:
+        self._feed.committed(change)
+        self._fanout.publish(change)
+        self._stock_levels.committed(change)
+
+    def _changed_elsewhere(self, sale_id: str, sequence: int) -> None:
+        self._ledger.changed_elsewhere(sale_id)
+        self._feed.nudge(sale_id, sequence)
+
+    def _new_fanout(self, metrics: FanoutMetrics, clock: Clock, entropy: Entropy) -> Fanout:
+        settings = self._settings
+        if settings.redis_url is None:
+            return NoFanout()
+        return StockFanout(
+            settings.redis_url.get_secret_value(),
+            self._changed_elsewhere,
+            metrics,
+            channel_prefix=settings.redis_channel_prefix,
+            clock=clock,
+            entropy=entropy,
+        )
+
+    def _health_board(self, clock: Clock) -> HealthBoard:
+        checks = [Check("database", self._database.ping, _PROBE_SECONDS)]
+        if self._settings.redis_url is not None:
+            checks.append(Check("redis", self._fanout.ping, _PROBE_SECONDS, critical=False))
+        return HealthBoard(checks, clock, fresh_seconds=0.0)
+
+
+async def _nothing() -> None:
+    """Do nothing: not every part has something to do at both ends."""
+
+
+def _database_limits(settings: InventorySettings) -> DatabaseLimits:
+    return DatabaseLimits(
+        writers=settings.database_writers,
+        readers=settings.database_readers,
+        acquire_seconds=settings.database_acquire_seconds,
+        read_seconds=settings.database_read_seconds,
+        transaction_seconds=settings.database_transaction_seconds,
+    )
+
+
+def _group_commit_limits(settings: InventorySettings) -> GroupCommitLimits:
+    return GroupCommitLimits(
+        batch_commands=settings.batch_limit_commands,
+        queue_seconds=settings.queue_wait_limit_seconds,
+        queue_commands=settings.queue_limit_commands,
+    )
+
+
+def _feed_limits(settings: InventorySettings) -> FeedLimits:
+    return FeedLimits(
+        max_watches=settings.watch_limit,
+        heartbeat_seconds=settings.watch_heartbeat_seconds,
+        reader_seconds=settings.watch_reader_seconds,
+    )
+
+
+def _call_limits(settings: InventorySettings) -> CallLimits:
+    return CallLimits(
+        in_flight=settings.call_limit,
+        default_seconds=settings.call_default_seconds,
+        max_seconds=settings.call_limit_seconds,
+        write_seconds=settings.watch_reader_seconds,
+    )
+
+
+def _server_limits(settings: InventorySettings) -> ServerLimits:
+    return ServerLimits(
+        host=settings.grpc_host,
+        port=settings.grpc_port,
+        max_request_bytes=settings.request_limit_bytes,
+        max_connection_age_seconds=settings.connection_age_seconds,
+        max_connection_age_grace_seconds=settings.connection_age_grace_seconds,
+        max_streams_per_connection=settings.connection_streams_limit,
+    )

@@ -1,0 +1,72 @@
+"""Whether new calls are welcome: while PostgreSQL answers, and nobody has asked this process to stop.
+
+Redis is only looked at, never waited for: without it everything still works.
+"""
+
+from collections.abc import Callable, Sequence
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.health import HealthBoard
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.recurring import Recurring
+from holdfast_inventory.rpc.health import LIVENESS, Health, Serving
+
+log = get_logger("holdfast.readiness")
+
+_MISSES = 2
+"""So many looks in a row must fail: a single one may only have been slow under load."""
+
+
+class Readiness:
+    """Looks at what the service depends on, and tells gRPC's health service. `open` and `close` are idempotent."""
+
+    def __init__(
+        self,
+        board: HealthBoard,
+        health: Health,
+        services: Sequence[str],
+        tell: Callable[[float], None],
+        *,
+        interval_seconds: float,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        """`services` are the names that say whether new calls are welcome; `tell` is told as well, 1 or 0."""
+        self._board = board
+        self._health = health
+        self._services = services
+        self._tell = tell
+        self._looks = Recurring("readiness", self._look, interval_seconds, entropy)
+        self._misses = 0
+        self._is_open = False
+        self._ready = False
+        self._publish()
+
+    async def open(self) -> None:
+        """Welcome calls from now on, while PostgreSQL answers."""
+        self._is_open = True
+        await self._look()
+        await self._looks.start()
+
+    async def close(self) -> None:
+        """Welcome no more calls. Those that come nevertheless are served."""
+        self._is_open = False
+        self._publish()
+        await self._looks.stop()
+
+    async def _look(self) -> bool:
+        report = await self._board.report()
+        self._misses = 0 if report.ready else self._misses + 1
+        self._health.set(
+            {check.name: Serving.SERVING if check.status == "pass" else Serving.NOT_SERVING for check in report.checks}
+        )
+        self._publish()
+        return False
+
+    def _publish(self) -> None:
+        ready = self._is_open and self._misses < _MISSES
+        if ready is not self._ready:
+            log.info("ready" if ready else "not ready")
+        self._ready = ready
+        self._tell(float(ready))
+        state = Serving.SERVING if ready else Serving.NOT_SERVING
+        self._health.set({LIVENESS: Serving.SERVING} | dict.fromkeys(self._services, state))

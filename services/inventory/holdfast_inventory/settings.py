@@ -1,0 +1,127 @@
+"""What can be set about the inventory service; see .env.example for the same in words."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from holdfast_chassis.settings import ServiceSettings
+
+
+class InventorySettings(ServiceSettings):
+    """The inventory's settings, each with its unit at the end of its name."""
+
+    # The gateway's: one environment file serves both services. A test holds the two together.
+    sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names | {
+        "body_limit_bytes",
+        "body_timeout_seconds",
+        "connect_wait_seconds",
+        "connection_limit",
+        "cors_origins",
+        "gateway_metrics_port",
+        "header_limit_bytes",
+        "header_timeout_seconds",
+        "http_host",
+        "http_port",
+        "inventory_target",
+        "request_timeout_max_seconds",
+        "request_timeout_seconds",
+        "stalled_client_seconds",
+        "stream_heartbeat_seconds",
+        "stream_limit_bytes",
+        "stream_retry_seconds",
+        "submit_concurrency",
+        "submit_limit_bytes",
+        "submit_limit_commands",
+        "submit_queue_limit",
+    }
+
+    database_url: SecretStr = Field(description="The PostgreSQL, 14 or later, that holds the truth.")
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis or Valkey that tells replicas of each other's changes. Without one they poll."
+    )
+    redis_channel_prefix: str = Field("holdfast", description="What the name of the channel in Redis begins with.")
+
+    grpc_host: str = Field("0.0.0.0", description="The address to serve gRPC on.")  # noqa: S104 - as containers need
+    grpc_port: int = Field(50051, ge=0, le=65535, description="The port to serve gRPC on. 0: any free one.")
+    metrics_host: str = Field("0.0.0.0", description="The address to serve metrics on.")  # noqa: S104 - as above
+    metrics_port: int = Field(9100, ge=0, le=65535, description="The port to serve metrics on. 0: any free one.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="How it is logged; auto: readable on a terminal, otherwise JSON."
+    )
+
+    migrate_on_start: bool = Field(False, description="Whether `serve` migrates the schema before it serves.")
+    allow_unsafe_durability: bool = Field(
+        False,
+        description="Whether to serve on a PostgreSQL with fsync or synchronous_commit off. Gives up the promise that "
+        "what was acknowledged survives a crash.",
+    )
+    database_wait_seconds: float = Field(
+        60.0, gt=0, description="How long a database that comes up late is waited for at the start."
+    )
+    database_writers: int = Field(
+        4, ge=1, le=100, description="Connections that write: so many sales can commit at the same time."
+    )
+    database_readers: int = Field(8, ge=1, le=100, description="Connections that read.")
+    database_acquire_seconds: float = Field(
+        2.0, gt=0, description="How long to wait for a free connection before DATABASE_UNAVAILABLE."
+    )
+    database_read_seconds: float = Field(5.0, gt=0, description="The longest that a read may take.")
+    database_transaction_seconds: float = Field(
+        5.0, gt=0, description="The longest that a transaction may take before its connection is cut."
+    )
+
+    batch_limit_commands: int = Field(256, ge=1, le=1000, description="The most commands in one transaction.")
+    queue_wait_limit_seconds: float = Field(
+        1.0, gt=0, description="A command that would wait longer for its batch than this is refused as OVERLOADED."
+    )
+    queue_limit_commands: int = Field(
+        20_000, ge=1, description="The most commands that may wait for one sale; more are refused as OVERLOADED."
+    )
+    sold_out_memory_seconds: float = Field(
+        0.2, ge=0, le=0.2, description="How old what is known of stock may be to refuse a hold without asking for it."
+    )
+
+    call_limit: int = Field(10_000, ge=1, description="The most calls in progress; more are refused as OVERLOADED.")
+    call_default_seconds: float = Field(10.0, gt=0, description="How long a call without a deadline may take.")
+    call_limit_seconds: float = Field(60.0, gt=0, description="The most that a caller's deadline counts for.")
+    request_limit_bytes: int = Field(4_194_304, ge=1024, description="The largest request.")
+    connection_streams_limit: int = Field(2_000, ge=1, description="The most calls in progress on one connection.")
+    connection_age_seconds: float = Field(
+        300.0, gt=0, description="After so long a connection is asked to be made anew, so that new replicas are found."
+    )
+    connection_age_grace_seconds: float = Field(
+        60.0, gt=0, description="How long calls on such a connection may go on; then watches resume on a new one."
+    )
+    watch_limit: int = Field(1_000, ge=1, description="The most watches.")
+    watch_heartbeat_seconds: float = Field(10.0, gt=0, description="How often a quiet watch gives a sign of life.")
+    watch_reader_seconds: float = Field(
+        30.0, gt=0, description="How long a watch's reader may take over one event before the watch ends."
+    )
+
+    sweep_interval_seconds: float = Field(1.0, gt=0, description="How often holds are looked for that have run out.")
+    schedule_interval_seconds: float = Field(2.0, gt=0, description="How often sales are looked for that are to open.")
+    readiness_interval_seconds: float = Field(
+        1.0, gt=0, description="How often PostgreSQL is asked for a sign of life, which readiness follows."
+    )
+    stock_metrics_limit_items: int = Field(
+        1_000, ge=0, description="The most items whose stock is shown in the metrics."
+    )
+
+    drain_quiet_seconds: float = Field(
+        2.0, ge=0, description="On SIGTERM, calls are served until none has arrived for so long."
+    )
+    drain_min_seconds: float = Field(3.0, ge=0, description="They are served at least so long.")
+    drain_max_seconds: float = Field(20.0, ge=0, description="They are served at most so long.")
+    drain_grace_seconds: float = Field(
+        10.0, ge=0, description="Then, how long calls in progress may take before they are cut off."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.drain_min_seconds > self.drain_max_seconds:
+            raise ValueError("drain_min_seconds must not be over drain_max_seconds")
+        if self.call_default_seconds > self.call_limit_seconds:
+            raise ValueError("call_default_seconds must not be over call_limit_seconds")
+        return self
