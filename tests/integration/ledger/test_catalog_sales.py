@@ -8,6 +8,7 @@ from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, MovementKind
 from holdfast_inventory.domain.sale import NewItem, SaleState
 from holdfast_inventory.ledger.catalog import SaleChanges
+from tests.support.paging import all_pages
 from tests.support.postgres import on_every_version
 from tests.support.shopping import HOUR, hold, new_sale
 
@@ -17,17 +18,6 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-async def all_pages(list_page, size):
-    """Every entry of a list, and the sizes of its pages."""
-    entries, sizes, cursor = [], [], None
-    while True:
-        page, cursor = await list_page(size, cursor)
-        entries += page
-        sizes.append(len(page))
-        if cursor is None:
-            return entries, sizes
-
-
 async def test_a_new_sale_has_its_first_stock_as_movements(catalog, commits):
     view = await catalog.create_sale(new_sale(socks=3, shoes=5, hats=0))
 
@@ -35,9 +25,10 @@ async def test_a_new_sale_has_its_first_stock_as_movements(catalog, commits):
     assert view.sale.sequence == 2
     assert view == await catalog.get_sale("drop")
     movements = await catalog.list_movements("drop", 0, 10)
-    assert [
-        (each.sequence, each.item_id, each.on_hand_delta) for each in movements
-    ] == [(1, "socks", 3), (2, "shoes", 5)]
+    assert [(each.sequence, each.item_id, each.on_hand_delta) for each in movements] == [
+        (1, "socks", 3),
+        (2, "shoes", 5),
+    ]
     assert {(MovementKind.ADJUST, AdjustReason.RECEIVED)} == {(each.kind, each.reason) for each in movements}
     sequence, items = await catalog.snapshot("drop")
     assert sequence == 2
