@@ -9,20 +9,21 @@ from google.protobuf.message import Message
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_gateway import codec, sse
-from holdfast_gateway.call import Call, Reply, WhileWaiting
+from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.coalescer import Coalescer, command_field
 from holdfast_gateway.cors import Cors
 from holdfast_gateway.exchange import (
     Headers,
-    read_body,
     require_acceptable,
     require_json,
     timeout_of,
 )
 from holdfast_gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from holdfast_gateway.idempotency import set_request_id
+from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata, Stream
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, NOT_FOUND, HttpKind, refuse
+from holdfast_gateway.request_body import read_body
 from holdfast_gateway.routes import DynamicMessage, Route, RouteTable
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_gateway.transcoding import Transcoder

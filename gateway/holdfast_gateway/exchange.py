@@ -1,6 +1,5 @@
 """One HTTP request and its answer, as far as the gateway needs to know them."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable
 from typing import Protocol
@@ -9,7 +8,6 @@ from holdfast_gateway.problems import HttpKind, refuse, refuse_field
 
 Headers = list[tuple[str, str]]
 
-_CLOSE = (("connection", "close"),)
 _SECONDS = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
 
 
@@ -69,35 +67,6 @@ class Transport(Protocol):
 
 class ClientGoneError(Exception):
     """The client has closed its connection, or cut its own request off: there is nobody to answer."""
-
-
-async def read_body(scope: Scope, transport: Transport, limit_bytes: int, timeout_seconds: float) -> bytes:
-    """Read the body. Raises ProblemError when it is too large or too slow, ClientGoneError when it ends too soon."""
-    length = scope.headers.get("content-length")
-    if length is None and scope.headers.get("transfer-encoding") is None:
-        return b""
-    if length is not None and int(length) > limit_bytes:
-        _refuse_size(limit_bytes)
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            return await (transport() if length is not None else _read_bounded(transport, limit_bytes))
-    except TimeoutError:
-        refuse(HttpKind.SLOW_SENDER, f"It took longer than {timeout_seconds:g} s.", headers=_CLOSE)
-    except RuntimeError as error:  # the server's word for a connection that has ended
-        raise ClientGoneError from error
-
-
-async def _read_bounded(transport: Transport, limit_bytes: int) -> bytes:
-    body = bytearray()
-    async for piece in transport:
-        body += piece
-        if len(body) > limit_bytes:
-            _refuse_size(limit_bytes)
-    return bytes(body)
-
-
-def _refuse_size(limit_bytes: int) -> None:
-    refuse(HttpKind.BODY_TOO_LARGE, f"At most {limit_bytes} bytes are taken.", headers=_CLOSE)
 
 
 def require_json(headers: RequestHeaders) -> None:

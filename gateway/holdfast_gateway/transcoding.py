@@ -18,6 +18,7 @@ from holdfast_gateway.routes import Route, field_at
 _QUERY_LIMIT_FIELDS = 100
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
 _UPDATE_MASK = "update_mask"
+_UPDATE_MASK_JSON = "updateMask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,42 +71,42 @@ class Transcoder:
         except ValueError as error:
             refuse(INVALID_REQUEST, f"The query cannot be read: {error}")
         for name, text in pairs:
-            path, field = self._query_field(name)
+            parents, field = self._query_field(name)
             target = document
-            for parent in path[:-1]:
-                target = target.setdefault(parent, {})
+            for parent in parents:
+                target = target.setdefault(parent.json_name, {})
             if field.is_repeated:
-                target.setdefault(field.name, []).append(_query_value(field, text))
-            elif field.name in target:
+                target.setdefault(field.json_name, []).append(_query_value(field, text))
+            elif field.json_name in target:
                 refuse_field(name, "may be given only once")
             else:
-                target[field.name] = _query_value(field, text)
+                target[field.json_name] = _query_value(field, text)
 
-    def _query_field(self, name: str) -> tuple[tuple[str, ...], FieldDescriptor]:
-        path: list[str] = []
+    def _query_field(self, name: str) -> tuple[Sequence[FieldDescriptor], FieldDescriptor]:
+        path: list[FieldDescriptor] = []
         message: Descriptor | None = self._descriptor
         field: FieldDescriptor | None = None
         for part in name.split("."):
             field = _by_either_name(message, part) if message is not None else None
             if field is None or (field.is_repeated and field.message_type is not None):
                 refuse_field(name, "there is no such parameter")
-            path.append(field.name)
+            path.append(field)
             message = field.message_type
-        found = tuple(path)
+        found = tuple(each.name for each in path)
         taken = self._body == "*" or found[0] == self._body or found in self._bound
         if field is None or taken or not _fits_in_query(field):
             refuse_field(name, "there is no such parameter")
-        return found, field
+        return path[:-1], field
 
     def _add_mask(self, document: dict[str, Any]) -> None:
         """An update without a mask changes the fields that the body has."""
         changes = document.get(self._body)
-        if _UPDATE_MASK in document or type(changes) is not dict:
+        if _UPDATE_MASK_JSON in document or type(changes) is not dict:
             return
         resource = field_at(self._descriptor, (self._body,)).message_type
         fields = [_by_either_name(resource, key) for key in changes] if resource is not None else []
         named = [f for f in fields if f is not None and (self._body, f.name) not in self._bound]
-        document[_UPDATE_MASK] = ",".join(f.json_name for f in named)
+        document[_UPDATE_MASK_JSON] = ",".join(f.json_name for f in named)
 
 
 def _has_mask(descriptor: Descriptor) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -12,6 +12,7 @@ import pytest
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import reservation_service_pb2_grpc as rs_grpc
 from holdfast.inventory.v1 import sale_pb2
@@ -24,12 +25,10 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def refusal(reason, code=code_pb2.FAILED_PRECONDITION, retry_seconds=None, metadata=None):
+def make_refusal(reason, code=code_pb2.FAILED_PRECONDITION, retry_seconds=None, metadata=None):
     """Return a google.rpc.Status as inventory makes them."""
     status = status_pb2.Status(code=code, message=f"because of {reason}")
-    details = [
-        error_details_pb2.ErrorInfo(reason=reason, domain="inventory.holdfast.dev", metadata=metadata or {})
-    ]
+    details = [error_details_pb2.ErrorInfo(reason=reason, domain="inventory.holdfast.dev", metadata=metadata or {})]
     if retry_seconds is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(int(retry_seconds * 1e9))
@@ -41,7 +40,7 @@ def refusal(reason, code=code_pb2.FAILED_PRECONDITION, retry_seconds=None, metad
     return status
 
 
-async def abort(context, status):
+async def abort_with(context, status):
     """End a call with that status."""
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
     await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
@@ -55,9 +54,7 @@ class FakeInventory(rs_grpc.ReservationServiceServicer, ss_grpc.SaleServiceServi
     requests: list[object] = field(default_factory=list)
     submits: list[rs.SubmitRequest] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
-    health: dict[str, int] = field(
-        default_factory=lambda: {"": SERVING, "database": SERVING, "redis": NOT_SERVING}
-    )
+    health: dict[str, int] = field(default_factory=lambda: {"": SERVING, "database": SERVING, "redis": NOT_SERVING})
     seen: dict[str, rs.Reservation] = field(default_factory=dict)
 
     async def start(self, port=0):
@@ -148,6 +145,16 @@ for _name in ("WatchStock", "WatchMovements"):
 
 
 @pytest.fixture
+def refusal():
+    return make_refusal
+
+
+@pytest.fixture
+def abort():
+    return abort_with
+
+
+@pytest.fixture
 async def inventory():
     fake = FakeInventory()
     await fake.start()
@@ -193,8 +200,6 @@ class Client:
 @pytest.fixture
 async def start_gateway(inventory):
     """Return what starts a gateway in front of `inventory`, with settings of one's own."""
-    from contextlib import AsyncExitStack
-
     async with AsyncExitStack() as stack:
 
         async def start(target=None, **settings):
