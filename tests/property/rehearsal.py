@@ -111,7 +111,7 @@ class Rehearsal:
     def batch(self, sale: int, steps: tuple) -> Played:
         counter = self.counters[sale]
         counter.forget_refused()
-        if any(isinstance(step, Recount | Again) for step in steps):
+        if any(_expects_a_version(counter, step) for step in steps):
             # Whoever expects a version has read it, at a moment when no dead hold was left to change it.
             while counter.store.due(self.now):
                 counter.store.sweep_once(self.now)
@@ -242,6 +242,12 @@ def _target(counter: Counter, target: int, asker: str) -> tuple[UUID, str]:
     reservation_id = counter.reservation_ids[-1 - target % len(counter.reservation_ids)]
     claims = {"anyone": "", "owner": counter.customers[reservation_id], "stranger": "mallory"}
     return reservation_id, claims[asker]
+
+
+def _expects_a_version(counter: Counter, step: object) -> bool:
+    if isinstance(step, Again):
+        return any(getattr(sent.command, "expected_version", None) is not None for sent in counter.history)
+    return isinstance(step, Recount) and step.version_behind is not None
 
 
 def _change_id(counter: Counter, request_id: str | None) -> UUID:
