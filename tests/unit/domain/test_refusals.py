@@ -1,0 +1,58 @@
+"""What refusals say."""
+
+import pytest
+
+from holdfast_inventory.domain import errors
+from tests.unit.domain.stage import NOON
+
+TOLD = [
+    (
+        errors.InvalidRequest(
+            (errors.FieldViolation("customer", "is empty"), errors.FieldViolation("lines", "is empty"))
+        ),
+        "customer: is empty; lines: is empty",
+    ),
+    (errors.NotFound("sales/drop"), "sales/drop does not exist"),
+    (errors.AlreadyExists("sales/drop"), "sales/drop exists already"),
+    (
+        errors.InsufficientStock((errors.Shortage("shoe", 2, 1), errors.Shortage("sock", 1, 0))),
+        "shoe: 2 asked, 1 available; sock: 1 asked, 0 available",
+    ),
+    (errors.CustomerLimitReached(4, 3), "the limit is 4 for each customer, and 3 are held or bought already"),
+    (
+        errors.CustomerLimitReached(4, 3, "shoe"),
+        "the limit is 4 of shoe for each customer, and 3 are held or bought already",
+    ),
+    (errors.SaleNotOpen(NOON, 30.0), "the sale opens at 2026-06-01T12:00:00+00:00"),
+    (errors.SaleClosed(), "the sale is over"),
+    (errors.SalePaused(), "the sale is paused"),
+    (errors.ReservationExpired(NOON), "the reservation expired at 2026-06-01T12:00:00+00:00"),
+    (errors.ReservationReleased(), "the reservation was released"),
+    (errors.ReservationConfirmed("o-1"), "the reservation was confirmed with order 'o-1'"),
+    (errors.ExtensionLimitReached(NOON), "the reservation cannot be held beyond 2026-06-01T12:00:00+00:00"),
+    (errors.BelowHeld(5, 2), "5 are on hand and 2 of them are held"),
+    (errors.StockChanged(8), "the item has changed: its version is 8"),
+    (errors.RequestIdReused(), "the request id was used for a different request"),
+    (errors.Overloaded(0.5), "too many requests are waiting"),
+    (errors.RateLimited(0.5), "too many requests from this caller"),
+    (errors.DatabaseUnavailable(), "the database cannot be reached; nothing was done"),
+    (errors.Draining(), "this replica is shutting down; go on with another"),
+    (errors.DeadlineInQueue(), "the deadline passed in the queue; nothing was done"),
+    (errors.OutcomeUnknown(), "it is not known whether this was done; send it again with the same request id"),
+    (errors.ReaderTooSlow(), "the reader is too slow; resume from the last resume token"),
+    (errors.Internal(), "internal error"),
+]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "text"), TOLD, ids=lambda value: getattr(value, "reason", None) and value.reason.name
+)
+def test_a_refusal_says_what_is_wrong(refusal, text):
+    assert text == str(refusal)
+
+
+def test_every_reason_has_a_refusal_of_its_own():
+    reasons = [kind.reason for kind in errors.DomainError.__subclasses__()]
+
+    assert len(reasons) == len(set(reasons))
+    assert set(errors.Reason) == set(reasons) == {refusal.reason for refusal, _ in TOLD}
