@@ -30,8 +30,6 @@ class GatewaySettings(ServiceSettings):
         "drain_grace_seconds",
         "grpc_host",
         "grpc_port",
-        "grpc_tls_certificate_path",
-        "grpc_tls_key_path",
         "metrics_port",
         "migrate_on_start",
         "queue_limit_commands",
