@@ -1,8 +1,8 @@
 """A movement: one entry of a sale's append-only ledger."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -29,8 +29,7 @@ class AdjustReason(Enum):
     CORRECTED = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """Changes of one item's stock, in units, at one place of the sale's log."""
 
     sequence: int
