@@ -134,7 +134,7 @@ class Calls:
         }
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    def _handler(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
         # Bytes in and bytes out: what goes wrong with either is then a refusal like any other.
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(self._wrapped(method, self._stream(method, handle)))
