@@ -182,3 +182,32 @@ _opening = st.builds(Batch, st.just(0), st.lists(_buy, min_size=2, max_size=6).m
 _acts = st.builds(lambda opening, acts: (opening, *acts), _opening, st.lists(_act, min_size=5, max_size=25))
 
 programs = st.builds(Program, st.tuples(_shelf, _shelf), _acts)
+
+# Many short holds run out at once, and then everybody wants their units.
+_apples = st.tuples(st.tuples(st.just("apple"), st.sampled_from((1, 1, 2, 4))))
+_short_hold = st.builds(
+    Buy, _customer, _apples, st.sampled_from((1, 2)), st.just(False), st.just(False), st.just(""), st.none()
+)
+_greedy = _weighted(
+    (4, st.builds(Buy, _customer, _apples, st.none(), st.booleans(), _rarely, st.just(""), st.none())),
+    (1, st.builds(Pay, _target, st.just(""), st.just(True), st.just("anyone"))),
+    (1, st.builds(Recount, st.just("apple"), st.integers(-5, -1), st.just(AdjustReason.LOST), st.none(), st.none())),
+)
+_round = st.tuples(
+    st.builds(Batch, st.just(0), st.lists(_short_hold, min_size=3, max_size=6).map(tuple)),
+    st.builds(Wait, st.sampled_from((1, 2, 3))),
+    st.one_of(
+        st.builds(Batch, st.just(0), st.lists(_greedy, min_size=1, max_size=4).map(tuple)),
+        st.builds(Move, st.just(0), st.just("apple"), st.just("bread"), st.integers(1, 4), st.none()),
+    ),
+)
+_crowded = st.builds(
+    Shelf, st.tuples(st.integers(2, 8), _stock, _stock), st.just((0, 0, 0)), st.sampled_from((0, 0, 5))
+)
+
+stampedes = st.builds(
+    lambda shelf, other, rounds: Program((shelf, other), tuple(act for one in rounds for act in one)),
+    _crowded,
+    _shelf,
+    st.lists(_round, min_size=1, max_size=4),
+)

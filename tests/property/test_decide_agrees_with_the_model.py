@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.property.effort import effort
 from tests.property.plain_answers import plain, plain_level, plain_reservation
-from tests.property.programs import Program, programs
+from tests.property.programs import Program, programs, stampedes
 from tests.property.rehearsal import Counter, Played, Rehearsal
 
 pytestmark = pytest.mark.timeout(3600)
@@ -22,7 +22,7 @@ def test_every_answer_is_the_models(program: Program):
 
 
 @effort(0.7)
-@given(programs, st.integers(1, 3))
+@given(st.one_of(programs, stampedes), st.integers(1, 3))
 def test_every_answer_is_the_models_when_a_batch_sees_few_of_the_due_holds(program: Program, due_limit: int):
     rehearsal = Rehearsal(program, due_limit=due_limit)
     for played in rehearsal.play():
