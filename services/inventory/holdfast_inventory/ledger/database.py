@@ -17,18 +17,21 @@ import asyncpg
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
-from holdfast_inventory.ledger.faults import InDoubt, NotApplied, Rejected, classify, keeps_connection
+from holdfast_inventory.ledger.faults import Fault, InDoubt, NotApplied, Rejected, classify, keeps_connection
+from holdfast_inventory.ledger.statements import load, name_of
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
-
-from holdfast_inventory.ledger.statements import name_of
 
 log = get_logger("holdfast.database")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
+# Reads that were planned while a table was empty must not scan it when it is full; the lock-first scheme reads anew
+# in each statement.
 _SESSION = {
+    "default_transaction_isolation": "read committed",
+    "enable_seqscan": "off",
     "statement_timeout": "2s",
     "lock_timeout": "500ms",
     "idle_in_transaction_session_timeout": "5s",
@@ -38,10 +41,10 @@ _SESSION = {
 # Plans are made once and must not depend on how full the tables were then: by index, always.
 _WRITER_SESSION = _SESSION | {
     "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+_COMMIT = load("transaction")["commit"]
 _OLDEST_SERVER = 140000
 _KEEPALIVE_IDLE_SECONDS = 10
 
@@ -96,44 +99,41 @@ class Database:
         self._entropy = entropy
         self._pool: asyncpg.Pool | None = None
         self._idle_writers: list[asyncpg.Connection] = []
+        self._busy_writers: set[asyncpg.Connection] = set()
         self._writer_places = asyncio.Semaphore(limits.writers)
-        self._writers_in_use = 0
         self._releases: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def open(self, patience_seconds: float) -> None:
         """Connects, waiting up to `patience_seconds` for a server that comes up late.
 
         Raises `UnavailableError` and `UnsafeServerError`.
         """
+        fault: Fault | None = None
         try:
             async with asyncio.timeout(patience_seconds):
-                connection = await self._connect_patiently()
+                while True:
+                    fault = await self._try_to_open(fault)
+                    if fault is None:
+                        return
+                    await asyncio.sleep(self._entropy.uniform(0.1, 0.3))
         except TimeoutError:
-            raise UnavailableError(f"no database within {patience_seconds:g} s") from None
-        try:
-            await self._check_server(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        self._idle_writers.append(connection)
-        self._pool = await asyncpg.create_pool(
-            self._url,
-            min_size=1,
-            max_size=self._limits.readers,
-            timeout=self._limits.connect_seconds,
-            command_timeout=self._limits.read_seconds,
-            server_settings=_SESSION,
-            init=self._prepare,
-        )
+            reason = fault or "it does not answer"
+            raise UnavailableError(f"no database within {patience_seconds:g} s: {reason}") from fault
+        finally:
+            if self._pool is None:
+                self._drop_idle_writers()
 
     async def close(self) -> None:
         """Closes every connection. Whoever still uses one is cut off."""
+        self._closed = True
         if self._releases:
             await asyncio.wait(self._releases, timeout=self._limits.transaction_seconds)
-        for connection in self._idle_writers:
-            with suppress(Exception):
-                await connection.close(timeout=self._limits.connect_seconds)
-        self._idle_writers.clear()
+        for connection in self._busy_writers:
+            connection.terminate()
+        idle, self._idle_writers = self._idle_writers, []
+        farewells = (connection.close(timeout=self._limits.connect_seconds) for connection in idle)
+        await asyncio.gather(*farewells, return_exceptions=True)
         if self._pool is not None:
             pool, self._pool = self._pool, None
             try:
@@ -153,8 +153,8 @@ class Database:
         readers = self._pool.get_size() if self._pool else 0
         idle_readers = self._pool.get_idle_size() if self._pool else 0
         return {
-            "writers": self._writers_in_use + len(self._idle_writers),
-            "writers_busy": self._writers_in_use,
+            "writers": len(self._busy_writers) + len(self._idle_writers),
+            "writers_busy": len(self._busy_writers),
             "readers": readers,
             "readers_busy": readers - idle_readers,
         }
@@ -167,7 +167,7 @@ class Database:
         try:
             async with self._pool.acquire(timeout=self._limits.acquire_seconds) as connection:
                 yield connection
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except Exception as error:
             if not isinstance(classify(error, committing=False), NotApplied):
                 raise
             log.warning("read failed", error=repr(error))
@@ -203,10 +203,11 @@ class Database:
         try:
             await connection.execute("BEGIN")
             yield transaction
-            if transaction.commits:
-                committing = asyncio.ensure_future(connection.execute("COMMIT"))
+            if transaction.commits and not connection.is_closed():
+                committing = asyncio.ensure_future(connection.execute(_COMMIT))
                 await asyncio.shield(committing)
             else:
+                # Fails on a connection that was lost before COMMIT, and is then known to have done nothing.
                 await connection.execute("ROLLBACK")
             reusable = True
         except Exception as error:
@@ -214,6 +215,8 @@ class Database:
             fault = classify(error, committing=committing is not None)
             if fault is None:
                 raise
+            if not reusable:
+                await self._suspect_others(error)
             raise fault from error
         finally:
             if committing is not None and not committing.done():
@@ -229,6 +232,16 @@ class Database:
             await connection.execute("ROLLBACK")
             return True
         return False
+
+    async def _suspect_others(self, error: Exception) -> None:
+        # What cut this one off, a restart, a failover or a frozen server, has cut off the others too.
+        self._drop_idle_writers()
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._pool is not None:
+            await self._pool.expire_connections()
+
+    def _drop_idle_writers(self) -> None:
+        while self._idle_writers:
+            self._idle_writers.pop().terminate()
 
     def _release_after(
         self, committing: asyncio.Task[str], connection: asyncpg.Connection, watchdog: asyncio.TimerHandle
@@ -249,34 +262,68 @@ class Database:
                 await self._writer_places.acquire()
         except TimeoutError as error:
             raise NotApplied("no writer connection was free in time") from error
-        self._writers_in_use += 1
         try:
-            while self._idle_writers:
-                connection = self._idle_writers.pop()
-                if not connection.is_closed():
-                    return connection
-            return await self._connect()
+            connection = await self._idle_or_new_writer()
         except BaseException as error:
-            self._writers_in_use -= 1
             self._writer_places.release()
             fault = classify(error, committing=False)
             if fault is None:
                 raise
-            raise NotApplied(str(error)) from error
+            raise NotApplied(str(fault)) from error
+        self._busy_writers.add(connection)
+        return connection
+
+    async def _idle_or_new_writer(self) -> asyncpg.Connection:
+        if self._closed:
+            raise NotApplied("the database is closed")
+        while self._idle_writers:
+            connection = self._idle_writers.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
 
     def _release_writer(self, connection: asyncpg.Connection, *, reusable: bool) -> None:
-        self._writers_in_use -= 1
+        self._busy_writers.discard(connection)
         self._writer_places.release()
-        if reusable and not connection.is_closed():
+        if reusable and not self._closed and not connection.is_closed():
             self._idle_writers.append(connection)
             return
         connection.terminate()
+
+    async def _try_to_open(self, earlier: Fault | None) -> Fault | None:
+        """Why the database could not be opened this time, if a later time may be better."""
+        try:
+            connection = await self._connect()
+            self._idle_writers.append(connection)
+            await self._check_server(connection)
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._limits.readers,
+                timeout=self._limits.connect_seconds,
+                command_timeout=self._limits.read_seconds,
+                server_settings=_SESSION,
+                init=self._prepare,
+            )
+        except Exception as error:
+            fault = classify(error, committing=False)
+            if fault is None:
+                raise
+            self._drop_idle_writers()
+            if earlier is None:
+                log.warning("waiting for the database", error=str(fault))
+            return fault
+        return None
 
     async def _connect(self) -> asyncpg.Connection:
         connection = await asyncpg.connect(
             self._url, timeout=self._limits.connect_seconds, server_settings=_WRITER_SESSION
         )
-        await self._prepare(connection)
+        try:
+            await self._prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _prepare(self, connection: asyncpg.Connection) -> None:
@@ -285,19 +332,6 @@ class Database:
 
     def _log_query(self, query: asyncpg.connection.LoggedQuery) -> None:
         self._on_query(name_of(query.query), query.elapsed)
-
-    async def _connect_patiently(self) -> asyncpg.Connection:
-        told = False
-        while True:
-            try:
-                return await self._connect()
-            except Exception as error:
-                if not isinstance(classify(error, committing=False), NotApplied):
-                    raise
-                if not told:
-                    log.warning("waiting for the database", error=str(error))
-                told = True
-            await asyncio.sleep(self._entropy.uniform(0.1, 0.3))
 
     async def _check_server(self, connection: asyncpg.Connection) -> None:
         version = int(await connection.fetchval("SELECT current_setting('server_version_num')"))

@@ -23,20 +23,17 @@ _RETRYABLE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
     asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.PostgresConnectionError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
 )
 _CONNECTION = (
     OSError,
     EOFError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.TargetServerAttributeNotMatched,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
 )
@@ -53,18 +50,34 @@ _KEEPS_CONNECTION = (
 def classify(error: BaseException, *, committing: bool) -> Fault | None:
     """What `error` proves of its transaction; none when it is not the database's.
 
-    While committing, the server's own refusal proves that the transaction was rolled back, but a lost connection
-    or a terminated backend proves nothing: it may be waiting for a standby with the commit already on disk.
+    While committing, the server's own refusal proves that the transaction was rolled back. Anything else proves
+    nothing: after a lost connection, a terminated backend or a panic the commit may be on disk already.
     """
-    if isinstance(error, _CONNECTION):
-        return InDoubt(str(error)) if committing else NotApplied(str(error))
-    if isinstance(error, _RETRYABLE):
-        return NotApplied(str(error))
-    if isinstance(error, asyncpg.PostgresError | asyncpg.InternalClientError):
-        return Rejected(str(error))
-    return None
+    if isinstance(error, asyncpg.PostgresError) and not _is_cut_off(error):
+        return NotApplied(str(error)) if isinstance(error, _RETRYABLE) else Rejected(str(error))
+    if not isinstance(error, Exception):
+        return None
+    if committing:
+        return InDoubt(_told(error))
+    if _is_cut_off(error):
+        return NotApplied(_told(error))
+    return Rejected(_told(error)) if isinstance(error, asyncpg.InternalClientError) else None
 
 
 def keeps_connection(error: BaseException) -> bool:
     """Whether the connection can be used again after a rollback."""
-    return isinstance(error, _KEEPS_CONNECTION)
+    return isinstance(error, _KEEPS_CONNECTION) and not _is_fatal(error)
+
+
+def _is_cut_off(error: BaseException) -> bool:
+    return isinstance(error, _CONNECTION) or _is_fatal(error)
+
+
+def _is_fatal(error: BaseException) -> bool:
+    # Whatever its code, the backend ends with it: a full disk, a corrupt page, a timeout of the server's own.
+    return getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
+
+
+def _told(error: BaseException) -> str:
+    # A timeout has no text of its own.
+    return str(error) or type(error).__name__

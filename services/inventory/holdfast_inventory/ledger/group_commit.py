@@ -70,7 +70,7 @@ class GroupCommitLimits:
     queue_commands: int = 20_000
     """Refuse a command when so many wait for its sale."""
     patience_seconds: float = 2.0
-    """How long an unreachable database is tried before commands that are provably not applied are refused."""
+    """How long a command waits for an unreachable database before it, provably not applied, is refused."""
     doubt_seconds: float = 10.0
     """How long a command without a deadline waits for the outcome of a lost COMMIT."""
 
@@ -87,6 +87,7 @@ class _Waiting:
 @dataclass(slots=True)
 class _Lane:
     sale_id: str
+    batch_began: float
     waiting: deque[_Waiting] = field(default_factory=deque)
     batch_seconds: float = 0.0
     """Exponentially weighted mean of this sale's last batches."""
@@ -125,11 +126,12 @@ class GroupCommit:
         if self._stopping:
             raise Draining
         loop = asyncio.get_running_loop()
+        now = loop.time()
         lane = self._lanes.get(sale_id)
         if lane is None:
-            lane = self._lanes[sale_id] = _Lane(sale_id)
-        self._check_room(lane)
-        waiting = _Waiting(command, loop.create_future(), deadline, loop.time())
+            lane = self._lanes[sale_id] = _Lane(sale_id, now)
+        self._check_room(lane, now)
+        waiting = _Waiting(command, loop.create_future(), deadline, now)
         lane.waiting.append(waiting)
         if lane.worker is None:
             lane.worker = loop.create_task(self._work(lane), name=f"group-commit {sale_id}")
@@ -144,123 +146,146 @@ class GroupCommit:
             if late:
                 log.error("batches did not end in time", sales=len(late))
 
-    def _check_room(self, lane: _Lane) -> None:
-        batches_ahead = len(lane.waiting) // self._limits.batch_commands + 1
-        expected_seconds = batches_ahead * lane.batch_seconds
+    def _check_room(self, lane: _Lane, now: float) -> None:
+        # Without a queue there is little to wait for, however slow the last batch was.
+        if not lane.waiting:
+            return
+        # The batch in flight may be slower than any before, for the database may have stopped.
+        in_flight_seconds = max(lane.batch_seconds, now - lane.batch_began)
+        expected_seconds = in_flight_seconds + len(lane.waiting) // self._limits.batch_commands * lane.batch_seconds
         is_long = len(lane.waiting) >= self._limits.queue_commands
-        # Without a queue there is nothing to wait for, however slow the last batch was.
-        if is_long or (lane.waiting and expected_seconds > self._limits.queue_seconds):
+        if is_long or expected_seconds > self._limits.queue_seconds:
             raise Overloaded(self._entropy.uniform(0.5, 1.5) * max(expected_seconds, 0.1))
 
     async def _work(self, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
+        batch: list[_Waiting] = []
         try:
             while batch := self._next_batch(lane):
-                began = loop.time()
                 await self._settle(lane.sale_id, batch)
-                seconds = loop.time() - began
-                lane.batch_seconds += 0.2 * (seconds - lane.batch_seconds)
+                now = loop.time()
+                seconds, lane.batch_began = now - lane.batch_began, now
+                lane.batch_seconds += (0.2 if lane.batch_seconds else 1.0) * (seconds - lane.batch_seconds)
                 self._observer.batch(len(batch), seconds)
         finally:
             # No await since the queue was found empty, so nobody was queued in between.
             del self._lanes[lane.sale_id]
-            for waiting in lane.waiting:
+            for waiting in (*batch, *lane.waiting):
                 _answer(waiting, Internal())
 
     def _next_batch(self, lane: _Lane) -> list[_Waiting]:
-        now = asyncio.get_running_loop().time()
         batch: list[_Waiting] = []
         while lane.waiting and len(batch) < self._limits.batch_commands:
             waiting = lane.waiting.popleft()
             if waiting.future.cancelled():
                 continue
-            if waiting.deadline is not None and waiting.deadline <= now:
+            waited = lane.batch_began - waiting.since
+            if waiting.deadline is not None and waiting.deadline <= lane.batch_began:
                 _answer(waiting, DeadlineInQueue())
-                continue
-            self._observer.waited(now - waiting.since)
-            batch.append(waiting)
+            elif waited >= self._limits.patience_seconds:
+                # A queue bounded as above comes to this only when the database has stopped.
+                _answer(waiting, DatabaseUnavailable())
+            else:
+                self._observer.waited(waited)
+                batch.append(waiting)
         return batch
 
     async def _settle(self, sale_id: str, batch: list[_Waiting]) -> None:
         """Runs the batch until each of its commands has its answer."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + self._limits.patience_seconds
         for attempt in count():
-            try:
-                answers = await self._commit(sale_id, [waiting.command for waiting in batch])
-            except NotApplied as fault:
-                log.warning("batch not applied", sale=sale_id, size=len(batch), error=str(fault))
-                batch = self._still_patient(batch, loop.time(), give_up)
-            except InDoubt as fault:
-                log.warning("batch in doubt", sale=sale_id, size=len(batch), error=str(fault))
-                for waiting in batch:
-                    waiting.in_doubt = True
-                batch = self._still_patient(batch, loop.time(), give_up)
-            except Exception as error:
-                log.exception("batch rejected", sale=sale_id, size=len(batch))
-                await self._isolate(sale_id, batch, error)
+            refusal = await self._run(sale_id, batch)
+            if refusal is None:
                 return
-            else:
-                for waiting, answer in zip(batch, answers, strict=True):
-                    _answer(waiting, _as_first(answer) if waiting.in_doubt else answer)
-                return
+            batch = self._still_patient(batch, refusal)
             if not batch:
                 return
-            await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * min(0.01 * 2 ** min(attempt, 6), 0.5))
+            pause = 0.0 if isinstance(refusal, Overloaded) else min(0.01 * 2 ** min(attempt, 6), 0.5)
+            await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * pause)
+
+    async def _run(self, sale_id: str, batch: list[_Waiting]) -> DomainError | None:
+        """Runs the batch once. None if each command has its answer, else that of those who cannot wait longer."""
+        try:
+            answers = await self._commit(sale_id, [waiting.command for waiting in batch])
+        except NotApplied as fault:
+            log.warning("batch not applied", sale=sale_id, size=len(batch), error=str(fault))
+            return DatabaseUnavailable()
+        except InDoubt as fault:
+            log.warning("batch in doubt", sale=sale_id, size=len(batch), error=str(fault))
+            for waiting in batch:
+                waiting.in_doubt = True
+            return DatabaseUnavailable()
+        except Exception as error:  # noqa: BLE001 -- it is answered, or logged
+            await self._isolate(sale_id, batch, error)
+            return None
+        if answers is None:
+            return Overloaded(self._limits.patience_seconds)
+        for waiting, answer in zip(batch, answers, strict=True):
+            _answer(waiting, _as_first(answer) if waiting.in_doubt else answer)
+        return None
 
     async def _isolate(self, sale_id: str, batch: list[_Waiting], error: Exception) -> None:
-        """Runs the commands one by one, so that the one that cannot be applied fails alone."""
-        if len(batch) == 1:
-            refusal = error if isinstance(error, DomainError) else Internal()
-            _answer(batch[0], refusal)
-            return
-        for waiting in batch:
-            await self._settle(sale_id, [waiting])
+        """Halves the batch until the command that cannot be applied fails alone."""
+        if isinstance(error, DomainError):
+            for waiting in batch:
+                _answer(waiting, error)
+        elif len(batch) == 1:
+            log.error("command rejected", sale=sale_id, command=type(batch[0].command).__name__, exc_info=error)
+            _answer(batch[0], Internal())
+        else:
+            log.warning("batch rejected", sale=sale_id, size=len(batch), error=str(error))
+            half = len(batch) // 2
+            await self._settle(sale_id, batch[:half])
+            await self._settle(sale_id, batch[half:])
 
-    def _still_patient(self, batch: list[_Waiting], now: float, give_up: float) -> list[_Waiting]:
-        """Answers those who cannot wait any longer, and returns the others."""
+    def _still_patient(self, batch: list[_Waiting], refusal: DomainError) -> list[_Waiting]:
+        """Answers those who cannot wait any longer, drops those who went away, and returns the others."""
+        now = asyncio.get_running_loop().time()
         patient: list[_Waiting] = []
         for waiting in batch:
             if waiting.in_doubt:
                 latest = waiting.deadline or waiting.since + self._limits.doubt_seconds
-                refusal: DomainError = OutcomeUnknown()
             else:
-                latest = min(give_up, waiting.deadline or give_up)
-                refusal = DatabaseUnavailable()
+                latest = waiting.since + self._limits.patience_seconds
+                latest = min(latest, waiting.deadline or latest)
+            if waiting.future.done():
+                continue
             if now < latest:
                 patient.append(waiting)
             else:
-                _answer(waiting, refusal)
+                _answer(waiting, OutcomeUnknown() if waiting.in_doubt else refusal)
         return patient
 
-    async def _commit(self, sale_id: str, commands: Sequence[Command]) -> list[Answer]:
-        """One transaction. Raises `NotApplied`, `InDoubt` and `Rejected`, and `NotFound` for the sale."""
+    async def _commit(self, sale_id: str, commands: Sequence[Command]) -> list[Answer] | None:
+        """One transaction. None when it has ended due holds and no more: the commands are to be decided again.
+
+        Raises `NotApplied`, `InDoubt` and `Rejected`, and `NotFound` for the sale.
+        """
         began = asyncio.get_running_loop().time()
         async with self._database.transaction() as transaction:
             connection = transaction.connection
             sale = await lock_sale(connection, sale_id)
-            before = sale.sequence
-            moved: dict[str, Item] = {}
-            while True:
-                state = await read_state(connection, sale, commands, self._limits.due_holds)
-                decision = decide(state, commands)
-                if not decision.starved:
-                    break
-                # A refusal that rests on a dead hold would be wrong: end these first, then look again.
-                swept = decide(state, [Sweep()])
-                await append(connection, state, swept)
-                moved.update((item.item_id, item) for item in swept.items)
-                sale = await lock_sale(connection, sale_id)
+            state = await read_state(connection, sale, commands, self._limits.due_holds)
+            decision = decide(state, commands)
+            starved = decision.starved
+            if starved:
+                # A refusal that rests on a dead hold would be wrong: end these first, then look again. In a
+                # transaction of their own, so that any number of them is got through.
+                decision = decide(state, [Sweep()])
             if not decision.is_empty:
                 await append(connection, state, decision)
-            moved.update((item.item_id, item) for item in decision.items)
             # What is answered positively must be durable, a replay too: its first commit may not be yet. The lock
             # itself makes this commit wait for the disk and the standby.
-            transaction.commits = decision.sequence > before or not all(map(_is_refusal, decision.answers))
-        self._observer.read(sale_id, began, _levels(state, decision))
-        if moved:
-            self._observer.committed(Committed(sale_id, before, decision.sequence, list(moved.values())))
-        return decision.answers
+            transaction.commits = decision.sequence > sale.sequence or not all(map(_is_refusal, decision.answers))
+        self._tell(began, state, decision)
+        return None if starved else decision.answers
+
+    def _tell(self, began: float, state: State, decision: Decision) -> None:
+        sale = state.sale
+        # While more holds are due than were read, more is available than is known.
+        if not state.more_due:
+            self._observer.read(sale.sale_id, began, _levels(state, decision))
+        if decision.items:
+            self._observer.committed(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
 
 
 def _is_refusal(answer: Answer) -> bool:

@@ -12,6 +12,7 @@ from holdfast_inventory.domain.errors import InsufficientStock, Shortage
 from holdfast_inventory.domain.item import Item
 
 MAX_SALES = 10_000
+MAX_ITEMS = 10_000
 
 
 class SoldOut:
@@ -28,6 +29,8 @@ class SoldOut:
             if len(self._available) >= MAX_SALES:
                 self._available.clear()
             known = self._available[sale_id] = {}
+        elif len(known) > MAX_ITEMS:
+            known.clear()
         for item in items:
             known[item.item_id] = (item.available, began)
 

@@ -7,9 +7,10 @@ from typing import Protocol
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.commands import Command, Create, Sweep, Transfer
-from holdfast_inventory.domain.decide import Answer, Reply, State, Transferred, decide, decide_transfer
+from holdfast_inventory.domain.decide import Answer, Reply, Transferred, decide_transfer
 from holdfast_inventory.domain.errors import (
     DatabaseUnavailable,
+    DeadlineInQueue,
     DomainError,
     InsufficientStock,
     Internal,
@@ -40,6 +41,10 @@ class LedgerMetrics(Protocol):
 
     def refused_from_memory(self) -> None:
         """A create was refused without asking for stock."""
+
+
+class _Starved(Exception):
+    """A shortage that rests on due holds which were not read: end them first."""
 
 
 class StockLedger:
@@ -94,39 +99,46 @@ class StockLedger:
 
     async def execute(self, sale_id: str, command: Command, deadline: float | None) -> Reply:
         """Executes one command."""
-        if isinstance(command, Create):
-            refusal = await self._refusal_from_memory(sale_id, command)
-            if refusal is not None:
-                raise refusal
-        answer = await self._groups.enqueue(sale_id, command, deadline)
+        begun = self._begin(sale_id, command, deadline)
+        answer = await begun if isinstance(begun, asyncio.Future) else begun
         if isinstance(answer, DomainError):
-            raise answer
+            raise answer.with_traceback(None)
         return answer
 
     async def execute_all(self, sale_id: str, commands: Sequence[tuple[Command, float | None]]) -> list[Answer]:
         """Executes independent commands, in order, each with its deadline. An answer for each."""
-        return await asyncio.gather(*(self._answer(sale_id, command, deadline) for command, deadline in commands))
+        # A future and not a task for each, for there may be a thousand.
+        begun = [self._begin(sale_id, command, deadline) for command, deadline in commands]
+        await asyncio.gather(*(answer for answer in begun if isinstance(answer, asyncio.Future)))
+        return [answer.result() if isinstance(answer, asyncio.Future) else answer for answer in begun]
 
     async def transfer(self, command: Transfer, deadline: float | None) -> Transferred:
         """Moves units between two sales, under both their locks."""
         loop = asyncio.get_running_loop()
-        give_up = deadline or loop.time() + self._limits.patience_seconds
-        refusal: DomainError = DatabaseUnavailable()
+        began = loop.time()
+        give_up = deadline or began + self._limits.patience_seconds
+        refusal: DomainError = DeadlineInQueue()
         in_doubt = False
         while loop.time() < give_up:
             try:
                 async with self._database.transaction() as transaction:
                     transferred, commits = await self._transfer(transaction, command)
+            except _Starved:
+                await self._groups.enqueue(command.source_sale_id, Sweep(), give_up)
+                continue
             except NotApplied as fault:
                 log.warning("transfer not applied", error=str(fault))
+                refusal = refusal if in_doubt else DatabaseUnavailable()
             except InDoubt as fault:
                 log.warning("transfer in doubt", error=str(fault))
                 refusal, in_doubt = OutcomeUnknown(), True
+                give_up = deadline or began + self._limits.doubt_seconds
             except Rejected as fault:
                 log.exception("transfer rejected")
                 raise Internal from fault
             else:
                 for change in commits:
+                    self._sold_out.forget(change.sale_id)
                     self.committed(change)
                 return transferred._replace(replayed=transferred.replayed and not in_doubt)
             await asyncio.sleep(self._entropy.uniform(0.01, 0.05))
@@ -140,7 +152,11 @@ class StockLedger:
 
     def committed(self, change: Committed) -> None:
         """A commit moved stock."""
-        self._on_commit(change)
+        try:
+            self._on_commit(change)
+        except Exception:
+            # What is committed is committed, whoever could not be told.
+            log.exception("a commit could not be told", sale=change.sale_id)
 
     def batch(self, size: int, seconds: float) -> None:
         """A batch has ended."""
@@ -154,18 +170,32 @@ class StockLedger:
         """Another replica moved the sale's stock: what is remembered of it may be old."""
         self._sold_out.forget(sale_id)
 
-    async def _answer(self, sale_id: str, command: Command, deadline: float | None) -> Answer:
+    def _begin(self, sale_id: str, command: Command, deadline: float | None) -> Answer | asyncio.Future[Answer]:
+        if isinstance(command, Create):
+            refusal = self._sold_out.refusal(sale_id, command, asyncio.get_running_loop().time())
+            if refusal is not None:
+                return self._refuse(sale_id, command, deadline, refusal)
         try:
-            return await self.execute(sale_id, command, deadline)
-        except DomainError as refusal:
-            return refusal
+            return self._groups.enqueue(sale_id, command, deadline)
+        except DomainError as error:
+            return error
 
-    async def _refusal_from_memory(self, sale_id: str, command: Create) -> InsufficientStock | None:
-        refusal = self._sold_out.refusal(sale_id, command, asyncio.get_running_loop().time())
-        if refusal is None:
-            return None
-        if command.bound and await self._bound_ids.is_bound(sale_id, command.reservation_id):
-            return None
+    def _refuse(
+        self, sale_id: str, command: Create, deadline: float | None, refusal: DomainError
+    ) -> Answer | asyncio.Future[Answer]:
+        if command.bound:
+            return asyncio.ensure_future(self._refuse_unless_bound(sale_id, command, deadline, refusal))
+        self._metrics.refused_from_memory()
+        return refusal
+
+    async def _refuse_unless_bound(
+        self, sale_id: str, command: Create, deadline: float | None, refusal: DomainError
+    ) -> Answer:
+        try:
+            if await self._bound_ids.is_bound(sale_id, command.reservation_id):
+                return await self._groups.enqueue(sale_id, command, deadline)
+        except DomainError as error:
+            return error
         self._metrics.refused_from_memory()
         return refusal
 
@@ -174,32 +204,27 @@ class StockLedger:
         sale_ids = {command.source_sale_id, command.destination_sale_id}
         # In the order of their ids, so that two transfers cannot wait for each other.
         sales = {sale_id: await lock_sale(connection, sale_id) for sale_id in sorted(sale_ids)}
-        source_sale = sales[command.source_sale_id]
-        source = await self._transfer_state(transaction, source_sale.sale_id, command)
+        source = await read_state(
+            connection,
+            sales[command.source_sale_id],
+            [],
+            self._limits.due_holds,
+            stock_change_ids=[command.change_id],
+            item_ids=[command.source_item_id],
+        )
         destination = await read_state(
             connection, sales[command.destination_sale_id], [], 1, item_ids=[command.destination_item_id]
         )
-        transferred, taken, given = decide_transfer(source, destination, command)
+        try:
+            transferred, taken, given = decide_transfer(source, destination, command)
+        except InsufficientStock as refusal:
+            if source.more_due:
+                raise _Starved from refusal
+            raise
         commits = []
         for state, decision in ((source, taken), (destination, given)):
             if not decision.is_empty:
                 await append(connection, state, decision)
-                sale_id, before = state.sale.sale_id, sales[state.sale.sale_id].sequence
-                commits.append(Committed(sale_id, before, decision.sequence, decision.items))
+                sale = state.sale
+                commits.append(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
         return transferred, commits
-
-    async def _transfer_state(self, transaction: Transaction, sale_id: str, command: Transfer) -> State:
-        """The source, after the due holds that were not read have been ended."""
-        connection = transaction.connection
-        while True:
-            state = await read_state(
-                connection,
-                await lock_sale(connection, sale_id),
-                [],
-                self._limits.due_holds,
-                stock_change_ids=[command.change_id],
-                item_ids=[command.source_item_id],
-            )
-            if not state.more_due:
-                return state
-            await append(connection, state, decide(state, [Sweep()]))
