@@ -76,7 +76,7 @@ class Scheduler:
         await self._settle(schedule)
         missing = [opening for opening in openings if opening not in self._created]
         for opening in missing:
-            if await self._catalog.create_occurrence(schedule, opening.open_at, None):
+            if await self._catalog.create_occurrence(schedule, opening.open_at):
                 _log.info("a sale was put up", sale=occurrence_id(schedule, opening.open_at))
             self._created.add(opening)
         if missing:

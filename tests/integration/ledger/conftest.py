@@ -6,7 +6,6 @@ import pytest
 from holdfast_inventory.ledger.catalog import Catalog
 from holdfast_inventory.ledger.database import Database, DatabaseLimits
 from holdfast_inventory.ledger.group_commit import GroupCommitLimits
-from holdfast_inventory.ledger.migrations import migrate
 from holdfast_inventory.ledger.stock_ledger import StockLedger
 
 
@@ -21,12 +20,6 @@ class Unmeasured:
 
     def refused_from_memory(self):
         pass
-
-
-@pytest.fixture
-async def database_url(empty_database_url):
-    await migrate(empty_database_url)
-    return empty_database_url
 
 
 @pytest.fixture

@@ -234,8 +234,9 @@ async def test_a_large_ledger_is_verified_within_seconds(catalog, sale, sql):
         )
         SELECT
             'drop', 3 + batch * 256, 2 + (batch + 1) * 256, now(), array_fill(5, '{256}'),
-            array_fill('socks'::text, '{256}'), array_fill(1, '{256}'), array_fill(0, '{256}'), array_fill(0, '{256}'), array_fill(NULL::uuid, '{256}'),
-            array_fill(1, '{256}'), array_fill(''::text, '{256}')
+            array_fill('socks'::text, '{256}'), array_fill(1, '{256}'), array_fill(0, '{256}'),
+            array_fill(0, '{256}'), array_fill(NULL::uuid, '{256}'), array_fill(1, '{256}'),
+            array_fill(''::text, '{256}')
         FROM generate_series(0, 999) AS batch
         """
     )

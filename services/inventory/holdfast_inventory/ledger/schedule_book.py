@@ -12,11 +12,11 @@ from holdfast_inventory.domain.identity import SALT_BYTES
 from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
 from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence
+from holdfast_inventory.ledger.batch import lock_sale
 from holdfast_inventory.ledger.database import Connection, Database
 from holdfast_inventory.ledger.group_commit import Committed
 from holdfast_inventory.ledger.refusals import constraints_as_refusals
 from holdfast_inventory.ledger.shelves import (
-    advanced,
     database_now,
     draw,
     insert_items,
@@ -89,11 +89,10 @@ class ScheduleBook:
             if await connection.fetchval(SQL["delete_schedule"], schedule_id) is None:
                 raise NotFound(f"saleSchedules/{schedule_id}")
 
-    async def create_occurrence(self, schedule: Schedule, open_at: datetime, carried_from: str | None) -> bool:
+    async def create_occurrence(self, schedule: Schedule, open_at: datetime) -> bool:
         """Creates the sale that opens at `open_at`, with its stock: new units, or what the source has of them.
 
-        What remains of the earlier occurrence `carried_from` comes along, if that can be settled by now. Returns
-        false when somebody else has created it, or the schedule is gone. Raises `NotFound` when the source is.
+        Returns false when somebody else has created it, or the schedule is gone. Raises `NotFound` when the source is.
         """
         async with self._database.writing() as connection:
             if await connection.fetchval(SQL["keep_schedule"], schedule.schedule_id) is None:
@@ -102,17 +101,13 @@ class ScheduleBook:
             sale = await insert_sale(connection, new, self._entropy.token_bytes(SALT_BYTES))
             if sale is None:
                 return False
-            others = await lock_sales(connection, filter(None, (schedule.source_sale_id, carried_from)))
             if schedule.source_sale_id is None:
                 commits = await put_first_stock(connection, sale, new.items, _actor(schedule))
             else:
+                # Nobody can wait for the new sale while holding the source's lock: it is not to be seen yet.
+                source = await lock_sale(connection, schedule.source_sale_id)
                 most = {item.item_id: item.on_hand for item in new.items}
-                commits = await draw(connection, others[schedule.source_sale_id], sale, most, _actor(schedule))
-            if carried_from is not None:
-                carried = await _move_remainder(
-                    connection, advanced(others[carried_from], commits), advanced(sale, commits), _actor(schedule)
-                )
-                commits.extend(carried or [])
+                commits = await draw(connection, source, sale, most, _actor(schedule))
         self._tell(commits)
         return True
 

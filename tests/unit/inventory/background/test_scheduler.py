@@ -52,7 +52,7 @@ class Book:
         behind = [schedule for schedule in self.schedules if after is None or schedule.schedule_id > after]
         return behind[:2], behind[1].schedule_id if len(behind) > 2 else None
 
-    async def create_occurrence(self, schedule, open_at, carried_from):
+    async def create_occurrence(self, schedule, open_at):
         await self._answer()
         self.attempts += 1
         if schedule.schedule_id in self.broken:

@@ -8,7 +8,9 @@ INSERT INTO schedules (
 )
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())
 ON CONFLICT DO NOTHING
-RETURNING created_at
+RETURNING
+    schedule_id, period, open_duration, per_customer_limit, hold_time, max_hold_time, item_ids, on_hands,
+    item_per_customer_limits, source_sale_id, remainder, created_at
 
 -- name: get_schedule
 -- One schedule.
@@ -46,6 +48,7 @@ FOR KEY SHARE
 SELECT item_id, on_hand, held, sold, per_customer_limit, version
 FROM items
 WHERE sale_id = $1 AND on_hand > 0
+ORDER BY item_id
 
 -- name: occurrences_to_settle
 -- Sales of the schedule that are over, hold nothing and have units left; the oldest first.
