@@ -9,6 +9,7 @@ uv="${UV:-.venv/bin/uv}"
 declare -A extras=(
   [inventory]="--extra inventory"
   [gateway]="--extra gateway"
+  [edge]="--extra edge"
   [devstack]="--extra devstack --extra build"
   [dev]="--extra dev"
 )

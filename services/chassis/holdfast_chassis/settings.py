@@ -18,6 +18,8 @@ _PREFIX = "HOLDFAST_"
 _UNPREFIXED = frozenset({"database_url", "redis_url"})
 # Not a setting of any service, but the deployment's name for the build.
 _ALWAYS_KNOWN = frozenset({"version"})
+# The edge has a namespace of its own within ours, and looks after it itself.
+_EDGE_PREFIX = "HOLDFAST_EDGE_"
 # What an orchestrator announces other services by: a service named `holdfast-x` is no misspelt setting.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
 
@@ -46,6 +48,9 @@ class ServiceSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    own_prefix: ClassVar[str] = _PREFIX
+    """Only a variable that begins like this can be a misspelt one of this service."""
 
     sibling_names: ClassVar[frozenset[str]] = frozenset()
     """Fields that only other services know: one environment file serves all, so they are no faults here."""
@@ -140,7 +145,8 @@ def _unknown_variables(cls: type[ServiceSettings]) -> Iterator[str]:
     known += [f"{variable}_FILE" for variable in known]
     for variable, value in os.environ.items():
         linked = _SERVICE_LINK.search(variable) or value.startswith(("tcp://", "udp://"))
-        if variable.startswith(_PREFIX) and variable not in known and not linked:
+        foreign = variable.startswith(_EDGE_PREFIX) and cls.own_prefix != _EDGE_PREFIX
+        if variable.startswith(cls.own_prefix) and variable not in known and not linked and not foreign:
             yield _unknown(variable, known)
 
 

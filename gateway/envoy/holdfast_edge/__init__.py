@@ -1,0 +1,1 @@
+"""The edge: Envoy, with Holdfast's configuration filled in, and an orderly end on SIGTERM."""

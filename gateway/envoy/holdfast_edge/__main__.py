@@ -1,0 +1,80 @@
+"""The edge's command line: `python -m holdfast_edge [serve|health|validate|print] [--config FILE]`."""
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from holdfast_chassis import logs
+from holdfast_chassis.settings import SettingsError
+from holdfast_chassis.version import deployment_version
+from holdfast_edge.app import App
+from holdfast_edge.configuration import render
+from holdfast_edge.envoy import command
+from holdfast_edge.settings import EdgeSettings
+
+_HEALTH_SECONDS = 3.0
+_VALIDATE_SECONDS = 60.0
+_EXIT_UNUSABLE_SETTINGS = 2
+
+
+def main() -> None:
+    """Run the command and exit with its code: 0 well, 1 failed or not healthy, 2 unusable settings."""
+    parser = argparse.ArgumentParser(prog="holdfast-edge", description="Holdfast's edge: Envoy.")
+    commands = {"serve": serve, "health": health, "validate": validate, "print": show}
+    parser.add_argument("command", nargs="?", choices=commands, default="serve")
+    parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    arguments = parser.parse_args()
+    try:
+        settings = EdgeSettings.load(arguments.config)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_EXIT_UNUSABLE_SETTINGS)
+    sys.exit(commands[arguments.command](settings))
+
+
+def serve(settings: EdgeSettings) -> int:
+    """Serve until told to stop; return the exit code."""
+    version = deployment_version()
+    logs.configure("edge", version, settings.log_level, settings.log_format)
+
+    async def run() -> int:
+        return await App(settings, version).lifecycle.run()
+
+    return asyncio.run(run())
+
+
+def health(settings: EdgeSettings) -> int:
+    """Ask the edge on this machine whether it is ready; return 0 if so, else 1."""
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{settings.edge_admin_port}/ready", timeout=_HEALTH_SECONDS
+        ) as answer:
+            sys.stdout.write(answer.read().decode())
+    except OSError as error:
+        sys.stderr.write(f"the edge is not ready: {error}\n")
+        return 1
+    return 0
+
+
+def validate(settings: EdgeSettings) -> int:
+    """Let Envoy check the configuration as these settings make it; return its exit code."""
+    configuration = render(settings, deployment_version())
+    return subprocess.run(  # noqa: S603 - a command of ours, without a shell
+        [*command(configuration), "--mode", "validate"],
+        cwd=settings.edge_tls_dir,
+        timeout=_VALIDATE_SECONDS,
+        check=False,
+    ).returncode
+
+
+def show(settings: EdgeSettings) -> int:
+    """Print the configuration that Envoy would get."""
+    sys.stdout.write(render(settings, deployment_version()))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Starts Envoy, and ends it so that nothing is dropped: on SIGTERM it would close every connection at once."""
+
+import asyncio
+import contextlib
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.drain import Arrivals
+from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.logs import get_logger
+from holdfast_chassis.waiting import first_of
+from holdfast_edge.configuration import render
+from holdfast_edge.envoy import AdminError, Envoy
+from holdfast_edge.settings import EdgeSettings
+
+log = get_logger(__name__)
+
+_LOOK_SECONDS = 0.1
+_MARGIN_SECONDS = 10.0
+# What is passed on. Probes and scrapes are answered by Envoy itself, so they keep no drain going.
+_ARRIVALS = ("cluster.gateways.upstream_rq_total", "cluster.inventories.upstream_rq_total")
+_UNDER_WAY = ("http.edge.downstream_rq_active",)
+
+
+class App:
+    """The edge's parts; `lifecycle` runs them."""
+
+    def __init__(self, settings: EdgeSettings, version: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._settings = settings
+        self._arrivals = Arrivals(clock)
+        self._envoy = Envoy(
+            render(settings, version),
+            settings.edge_tls_dir,
+            settings.edge_threads,
+            settings.log_level,
+            settings.edge_admin_port,
+        )
+        self._watcher: asyncio.Task[None] | None = None
+        draining = settings.edge_drain_max_seconds + settings.edge_finish_seconds + _MARGIN_SECONDS
+        start = settings.edge_start_timeout_seconds
+        self.lifecycle = Lifecycle(
+            [
+                Step("envoy", self._start, self._stop, start, _MARGIN_SECONDS + _MARGIN_SECONDS),
+                Step("traffic", self._open, self._drain, 1.0, draining),
+            ],
+            clock=clock,
+        )
+
+    async def _start(self) -> None:
+        await self._envoy.start()
+
+    async def _stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        with contextlib.suppress(AdminError):
+            await self._envoy.post("/quitquitquit")
+        await self._envoy.stop()
+
+    async def _open(self) -> None:
+        settings = self._settings
+        log.info("listening", address=f"http://{settings.edge_host}:{settings.edge_http_port}")
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        await self._envoy.ended.wait()
+        log.error("envoy_ended", status=self._envoy.exit_status)
+        self.lifecycle.request_stop("Envoy has ended by itself", failed=True)
+
+    async def _drain(self) -> None:
+        """Be unready but serve, each answer closing its connection; then take none, and finish what is under way."""
+        settings, hurry = self._settings, self.lifecycle.hurry
+        await self._envoy.post("/healthcheck/fail")
+        counting = asyncio.create_task(self._count_arrivals())
+        try:
+            quiet = await self._arrivals.wait_until_quiet(
+                settings.edge_drain_quiet_seconds,
+                settings.edge_drain_min_seconds,
+                settings.edge_drain_max_seconds,
+                hurry,
+            )
+        finally:
+            counting.cancel()
+        await self._envoy.post("/drain_listeners?graceful&inboundonly")
+        left = await self._finish()
+        log.info("drained", quiet=quiet, in_flight=left)
+
+    async def _count_arrivals(self) -> None:
+        seen = -1
+        while True:
+            stats = await self._envoy.stats(_ARRIVALS)
+            if (count := sum(stats.values())) != seen:
+                seen = count
+                self._arrivals.record()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _finish(self) -> int:
+        """Wait until no request is under way, within bounds; return how many still are."""
+        give_up = asyncio.get_running_loop().time() + self._settings.edge_finish_seconds
+        while True:
+            left = sum((await self._envoy.stats(_UNDER_WAY)).values())
+            if not left or self.lifecycle.hurry.is_set() or asyncio.get_running_loop().time() > give_up:
+                return left
+            await first_of(self.lifecycle.hurry, timeout_seconds=_LOOK_SECONDS)

@@ -1,0 +1,48 @@
+"""Envoy's configuration: the YAML beside this package, with the settings filled in.
+
+Envoy knows no variables in its configuration. They are filled in as JSON, which is YAML, so no value can break out of
+its place; the result is handed to Envoy as an argument, so nothing has to be written anywhere.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from holdfast_edge.refusals import local_reply_config
+from holdfast_edge.settings import EdgeSettings, address_of
+
+DIRECTORY = Path(__file__).resolve().parent.parent
+
+
+def render(settings: EdgeSettings, version: str) -> str:
+    """Return the whole configuration."""
+    text = (DIRECTORY / "envoy.yaml").read_text(encoding="utf-8")
+    if settings.edge_tls_dir is not None:
+        text += (DIRECTORY / "tls_listener.yaml").read_text(encoding="utf-8")
+    return Template(text).substitute({name: json.dumps(value) for name, value in _values(settings, version).items()})
+
+
+def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
+    plain = {
+        name.removeprefix("edge_"): value
+        for name, value in settings.model_dump().items()
+        if isinstance(value, str | int)
+    }
+    return plain | {
+        "version": version,
+        "gateways": _endpoints(settings.edge_gateways),
+        "inventories": _endpoints(settings.edge_inventories),
+        "cors_origins": [{"exact": origin} for origin in settings.cors_origins],
+        "refusals": local_reply_config(),
+        "tls_certificate_file": str(DIRECTORY / "tls_certificate.yaml"),
+    }
+
+
+def _endpoints(texts: Iterable[str]) -> list[dict[str, Any]]:
+    addresses = map(address_of, texts)
+    return [
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+        for host, port in addresses
+    ]

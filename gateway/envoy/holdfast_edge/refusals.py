@@ -1,0 +1,199 @@
+"""What the edge itself answers when it cannot or will not pass a request on, for REST and for gRPC: one table."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from holdfast.inventory.v1 import error_reason_pb2 as reasons
+
+_DOMAIN = "inventory.holdfast.dev"
+_TYPE_PREFIX = f"https://{_DOMAIN}/problems/"
+_RETRY_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row: when it is given (Envoy's response flags, else the status that Envoy would answer), and what it says.
+
+    `retryable`: the very same request may succeed when it is sent again, at once or later.
+    """
+
+    reason: str
+    status: int
+    code: "code_pb2.Code"
+    title: str
+    detail: str
+    retryable: bool = False
+    flags: Sequence[str] = ()
+    statuses: range = range(400, 600)
+
+
+_SAME_ID = "Try again with the same request id."
+_AGAIN = {"retryable": True}
+
+REFUSALS: Sequence[Refusal] = (
+    Refusal(
+        "RATE_LIMITED", 429, code_pb2.RESOURCE_EXHAUSTED, "Too many requests", "Slow down.", **_AGAIN, flags=["RL"]
+    ),
+    Refusal(
+        "OVERLOADED",
+        429,
+        code_pb2.RESOURCE_EXHAUSTED,
+        "Too much is waiting already",
+        "The edge has all that it can carry; nothing was done.",
+        **_AGAIN,
+        flags=["OM", "UO"],
+    ),
+    Refusal(
+        "DRAINING",
+        503,
+        code_pb2.UNAVAILABLE,
+        "This process is shutting down",
+        "Another edge serves.",
+        **_AGAIN,
+        flags=["LH"],
+    ),
+    Refusal(
+        "INVENTORY_UNAVAILABLE",
+        503,
+        code_pb2.UNAVAILABLE,
+        "The inventory cannot be reached",
+        f"No replica can be reached; nothing was done. {_SAME_ID}",
+        **_AGAIN,
+        flags=["UH", "UF", "NC", "DF"],
+    ),
+    Refusal(
+        "SLOW_SENDER",
+        408,
+        code_pb2.DEADLINE_EXCEEDED,
+        "The request did not arrive in time",
+        "It was not passed on.",
+        **_AGAIN,
+        statuses=range(408, 409),
+    ),
+    Refusal(
+        "OUTCOME_UNKNOWN",
+        503,
+        code_pb2.UNAVAILABLE,
+        "What became of it is not known",
+        f"The answer was lost, or did not come in time. {_SAME_ID}",
+        **_AGAIN,
+        flags=["UC", "UR", "LR", "UT", "UPE", "SI", "DT", "UMSDR"],
+    ),
+    Refusal(
+        "BODY_TOO_LARGE",
+        413,
+        code_pb2.INVALID_ARGUMENT,
+        "The body is too large",
+        "At most 1 MiB is taken.",
+        statuses=range(413, 414),
+    ),
+    Refusal(
+        "HEADERS_TOO_LARGE",
+        431,
+        code_pb2.INVALID_ARGUMENT,
+        "The headers are too large",
+        "At most 100 headers and 12 KiB are taken.",
+        statuses=range(431, 432),
+    ),
+    Refusal(
+        "NOT_FOUND",
+        404,
+        code_pb2.UNIMPLEMENTED,
+        "There is no such thing",
+        "Nothing is served at this path.",
+        statuses=range(404, 405),
+    ),
+    Refusal(
+        "INVALID_REQUEST",
+        400,
+        code_pb2.INVALID_ARGUMENT,
+        "The request breaks a rule",
+        "It is not proper HTTP, or asks for what is not served here.",
+        statuses=range(400, 500),
+    ),
+    Refusal(
+        "INTERNAL", 500, code_pb2.INTERNAL, "A fault of ours", "It has been logged under the id in `instance`."
+    ),
+)
+
+
+def local_reply_config() -> dict[str, Any]:
+    """Return the table as Envoy's LocalReplyConfig; the first row that fits is taken."""
+    return {"mappers": [mapper for refusal in REFUSALS for mapper in (_for_grpc(refusal), _for_rest(refusal))]}
+
+
+def _for_grpc(refusal: Refusal) -> dict[str, Any]:
+    headers = {"grpc-status": str(int(refusal.code)), "grpc-status-details-bin": _packed(refusal)}
+    asked_in_grpc = {
+        "header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}
+    }
+    return {
+        "filter": {"and_filter": {"filters": [asked_in_grpc, *_conditions(refusal), _REFUSED]}},
+        "headers_to_add": _set(headers),
+        "body": {"inline_string": f"{refusal.title}. {refusal.detail}"},
+    }
+
+
+def _for_rest(refusal: Refusal) -> dict[str, Any]:
+    headers = {"cache-control": "no-store"}
+    if refusal.status in (429, 503):
+        headers["retry-after"] = str(_RETRY_SECONDS)
+    return {
+        "filter": {"and_filter": {"filters": [*_conditions(refusal), _REFUSED]}},
+        "headers_to_add": _set(headers),
+        "status_code": refusal.status,
+        "body_format_override": {"content_type": "application/problem+json", "json_format": _problem(refusal)},
+    }
+
+
+def _problem(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "type": _TYPE_PREFIX + refusal.reason.lower().replace("_", "-"),
+        "title": refusal.title,
+        "status": refusal.status,
+        "detail": refusal.detail,
+        "instance": "urn:request:%REQ(X-REQUEST-ID):128%",
+        "reason": refusal.reason,
+        "retryable": refusal.retryable,
+    }
+
+
+def _packed(refusal: Refusal) -> str:
+    """Return the google.rpc.Status as a binary header has it."""
+    status = status_pb2.Status(code=int(refusal.code), message=f"{refusal.title}. {refusal.detail}")
+    details: list[Message] = []
+    if refusal.reason in reasons.ErrorReason.keys():  # noqa: SIM118 - an enum's wrapper is no mapping
+        details.append(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=_DOMAIN))
+    if refusal.retryable:
+        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=_RETRY_SECONDS)))
+    for detail in details:
+        status.details.add().Pack(detail)
+    return base64.b64encode(status.SerializeToString(deterministic=True)).decode()
+
+
+def _set(headers: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in headers.items()
+    ]
+
+
+def _conditions(refusal: Refusal) -> list[dict[str, Any]]:
+    if refusal.flags:
+        return [{"response_flag_filter": {"flags": list(refusal.flags)}}]
+    return [_status("GE", refusal.statuses.start), _status("LE", refusal.statuses.stop - 1)]
+
+
+def _status(op: str, value: int) -> dict[str, Any]:
+    key = f"refusals.{op.lower()}_{value}"
+    return {"status_code_filter": {"comparison": {"op": op, "value": {"default_value": value, "runtime_key": key}}}}
+
+
+# Answers of the edge that are no refusals, such as a preflight's, stay as they are.
+_REFUSED = _status("GE", 400)
