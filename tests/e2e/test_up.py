@@ -46,7 +46,7 @@ class Up:
     @property
     def tour(self):
         """The commands that it says to try."""
-        return [line.strip() for line in self.output.splitlines() if re.match(r"  (curl|grpcurl|reservation=)", line)]
+        return [line.strip() for line in self.output.splitlines() if re.match(r"  (curl|grpcurl|hold=)", line)]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ async def test_what_it_says_to_try_works_and_what_was_sold_is_kept(up, tool):
     await first.read_until("Ctrl-C stops it")
     reserve, confirm, look, reserve_over_grpc = first.tour
     bought = await shell(f"{reserve}\n{confirm}", tools)
-    assert json.loads(bought)["state"] == "CONFIRMED"
+    assert json.loads(bought.split("\n", 1)[1])["state"] == "CONFIRMED"
     held = json.loads(await shell(reserve_over_grpc, tools))
     assert held["state"] == "HELD"
     await first.read_until(r"demo: .*sneaker-42 49 left, 0 held, 1 sold", timeout_seconds=20)

@@ -56,16 +56,21 @@ def _create(url: str, body: dict[str, Any]) -> None:
 def tour(base_url: str, grpc_target: str) -> str:
     """Commands to paste into another terminal."""
     sale = f"{base_url}/v1/sales/{SALE}"
+    line = '{"item": "sneaker-42", "quantity": 1}'
+    post = "curl -s -H content-type:application/json"
     return f"""\
-Try it from another terminal. Hold one, buy it, look at the stock; the same over gRPC:
+Try it from another terminal: hold one, buy it, look at the stock.
 
-  reservation=$(curl -sS {sale}/reservations -H 'Content-Type: application/json' \
--d '{{"customer": "c-1", "lines": [{{"item": "sneaker-42", "quantity": 1}}]}}' | sed -E 's/.*"name": *"([^"]+)".*/\\1/')
-  curl -sS -X POST "{base_url}/v1/${{reservation}}:confirm" -H 'Content-Type: application/json' -d '{{"order": "o-1"}}'
-  curl -sS {sale}/items/sneaker-42
+  hold=$({post} {sale}/reservations -d '{{"customer": "c-1", "lines": [{line}]}}' \
+| grep -o 'sales/[^"]*'); echo "$hold"
+  {post} "{base_url}/v1/${{hold}}:confirm" -d '{{"order": "o-1"}}'
+  curl -s {sale}/items/sneaker-42
 
-  grpcurl -plaintext -d '{{"parent": "sales/{SALE}", "customer": "c-2", "lines": [{{"item": "cap", "quantity": 2}}]}}' \
+The same over gRPC:
+
+  grpcurl -plaintext -d '{{"parent": "sales/{SALE}", "customer": "c-2", "lines": [{line}]}}' \
 {grpc_target} holdfast.inventory.v1.ReservationService/CreateReservation
 
-The sale of this hour: {base_url}/v1/sales?schedule=saleSchedules/{SCHEDULE}   All methods: {base_url}/docs
+The sale of this hour: {base_url}/v1/sales?schedule=saleSchedules/{SCHEDULE}
+All that it can do:    {base_url}/docs
 """

@@ -137,6 +137,11 @@ class PostgresServer:
         self.execute(f'CREATE DATABASE "{name}"{copy}')
         return self.url(name)
 
+    def ensure_database(self, name: str) -> None:
+        """Creates a database unless there is one of this name."""
+        if not self.has_database(name):
+            self.create_database(name)
+
     def drop_database(self, name: str) -> None:
         """Drops a database, and the connections to it, if it exists."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -1,7 +1,6 @@
 """The two services as child processes, each with the environment that it needs and a way to tell that it is ready."""
 
 import os
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -11,11 +10,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast_chassis.settings import environment_name
-from holdfast_devstack.child_process import ChildProcess, StartError
+from holdfast_devstack.child_process import ChildProcess
 from holdfast_devstack.settings import OWN_NAMES, SHARED_NAMES, DevstackSettings
 
 _PROBE_TIMEOUT_SECONDS = 2.0
-_MIGRATE_TIMEOUT_SECONDS = 120.0
 _STOP_TIMEOUT_SECONDS = 60.0
 
 
@@ -111,24 +109,6 @@ def environment_of_services(settings: DevstackSettings, database_url: str, redis
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
     }
-
-
-def migrate(environment: Mapping[str, str]) -> None:
-    """Brings the database's schema up to date. Raises StartError with what it said when that fails."""
-    try:
-        result = subprocess.run(
-            [sys.executable, "-m", "holdfast_inventory", "migrate"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_MIGRATE_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StartError(f"the migration was not done after {_MIGRATE_TIMEOUT_SECONDS:g} s") from error
-    if result.returncode != 0:
-        raise StartError(f"the migration failed:\n{result.stdout}{result.stderr}".rstrip())
 
 
 def _serves_grpc(target: str) -> bool:

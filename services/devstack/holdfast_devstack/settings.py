@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import ClassVar
 
-from holdfast_inventory.settings import InventorySettings
 from pydantic import Field, SecretStr
 
 from holdfast_chassis.settings import ServiceSettings
 from holdfast_devstack.ports import LOOPBACK
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_inventory.settings import InventorySettings
 
 
 class DevstackSettings(ServiceSettings):

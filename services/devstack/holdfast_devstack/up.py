@@ -20,6 +20,7 @@ from holdfast_devstack.ports import is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer
+from holdfast_inventory.ledger.migrations import MigrationError, migrate
 
 _DATABASE = "holdfast"
 _START_TIMEOUT_SECONDS = 180.0
@@ -88,31 +89,34 @@ class Stack:
             yield self._serve(self._postgres)
         if self._settings.redis_url is None:
             yield self._serve(self._valkey)
-        yield self._do_once("schema", self._migrate)
+        yield self._do_once("schema", "up to date", self._migrate)
         yield self._serve(self._inventory)
         yield self._serve(self._gateway)
         if self._edge is not None:
             yield self._serve(self._edge)
-        yield self._do_once("demo", partial(demo.create, self._base_url))
+        yield self._do_once("demo", f"sale {demo.SALE}, schedule {demo.SCHEDULE}", self._create_demo)
         yield Step("watching", self._watch, self._end_watching, 1.0, 5.0)
 
+    def _database_url(self) -> str:
+        return _given(self._settings.database_url) or self._postgres.url(_DATABASE)
+
     def _environment(self) -> dict[str, str]:
-        return services.environment_of_services(
-            self._settings,
-            database_url=_given(self._settings.database_url) or self._postgres.url(_DATABASE),
-            redis_url=_given(self._settings.redis_url) or self._valkey.url,
-        )
+        redis_url = _given(self._settings.redis_url) or self._valkey.url
+        return services.environment_of_services(self._settings, self._database_url(), redis_url)
 
-    def _migrate(self) -> None:
-        if self._settings.database_url is None and not self._postgres.has_database(_DATABASE):
-            self._postgres.create_database(_DATABASE)
-        services.migrate(self._environment())
+    async def _migrate(self) -> None:
+        if self._settings.database_url is None:
+            await asyncio.to_thread(self._postgres.ensure_database, _DATABASE)
+        try:
+            await migrate(self._database_url())
+        except MigrationError as error:
+            raise StartError(f"the schema could not be migrated: {error}") from error
 
-    def _do_once(self, name: str, work: Callable[[], None]) -> Step:
-        async def start() -> None:
-            await self._told(name, "done", asyncio.to_thread(work))
+    async def _create_demo(self) -> None:
+        await asyncio.to_thread(demo.create, self._base_url)
 
-        return Step(name, start, _nothing, _START_TIMEOUT_SECONDS, 1.0)
+    def _do_once(self, name: str, result: str, work: Callable[[], Awaitable[None]]) -> Step:
+        return Step(name, lambda: self._told(name, result, work()), _nothing, _START_TIMEOUT_SECONDS, 1.0)
 
     def _serve(self, server: Server) -> Step:
         async def start() -> None:
