@@ -39,25 +39,30 @@ class EventStream:
         self._read = read
         self._limits = limits
         self._ending = ending
+        self._stream: StreamTransport | None = None
 
     async def send(self, transport: Transport, first: Message, headers: Headers, instance: str) -> None:
         """Send the first event and all that follow. A failure becomes an event too: the status has been sent."""
         gone = asyncio.ensure_future(transport.client_disconnect())
         ending = asyncio.ensure_future(self._ending.wait())
         try:
-            stream = transport.response_stream(200, headers)
+            self._stream = transport.response_stream(200, headers)
             retry = b"retry: %d\n\n" % int(self._limits.retry_seconds * 1000)
-            await stream.send_bytes(retry + event_of(first))
-            await self._follow(stream, gone, ending, instance)
+            await self._push(retry + event_of(first))
+            await self._follow(gone, ending, instance)
         except RuntimeError:
             return  # the client has gone: the server refuses to take more
         finally:
+            # The answer ends when nothing refers to this any more. A local variable might live on in a traceback.
+            self._stream = None
             gone.cancel()
             ending.cancel()
 
-    async def _follow(
-        self, stream: StreamTransport, gone: "asyncio.Future[None]", ending: "asyncio.Future[Any]", instance: str
-    ) -> None:
+    async def _push(self, piece: bytes) -> None:
+        if self._stream is not None:
+            await self._stream.send_bytes(piece)
+
+    async def _follow(self, gone: "asyncio.Future[None]", ending: "asyncio.Future[Any]", instance: str) -> None:
         sent_bytes = 0
         reading: asyncio.Future[Any] | None = None
         try:
@@ -71,24 +76,26 @@ class EventStream:
                 if gone in done or ending in done:
                     return
                 if reading not in done:
-                    piece = _HEARTBEAT
+                    piece, more = _HEARTBEAT, True
                 else:
-                    piece, reading = _next_piece(reading, instance), None
-                if not piece:
+                    piece, more = _outcome(reading, instance)
+                    reading = None
+                await self._push(piece)
+                if not more:
                     return
-                await stream.send_bytes(piece)
                 sent_bytes += len(piece)
         finally:
             if reading is not None:
                 reading.cancel()
 
 
-def _next_piece(reading: "asyncio.Future[Message | None]", instance: str) -> bytes:
+def _outcome(reading: "asyncio.Future[Message | None]", instance: str) -> tuple[bytes, bool]:
+    """Return what to send for what was read, and whether there can be more."""
     try:
         message = reading.result()
     except ProblemError as error:
-        return _error_event(error.problem, instance)
-    return event_of(message) if message is not None else b""
+        return _error_event(error.problem, instance), False
+    return (event_of(message), True) if message is not None else (b"", False)
 
 
 def event_of(message: Message) -> bytes:

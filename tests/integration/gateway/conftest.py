@@ -145,6 +145,11 @@ for _name in ("WatchStock", "WatchMovements"):
 
 
 @pytest.fixture
+def not_serving():
+    return NOT_SERVING
+
+
+@pytest.fixture
 def refusal():
     return make_refusal
 

@@ -1,0 +1,80 @@
+"""Replicas of inventory that are away, unwell, frozen, or come back."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+RESERVATIONS = "/v1/sales/s/reservations"
+BODY = {"customer": "c", "lines": [{"item": "a", "quantity": 1}]}
+
+
+@pytest.fixture
+def nobody():
+    """Return the address of a port where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def black_hole():
+    """Return an address that takes connections and never says a word."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        yield f"127.0.0.1:{silent.getsockname()[1]}"
+
+
+async def refused_within(gateway, seconds):
+    """Check that both kinds of call are refused in that time."""
+    began_at = time.monotonic()
+    for method, path, body in (("POST", RESERVATIONS, BODY), ("GET", "/v1/sales/s/items/i", None)):
+        status, problem, headers = await gateway.send(method, path, json=body)
+        assert (status, problem["reason"], problem["retryable"]) == (503, "INVENTORY_UNAVAILABLE", True)
+        assert int(headers["Retry-After"]) >= 1
+    assert time.monotonic() - began_at < 2 * seconds
+
+
+async def test_without_any_replica_the_refusal_comes_at_once(start_gateway, nobody):
+    await refused_within(await start_gateway(f"ipv4:{nobody}"), seconds=1.5)
+
+
+async def test_a_replica_that_accepts_and_is_silent_does_not_hang_calls(start_gateway, black_hole):
+    await refused_within(await start_gateway(f"ipv4:{black_hole}", connect_wait_seconds=0.5), seconds=1.5)
+
+
+async def test_a_replica_that_is_not_serving_gets_no_calls(start_gateway, inventory, not_serving):
+    inventory.health = dict.fromkeys(inventory.health, not_serving)
+    gateway = await start_gateway()
+    await refused_within(gateway, seconds=1.5)
+    assert inventory.submits == []
+
+
+async def test_one_replica_of_two_is_enough(start_gateway, inventory, nobody):
+    gateway = await start_gateway(f"ipv4:{nobody},127.0.0.1:{inventory.port}")
+    for _ in range(10):
+        status, _, _ = await gateway.send("POST", RESERVATIONS, json=BODY)
+        assert status == 200
+
+
+async def test_a_replica_that_comes_back_is_used_again(start_gateway, inventory):
+    gateway = await start_gateway()
+    port = inventory.port
+    await inventory.stop()
+    await refused_within(gateway, seconds=1.5)
+    await inventory.start(port)
+    async with asyncio.timeout(10):
+        while (await gateway.send("POST", RESERVATIONS, json=BODY))[0] != 200:
+            await asyncio.sleep(0.1)
+
+
+async def test_readiness_follows_inventory_and_liveness_does_not(start_gateway, nobody):
+    gateway = await start_gateway(f"ipv4:{nobody}")
+    ready, document, _ = await gateway.send("GET", "/health/ready")
+    live, _, _ = await gateway.send("GET", "/health/live")
+    startup, _, _ = await gateway.send("GET", "/health/startup")
+    assert (ready, live, startup) == (503, 200, 200)
+    assert document["checks"]["inventory"]["status"] == "DOWN"
+    assert document["checks"]["inventory"]["error"]

@@ -1,0 +1,86 @@
+"""Clients that send too much, too slowly, or not at all."""
+
+import asyncio
+import time
+
+RESERVATIONS = "/v1/sales/s/reservations"
+
+
+async def exchange(gateway, *pieces, pause_seconds=0.0):
+    """Send bytes as they are, and return all that comes back until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.app.http.bound_port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(pause_seconds)
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def head(path=RESERVATIONS, **headers):
+    lines = [f"POST {path} HTTP/1.1", "Host: gateway", *(f"{k.replace('_', '-')}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def test_a_body_that_is_too_large_is_refused_before_it_is_read(start_gateway):
+    gateway = await start_gateway(body_limit_bytes=1024)
+    answer = await exchange(gateway, head(Content_Length=1025))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"reason":"BODY_TOO_LARGE"' in answer
+
+
+async def test_a_body_of_unknown_length_is_bounded_too(start_gateway):
+    gateway = await start_gateway(body_limit_bytes=1024)
+    chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
+    answer = await exchange(gateway, head(Transfer_Encoding="chunked"), chunk, chunk)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_body_of_unknown_length_is_read(gateway):
+    body = b'{"customer": "c"}'
+    request = head(Transfer_Encoding="chunked", Connection="close") + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    assert (await exchange(gateway, request)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_slow_body_is_cut_off(start_gateway):
+    gateway = await start_gateway(body_timeout_seconds=0.3)
+    began_at = time.monotonic()
+    answer = await exchange(gateway, head(Content_Length=100), b"{")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"retryable":true' in answer
+    assert time.monotonic() - began_at < 5
+
+
+async def test_slow_headers_are_cut_off(start_gateway):
+    gateway = await start_gateway(header_timeout_seconds=0.3)
+    assert await exchange(gateway, b"POST / HTTP/1.1\r\nHost:") == b""
+
+
+async def test_headers_that_are_too_large_are_refused(start_gateway):
+    gateway = await start_gateway(header_limit_bytes=8192)
+    answer = await exchange(gateway, head(X_Large="x" * 10_000))
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_body_that_ends_too_soon_harms_nobody(gateway):
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.app.http.bound_port)
+    writer.write(head(Content_Length=100) + b"{")
+    await writer.drain()
+    writer.close()
+    status, _, _ = await gateway.send("GET", "/v1/sales/s/items/i")
+    assert status == 200
+    async with asyncio.timeout(5):
+        while gateway.app._gateway.in_flight.count:
+            await asyncio.sleep(0.01)
+
+
+async def test_connections_over_the_limit_wait_for_a_place(start_gateway):
+    gateway = await start_gateway(connection_limit=2, header_timeout_seconds=0.3)
+    idle = [await asyncio.open_connection("127.0.0.1", gateway.app.http.bound_port) for _ in range(2)]
+    # The idle ones are cut off, because they send no headers; then there is a place.
+    status, _, _ = await gateway.send("GET", "/v1/sales/s/items/i")
+    assert status == 200
+    for _, writer in idle:
+        writer.close()

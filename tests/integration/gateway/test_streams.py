@@ -1,0 +1,189 @@
+"""Watches as server-sent events."""
+
+import asyncio
+import json
+
+import pytest
+from google.rpc import code_pb2
+
+from holdfast.inventory.v1 import movement_pb2, sale_pb2
+from holdfast.inventory.v1 import sale_service_pb2 as ss
+
+WATCH = "/v1/sales/s:watch"
+
+
+def snapshot(sequence=1, items=0):
+    event = ss.WatchStockResponse(resume_token=f"t-{sequence}")
+    event.snapshot.sequence = sequence
+    event.snapshot.items.extend(sale_pb2.Item(item=f"i-{i}", on_hand=1) for i in range(items))
+    return event
+
+
+def change(sequence):
+    event = ss.WatchStockResponse(resume_token=f"t-{sequence}")
+    event.change.sequence = sequence
+    return event
+
+
+class Events:
+    """Reads events from an answer, comments and hints included."""
+
+    def __init__(self, response):
+        self.content = response.content
+
+    async def next(self):
+        """Return the next block as a dict of its lines, or None at the end."""
+        async with asyncio.timeout(5):
+            lines = {}
+            while line := (await self.content.readline()).decode().rstrip("\n"):
+                name, _, value = line.partition(": ")
+                lines[name] = value
+            return lines or None
+
+
+@pytest.fixture
+async def open_stream(gateway):
+    responses = []
+
+    async def start(path=WATCH, client=None, **headers):
+        client = client or gateway
+        response = await client.session.get(client.base + path, headers=headers)
+        responses.append(response)
+        return response
+
+    yield start
+    for response in responses:
+        response.close()
+
+
+async def test_events_have_a_name_an_id_and_json(open_stream, inventory):
+    async def watch(request, context):
+        yield snapshot(1, items=1)
+        yield change(2)
+
+    inventory.answers["WatchStock"] = watch
+    response = await open_stream()
+    events = Events(response)
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert await events.next() == {"retry": "1000"}
+    first, second = await events.next(), await events.next()
+    assert (first["event"], first["id"]) == ("snapshot", "t-1")
+    assert json.loads(first["data"])["snapshot"]["items"][0]["onHand"] == 1
+    assert (second["event"], second["id"]) == ("change", "t-2")
+    assert await events.next() is None
+
+
+async def test_a_stream_resumes_behind_the_last_event(open_stream, inventory):
+    async def watch(request, context):
+        yield change(8)
+
+    inventory.answers["WatchStock"] = watch
+    await open_stream(f"{WATCH}?resumeToken=t-3", **{"Last-Event-ID": "t-7"})
+    assert inventory.requests[0].resume_token == "t-7"
+
+
+async def test_movements_are_followed_from_a_sequence(open_stream, inventory):
+    async def watch(request, context):
+        movement = movement_pb2.Movement(sequence=6, kind=movement_pb2.Movement.HOLD)
+        yield ss.WatchMovementsResponse(movements=[movement], resume_token="m-6")
+
+    inventory.answers["WatchMovements"] = watch
+    events = Events(await open_stream("/v1/sales/s/movements:watch?afterSequence=5"))
+    await events.next()
+    event = await events.next()
+    assert json.loads(event["data"])["movements"][0]["sequence"] == "6"
+    assert (event["id"], "event" in event) == ("m-6", False)
+    assert inventory.requests[0].after_sequence == 5
+
+
+async def test_a_refusal_before_the_first_event_is_an_ordinary_answer(gateway, inventory, refusal, abort):
+    async def watch(request, context):
+        await abort(context, refusal("NOT_FOUND", code_pb2.NOT_FOUND))
+        yield
+
+    inventory.answers["WatchStock"] = watch
+    status, problem, _ = await gateway.send("GET", WATCH)
+    assert (status, problem["reason"]) == (404, "NOT_FOUND")
+
+
+async def test_a_stream_that_does_not_begin_is_refused_in_time(gateway, inventory):
+    async def watch(request, context):
+        await asyncio.Event().wait()
+        yield
+
+    inventory.answers["WatchStock"] = watch
+    status, problem, _ = await gateway.send("GET", WATCH, headers={"X-Request-Timeout": "0.2"})
+    assert (status, problem["reason"]) == (504, "DEADLINE_IN_QUEUE")
+
+
+async def test_a_later_refusal_is_an_event(open_stream, inventory, refusal, abort):
+    async def watch(request, context):
+        yield snapshot()
+        await abort(context, refusal("READER_TOO_SLOW", code_pb2.ABORTED))
+
+    inventory.answers["WatchStock"] = watch
+    events = Events(await open_stream())
+    await events.next()
+    await events.next()
+    error = await events.next()
+    problem = json.loads(error["data"])
+    assert (error["event"], problem["reason"], problem["retryable"]) == ("error", "READER_TOO_SLOW", True)
+    assert await events.next() is None
+
+
+async def test_a_quiet_stream_is_kept_alive(start_gateway, open_stream, inventory):
+    async def watch(request, context):
+        yield snapshot()
+        await asyncio.Event().wait()
+
+    inventory.answers["WatchStock"] = watch
+    gateway = await start_gateway(stream_heartbeat_seconds=0.05)
+    events = Events(await open_stream(client=gateway))
+    await events.next()
+    await events.next()
+    assert await events.next() == {"": "still here"}
+
+
+async def test_a_client_that_goes_ends_the_call(open_stream, inventory):
+    ended = asyncio.Event()
+
+    async def watch(request, context):
+        try:
+            yield snapshot()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    inventory.answers["WatchStock"] = watch
+    response = await open_stream()
+    await Events(response).next()
+    response.close()
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+async def test_a_drain_ends_streams_cleanly(start_gateway, open_stream, inventory):
+    async def watch(request, context):
+        yield snapshot()
+        await asyncio.Event().wait()
+
+    inventory.answers["WatchStock"] = watch
+    gateway = await start_gateway()
+    events = Events(await open_stream(client=gateway))
+    await events.next()
+    await events.next()
+    await gateway.app.lifecycle.stop()
+    assert await events.next() is None
+
+
+async def test_a_stream_ends_after_so_much_that_a_slow_reader_cannot_fill_memory(start_gateway, open_stream, inventory):
+    async def watch(request, context):
+        for sequence in range(10_000):
+            yield snapshot(sequence, items=100)
+
+    inventory.answers["WatchStock"] = watch
+    gateway = await start_gateway(stream_limit_bytes=65_536)
+    response = await open_stream(client=gateway)
+    body = await response.read()
+    assert 65_536 < len(body) < 131_072
+    assert body.endswith(b"\n\n")
