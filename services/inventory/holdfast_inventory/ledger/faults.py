@@ -33,6 +33,8 @@ _CONNECTION = (
     EOFError,
     TimeoutError,
     asyncpg.InterfaceError,
+    # What asyncpg says when it is used between the server's last word on a connection and the end of that connection.
+    asyncpg.InternalClientError,
     asyncpg.TargetServerAttributeNotMatched,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -59,9 +61,7 @@ def classify(error: BaseException, *, committing: bool) -> Fault | None:
         return None
     if committing:
         return InDoubt(_told(error))
-    if _is_cut_off(error):
-        return NotApplied(_told(error))
-    return Rejected(_told(error)) if isinstance(error, asyncpg.InternalClientError) else None
+    return NotApplied(_told(error)) if _is_cut_off(error) else None
 
 
 def keeps_connection(error: BaseException) -> bool:
