@@ -14,7 +14,6 @@ from holdfast_inventory.feed import FeedLimits, StockFeed
 from holdfast_inventory.ledger.catalog import Catalog
 from holdfast_inventory.ledger.database import Database, DatabaseLimits
 from holdfast_inventory.ledger.group_commit import GroupCommitLimits
-from holdfast_inventory.ledger.migrations import migrate
 from holdfast_inventory.ledger.stock_ledger import StockLedger
 
 SALE = "drop-1"
@@ -66,12 +65,6 @@ class Replica:
         await self.feed.end_watches()
         await self.ledger.stop(timeout_seconds=5)
         await self.database.close()
-
-
-@pytest.fixture
-async def database_url(empty_database_url):
-    await migrate(empty_database_url)
-    return empty_database_url
 
 
 @pytest.fixture
