@@ -117,9 +117,9 @@ class ScheduleBook:
         Returns false when it is too early: the sale is not over or still holds units, or the next occurrence is
         not there yet. Raises `NotFound`.
         """
+        if schedule.remainder is Remainder.STAY:
+            return True
         async with self._database.writing() as connection:
-            if schedule.remainder is Remainder.STAY:
-                return True
             destination_id = schedule.source_sale_id
             if schedule.remainder is Remainder.CARRY_OVER:
                 destination_id = await connection.fetchval(SQL["next_occurrence"], schedule.schedule_id, sale_id)
