@@ -31,7 +31,8 @@ class App:
             render(settings, version),
             settings.edge_tls_dir,
             settings.edge_threads,
-            settings.log_level,
+            # What Envoy itself tells at "info" is a page of its build at each start.
+            "warning" if settings.log_level == "info" else settings.log_level,
             settings.edge_admin_port,
         )
         self._watcher: asyncio.Task[None] | None = None
