@@ -1,5 +1,7 @@
 """A ledger on a database of its own, for each test."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -54,3 +56,17 @@ async def sql(database_url):
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def later(monkeypatch):
+    """Moves the event loop's time on, by seconds, as if they had been waited for."""
+    loop = asyncio.get_running_loop()
+    real, ahead = loop.time, 0.0
+
+    def move(seconds):
+        nonlocal ahead
+        ahead += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    return move

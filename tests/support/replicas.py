@@ -1,0 +1,122 @@
+"""Stock ledgers as several replicas have them: each with connections, queue and memory of its own."""
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+
+from holdfast_inventory.domain import identity
+from holdfast_inventory.domain.commands import Create, Transfer
+from holdfast_inventory.domain.reservation import merge_lines
+from holdfast_inventory.ledger.database import Database, DatabaseLimits
+from holdfast_inventory.ledger.group_commit import GroupCommitLimits
+from holdfast_inventory.ledger.stock_ledger import StockLedger
+
+
+class Measured:
+    """What a ledger tells of its work."""
+
+    def __init__(self):
+        self.batches = []
+        self.from_memory = 0
+
+    def batch(self, size, seconds):
+        self.batches.append(size)
+
+    def waited(self, seconds):
+        pass
+
+    def refused_from_memory(self):
+        self.from_memory += 1
+
+
+class Statements:
+    """The names of the statements that a database ran, to wait for."""
+
+    def __init__(self):
+        self._seen = []
+        self._awaited = []
+
+    def __call__(self, name, seconds):
+        self._seen.append(name)
+        for awaited in self._awaited:
+            awaited.set()
+
+    async def seen(self, name, times=1):
+        """Waits until a statement has run so many times since the beginning."""
+        news = asyncio.Event()
+        self._awaited.append(news)
+        async with asyncio.timeout(10):
+            while self._seen.count(name) < times:
+                await news.wait()
+                news.clear()
+
+    def count(self, name):
+        return self._seen.count(name)
+
+
+class Replica:
+    def __init__(self, url, limits, database_limits, **options):
+        self.statements = Statements()
+        self.database = Database(url, database_limits, on_query=self.statements)
+        self.metrics = Measured()
+        self.commits = []
+        self.ledger = StockLedger(self.database, limits, self.metrics, self.commits.append, **options)
+
+    async def execute(self, command, *, sale_id="drop", within=None):
+        deadline = None if within is None else asyncio.get_running_loop().time() + within
+        return await self.ledger.execute(sale_id, command, deadline)
+
+    async def answer(self, command, *, sale_id="drop", within=None):
+        """The reply, or the refusal as a value."""
+        deadline = None if within is None else asyncio.get_running_loop().time() + within
+        return (await self.ledger.execute_all(sale_id, [(command, deadline)]))[0]
+
+    async def bound_hold(self, request_id, customer="c-1", *, sale_id="drop", **quantities):
+        """A create whose reservation id is bound to `request_id`."""
+        lines = merge_lines(quantities.items())
+        return Create(
+            reservation_id=identity.reservation_id(await self.ledger.salt(sale_id), customer, request_id),
+            customer=customer,
+            lines=lines,
+            hold_time=None,
+            allow_partial=False,
+            confirm=False,
+            order="",
+            fingerprint=identity.create_fingerprint(
+                customer, lines, None, allow_partial=False, confirm=False, order=""
+            ),
+        )
+
+
+@asynccontextmanager
+async def replica(url, *, limits=None, database_limits=None, **options):
+    """One replica. Without limits: the defaults."""
+    one = Replica(url, limits or GroupCommitLimits(), database_limits or DatabaseLimits(), **options)
+    await one.database.open(patience_seconds=10)
+    try:
+        yield one
+    finally:
+        await one.ledger.stop(timeout_seconds=10)
+        await one.database.close()
+
+
+def transfer(quantity, source, destination, change_id=None):
+    """Units from an item to another, each given as (sale, item)."""
+    return Transfer(
+        change_id=change_id or uuid.uuid4(),
+        source_sale_id=source[0],
+        source_item_id=source[1],
+        destination_sale_id=destination[0],
+        destination_item_id=destination[1],
+        quantity=quantity,
+        actor="stock clerk",
+        fingerprint=identity.transfer_fingerprint(source[1], *destination, quantity),
+    )
+
+
+@asynccontextmanager
+async def locked(sql, sale_id="drop"):
+    """Holds a sale's lock on another connection, so that its batches wait."""
+    async with sql.transaction():
+        await sql.execute("SELECT FROM sales WHERE sale_id = $1 FOR UPDATE", sale_id)
+        yield
