@@ -25,12 +25,15 @@ class Up:
 
     async def read_until(self, pattern, timeout_seconds=START_SECONDS):
         """Reads on until `pattern` has been printed, and returns its match."""
-        async with asyncio.timeout(timeout_seconds):
-            while not (match := re.search(pattern, self.output)):
-                chunk = await self.process.stdout.read(4096)
-                assert chunk, f"it ended before it printed {pattern!r}:\n{self.output}"
-                self.output += chunk.decode()
-        return match
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not (match := re.search(pattern, self.output)):
+                    chunk = await self.process.stdout.read(4096)
+                    assert chunk, f"it ended before it printed {pattern!r}:\n{self.output}"
+                    self.output += chunk.decode()
+                return match
+        except TimeoutError:
+            pytest.fail(f"it did not print {pattern!r} in {timeout_seconds} s:\n{self.output}")
 
     async def exit_code(self):
         """Reads to the end and returns the exit code."""
@@ -52,11 +55,11 @@ class Up:
 @pytest.fixture
 def environment(tmp_path, free_port):
     """Free ports and a directory of its own."""
-    ports = ["HTTP", "GRPC", "METRICS", "GATEWAY_METRICS", "POSTGRES", "VALKEY"]
+    services = ["HTTP", "GRPC", "METRICS", "GATEWAY_METRICS", "EDGE_HTTP", "EDGE_METRICS", "EDGE_ADMIN"]
     inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     return inherited | {
         "HOLDFAST_DATA_DIR": str(tmp_path / "data"),
-        **{f"HOLDFAST_{port}_PORT": str(free_port()) for port in ports},
+        **{f"HOLDFAST_{port}_PORT": str(free_port()) for port in [*services, "POSTGRES", "VALKEY"]},
     }
 
 
@@ -65,10 +68,10 @@ async def up(environment):
     """Starts `holdfast up`, and at the end of the test kills what is left, which takes its children with it."""
     started = []
 
-    async def start(**variables):
+    async def start(*options, **variables):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "holdfast_devstack", "up"),
+            *("-m", "holdfast_devstack", "up", *options),
             env=environment | variables,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -152,6 +155,16 @@ async def test_taken_port_is_named_with_the_setting_that_changes_it(up, environm
         assert await stack.exit_code() == 1
     assert f"port {environment['HOLDFAST_HTTP_PORT']} (REST) is taken" in stack.output
     assert "HOLDFAST_HTTP_PORT" in stack.output
+
+
+async def test_edge_comes_before_both_services_and_goes_first(up, environment, tool):
+    stack = await up("--edge")
+    await stack.read_until("Ctrl-C stops it")
+    url = f"http://127.0.0.1:{environment['HOLDFAST_EDGE_HTTP_PORT']}/v1/sales/demo/items/cap"
+    assert json.loads(await shell(f"curl -fsS {url}", tool("grpcurl").parent))["onHand"] == 500
+    stack.process.send_signal(signal.SIGTERM)
+    assert await stack.exit_code() == 0, stack.output
+    assert stack.stopped == ["edge", *STOP_ORDER]
 
 
 async def test_given_servers_are_used(up, empty_database_url, valkey_url, environment):

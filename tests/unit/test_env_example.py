@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from holdfast_chassis.settings import environment_name
 from holdfast_devstack.settings import DevstackSettings
+from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.settings import InventorySettings
 
@@ -17,7 +18,7 @@ DOCUMENTED = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
 # Where the services, or `make up`, have defaults of their own, the comment above it says so.
 DEFAULTS = {
     environment_name(name): field.default
-    for settings in (DevstackSettings, GatewaySettings, InventorySettings)
+    for settings in (DevstackSettings, EdgeSettings, GatewaySettings, InventorySettings)
     for name, field in settings.model_fields.items()
 }
 EXAMPLES = {"DATABASE_URL", "REDIS_URL"}
@@ -33,8 +34,10 @@ def test_default_is_the_real_one(name):
 
 
 def as_written(default):
-    if default is None or default == ():
+    if default is None:
         return ""
+    if isinstance(default, tuple):
+        return ",".join(default)
     if isinstance(default, SecretStr):
         return default.get_secret_value()
     return str(default).lower() if isinstance(default, bool) else str(default)

@@ -1,4 +1,4 @@
-"""The two services as child processes, each with the environment that it needs and a way to tell that it is ready."""
+"""The services as child processes, each with the environment that it needs and a way to tell that it is ready."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast_chassis.settings import environment_name
 from holdfast_devstack.child_process import ChildProcess
+from holdfast_devstack.ports import LOOPBACK
 from holdfast_devstack.settings import OWN_NAMES, SHARED_NAMES, DevstackSettings
 
 _PROBE_TIMEOUT_SECONDS = 2.0
@@ -95,6 +96,20 @@ def gateway(settings: DevstackSettings, environment: Callable[[], Mapping[str, s
     )
 
 
+def edge(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
+    """The edge before both, for REST, gRPC and gRPC-Web."""
+    return Service(
+        "edge",
+        "holdfast_edge",
+        f"http://{settings.edge_host}:{settings.edge_http_port}  "
+        f"metrics {settings.edge_metrics_host}:{settings.edge_metrics_port}",
+        environment=environment,
+        is_ready=lambda: _serves_http(f"http://{LOOPBACK}:{settings.edge_admin_port}/ready"),
+        log_directory=log_directory,
+        start_timeout_seconds=settings.start_timeout_seconds,
+    )
+
+
 def environment_of_services(settings: DevstackSettings, database_url: str, redis_url: str) -> dict[str, str]:
     """This process's environment with what the runner decides; its own settings, which they would refuse, left out."""
     own = {environment_name(name) for name in OWN_NAMES}
@@ -102,8 +117,10 @@ def environment_of_services(settings: DevstackSettings, database_url: str, redis
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     decided = {environment_name(field): str(getattr(settings, field)) for field in SHARED_NAMES}
     return {
-        # One machine, one inventory; whoever sets another target means it.
+        # One of each; whoever sets others means it.
         "HOLDFAST_INVENTORY_TARGET": f"ipv4:{settings.grpc_host}:{settings.grpc_port}",
+        "HOLDFAST_EDGE_INVENTORIES": f"{settings.grpc_host}:{settings.grpc_port}",
+        "HOLDFAST_EDGE_GATEWAYS": f"{settings.http_host}:{settings.http_port}",
         **inherited,
         **decided,
         "DATABASE_URL": database_url,

@@ -7,17 +7,16 @@ from pydantic import Field, SecretStr
 
 from holdfast_chassis.settings import ServiceSettings
 from holdfast_devstack.ports import LOOPBACK
+from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.settings import InventorySettings
 
 
 class DevstackSettings(ServiceSettings):
-    """The settings of the one-machine runner. Those of both services may be set as well and are passed on."""
+    """The settings of the one-machine runner. Those of the services may be set as well and are passed on."""
 
-    sibling_names: ClassVar[frozenset[str]] = (
-        ServiceSettings.sibling_names
-        | frozenset(InventorySettings.model_fields)
-        | frozenset(GatewaySettings.model_fields)
+    sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names.union(
+        InventorySettings.model_fields, GatewaySettings.model_fields, EdgeSettings.model_fields
     )
 
     # Set: those servers are used instead of embedded ones.
@@ -32,17 +31,27 @@ class DevstackSettings(ServiceSettings):
     http_host: str = LOOPBACK
     grpc_host: str = LOOPBACK
     metrics_host: str = LOOPBACK
+    edge_host: str = LOOPBACK
+    edge_metrics_host: str = LOOPBACK
     http_port: int = Field(8080, ge=1, le=65535)
     grpc_port: int = Field(50051, ge=1, le=65535)
     metrics_port: int = Field(9100, ge=1, le=65535)
     gateway_metrics_port: int = Field(9101, ge=1, le=65535)
 
+    edge_http_port: int = Field(8000, ge=1, le=65535)
+    edge_metrics_port: int = Field(9102, ge=1, le=65535)
+    edge_admin_port: int = Field(9901, ge=1, le=65535)
+
     # No load balancer has to notice that they go, so a stop need not wait for one.
     drain_quiet_seconds: float = Field(0.5, ge=0)
     drain_min_seconds: float = Field(0.5, ge=0)
+    edge_drain_quiet_seconds: float = Field(0.5, ge=0)
+    edge_drain_min_seconds: float = Field(0.5, ge=0)
     start_timeout_seconds: float = Field(60.0, gt=0)
 
 
 OWN_NAMES = frozenset(DevstackSettings.model_fields) - DevstackSettings.sibling_names
+"""Fields that no service knows, and that must not be passed on to them."""
+
 SHARED_NAMES = frozenset(DevstackSettings.model_fields) & DevstackSettings.sibling_names
-"""Fields that neither service knows and that must not be passed on to them; fields that a service knows as well."""
+"""Fields that a service knows as well, and gets as the runner has them."""

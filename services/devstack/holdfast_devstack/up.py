@@ -15,8 +15,7 @@ from holdfast_chassis.settings import environment_name
 from holdfast_devstack import demo, services, stock_line
 from holdfast_devstack.child_process import ChildProcess, StartError
 from holdfast_devstack.console import Console
-from holdfast_devstack.edge import Edge
-from holdfast_devstack.ports import is_taken
+from holdfast_devstack.ports import LOOPBACK, is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer
@@ -70,7 +69,7 @@ class Stack:
         logs = directory / "logs"
         self._inventory = services.inventory(settings, self._environment, logs)
         self._gateway = services.gateway(settings, self._environment, logs)
-        self._edge = Edge(logs) if with_edge else None
+        self._edge = services.edge(settings, self._environment, logs) if with_edge else None
         self._serving: list[Server] = []
         self._background: list[asyncio.Task[None]] = []
         self._lifecycle = Lifecycle(list(self._steps()))
@@ -80,7 +79,7 @@ class Stack:
 
         Raises StartError when a port is taken.
         """
-        _refuse_taken_ports(self._settings)
+        _refuse_taken_ports(self._settings, with_edge=self._edge is not None)
         return await self._lifecycle.run()
 
     def _steps(self) -> Iterator[Step]:
@@ -199,21 +198,25 @@ def _given(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-def _refuse_taken_ports(settings: DevstackSettings) -> None:
-    fields = {
+def _refuse_taken_ports(settings: DevstackSettings, *, with_edge: bool) -> None:
+    uses = {
         "http_port": ("REST", settings.http_host),
         "grpc_port": ("gRPC", settings.grpc_host),
         "metrics_port": ("the inventory's metrics", settings.metrics_host),
         "gateway_metrics_port": ("the gateway's metrics", settings.metrics_host),
     }
     if settings.database_url is None:
-        fields["postgres_port"] = ("PostgreSQL", "127.0.0.1")
+        uses["postgres_port"] = ("PostgreSQL", LOOPBACK)
     if settings.redis_url is None:
-        fields["valkey_port"] = ("Valkey", "127.0.0.1")
+        uses["valkey_port"] = ("Valkey", LOOPBACK)
+    if with_edge:
+        uses["edge_http_port"] = ("the edge", settings.edge_host)
+        uses["edge_metrics_port"] = ("the edge's metrics", settings.edge_metrics_host)
+        uses["edge_admin_port"] = ("Envoy's administration", LOOPBACK)
     taken = [
         f"port {getattr(settings, field)} ({use}) is taken: stop what listens there, "
         f"or choose another with {environment_name(field)}"
-        for field, (use, host) in fields.items()
+        for field, (use, host) in uses.items()
         if is_taken(getattr(settings, field), host)
     ]
     if taken:
