@@ -75,13 +75,16 @@ class HttpServer:
         """Take no new connections, but serve those that clients believe to have."""
         if self._socket is None or sys.platform != "linux":
             return
-        _ignore_new_connections(self._socket)
         try:
+            _ignore_new_connections(self._socket)
             async with asyncio.timeout(_ACCEPT_SECONDS):
                 while _not_accepted_yet(self._socket):  # noqa: ASYNC110 - the kernel does not tell, it must be asked
                     await asyncio.sleep(0.01)
         except TimeoutError:
             log.warning("connections_not_accepted", count=_not_accepted_yet(self._socket))
+        except OSError as error:
+            # A sandbox may forbid it. What is lost then is what every other server loses.
+            log.warning("new_connections_not_ignored", error=str(error))
         await asyncio.sleep(_LINGER_SECONDS)
 
     async def stop(self) -> None:

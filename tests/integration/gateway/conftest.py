@@ -68,7 +68,7 @@ class FakeInventory(rs_grpc.ReservationServiceServicer, ss_grpc.SaleServiceServi
     async def stop(self):
         await self.server.stop(0)
 
-    async def Submit(self, request, context):
+    async def Submit(self, request, context):  # noqa: N802 - gRPC looks for this name
         self.submits.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
         if "Submit" in self.answers:
@@ -93,11 +93,11 @@ class FakeInventory(rs_grpc.ReservationServiceServicer, ss_grpc.SaleServiceServi
         self.seen[create.request_id] = reservation
         return rs.Outcome(reservation=reservation)
 
-    async def List(self, request, context):
+    async def List(self, request, context):  # noqa: N802 - as above
         statuses = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self.health.items()}
         return health_pb2.HealthListResponse(statuses=statuses)
 
-    async def Watch(self, request, context):
+    async def Watch(self, request, context):  # noqa: N802 - as above
         while True:
             yield health_pb2.HealthCheckResponse(status=self.health.get(request.service, self.health[""]))
             await asyncio.Event().wait()
@@ -142,6 +142,18 @@ for _name, _class in {
     setattr(FakeInventory, _name, _unary(_name, _class))
 for _name in ("WatchStock", "WatchMovements"):
     setattr(FakeInventory, _name, _stream(_name))
+
+
+async def wait_until(condition, seconds=10):
+    """Wait for what nothing announces, a count of another process for example; bounded."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def until():
+    return wait_until
 
 
 @pytest.fixture

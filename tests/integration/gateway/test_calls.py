@@ -68,7 +68,7 @@ async def test_a_key_for_several_commands_at_once_is_refused(gateway):
     assert (status, body["violations"][0]["field"]) == (400, "Idempotency-Key")
 
 
-async def test_calls_of_a_sale_that_come_together_travel_together(gateway, inventory):
+async def test_calls_of_a_sale_that_come_together_travel_together(gateway, inventory, until):
     gate = asyncio.Event()
 
     async def slowly(request, context):
@@ -79,9 +79,7 @@ async def test_calls_of_a_sale_that_come_together_travel_together(gateway, inven
     calls = [
         asyncio.ensure_future(gateway.send("POST", RESERVATIONS, json=BODY | {"customer": f"c-{i}"})) for i in range(60)
     ]
-    async with asyncio.timeout(5):
-        while gateway.app._gateway.in_flight.count < 60:
-            await asyncio.sleep(0)
+    await until(lambda: gateway.app._gateway.in_flight.count == 60)
     assert len(inventory.submits) <= 2
     gate.set()
     answers = await asyncio.gather(*calls)
@@ -289,7 +287,7 @@ async def test_the_deadline_ends_a_wait_for_inventory(gateway, inventory):
     assert (write[0], write[1]["reason"]) == (503, "OUTCOME_UNKNOWN")
 
 
-async def test_a_caller_that_goes_away_takes_its_command_back(start_gateway, inventory):
+async def test_a_caller_that_goes_away_takes_its_command_back(start_gateway, inventory, until):
     gateway = await start_gateway(submit_concurrency=1)
     gate = asyncio.Event()
 
@@ -313,7 +311,7 @@ async def test_a_caller_that_goes_away_takes_its_command_back(start_gateway, inv
     assert customers == ["c-1", "next"]
 
 
-async def test_a_full_queue_refuses_at_once(start_gateway, inventory):
+async def test_a_full_queue_refuses_at_once(start_gateway, inventory, until):
     gateway = await start_gateway(submit_concurrency=1, submit_limit_commands=1, submit_queue_limit=1)
     gate = asyncio.Event()
 
@@ -331,10 +329,3 @@ async def test_a_full_queue_refuses_at_once(start_gateway, inventory):
     assert headers["Retry-After"] == "1"
     gate.set()
     assert [status for status, _, _ in await asyncio.gather(first, second)] == [200, 200]
-
-
-async def until(condition, seconds=5):
-    """Wait for something that nothing announces, bounded."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -35,6 +35,7 @@ class Process:
             sys.executable, "-m", "holdfast_gateway", env=environment, stdout=asyncio.subprocess.PIPE
         )
         self.lines = []
+        self.news = asyncio.Condition()
         self.reading = asyncio.ensure_future(self._read())
         line = await self.line('"serving"')
         self.base = re.search(r"http://[\d.:]+", await self.line("listening"))[0]
@@ -42,13 +43,14 @@ class Process:
 
     async def _read(self):
         async for line in self.process.stdout:
-            self.lines.append(line.decode())
+            async with self.news:
+                self.lines.append(line.decode())
+                self.news.notify_all()
 
     async def line(self, text):
-        async with asyncio.timeout(20):
-            while not (found := [line for line in self.lines if text in line]):
-                await asyncio.sleep(0.01)
-        return found[0]
+        async with asyncio.timeout(20), self.news:
+            await self.news.wait_for(lambda: any(text in line for line in self.lines))
+        return next(line for line in self.lines if text in line)
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

@@ -1,0 +1,143 @@
+"""The codec says what protobuf's own JSON mapping says, whatever it is given."""
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.rpc import error_details_pb2, status_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from holdfast.inventory.v1 import sale_pb2
+from holdfast.inventory.v1 import sale_service_pb2 as ss
+from holdfast_gateway import codec
+from holdfast_gateway.problems import ProblemError
+
+REQUESTS = [
+    rs.CreateReservationRequest,
+    rs.ExtendReservationRequest,
+    rs.SubmitRequest,
+    rs.ListReservationsRequest,
+    ss.CreateSaleRequest,
+    ss.UpdateSaleRequest,
+    ss.AdjustStockRequest,
+    ss.CreateSaleScheduleRequest,
+]
+RESPONSES = [
+    rs.Reservation,
+    rs.SubmitResponse,
+    sale_pb2.Sale,
+    sale_pb2.SaleSchedule,
+    ss.ListItemsResponse,
+    ss.ListMovementsResponse,
+    ss.WatchStockResponse,
+    ss.VerifyLedgerResponse,
+    ss.UpdateSaleRequest,
+    ss.AdjustStockRequest,
+]
+
+odd = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=5),
+    st.sampled_from(["1", "-7", "1.0", "true", "120s", "1.5s", "2030-01-01T00:00:00Z", "openTime,holdTime", "HELD"]),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+well_known = {
+    "google.protobuf.Timestamp": st.sampled_from(["2030-01-01T00:00:00Z", "1970-01-01T00:00:00.25+02:00", "soon"]),
+    "google.protobuf.Duration": st.sampled_from(["120s", "0.5s", "-1s", "1", ""]),
+    "google.protobuf.FieldMask": st.sampled_from(["openTime,holdTime", "", "open_time"]),
+}
+
+
+def values(field, depth):
+    """Return a strategy of values that a field mostly takes."""
+    if field.message_type is not None:
+        name = field.message_type.full_name
+        plausible = well_known[name] if name in well_known else documents(field.message_type, depth - 1)
+    elif field.enum_type is not None:
+        plausible = st.sampled_from([value.name for value in field.enum_type.values])
+    else:
+        plausible = {
+            FieldDescriptor.TYPE_BOOL: st.booleans(),
+            FieldDescriptor.TYPE_INT32: st.integers(-(2**31) - 1, 2**31),
+            FieldDescriptor.TYPE_INT64: st.integers(-(2**63) - 1, 2**63) | st.integers().map(str),
+        }.get(field.type, st.text(max_size=8))
+    if field.is_repeated:
+        plausible = st.lists(plausible, max_size=3)
+    return st.one_of(plausible, plausible, plausible, odd)
+
+
+def documents(descriptor, depth=3):
+    """Return a strategy of JSON objects that mostly fit a message."""
+    if depth == 0:
+        return st.just({})
+    names = st.sampled_from([name for field in descriptor.fields for name in (field.json_name, field.name)])
+    fields = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
+
+    @st.composite
+    def document(draw):
+        chosen = draw(st.lists(names, max_size=4, unique=True))
+        return {name: draw(values(fields[name], depth)) for name in chosen}
+
+    return st.one_of(document(), document(), document(), st.dictionaries(st.text(max_size=4), odd, max_size=1))
+
+
+@pytest.mark.parametrize("message_class", REQUESTS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_it_reads_what_json_format_reads_and_refuses_what_it_refuses(message_class, data):
+    document = data.draw(documents(message_class.DESCRIPTOR))
+    try:
+        expected = json_format.ParseDict(document, message_class())
+    except json_format.ParseError:
+        with pytest.raises(ProblemError) as refused:
+            codec.decode(document, message_class)
+        assert "field" in refused.value.problem.violations[0]
+    else:
+        assert codec.decode(document, message_class) == expected
+
+
+@pytest.mark.parametrize("message_class", RESPONSES)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_it_writes_what_json_format_writes(message_class, data):
+    message = message_class()
+    try:
+        json_format.ParseDict(data.draw(documents(message_class.DESCRIPTOR)), message)
+    except json_format.ParseError:
+        message = message_class()
+    assert codec.encode(message) == json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def test_details_of_any_type_are_written():
+    status = status_pb2.Status(code=9, message="no")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="SALE_CLOSED"))
+    response = rs.SubmitResponse(outcomes=[rs.Outcome(error=status)])
+    expected = json_format.MessageToDict(response, always_print_fields_with_no_presence=True)
+    assert codec.encode(response) == expected
+
+
+def test_a_number_that_is_not_in_the_enum_is_written_as_a_number():
+    assert codec.encode(rs.Reservation(state=99))["state"] == 99
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "description"),
+    [
+        ({"commands": [{}, {"create": {"lines": [{"quantity": []}]}}]}, "commands[1].create.lines[0].quantity", "32"),
+        ({"commands": [{"create": {}, "release": {}}]}, "commands[0].release", "excludes"),
+        ({"commands": {}}, "commands", "a list of objects"),
+        ({"commands": [{"timeout": "soon"}]}, "commands[0].timeout", "120s"),
+        ({"commands": [{"extend": {"expireTime": "soon"}}]}, "commands[0].extend.expireTime", "2026-01-31T12:00:00Z"),
+    ],
+)
+def test_what_does_not_fit_is_named(document, field, description):
+    with pytest.raises(ProblemError) as refused:
+        codec.decode(document, rs.SubmitRequest)
+    [violation] = refused.value.problem.violations
+    assert violation["field"] == field
+    assert description in violation["description"]

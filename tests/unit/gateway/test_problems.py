@@ -1,0 +1,121 @@
+"""Every reason has an HTTP status, and what inventory says reaches the caller; what it should not say does not."""
+
+import re
+
+import orjson
+import pytest
+from google.protobuf import duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from holdfast.inventory.v1 import error_reason_pb2 as reasons
+from holdfast_gateway.problems import INTERNAL, KINDS, OVERLOADED, Problem, json_path, problem_of_status
+from holdfast_gateway.proto_comments import proto_comments
+
+REASONS = [name for name, number in reasons.ErrorReason.items() if number]
+
+
+def status(code, *details, message="said so"):
+    made = status_pb2.Status(code=code, message=message)
+    for detail in details:
+        made.details.add().Pack(detail)
+    return made
+
+
+def test_the_table_is_total():
+    assert sorted(KINDS) == sorted(REASONS)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_table_agrees_with_the_contract(reason):
+    comment = proto_comments()[f"holdfast.inventory.v1.ErrorReason.{reason}"]
+    assert KINDS[reason].status == int(re.search(r"[A-Z]+, (\d{3})", comment)[1])
+    assert KINDS[reason].retryable == ("No retry" not in comment and reason != "STOCK_CHANGED")
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_reason_decides_whatever_the_code(reason):
+    problem = problem_of_status(status(code_pb2.UNKNOWN, error_details_pb2.ErrorInfo(reason=reason)), reads_only=True)
+    assert problem.kind is KINDS[reason]
+
+
+@pytest.mark.parametrize(
+    ("code", "reads_only", "expected"),
+    [
+        ("UNAVAILABLE", True, 503),
+        ("CANCELLED", False, 503),
+        ("DEADLINE_EXCEEDED", True, 504),
+        ("DEADLINE_EXCEEDED", False, 503),
+        ("RESOURCE_EXHAUSTED", False, 429),
+        ("INVALID_ARGUMENT", False, 400),
+        ("UNIMPLEMENTED", False, 501),
+        ("UNKNOWN", False, 500),
+        ("DATA_LOSS", True, 500),
+    ],
+)
+def test_without_a_reason_the_code_decides(code, reads_only, expected):
+    problem = problem_of_status(status(code_pb2.Code.Value(code)), reads_only=reads_only)
+    assert problem.kind.status == expected
+
+
+def test_violations_keep_json_names():
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="lines[0].hold_time", description="too long")
+    info = error_details_pb2.ErrorInfo(reason="INVALID_REQUEST")
+    problem = problem_of_status(status(code_pb2.INVALID_ARGUMENT, info, bad), reads_only=False)
+    assert problem.violations == [{"field": "lines[0].holdTime", "description": "too long"}]
+
+
+def test_short_lines_and_limits_are_told():
+    failure = error_details_pb2.PreconditionFailure()
+    failure.violations.add(type="INSUFFICIENT_STOCK", subject="a", description="5 asked, 2 available")
+    quota = error_details_pb2.QuotaFailure()
+    quota.violations.add(subject="c-1", description="limit 2")
+    problem = problem_of_status(status(code_pb2.FAILED_PRECONDITION, failure, quota), reads_only=False)
+    assert [violation["subject"] for violation in problem.violations] == ["a", "c-1"]
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.01, "1"), (2.0, "2"), (2.01, "3")])
+def test_retry_after_is_in_whole_seconds_rounded_up(seconds, header):
+    delay = duration_pb2.Duration()
+    delay.FromNanoseconds(int(seconds * 1e9))
+    problem = problem_of_status(
+        status(code_pb2.RESOURCE_EXHAUSTED, error_details_pb2.RetryInfo(retry_delay=delay)), reads_only=False
+    )
+    assert dict(problem.response_headers())["retry-after"] == header
+
+
+def test_a_refusal_that_asks_to_come_back_says_when_even_if_nobody_told():
+    assert dict(Problem(OVERLOADED, "full").response_headers())["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("info", [[], [error_details_pb2.ErrorInfo(reason="INTERNAL")]])
+def test_a_fault_of_ours_leaks_nothing(info):
+    made = status(code_pb2.INTERNAL, *info, message="SELECT secret FROM vault")
+    problem = problem_of_status(made, reads_only=False)
+    assert problem.kind is INTERNAL
+    assert b"secret" not in problem.body("r-1")
+
+
+def test_details_that_cannot_be_read_are_left_out():
+    made = status(code_pb2.NOT_FOUND, error_details_pb2.ErrorInfo(reason="NOT_FOUND"))
+    made.details.add(type_url="type.googleapis.com/google.rpc.BadRequest", value=b"\xff\xff")
+    assert problem_of_status(made, reads_only=True).kind.reason == "NOT_FOUND"
+
+
+def test_a_problem_has_the_members_of_the_standard():
+    document = orjson.loads(Problem(OVERLOADED, "full", metadata={"limit": "1"}).body("r-1"))
+    assert document == {
+        "type": "https://inventory.holdfast.dev/problems/overloaded",
+        "title": OVERLOADED.title,
+        "status": 429,
+        "detail": "full",
+        "instance": "urn:request:r-1",
+        "reason": "OVERLOADED",
+        "retryable": True,
+        "metadata": {"limit": "1"},
+    }
+
+
+def test_json_paths():
+    assert json_path("commands[2].create.hold_time") == "commands[2].create.holdTime"
+    assert json_path("name") == "name"
