@@ -54,6 +54,8 @@ _EXPIRED = Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "", (
 # An answer has to reach the caller before its deadline.
 _MARGIN_SECONDS = 0.05
 _MARGIN_SHARE = 0.1
+_BACKSTOP_SECONDS = 1.0
+"""Past the deadline, which the ledger keeps by itself, with a better answer than that the time is up."""
 _OVERLOAD_RETRY_SECONDS = 0.5
 
 
@@ -91,14 +93,15 @@ class CallMetrics(Protocol):
 class Call:
     """What a handler may know and say about the call that it answers.
 
-    `deadline` is loop time, in seconds. `request_id` is the caller's X-Request-Id, `trace_id` that of its traceparent.
-    A handler sets `replayed` when what was asked had been done before.
+    `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
+    X-Request-Id, `trace_id` that of its traceparent. A handler sets `replayed` when it had been done before.
     """
 
-    __slots__ = ("deadline", "replayed", "request_id", "trace_id")
+    __slots__ = ("deadline", "has_own_deadline", "replayed", "request_id", "trace_id")
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, *, has_own_deadline: bool) -> None:
         self.deadline = deadline
+        self.has_own_deadline = has_own_deadline
         self.replayed = False
         self.request_id: str | None = None
         self.trace_id: str | None = None
@@ -134,7 +137,9 @@ class Calls:
         }
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    def _handler(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+    def _handler(
+        self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         # Bytes in and bytes out: what goes wrong with either is then a refusal like any other.
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(self._wrapped(method, self._stream(method, handle)))
@@ -150,7 +155,7 @@ class Calls:
             arrivals.record()
             in_flight.enter()
             counted.started()
-            call = Call(self._deadline(context))
+            call = self._begin(context)
             refusal: Refusal | None = None
             try:
                 call.read_metadata(context.invocation_metadata())
@@ -158,7 +163,7 @@ class Calls:
             except DomainError as error:
                 refusal = refusal_of(error)
             except asyncio.CancelledError:
-                # Raised again unless we are cancelled ourselves, it would leave the caller waiting for ever.
+                # From elsewhere than our own cancellation it would leave the caller waiting until its deadline.
                 refusal = _cancelled(context)
                 if refusal is not _INTERNAL:
                     raise
@@ -181,11 +186,15 @@ class Calls:
             if in_flight.count > limit:
                 raise Overloaded(_OVERLOAD_RETRY_SECONDS)
             request = parse(raw)
-            try:
-                async with asyncio.timeout_at(call.deadline + _MARGIN_SECONDS):
-                    response = await handle(request, call)
-            except TimeoutError:
-                raise late from None
+            if call.has_own_deadline:
+                # gRPC itself cancels us when that has passed.
+                response = await handle(request, call)
+            else:
+                try:
+                    async with asyncio.timeout_at(call.deadline + _BACKSTOP_SECONDS):
+                        response = await handle(request, call)
+                except TimeoutError:
+                    raise late from None
             if trailers := call.trailers():
                 context.set_trailing_metadata(trailers)
             return response.SerializeToString()
@@ -208,11 +217,13 @@ class Calls:
 
         return answer
 
-    def _deadline(self, context: Context) -> float:
-        limits = self._limits
+    def _begin(self, context: Context) -> Call:
         remaining = context.time_remaining()
+        limits = self._limits
+        is_own = remaining is not None and remaining <= limits.max_seconds
         seconds = limits.default_seconds if remaining is None else min(remaining, limits.max_seconds)
-        return asyncio.get_running_loop().time() + seconds - min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
+        margin = min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
+        return Call(asyncio.get_running_loop().time() + seconds - margin, has_own_deadline=is_own)
 
 
 def snake_case(name: str) -> str:

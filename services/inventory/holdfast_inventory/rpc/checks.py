@@ -23,7 +23,7 @@ MAX_SEQUENCE = 2**63 - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOBODY = UUID(int=0)
-_ID_RULE = "must be 1 to 63 letters, digits, '-', '_' or '.', starting with a letter or a digit"
+ID_RULE = "must be 1 to 63 letters, digits, '-', '_' or '.', starting with a letter or a digit"
 _SCHEDULE_ID_RULE = "must be 1 to 46 letters, digits, '-', '_' or '.', starting with a letter or a digit"
 _is_visible_ascii = re.compile(r"[!-~]{1,128}").fullmatch
 _has_control_character = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
@@ -91,7 +91,7 @@ class Checks:
     def resource_id(self, field: str, value: str) -> str:
         """Return the id of a sale or an item."""
         if names.match_id(value) is None:
-            self.violated(field, _ID_RULE)
+            self.violated(field, ID_RULE)
         return value
 
     def schedule_id(self, field: str, value: str) -> str:

@@ -27,10 +27,9 @@ _REMAINDERS = {remainder: sale_pb2.SaleSchedule.Remainder.Value(remainder.name) 
 
 def timestamp(moment: datetime) -> Timestamp:
     """Return a moment; exact, and several times faster than FromDatetime."""
-    span = moment - _EPOCH
-    return Timestamp(
-        seconds=span.days * _SECONDS_PER_DAY + span.seconds, nanos=span.microseconds * _NANOS_PER_MICROSECOND
-    )
+    message = Timestamp()
+    _set(message, moment)
+    return message
 
 
 def duration(span: timedelta) -> Duration:
@@ -41,18 +40,21 @@ def duration(span: timedelta) -> Duration:
 
 
 def reservation(sale_id: str, known: Reservation) -> reservation_service_pb2.Reservation:
-    """Return a reservation of a sale."""
-    line = reservation_service_pb2.Line
-    return reservation_service_pb2.Reservation(
+    """Return a reservation of a sale. Filled in place, which takes half the time of messages that are copied in."""
+    message = reservation_service_pb2.Reservation(
         name=reservation_name(sale_id, known.reservation_id),
         customer=known.customer,
-        lines=[line(item=item_id, quantity=quantity) for item_id, quantity in known.lines],
         state=_RESERVATION_STATES[known.state],
-        create_time=timestamp(known.created_at),
-        expire_time=timestamp(known.expires_at),
-        end_time=None if known.ended_at is None else timestamp(known.ended_at),
         order=known.order,
     )
+    add_line = message.lines.add
+    for item_id, quantity in known.lines:
+        add_line(item=item_id, quantity=quantity)
+    _set(message.create_time, known.created_at)
+    _set(message.expire_time, known.expires_at)
+    if known.ended_at is not None:
+        _set(message.end_time, known.ended_at)
+    return message
 
 
 def item(sale_id: str, known: Item) -> sale_pb2.Item:
@@ -119,6 +121,12 @@ def schedule(known: Schedule) -> sale_pb2.SaleSchedule:
         remainder=_REMAINDERS[known.remainder],
         create_time=timestamp(known.created_at),
     )
+
+
+def _set(message: Timestamp, moment: datetime) -> None:
+    span = moment - _EPOCH
+    message.seconds = span.days * _SECONDS_PER_DAY + span.seconds
+    message.nanos = span.microseconds * _NANOS_PER_MICROSECOND
 
 
 def _template_item(new: NewItem) -> sale_pb2.Item:

@@ -271,11 +271,9 @@ def list_movements(request: pb.ListMovementsRequest) -> MovementPage:
     sale_id = checks.sale("parent", request.parent)
     after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
     page = list_page(checks, request, "movements", request.parent, str(request.after_sequence))
-    if page.cursor is not None and not page.cursor.isdecimal():
-        checks.violated("page_token", "must be a next_page_token")
-    checks.refuse()
     if page.cursor is not None:
-        after_sequence = int(page.cursor)
+        after_sequence = _sequence(checks, page.cursor)
+    checks.refuse()
     return MovementPage(sale_id, after_sequence, page.page_size, page.filters)
 
 
@@ -404,6 +402,13 @@ def list_page(checks: Checks, request: Paged, *filters: str) -> ListRequest:
     """Check which page of a list is asked for."""
     page_size = checks.page_size("page_size", request.page_size)
     return ListRequest(page_size, checks.page_token("page_token", request.page_token, *filters), filters)
+
+
+def _sequence(checks: Checks, cursor: str) -> int:
+    if cursor.isascii() and cursor.isdecimal() and len(cursor) <= len(str(MAX_SEQUENCE)):
+        return checks.number("page_token", int(cursor), 0, MAX_SEQUENCE)
+    checks.violated("page_token", "must be a next_page_token of the same list")
+    return 0
 
 
 def _resume_token(checks: Checks, token: str) -> str:
