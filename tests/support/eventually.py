@@ -1,0 +1,22 @@
+"""Waiting for what another process is about to do, when nothing tells that it has done it."""
+
+import asyncio
+import inspect
+
+LOOK_SECONDS = 0.05
+
+
+async def eventually(condition, within=20.0):
+    """What `condition()`, which may be a coroutine function, returns once that is true; `within` is in seconds."""
+    last = None
+    try:
+        async with asyncio.timeout(within):
+            while True:
+                last = condition()
+                if inspect.isawaitable(last):
+                    last = await last
+                if last:
+                    return last
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError:
+        raise AssertionError(f"not within {within:g} s; the last look gave {last!r}") from None
