@@ -1,0 +1,70 @@
+import contextlib
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast.inventory.v1 import sale_service_pb2
+from holdfast_inventory.metrics import CallMetrics
+from holdfast_inventory.rpc.calls import CallLimits, Calls
+
+RESERVATION_SERVICE = pb.DESCRIPTOR.services_by_name["ReservationService"]
+SALE_SERVICE = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
+
+
+class Stage:
+    """A server of real calls whose methods do as a test says, and a channel to it."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+        self.handle = None
+
+    async def _unary(self, request, call):
+        return await self.handle(request, call)
+
+    async def _stream(self, request, call):
+        async with contextlib.aclosing(self.handle(request, call)) as events:
+            async for event in events:
+                yield event
+
+    def __getattr__(self, name):
+        return self._stream if name.startswith("watch_") else self._unary
+
+    def count(self, name, **labels):
+        return self.registry.get_sample_value(name, labels) or 0
+
+
+@pytest.fixture
+async def stage():
+    """Serves `stage.handle(request, call)` as every method; `stage.get` and `stage.watch` call one."""
+    stage = Stage()
+    stage.calls = Calls(CallLimits(in_flight=3, default_seconds=0.2, write_seconds=0.3), CallMetrics(stage.registry))
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers(
+        (stage.calls.handlers(RESERVATION_SERVICE, stage), stage.calls.handlers(SALE_SERVICE, stage))
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            prefix = "/holdfast.inventory.v1."
+            stage.get = channel.unary_unary(
+                f"{prefix}ReservationService/GetReservation",
+                pb.GetReservationRequest.SerializeToString,
+                pb.Reservation.FromString,
+            )
+            stage.get_raw = channel.unary_unary(f"{prefix}ReservationService/GetReservation")
+            stage.release = channel.unary_unary(
+                f"{prefix}ReservationService/ReleaseReservation",
+                pb.ReleaseReservationRequest.SerializeToString,
+                pb.Reservation.FromString,
+            )
+            stage.watch = channel.unary_stream(
+                f"{prefix}SaleService/WatchStock",
+                sale_service_pb2.WatchStockRequest.SerializeToString,
+                sale_service_pb2.WatchStockResponse.FromString,
+            )
+            yield stage
+    finally:
+        await server.stop(None)
