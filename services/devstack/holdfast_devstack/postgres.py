@@ -155,9 +155,12 @@ class PostgresServer:
 
         Raises RuntimeError with PostgreSQL's message when it is refused.
         """
-        command = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command", statement]
+        server = ["--host", LOOPBACK, "--port", str(self.port), "--username", SUPERUSER, "--dbname", database]
+        output = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]
         result = subprocess.run(  # noqa: S603 - a command of ours
-            [str(self._binaries / command[0]), *command[1:], self.url(database)],
+            [str(self._binaries / "psql"), *server, *output, "--command", statement],
+            # Not in the arguments, which every user of the machine can read.
+            env=os.environ | {"PGPASSWORD": self._password_file.read_text()},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

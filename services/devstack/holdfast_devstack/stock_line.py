@@ -32,10 +32,9 @@ async def follow(target: str, sale: str, console: Console) -> None:
 
 
 def describe(sale: str, items: Iterable[Item]) -> str:
-    """The line: of each item what is left, held and sold."""
-    return f"{sale}: " + " | ".join(
-        f"{item.item} {item.available} left, {item.held} held, {item.sold} sold" for item in items
-    )
+    """The line: of each item how much is left, held and sold."""
+    levels = (f"{item.item} {item.available}/{item.held}/{item.sold}" for item in items)
+    return f"{sale} (left/held/sold): {'  '.join(levels)}"
 
 
 class _Line:

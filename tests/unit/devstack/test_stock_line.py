@@ -6,4 +6,4 @@ from holdfast_devstack.stock_line import describe
 
 def test_items_are_listed_in_order():
     items = [Item(item="cap", available=7, held=2, sold=1), Item(item="mug", available=3)]
-    assert describe("demo", items) == "demo: cap 7 left, 2 held, 1 sold | mug 3 left, 0 held, 0 sold"
+    assert describe("demo", items) == "demo (left/held/sold): cap 7/2/1  mug 3/0/0"
