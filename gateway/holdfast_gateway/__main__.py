@@ -8,6 +8,7 @@ from pathlib import Path
 import uvloop
 
 from holdfast_chassis import logs
+from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_gateway.app import App
@@ -35,6 +36,8 @@ def serve(settings: GatewaySettings) -> int:
     """Serve until told to stop; return the exit code."""
     version = deployment_version()
     logs.configure("gateway", version, settings.log_level, settings.log_format)
+
+    give_back_import_memory()
 
     async def run() -> int:
         return await App(settings, version).lifecycle.run()

@@ -9,6 +9,7 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast_chassis import logs
+from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_inventory.app import App
@@ -38,6 +39,8 @@ def serve(settings: InventorySettings) -> int:
     """Serve until told to stop; return the exit code."""
     version = deployment_version()
     logs.configure("inventory", version, settings.log_level, settings.log_format)
+
+    give_back_import_memory()
 
     async def run() -> int:
         return await App(settings, version).lifecycle.run()
