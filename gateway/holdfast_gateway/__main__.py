@@ -1,4 +1,4 @@
-"""The gateway's command line: `holdfast-gateway [serve|health] [--config FILE]`."""
+"""The gateway's command line: `holdfast-gateway [serve|health [--live]] [--config FILE]`."""
 
 import argparse
 import http.client
@@ -22,6 +22,7 @@ def main() -> None:
     """Run the command and exit with its code: 0 well, 1 failed or not healthy, 2 unusable settings."""
     parser = argparse.ArgumentParser(prog="holdfast-gateway", description="Holdfast's REST gateway.")
     parser.add_argument("command", nargs="?", choices=("serve", "health"), default="serve")
+    parser.add_argument("--live", action="store_true", help="health: ask only whether it is alive, not whether ready")
     parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
     arguments = parser.parse_args()
     try:
@@ -29,7 +30,7 @@ def main() -> None:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(_EXIT_UNUSABLE_SETTINGS)
-    sys.exit(serve(settings) if arguments.command == "serve" else health(settings))
+    sys.exit(serve(settings) if arguments.command == "serve" else health(settings, live=arguments.live))
 
 
 def serve(settings: GatewaySettings) -> int:
@@ -45,12 +46,12 @@ def serve(settings: GatewaySettings) -> int:
     return uvloop.run(run())
 
 
-def health(settings: GatewaySettings) -> int:
-    """Ask the gateway on this machine whether it is ready; return 0 if so, else 1."""
+def health(settings: GatewaySettings, *, live: bool = False) -> int:
+    """Ask the gateway on this machine whether it is ready, or merely alive; return 0 if so, else 1."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_host, settings.http_host)  # noqa: S104
     connection = http.client.HTTPConnection(host, settings.http_port, timeout=_HEALTH_SECONDS)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", "/health/live" if live else "/health/ready")
         response = connection.getresponse()
         sys.stdout.write(response.read().decode() + "\n")
     except OSError as error:

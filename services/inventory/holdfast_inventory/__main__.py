@@ -1,4 +1,4 @@
-"""The command line: `holdfast-inventory serve | migrate [--to N] [--dry-run] | health`, each with `[--config FILE]`."""
+"""The command line: `holdfast-inventory serve | migrate [--to N] [--dry-run] | health [--live]`, each with `[--config FILE]`."""
 
 import argparse
 import sys
@@ -32,7 +32,7 @@ def main() -> None:
         sys.exit(_EXIT_UNUSABLE_SETTINGS)
     if arguments.command == "migrate":
         sys.exit(migrate(settings, arguments.to, dry_run=arguments.dry_run))
-    sys.exit(serve(settings) if arguments.command == "serve" else health(settings))
+    sys.exit(serve(settings) if arguments.command == "serve" else health(settings, live=arguments.live))
 
 
 def serve(settings: InventorySettings) -> int:
@@ -64,12 +64,13 @@ def migrate(settings: InventorySettings, to: int | None, *, dry_run: bool) -> in
     return 0
 
 
-def health(settings: InventorySettings) -> int:
-    """Ask the service on this machine whether it is ready; return 0 if so, else 1."""
+def health(settings: InventorySettings, *, live: bool = False) -> int:
+    """Ask the service on this machine whether it is ready, or merely alive; return 0 if so, else 1."""
+    request = health_pb2.HealthCheckRequest(service="liveness" if live else "")
     host = _LOOPBACK.get(settings.grpc_host, settings.grpc_host)
     with grpc.insecure_channel(f"{host}:{settings.grpc_port}") as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=_HEALTH_SECONDS)
         except grpc.RpcError as error:
             sys.stderr.write(f"the service does not answer: {error.code().name}\n")
             return 1
@@ -83,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="holdfast-inventory", description="Holdfast's inventory service.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", parents=[common], help="serve until told to stop")
-    commands.add_parser("health", parents=[common], help="ask whether the service on this machine is ready")
+    asking = commands.add_parser("health", parents=[common], help="ask whether the service on this machine is ready")
+    asking.add_argument("--live", action="store_true", help="ask only whether it is alive: for what restarts it if not")
     migrating = commands.add_parser("migrate", parents=[common], help="bring the schema up to date")
     migrating.add_argument("--to", type=int, metavar="N", help="the version to go to, up or down; the newest")
     migrating.add_argument("--dry-run", action="store_true", help="only say what would be run")
