@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 
-PROFILES = {"dev": 100, "ci": 1000, "thorough": 20_000}
+PROFILES = {"dev": 100, "ci": 800, "thorough": 20_000}
 
 
 def effort(share: float = 1.0) -> Callable[[Any], Any]:

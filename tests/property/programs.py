@@ -163,6 +163,7 @@ _change = st.sampled_from(
         "open",
         "open",
         "cancel",
+        "cancel",
         "limit",
         "limit",
         "max_hold",
@@ -190,7 +191,7 @@ _short_hold = st.builds(
 )
 _greedy = _weighted(
     (4, st.builds(Buy, _customer, _apples, st.none(), st.booleans(), _rarely, st.just(""), st.none())),
-    (1, st.builds(Pay, _target, st.just(""), st.just(True), st.just("anyone"))),
+    (2, st.builds(Pay, st.integers(0, 15), st.just(""), st.just(True), st.just("anyone"))),
     (1, st.builds(Recount, st.just("apple"), st.integers(-5, -1), st.just(AdjustReason.LOST), st.none(), st.none())),
 )
 _round = st.tuples(
@@ -209,5 +210,5 @@ stampedes = st.builds(
     lambda shelf, other, rounds: Program((shelf, other), tuple(act for one in rounds for act in one)),
     _crowded,
     _shelf,
-    st.lists(_round, min_size=1, max_size=4),
+    st.lists(_round, min_size=2, max_size=5),
 )

@@ -126,6 +126,8 @@ def test_a_transfer_moves_units_between_two_ledgers():
     assert [movement.on_hand_delta for movement in taken.movements] == [-2]
     assert [movement.on_hand_delta for movement in given.movements] == [2]
     assert (taken.sequence, given.sequence) == (8, 4)
+    assert [change.change_id for change in taken.stock_changes] == [UUID(int=1)]
+    assert given.stock_changes == []
 
 
 def test_a_transfer_takes_only_what_is_available():
