@@ -43,6 +43,5 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
 def _endpoints(texts: Iterable[str]) -> list[dict[str, Any]]:
     addresses = map(address_of, texts)
     return [
-        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
-        for host, port in addresses
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}} for host, port in addresses
     ]

@@ -27,7 +27,9 @@ class AdminError(Exception):
 class Envoy:
     """The process. Start it once."""
 
-    def __init__(self, configuration: str, directory: Path | None, threads: int, log_level: str, admin_port: int) -> None:
+    def __init__(
+        self, configuration: str, directory: Path | None, threads: int, log_level: str, admin_port: int
+    ) -> None:
         """`directory`: where it runs, and so finds its certificate."""
         self._configuration = configuration
         self._directory = directory
@@ -122,7 +124,10 @@ def command(configuration: str) -> list[str]:
         # Two on one machine must not meet in shared memory.
         "--disable-hot-restart",
         *("--drain-time-s", str(_ENVOY_DRAIN_SECONDS)),
-        *("--log-format", '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"edge","logger":"%n","message":"%j"}'),
+        *(
+            "--log-format",
+            '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"edge","logger":"%n","message":"%j"}',
+        ),
     ]
 
 

@@ -38,7 +38,13 @@ _AGAIN = {"retryable": True}
 
 REFUSALS: Sequence[Refusal] = (
     Refusal(
-        "RATE_LIMITED", 429, code_pb2.RESOURCE_EXHAUSTED, "Too many requests", "Slow down.", **_AGAIN, flags=["RL"]
+        "RATE_LIMITED",
+        429,
+        code_pb2.RESOURCE_EXHAUSTED,
+        "Too many requests",
+        "Slow down.",
+        **_AGAIN,
+        statuses=range(429, 430),
     ),
     Refusal(
         "OVERLOADED",
@@ -80,7 +86,7 @@ REFUSALS: Sequence[Refusal] = (
         "OUTCOME_UNKNOWN",
         503,
         code_pb2.UNAVAILABLE,
-        "What became of it is not known",
+        "What became of it is not known yet",
         f"The answer was lost, or did not come in time. {_SAME_ID}",
         **_AGAIN,
         flags=["UC", "UR", "LR", "UT", "UPE", "SI", "DT", "UMSDR"],
@@ -117,9 +123,7 @@ REFUSALS: Sequence[Refusal] = (
         "It is not proper HTTP, or asks for what is not served here.",
         statuses=range(400, 500),
     ),
-    Refusal(
-        "INTERNAL", 500, code_pb2.INTERNAL, "A fault of ours", "It has been logged under the id in `instance`."
-    ),
+    Refusal("INTERNAL", 500, code_pb2.INTERNAL, "A fault of ours", "It has been logged under the id in `instance`."),
 )
 
 

@@ -93,8 +93,8 @@ async def start_gateway():
     """Starts fake gateways."""
     started = []
 
-    async def start(name="gateway"):
-        gateway = FakeGateway(name)
+    async def start(name="gateway", port=0):
+        gateway = FakeGateway(name, port)
         started.append(gateway)
         await gateway.start()
         return gateway

@@ -8,23 +8,28 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc, sale_service_pb2, sale_service_pb2_grpc
+from holdfast.inventory.v1 import (
+    reservation_service_pb2,
+    reservation_service_pb2_grpc,
+    sale_service_pb2,
+    sale_service_pb2_grpc,
+)
 
 RESERVATION_SERVICE = "holdfast.inventory.v1.ReservationService"
 
 
 class FakeGateway:
-    """Answers REST with what it got. `draining` makes it do as the gateway does then."""
+    """Answers REST with what it got. `draining` makes its next answer the first of a drain."""
 
-    def __init__(self, name="gateway"):
+    def __init__(self, name, port):
         self.name = name
+        self.port = port
         self.ready = True
         self.draining = False
         self.requests = []
         self.arrived = asyncio.Event()
         self.let_go = asyncio.Event()
         self._runner = None
-        self.port = None
 
     async def start(self):
         app = web.Application(client_max_size=16 * 1024 * 1024)
@@ -35,7 +40,7 @@ class FakeGateway:
         app.router.add_route("*", "/{path:.*}", self._echo)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port or 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -60,10 +65,15 @@ class FakeGateway:
         self.arrived.set()
         headers = {"x-served-by": self.name}
         if self.draining:
+            self.ready = False
             headers |= {"connection": "close", "x-envoy-immediate-health-check-fail": "true"}
         status = int(request.query.get("status", 200))
         return web.json_response(
-            {"path": request.path_qs, "headers": {name.lower(): value for name, value in request.headers.items()}, "size": len(body)},
+            {
+                "path": request.path_qs,
+                "headers": {name.lower(): value for name, value in request.headers.items()},
+                "size": len(body),
+            },
             status=status,
             headers=headers,
         )
@@ -94,7 +104,7 @@ class FakeGateway:
 class FakeInventory(reservation_service_pb2_grpc.ReservationServiceServicer, sale_service_pb2_grpc.SaleServiceServicer):
     """Answers gRPC, its health included."""
 
-    def __init__(self, name="inventory"):
+    def __init__(self, name):
         self.name = name
         self.calls = []
         self.metadata = {}
@@ -107,7 +117,7 @@ class FakeInventory(reservation_service_pb2_grpc.ReservationServiceServicer, sal
         reservation_service_pb2_grpc.add_ReservationServiceServicer_to_server(self, self._server)
         sale_service_pb2_grpc.add_SaleServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port or 0}")
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
         await self.be_serving(True)
         await self._server.start()
 

@@ -104,7 +104,8 @@ async def test_nobody_outside_steers_envoy_by_headers(edge, gateway, rest):
     headers = {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-retry-on": "5xx", "x-envoy-max-retries": "9"}
     async with rest.get(f"{edge.url}/v1/sales?status=503", headers=headers) as answer:
         assert answer.status == 503
-        print(await answer.text());got = set((await answer.json())["headers"])
+        print(await answer.text())
+        got = set((await answer.json())["headers"])
     assert {name for name in got if name.startswith("x-envoy")} <= {"x-envoy-external-address"}
     assert len(gateway.requests) == 1
 

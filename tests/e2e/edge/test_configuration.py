@@ -1,0 +1,169 @@
+"""The configuration as Envoy checks it, and its numbers beside those of the services behind it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_edge.configuration import render
+from holdfast_edge.refusals import REFUSALS
+from holdfast_edge.settings import EdgeSettings
+from holdfast_gateway.problems import KINDS, HttpKind
+from holdfast_gateway.settings import GatewaySettings
+from tests.e2e.edge.certificates import write_certificate
+
+
+def rendered(**settings):
+    return yaml.safe_load(render(EdgeSettings(**settings), "1.2.3"))
+
+
+def manager():
+    listener = next(each for each in rendered()["static_resources"]["listeners"] if each["name"] == "plain")
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def routes():
+    return {route["name"]: route for route in manager()["route_config"]["virtual_hosts"][0]["routes"]}
+
+
+def cluster(name):
+    return next(each for each in rendered()["static_resources"]["clusters"] if each["name"] == name)
+
+
+def seconds(text):
+    return float(text.removesuffix("s"))
+
+
+def validate(environment):
+    return subprocess.run(
+        [sys.executable, "-m", "holdfast_edge", "validate"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_envoy_accepts_it_without_a_warning():
+    result = validate({})
+    assert result.returncode == 0, result.stdout
+    assert not re.search('"level":"(warning|error|critical)"', result.stdout), result.stdout
+
+
+def test_envoy_accepts_it_with_tls_and_several_upstreams(tmp_path):
+    write_certificate(tmp_path)
+    result = validate(
+        {
+            "HOLDFAST_EDGE_TLS_DIR": str(tmp_path),
+            "HOLDFAST_EDGE_GATEWAYS": "10.0.0.1:80,[::1]:81",
+            "HOLDFAST_EDGE_INVENTORIES": "inventory-0.inventory:50051, inventory-1.inventory:50051",
+            "HOLDFAST_CORS_ORIGINS": "https://a.example,https://b.example",
+        }
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_all_faults_of_the_settings_are_told_together(tmp_path):
+    result = validate(
+        {
+            "HOLDFAST_EDGE_GATEWAYS": "gateway",
+            "HOLDFAST_EDGE_THREDS": "2",
+            "HOLDFAST_EDGE_HTTP_PORT": "0",
+            "HOLDFAST_HTTP_PORT": "8080",
+        }
+    )
+    assert result.returncode == 2
+    assert [line.split(":")[0].strip() for line in result.stdout.splitlines()[1:]] == [
+        "HOLDFAST_EDGE_THREDS",
+        "HOLDFAST_EDGE_GATEWAYS",
+        "HOLDFAST_EDGE_HTTP_PORT",
+    ]
+
+
+def test_a_value_cannot_break_out_of_its_place():
+    origin = 'https://a.example"}]\nadmin: {}'
+    hosts = manager_of(rendered(cors_origins=[origin]))["route_config"]["virtual_hosts"]
+    policy = hosts[0]["typed_per_filter_config"]["envoy.filters.http.cors"]
+    assert policy["allow_origin_string_match"] == [{"exact": origin}]
+
+
+def manager_of(document):
+    listener = next(each for each in document["static_resources"]["listeners"] if each["name"] == "plain")
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+@pytest.mark.parametrize("address", ["gateway", "gateway:0", "gateway:70000", ":80", "a b:80", ""])
+def test_an_upstream_must_be_host_and_port(address):
+    with pytest.raises(ValidationError):
+        EdgeSettings(edge_gateways=address)
+
+
+def test_an_answer_is_waited_for_longer_than_the_gateway_may_take():
+    settings = GatewaySettings()
+    longest = settings.request_timeout_max_seconds
+    assert all(seconds(routes()[name]["route"]["timeout"]) > longest for name in ("rest", "rest_read", "grpc"))
+    assert EdgeSettings().edge_finish_seconds >= seconds(routes()["rest"]["route"]["timeout"])
+
+
+def test_a_watch_may_be_silent_for_longer_than_its_heartbeat():
+    heartbeat = GatewaySettings().stream_heartbeat_seconds
+    for name in ("rest_watch", "grpc_watch"):
+        assert seconds(routes()[name]["route"]["idle_timeout"]) >= 3 * heartbeat
+        assert routes()[name]["route"]["timeout"] == "0s"
+
+
+def test_an_idle_connection_to_a_gateway_is_closed_before_the_gateway_does():
+    options = cluster("gateways")["typed_extension_protocol_options"]
+    idle = options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["common_http_protocol_options"]
+    assert 2 * seconds(idle["idle_timeout"]) <= GatewaySettings().header_timeout_seconds
+
+
+def test_what_the_edge_lets_through_the_gateway_takes():
+    settings = GatewaySettings()
+    assert manager()["max_request_headers_kb"] * 1024 + 2048 <= settings.header_limit_bytes
+    buffer = next(each for each in manager()["http_filters"] if each["name"].endswith(".buffer"))
+    assert buffer["typed_config"]["max_request_bytes"] == settings.body_limit_bytes
+
+
+def test_a_drain_of_a_service_outlasts_its_discovery():
+    for name in ("gateways", "inventories"):
+        check = cluster(name)["health_checks"][0]
+        noticed = seconds(check["interval"]) + seconds(check["interval_jitter"]) + seconds(check["timeout"])
+        assert noticed < GatewaySettings().drain_min_seconds
+
+
+def test_every_streaming_method_has_no_limit_in_time_and_no_other_has_none():
+    prefix = routes()["grpc_watch"]["match"]["prefix"]
+    for file in (reservation_service_pb2, sale_service_pb2):
+        for service in file.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                followed = f"/{service.full_name}/{method.name}".startswith(prefix)
+                assert followed == method.server_streaming, method.full_name
+
+
+def test_only_what_may_be_sent_twice_is_retried_after_it_was_sent():
+    for route in routes().values():
+        reads = route["name"] in ("rest_watch", "rest_read", "pages")
+        retried = route["route"].get("retry_policy", {"retry_on": ""})["retry_on"].split(",")
+        assert ("reset" in retried) == reads
+        assert set(retried) <= {"connect-failure", "refused-stream", "reset-before-request", "reset", ""}
+
+
+def test_no_replica_is_used_that_is_not_healthy():
+    for name in ("gateways", "inventories"):
+        assert cluster(name)["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
+        assert cluster(name)["ignore_health_on_host_removal"]
+
+
+def test_refusals_are_worded_as_the_gateway_words_them():
+    kinds = KINDS | {kind.value.reason: kind.value for kind in HttpKind}
+    for refusal in REFUSALS:
+        if refusal.reason in kinds and refusal.reason != "SLOW_SENDER":
+            kind = kinds[refusal.reason]
+            assert (refusal.status, refusal.title, refusal.retryable) == (kind.status, kind.title, kind.retryable)

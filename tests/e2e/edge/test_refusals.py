@@ -1,0 +1,136 @@
+"""What the edge answers by itself: problem+json or a gRPC status, each saying whether trying again can help."""
+
+import asyncio
+import io
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc
+
+
+async def refused_rest(answer):
+    """The problem, after a look at what every problem has in common."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = await answer.json(content_type=None)
+    assert problem["status"] == answer.status
+    # A request whose headers were never complete has no id.
+    assert problem["instance"] == f"urn:request:{answer.headers.get('x-request-id', '-')}"
+    assert ("retry-after" in answer.headers) == (answer.status in (429, 503))
+    return problem["reason"], problem["retryable"]
+
+
+async def refused_grpc(channel, name="sales/a/reservations/b", metadata=()):
+    """Code, reason, and whether the status tells when to try again."""
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.GetReservation(
+            reservation_service_pb2.GetReservationRequest(name=name), timeout=10, metadata=metadata
+        )
+    packed = dict(refused.value.trailing_metadata()).get("grpc-status-details-bin", b"")
+    status = status_pb2.Status.FromString(packed)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    unpacked = [detail.Unpack(info) or detail.Unpack(retry) for detail in status.details]
+    assert all(unpacked)
+    return refused.value.code(), info.reason, retry.retry_delay.seconds > 0
+
+
+async def test_no_replica_within_reach(start_edge, rest, channel, free_port):
+    nobody = f"127.0.0.1:{free_port()}"
+    edge = await start_edge([nobody], [nobody])
+    async with rest.post(f"{edge.url}/v1/sales", json={}) as answer:
+        assert await refused_rest(answer) == ("INVENTORY_UNAVAILABLE", True)
+        assert answer.status == 503
+    assert await refused_grpc(channel(edge.target)) == (grpc.StatusCode.UNAVAILABLE, "INVENTORY_UNAVAILABLE", True)
+
+
+async def test_a_lost_answer_leaves_the_outcome_unknown_and_is_not_asked_for_twice(edge, gateway, rest):
+    async with rest.post(f"{edge.url}/v1/lost", json={}) as answer:
+        assert await refused_rest(answer) == ("OUTCOME_UNKNOWN", True)
+    assert gateway.paths == ["/v1/lost"]
+
+
+async def test_a_lost_answer_to_a_reader_is_asked_for_again(edge, gateway, rest):
+    async with rest.get(f"{edge.url}/v1/lost") as answer:
+        assert await refused_rest(answer) == ("OUTCOME_UNKNOWN", True)
+    assert gateway.paths == ["/v1/lost"] * 3
+
+
+async def test_what_the_services_themselves_answer_is_left_alone(edge, gateway, rest, channel):
+    for status in (404, 429, 503, 504):
+        async with rest.get(f"{edge.url}/v1/sales?status={status}") as answer:
+            assert (answer.status, answer.content_type) == (status, "application/json")
+    assert len(gateway.requests) == 4
+    assert await refused_grpc(channel(edge.target), "refuse") == (grpc.StatusCode.UNAVAILABLE, "", False)
+
+
+async def test_application_errors_eject_nobody(edge, gateway, rest):
+    for _ in range(20):
+        async with rest.get(f"{edge.url}/v1/sales?status=503"):
+            pass
+    async with rest.get(f"{edge.url}/v1/sales") as answer:
+        assert answer.status == 200
+    assert await edge.stat("cluster.gateways.outlier_detection.ejections_active") == 0
+
+
+async def test_too_many_requests_of_one_client(start_edge, gateway, inventory, rest, channel):
+    edge = await start_edge([gateway], [inventory], client_requests_per_second=2)
+    answers = []
+    for _ in range(4):
+        async with rest.get(f"{edge.url}/v1/sales") as answer:
+            answers.append(answer.status)
+            if answer.status == 429:
+                assert await refused_rest(answer) == ("RATE_LIMITED", True)
+    assert answers[:2] == [200, 200]
+    assert 429 in answers[2:]
+    opened = channel(edge.target)
+    refused = await refused_grpc(opened) if 429 in answers else None
+    assert refused == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED", True)
+
+
+async def test_clients_do_not_use_up_each_others_share(start_edge, gateway, inventory, rest):
+    edge = await start_edge([gateway], [inventory], client_requests_per_second=1, trusted_hops=1)
+    for client in ("203.0.113.1", "203.0.113.2", "203.0.113.3"):
+        async with rest.get(f"{edge.url}/v1/sales", headers={"x-forwarded-for": client}) as answer:
+            assert answer.status == 200
+    async with rest.get(f"{edge.url}/v1/sales", headers={"x-forwarded-for": "203.0.113.1"}) as answer:
+        assert answer.status == 429
+
+
+async def test_too_many_requests_of_all_clients(start_edge, gateway, inventory, rest):
+    edge = await start_edge([gateway], [inventory], requests_per_second=3, trusted_hops=1)
+    answers = []
+    for number in range(6):
+        async with rest.get(f"{edge.url}/v1/sales", headers={"x-forwarded-for": f"203.0.113.{number}"}) as answer:
+            answers.append(answer.status)
+    assert answers[:3] == [200, 200, 200]
+    assert 429 in answers[3:]
+
+
+async def test_a_body_that_is_too_large(edge, gateway, rest):
+    async with rest.post(f"{edge.url}/v1/sales", data=io.BytesIO(b"x" * (1024 * 1024))) as answer:
+        assert answer.status == 200
+    async with rest.post(f"{edge.url}/v1/sales", data=io.BytesIO(b"x" * (1024 * 1024 + 1))) as answer:
+        assert answer.status == 413
+        assert await refused_rest(answer) == ("BODY_TOO_LARGE", False)
+    assert len(gateway.requests) == 1
+
+
+@pytest.mark.parametrize("headers", [{"x-long": "x" * 13_000}, {f"x-{number}": "1" for number in range(120)}])
+async def test_headers_that_are_too_many_or_too_large(edge, gateway, rest, headers):
+    async with rest.get(f"{edge.url}/v1/sales", headers=headers) as answer:
+        assert answer.status == 431
+        assert await refused_rest(answer) == ("HEADERS_TOO_LARGE", False)
+    assert gateway.requests == []
+
+
+async def test_a_protocol_that_is_not_spoken(edge):
+    for request in (b"GET / HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.ports["http"])
+        writer.write(request)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        assert answer.split()[1] in (b"400", b"426")
+        writer.close()
+        await writer.wait_closed()
