@@ -15,6 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.json_faults import INT32, INT64, Json, fault_in
 from holdfast_gateway.problems import refuse_field
 
@@ -35,7 +36,10 @@ def decode(document: Json, message_class: type[M]) -> M:
 
 
 def encode(message: Message) -> Json:
-    """Return the message as a JSON document; fields without presence are always there."""
+    """Return the message as a JSON document; fields without presence are always there.
+
+    But a field that is only for input is left out when it is empty: a sale does not seem to have no items.
+    """
     return _writer(message.DESCRIPTOR)(message)
 
 
@@ -180,14 +184,18 @@ def _writer(descriptor: Descriptor) -> Callable[[Json], Json]:
         return _TO_TEXT[descriptor.full_name]
     if descriptor.file.package == "google.protobuf" or not all(map(_writes_plainly, descriptor.fields)):
         return _encode_slowly
-    fields = [(f.json_name, f.name, f.has_presence, _field_writer(f)) for f in descriptor.fields]
+    fields = [
+        (f.json_name, f.name, f.has_presence, behaves(f, "INPUT_ONLY"), _field_writer(f)) for f in descriptor.fields
+    ]
 
     def write(message: Message) -> dict[str, Json]:
         document = {}
-        for json_name, name, has_presence, convert in fields:
+        for json_name, name, has_presence, input_only, convert in fields:
             if has_presence and not message.HasField(name):
                 continue
             value = getattr(message, name)
+            if input_only and not value:
+                continue
             document[json_name] = value if convert is None else convert(value)
         return document
 

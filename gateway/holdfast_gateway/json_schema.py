@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.json_faults import INT32, INT64
 
 Schema = dict[str, Any]
@@ -59,8 +59,6 @@ class Schemas:
         schema: Schema = {"type": "array", "items": one} if field.is_repeated else one
         if behaves(field, "OUTPUT_ONLY"):
             schema["readOnly"] = True
-        if behaves(field, "INPUT_ONLY"):
-            schema["writeOnly"] = True
         return self._described(schema, field.full_name)
 
     def comment(self, full_name: str) -> str:
@@ -89,12 +87,6 @@ class Schemas:
     def _described(self, schema: Schema, full_name: str) -> Schema:
         text = self.comment(full_name)
         return {**schema, "description": text} if text else schema
-
-
-def behaves(field: FieldDescriptor, behavior: str) -> bool:
-    """Tell whether a field has a `google.api.field_behavior`, such as REQUIRED."""
-    behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    return field_behavior_pb2.FieldBehavior.Value(behavior) in behaviors
 
 
 def _value_name(enum: EnumDescriptor, value: str) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast_gateway import problems, sse
-from holdfast_gateway.json_schema import Schema, Schemas, behaves
+from holdfast_gateway.field_behavior import behaves
+from holdfast_gateway.json_schema import Schema, Schemas
 from holdfast_gateway.proto_comments import proto_comments
 from holdfast_gateway.routes import Route
 
@@ -172,8 +173,9 @@ def _response(route: Route, schemas: Schemas) -> Schema:
         f"Server-sent events. The data of each is a {message.name} in JSON, its id the resume token, its name the "
         "field of `event` that is set. An event named `error` carries a Problem; the stream ends behind it."
     )
-    # What arrives is text; the schema of the data is told beside it.
-    return _described_response(text, sse.MEDIA_TYPE, {**_TEXT, "x-event-data": schema}, headers)
+    data = {**_TEXT, "contentMediaType": "application/json", "contentSchema": schema}
+    event = {"type": "object", "required": ["data"], "properties": {"id": _TEXT, "event": _TEXT, "data": data}}
+    return _described_response(text, sse.MEDIA_TYPE, event, headers)
 
 
 def _described_response(text: str, media_type: str, schema: Schema, headers: list[str]) -> Schema:

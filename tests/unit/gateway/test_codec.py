@@ -110,7 +110,18 @@ def test_it_writes_what_json_format_writes(message_class, data):
         json_format.ParseDict(data.draw(documents(message_class.DESCRIPTOR)), message)
     except json_format.ParseError:
         message = message_class()
-    assert codec.encode(message) == json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
+    expected = json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
+    assert codec.encode(message) == without_empty_items(expected)
+
+
+def without_empty_items(document):
+    """Leave out the one field that is only for input: a sale's items."""
+    if isinstance(document, list):
+        return [without_empty_items(each) for each in document]
+    if not isinstance(document, dict):
+        return document
+    is_sale = "perCustomerLimit" in document and "items" in document
+    return {k: without_empty_items(v) for k, v in document.items() if not (is_sale and k == "items" and not v)}
 
 
 def test_details_of_any_type_are_written():
