@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
-from grpc_reflection.v1alpha import reflection
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.logs import get_logger
+from holdfast_inventory.rpc import reflection
 from holdfast_inventory.rpc.calls import Calls
 from holdfast_inventory.rpc.health import Health
 from holdfast_inventory.rpc.reservation_service import ReservationService
@@ -48,7 +48,7 @@ class Server:
                 health.handlers(),
             )
         )
-        reflection.enable_server_reflection((*SERVICE_NAMES, _HEALTH_SERVICE, reflection.SERVICE_NAME), self._server)
+        reflection.enable(self._server, (*SERVICE_NAMES, _HEALTH_SERVICE))
         self.address = ""
         """Where it listens, once it has started."""
 

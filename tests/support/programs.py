@@ -1,0 +1,39 @@
+"""Running programs that are not ours, bounded in time."""
+
+import asyncio
+import os
+from typing import NamedTuple
+
+RUN_SECONDS = 60
+
+
+class Finished(NamedTuple):
+    status: int
+    output: str
+
+
+async def run(*command, path=None, within=RUN_SECONDS, **environment):
+    """Runs a program to its end, with `path` before the PATH; its exit status and all that it printed."""
+    paths = f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command),
+        env=os.environ | {"PATH": paths} | environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(within):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    return Finished(process.returncode, output.decode())
+
+
+async def succeed(*command, **options):
+    """Runs a program that must succeed; what it printed."""
+    finished = await run(*command, **options)
+    assert finished.status == 0, f"{command} ended with {finished.status}:\n{finished.output}"
+    return finished.output
