@@ -32,6 +32,8 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
     }
     return plain | {
         "version": version,
+        "header_timeout": f"{settings.edge_header_timeout_seconds:g}s",
+        "request_timeout": f"{settings.edge_request_timeout_seconds:g}s",
         "gateways": _endpoints(settings.edge_gateways),
         "inventories": _endpoints(settings.edge_inventories),
         "cors_origins": [{"exact": origin} for origin in settings.cors_origins],

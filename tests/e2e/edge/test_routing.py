@@ -5,9 +5,15 @@ import struct
 
 import grpc
 import pytest
+from yarl import URL
 
-from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc
-from holdfast.inventory.v1 import sale_service_pb2, sale_service_pb2_grpc
+from holdfast.inventory.v1 import (
+    reservation_service_pb2,
+    reservation_service_pb2_grpc,
+    sale_service_pb2,
+    sale_service_pb2_grpc,
+)
+from tests.support.eventually import eventually
 
 GET_RESERVATION = "/holdfast.inventory.v1.ReservationService/GetReservation"
 
@@ -91,8 +97,6 @@ async def test_an_unknown_grpc_service_is_unimplemented(edge, channel):
 
 
 async def test_a_path_is_normalised_before_it_is_routed(edge, gateway, rest):
-    from yarl import URL
-
     for path in ("/v1//sales/x/../a", "/v1/./sales/a"):
         async with rest.get(URL(edge.url + path, encoded=True)) as answer:
             assert (await answer.json())["path"] == "/v1/sales/a"
@@ -104,7 +108,6 @@ async def test_nobody_outside_steers_envoy_by_headers(edge, gateway, rest):
     headers = {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-retry-on": "5xx", "x-envoy-max-retries": "9"}
     async with rest.get(f"{edge.url}/v1/sales?status=503", headers=headers) as answer:
         assert answer.status == 503
-        print(await answer.text())
         got = set((await answer.json())["headers"])
     assert {name for name in got if name.startswith("x-envoy")} <= {"x-envoy-external-address"}
     assert len(gateway.requests) == 1
@@ -121,10 +124,7 @@ async def test_the_callers_request_id_is_kept_and_told(edge, inventory, rest, ch
 async def test_requests_are_logged_as_json_without_their_query(edge, gateway, rest):
     async with rest.get(f"{edge.url}/v1/sales?customer=secret", headers={"x-request-id": "r-1"}):
         pass
-    async with asyncio.timeout(5):
-        while not (lines := edge.log("request")):
-            await asyncio.sleep(0.02)
-    line = lines[0]
+    line = (await eventually(lambda: edge.log("request")))[0]
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/sales", 200)
     assert (line["request_id"], line["cluster"], line["upstream"]) == ("r-1", "gateways", gateway.address)
 

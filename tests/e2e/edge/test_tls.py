@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc
 from tests.e2e.edge.certificates import write_certificate
+from tests.support.eventually import eventually
 
 
 @pytest.fixture
@@ -30,6 +31,10 @@ async def presented(edge):
     return ssl.DER_cert_to_PEM_cert(certificate)
 
 
+async def shows(edge, certificate):
+    return await presented(edge) == certificate
+
+
 async def test_rest_and_grpc_over_tls(start_edge, gateway, inventory, tls_dir, channel):
     certificate = write_certificate(tls_dir)
     edge = await start_edge([gateway], [inventory], tls_dir=tls_dir)
@@ -49,7 +54,7 @@ async def test_old_tls_is_refused(start_edge, gateway, inventory, tls_dir, versi
     edge = await start_edge([gateway], [inventory], tls_dir=tls_dir)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSVersion"):
         context.minimum_version = context.maximum_version = version
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection("127.0.0.1", edge.ports["tls"], ssl=context)
@@ -60,9 +65,7 @@ async def test_a_renewed_certificate_is_used_at_once(start_edge, gateway, invent
     edge = await start_edge([gateway], [inventory], tls_dir=tls_dir)
     assert await presented(edge) == old
     new = write_certificate(tls_dir, "new").decode()
-    async with asyncio.timeout(5):
-        while await presented(edge) != new:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: shows(edge, new))
 
 
 async def test_a_renewed_secret_of_kubernetes_is_used_at_once(start_edge, gateway, inventory, tls_dir):
@@ -77,11 +80,9 @@ async def test_a_renewed_secret_of_kubernetes_is_used_at_once(start_edge, gatewa
     assert await presented(edge) == versions[0]
     (tls_dir / "..data_tmp").symlink_to("..new")
     (tls_dir / "..data_tmp").rename(tls_dir / "..data")
-    async with asyncio.timeout(5):
-        while await presented(edge) != versions[1]:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: shows(edge, versions[1]))
 
 
 async def test_without_a_certificate_there_is_no_tls_port(edge):
-    with pytest.raises(OSError, match="refused|Connect"):
+    with pytest.raises(OSError, match="Connect call failed"):
         await asyncio.open_connection("127.0.0.1", edge.ports["tls"])
