@@ -63,14 +63,14 @@ CROSS JOIN LATERAL (
 
 -- name: read_used
 -- What the customers ($2) hold or have bought of each item at the time of the batch ($3). Asked only when the sale
--- limits customers.
+-- limits customers. The collation is that of the index.
 SELECT named.customer, line.item_id, sum(line.quantity)::integer AS units
 FROM unnest($2::text[]) AS named (customer)
 CROSS JOIN LATERAL (
     SELECT item_ids, quantities
     FROM reservations
     WHERE
-        reservations.customer = named.customer AND reservations.sale_id = $1
+        reservations.customer = named.customer AND reservations.sale_id COLLATE "C" = $1
         AND (state = 2 OR (state = 1 AND expires_at > $3))
     OFFSET 0
 ) AS reservation

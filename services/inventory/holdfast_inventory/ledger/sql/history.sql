@@ -8,12 +8,13 @@ FROM reservations
 WHERE reservation_id = $1 AND sale_id = $2
 
 -- name: list_reservations_of_customer
--- A customer's reservations ($2) in the order of their creation, behind the place ($3, $4).
+-- A customer's reservations ($2) in the order of their creation, behind the place ($3, $4). The
+-- collation is that of the index.
 SELECT
     reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id, fingerprint
 FROM reservations
 WHERE
-    customer = $2 AND sale_id = $1 AND (created_at, reservation_id) > ($3, $4)
+    customer = $2 AND sale_id COLLATE "C" = $1 AND (created_at, reservation_id) > ($3, $4)
     AND ($5::smallint IS NULL OR state = $5)
 ORDER BY created_at, reservation_id
 LIMIT $6
