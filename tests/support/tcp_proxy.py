@@ -32,6 +32,9 @@ class TcpProxy:
         self.delay_seconds = 0.0
         self.drips = False
         self.accepts = True
+        self.linked = asyncio.Event()
+        """Set by each new connection."""
+        self.refused = asyncio.Event()
         self.to_server_flows, self.to_client_flows = asyncio.Event(), asyncio.Event()
         self.thaw()
 
@@ -50,10 +53,9 @@ class TcpProxy:
 
     async def stop(self):
         self._server.close()
-        tasks = list(self._links.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.thaw()
+        self.reset()
+        await asyncio.gather(*self._links.values(), return_exceptions=True)
         await self._server.wait_closed()
 
     def freeze(self):
@@ -80,8 +82,10 @@ class TcpProxy:
 
     async def _serve(self, reader, writer):
         if not self.accepts:
+            self.refused.set()
             writer.transport.abort()
             return
+        self.linked.set()
         link = Link(self, reader, writer)
         self._links[link] = asyncio.current_task()
         try:

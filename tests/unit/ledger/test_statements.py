@@ -4,9 +4,7 @@ import pytest
 
 from holdfast_inventory.ledger import statements
 
-NAMES = sorted(
-    file.name.removesuffix(".sql") for file in files("holdfast_inventory.ledger").joinpath("sql").iterdir()
-)
+NAMES = sorted(file.name.removesuffix(".sql") for file in files("holdfast_inventory.ledger").joinpath("sql").iterdir())
 
 
 @pytest.fixture
