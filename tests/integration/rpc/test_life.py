@@ -39,8 +39,8 @@ async def test_every_name_serves_once_it_has_started(service):
 async def test_what_is_asked_while_it_drains_is_served_and_nothing_is_lost(database_url):
     async with running_service(database_url, drain_quiet_seconds=0.5, drain_min_seconds=0.5) as service:
         await service.create_sale(cap=10_000)
-        watch = service.sales.WatchStock(sp.WatchStockRequest(name="sales/drop-1"))
-        await watch.read()
+        watch = aiter(service.sales.WatchStock(sp.WatchStockRequest(name="sales/drop-1")))
+        assert (await anext(watch)).snapshot.sequence == 1
         stopping = asyncio.Event()
 
         async def buyer(number):
