@@ -1,4 +1,4 @@
-"""The command line: `holdfast-inventory serve | migrate [--to N] [--dry-run] | health [--live]`, each with `[--config FILE]`."""
+"""The command line: `holdfast-inventory serve, migrate [--to N] [--dry-run], health [--live]`; each has --config."""
 
 import argparse
 import sys
