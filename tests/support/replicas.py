@@ -120,3 +120,12 @@ async def locked(sql, sale_id="drop"):
     async with sql.transaction():
         await sql.execute("SELECT FROM sales WHERE sale_id = $1 FOR UPDATE", sale_id)
         yield
+
+
+async def until(sql, question, *arguments):
+    """Waits until the database answers a question with yes."""
+    async with asyncio.timeout(10):
+        while True:
+            if await sql.fetchval(question, *arguments):
+                return
+            await asyncio.sleep(0.01)

@@ -7,11 +7,20 @@ from holdfast_inventory.domain.errors import DatabaseUnavailable
 from holdfast_inventory.ledger.database import Database, DatabaseLimits, UnavailableError, UnsafeServerError
 from holdfast_inventory.ledger.faults import NotApplied
 from tests.support.postgres import on_every_version
+from tests.support.replicas import until
 from tests.support.tcp_proxy import tcp_proxy
 
 QUICK = DatabaseLimits(
     writers=1, readers=1, connect_seconds=0.5, acquire_seconds=0.3, read_seconds=0.3, transaction_seconds=0.3
 )
+BOUNDED = {
+    "statement_timeout": "2s",
+    "lock_timeout": "500ms",
+    "idle_in_transaction_session_timeout": "5s",
+    "enable_seqscan": "off",
+    "transaction_isolation": "read committed",
+}
+PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 OURS = "datname = current_database() AND application_name = 'holdfast-inventory'"
 
 
@@ -59,7 +68,7 @@ async def test_a_database_that_comes_up_late_is_waited_for(proxy, opened):
 async def test_a_database_that_does_not_come_up_is_told_with_the_reason(free_port):
     database = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none", QUICK)
 
-    with pytest.raises(UnavailableError, match=r"within 0.3 s: .*Connect call failed"):
+    with pytest.raises(UnavailableError, match=r"within 0\.3 s: .*Connect call failed"):
         await database.open(patience_seconds=0.3)
     await database.close()
 
@@ -68,7 +77,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_not_waited_for_forever(
     proxy.freeze()
     database = Database(proxy.url, DatabaseLimits())
 
-    with pytest.raises(UnavailableError, match="within 0.2 s: it does not answer"):
+    with pytest.raises(UnavailableError, match=r"within 0\.2 s: it does not answer"):
         await database.open(patience_seconds=0.2)
 
 
@@ -77,10 +86,7 @@ async def test_a_server_that_may_lose_what_it_acknowledged_is_refused(postgres, 
     postgres.execute(f"ALTER SYSTEM SET {setting} = off")
     try:
         postgres.execute("SELECT pg_reload_conf()")
-        async with asyncio.timeout(10):
-            while await sql.fetchval("SELECT current_setting($1)", setting) != "off":
-                await asyncio.sleep(0.01)
-
+        await until(sql, "SELECT current_setting($1) = 'off'", setting)
         with pytest.raises(UnsafeServerError, match=f"{setting} = off.*HOLDFAST_ALLOW_UNSAFE_DURABILITY"):
             await opened(database_url)
         assert await sql.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND state <> 'idle'") == 0
@@ -99,19 +105,8 @@ async def test_sessions_are_bounded_and_planned_by_index(opened, database_url):
 
     async with database.writing() as writer, database.reading() as reader:
         for connection in (writer, reader):
-            assert ["2s", "500ms", "5s", "off", "read committed"] == await settings(
-                connection,
-                "statement_timeout",
-                "lock_timeout",
-                "idle_in_transaction_session_timeout",
-                "enable_seqscan",
-                "transaction_isolation",
-            )
-        assert await settings(writer, "plan_cache_mode", "enable_hashjoin", "enable_mergejoin") == [
-            "force_generic_plan",
-            "off",
-            "off",
-        ]
+            assert await settings(connection, *BOUNDED) == list(BOUNDED.values())
+        assert await settings(writer, *PLANNED_ONCE) == list(PLANNED_ONCE.values())
 
 
 async def test_a_transaction_is_isolated_as_the_core_needs_whatever_the_server_prefers(opened, database_url, sql):
@@ -135,7 +130,7 @@ async def test_a_callers_own_error_rolls_back_and_the_connection_is_kept(opened,
     database = await opened(database_url)
     async with database.transaction() as transaction:
         first = await backend(transaction)
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError):  # noqa: PT012 -- it is told at the transaction's end
         async with database.writing() as connection:
             await connection.execute("INSERT INTO numbers VALUES (1)")
             raise KeyError
@@ -262,7 +257,7 @@ async def test_a_transaction_that_is_too_long_is_cut_off(opened, database_url, s
 
 async def test_a_connection_lost_before_commit_is_known_to_have_done_nothing(opened, database_url, sql, table):
     database = await opened(database_url)
-    with pytest.raises(NotApplied):
+    with pytest.raises(NotApplied):  # noqa: PT012 -- it is told at the transaction's end
         async with database.transaction() as transaction:
             await transaction.connection.execute("INSERT INTO numbers VALUES (1)")
             transaction.connection.terminate()
@@ -275,7 +270,7 @@ async def test_what_cuts_one_writer_off_replaces_them_all(opened, database_url, 
     async with database.writing(), database.writing(), database.writing():
         pass
     assert database.use["writers"] == 3
-    with pytest.raises(NotApplied):
+    with pytest.raises(NotApplied):  # noqa: PT012 -- it is told at the transaction's end
         async with database.transaction() as transaction:
             await sql.execute("SELECT pg_terminate_backend($1, 5000)", await backend(transaction))
             await transaction.connection.execute("SELECT 1")
@@ -304,7 +299,7 @@ async def test_close_is_harmless_at_any_time_and_cuts_off_whoever_goes_on(opened
     never_opened = Database(database_url, QUICK)
     await never_opened.close()
     database = await opened(database_url)
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(DatabaseUnavailable):  # noqa: PT012 -- it is told at the transaction's end
         async with database.writing() as connection:
             await database.close()
             await database.close()

@@ -19,7 +19,7 @@ from holdfast_inventory.ledger import database as database_module
 from holdfast_inventory.ledger.database import DatabaseLimits
 from holdfast_inventory.ledger.group_commit import GroupCommitLimits
 from tests.support.postgres import on_every_version
-from tests.support.replicas import locked, replica
+from tests.support.replicas import locked, replica, until
 from tests.support.shopping import hold, new_sale
 from tests.support.tcp_proxy import lose_answer, lose_commit, tcp_proxy
 
@@ -326,9 +326,3 @@ def unreachable_standby(postgres):
     finally:
         postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
         postgres.execute("SELECT pg_reload_conf()")
-
-
-async def until(sql, question):
-    async with asyncio.timeout(10):
-        while not await sql.fetchval(question):
-            await asyncio.sleep(0.01)
