@@ -141,6 +141,14 @@ async def test_it_starts_again_after_sigkill(up):
     await second.read_until("Ctrl-C stops it")
 
 
+async def test_stop_while_starting_stops_what_has_started(up):
+    stack = await up()
+    await stack.read_until("schema ")
+    stack.process.send_signal(signal.SIGINT)
+    assert await stack.exit_code() == 0, stack.output
+    assert stack.stopped == ["Valkey", "PostgreSQL"]
+
+
 async def test_second_user_of_the_directory_is_refused(up, environment):
     first = await up()
     await first.read_until("kept in")

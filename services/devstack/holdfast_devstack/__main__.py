@@ -26,7 +26,7 @@ def main() -> int:
     try:
         settings = DevstackSettings.load(arguments.config)
         with exclusively(settings.data_dir.resolve()) as directory:
-            console.say(f"Holdfast on one machine; data and logs are kept in {directory}\n")
+            console.say(f"Holdfast on one machine; data and logs are kept in {directory.path}\n")
             return asyncio.run(Stack(settings, directory, console, with_edge=arguments.edge).run())
     except (SettingsError, StartError) as error:
         console.say(f"{error}")

@@ -5,12 +5,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast_devstack.child_process import StartError
 
 
+class DataDirectory(NamedTuple):
+    """A directory of ours, and whether the run before was killed, so that its children may still be ending."""
+
+    path: Path
+    was_abandoned: bool
+
+
 @contextmanager
-def exclusively(directory: Path) -> Iterator[Path]:
+def exclusively(directory: Path) -> Iterator[DataDirectory]:
     """Makes the directory if need be and keeps others out of it. The lock ends with the process, however that ends.
 
     Raises StartError when another process has it, or it cannot be written.
@@ -31,8 +39,12 @@ def exclusively(directory: Path) -> Iterator[Path]:
                 f"another `holdfast up` (process {lock.read_text().strip() or 'unknown'}) uses {directory}: "
                 "stop it, or choose another directory with HOLDFAST_DATA_DIR"
             ) from error
+        was_abandoned = os.fstat(descriptor).st_size > 0
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield directory
+        try:
+            yield DataDirectory(directory, was_abandoned)
+        finally:
+            os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -15,6 +14,7 @@ from holdfast_chassis.settings import environment_name
 from holdfast_devstack import demo, services, stock_line
 from holdfast_devstack.child_process import ChildProcess, StartError
 from holdfast_devstack.console import Console
+from holdfast_devstack.data_directory import DataDirectory
 from holdfast_devstack.ports import LOOPBACK, is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
@@ -24,6 +24,7 @@ from holdfast_inventory.ledger.migrations import MigrationError, migrate
 _DATABASE = "holdfast"
 _START_TIMEOUT_SECONDS = 180.0
 _STOP_TIMEOUT_SECONDS = 90.0
+_REMAINS_SECONDS = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_SIGNALS = 0.1
 
@@ -59,14 +60,17 @@ class Server(Protocol):
 class Stack:
     """All that `holdfast up` runs."""
 
-    def __init__(self, settings: DevstackSettings, directory: Path, console: Console, *, with_edge: bool) -> None:
+    def __init__(
+        self, settings: DevstackSettings, directory: DataDirectory, console: Console, *, with_edge: bool
+    ) -> None:
         self._settings = settings
         self._console = console
+        self._remains_seconds = _REMAINS_SECONDS if directory.was_abandoned else 0.0
         self._base_url = f"http://{settings.http_host}:{settings.http_port}"
         self._grpc_target = f"{settings.grpc_host}:{settings.grpc_port}"
-        self._postgres = PostgresServer(directory / "postgres", port=settings.postgres_port)
-        self._valkey = ValkeyServer(directory / "valkey", port=settings.valkey_port)
-        logs = directory / "logs"
+        self._postgres = PostgresServer(directory.path / "postgres", port=settings.postgres_port)
+        self._valkey = ValkeyServer(directory.path / "valkey", port=settings.valkey_port)
+        logs = directory.path / "logs"
         self._inventory = services.inventory(settings, self._environment, logs)
         self._gateway = services.gateway(settings, self._environment, logs)
         self._edge = services.edge(settings, self._environment, logs) if with_edge else None
@@ -79,8 +83,16 @@ class Stack:
 
         Raises StartError when a port is taken.
         """
-        _refuse_taken_ports(self._settings, with_edge=self._edge is not None)
+        await self._require_ports()
         return await self._lifecycle.run()
+
+    async def _require_ports(self) -> None:
+        """Waits for those that children of a killed run still have, which end as soon as they notice."""
+        deadline = SYSTEM_CLOCK.monotonic() + self._remains_seconds
+        while taken := _taken_ports(self._settings, with_edge=self._edge is not None):
+            if SYSTEM_CLOCK.monotonic() >= deadline:
+                raise StartError("\n".join(taken))
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _steps(self) -> Iterator[Step]:
         """In the order of starting; stopping is the reverse, so that whatever is asked for is there until the end."""
@@ -198,7 +210,8 @@ def _given(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-def _refuse_taken_ports(settings: DevstackSettings, *, with_edge: bool) -> None:
+def _taken_ports(settings: DevstackSettings, *, with_edge: bool) -> list[str]:
+    """A sentence about each port that another process has."""
     uses = {
         "http_port": ("REST", settings.http_host),
         "grpc_port": ("gRPC", settings.grpc_host),
@@ -213,11 +226,9 @@ def _refuse_taken_ports(settings: DevstackSettings, *, with_edge: bool) -> None:
         uses["edge_http_port"] = ("the edge", settings.edge_host)
         uses["edge_metrics_port"] = ("the edge's metrics", settings.edge_metrics_host)
         uses["edge_admin_port"] = ("Envoy's administration", LOOPBACK)
-    taken = [
+    return [
         f"port {getattr(settings, field)} ({use}) is taken: stop what listens there, "
         f"or choose another with {environment_name(field)}"
         for field, (use, host) in uses.items()
         if is_taken(getattr(settings, field), host)
     ]
-    if taken:
-        raise StartError("\n".join(taken))

@@ -20,7 +20,14 @@ def test_second_user_is_told_who_has_it(tmp_path):
 def test_it_is_free_again_afterwards(tmp_path):
     for _ in range(2):
         with exclusively(tmp_path / "data") as directory:
-            assert directory.is_dir()
+            assert directory.path.is_dir()
+            assert not directory.was_abandoned
+
+
+def test_run_that_was_killed_is_noticed(tmp_path):
+    (tmp_path / "lock").write_text("1234\n")
+    with exclusively(tmp_path) as directory:
+        assert directory.was_abandoned
 
 
 def test_place_that_cannot_be_a_directory_is_named(tmp_path):
