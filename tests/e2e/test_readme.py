@@ -84,7 +84,7 @@ async def check_refusal(paste, reserve):
     [block] = blocks("json", "Five minutes, in REST")
     promised = json.loads(block.replace(", …", "").replace('"…"', json.dumps(refusal["type"])))
     assert promised == {name: refusal[name] for name in promised}
-    await paste(f"curl -fsS localhost:8080/v1/{second['name']}:release -d '{{}}'")
+    await paste(f"curl -fsS localhost:8080/v1/{second['name']}:release -X POST")
 
 
 async def take_grpc_tour(paste):

@@ -75,6 +75,16 @@ async def outcome(call):
         return refused(error)
 
 
+async def end_of(stream):
+    """Reads a stream to its end; the code that it ended with."""
+    try:
+        while await stream.read() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
 def refused(error):
     """Reads an error's details; a refusal without any has no reason."""
     details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
