@@ -1,7 +1,6 @@
 """Starts Envoy, and ends it so that nothing is dropped: on SIGTERM it would close every connection at once."""
 
 import asyncio
-import contextlib
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.drain import Arrivals
@@ -15,6 +14,8 @@ from holdfast_edge.settings import EdgeSettings
 log = get_logger(__name__)
 
 _LOOK_SECONDS = 0.1
+# Time for a request that is on its way on a connection that was accepted last.
+_LINGER_SECONDS = 0.25
 _MARGIN_SECONDS = 10.0
 # What is passed on. Probes and scrapes are answered by Envoy itself, so they keep no drain going.
 _ARRIVALS = ("cluster.gateways.upstream_rq_total", "cluster.inventories.upstream_rq_total")
@@ -40,7 +41,7 @@ class App:
         start = settings.edge_start_timeout_seconds
         self.lifecycle = Lifecycle(
             [
-                Step("envoy", self._start, self._stop, start, _MARGIN_SECONDS + _MARGIN_SECONDS),
+                Step("envoy", self._start, self._stop, start, _MARGIN_SECONDS * 2),
                 Step("traffic", self._open, self._drain, 1.0, draining),
             ],
             clock=clock,
@@ -52,8 +53,6 @@ class App:
     async def _stop(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
-        with contextlib.suppress(AdminError):
-            await self._envoy.post("/quitquitquit")
         await self._envoy.stop()
 
     async def _open(self) -> None:
@@ -80,21 +79,25 @@ class App:
             )
         finally:
             counting.cancel()
-        await self._envoy.post("/drain_listeners?graceful&inboundonly")
+        await self._envoy.post("/drain_listeners?inboundonly")
         left = await self._finish()
         log.info("drained", quiet=quiet, in_flight=left)
 
     async def _count_arrivals(self) -> None:
         seen = -1
         while True:
-            stats = await self._envoy.stats(_ARRIVALS)
-            if (count := sum(stats.values())) != seen:
-                seen = count
+            try:
+                count = sum((await self._envoy.stats(_ARRIVALS)).values())
+            except AdminError:
+                count = -1  # Not to know is not to be quiet.
+            if count != seen or count < 0:
                 self._arrivals.record()
+            seen = count
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _finish(self) -> int:
         """Wait until no request is under way, within bounds; return how many still are."""
+        await first_of(self.lifecycle.hurry, timeout_seconds=_LINGER_SECONDS)
         give_up = asyncio.get_running_loop().time() + self._settings.edge_finish_seconds
         while True:
             left = sum((await self._envoy.stats(_UNDER_WAY)).values())

