@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from holdfast_chassis.drain import Arrivals, InFlight
 
 

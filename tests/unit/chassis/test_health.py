@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from holdfast_chassis.health import Check, HealthBoard
 
 

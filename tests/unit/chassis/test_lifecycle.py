@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import structlog
+
 from holdfast_chassis import lifecycle as module
 from holdfast_chassis.lifecycle import Lifecycle, Step
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 import structlog
+
 from holdfast_chassis import logs
 
 

@@ -8,9 +8,10 @@ import urllib.error
 import urllib.request
 
 import pytest
+from prometheus_client import Counter, Gauge
+
 from holdfast_chassis import metrics
 from holdfast_chassis.metrics import MetricsServer, new_registry
-from prometheus_client import Counter, Gauge
 
 
 @pytest.fixture

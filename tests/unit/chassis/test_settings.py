@@ -6,8 +6,9 @@ import traceback
 from typing import ClassVar
 
 import pytest
-from holdfast_chassis.settings import CommaSeparated, ServiceSettings, SettingsError, environment_name
 from pydantic import Field, SecretStr, ValidationError, field_validator
+
+from holdfast_chassis.settings import CommaSeparated, ServiceSettings, SettingsError, environment_name
 
 
 class Settings(ServiceSettings):
