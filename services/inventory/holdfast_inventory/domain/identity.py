@@ -4,18 +4,18 @@ A reservation's id is a keyed hash of the customer and the request id, so the pr
 deterministic for us, unguessable (128 bits under a secret salt of the sale) for everybody else.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable
 from datetime import timedelta
+from hashlib import blake2b
 from uuid import UUID
 
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line
 
 SALT_BYTES = 32
-_RESERVATION = "reservation"
-_STOCK_CHANGE = "stock change"
+_HASH_BYTES = 16
+_RESERVATION = b"reservation"
+_STOCK_CHANGE = b"stock change"
 
 
 def reservation_id(salt: bytes, customer: str, request_id: str) -> UUID:
@@ -53,18 +53,18 @@ def transfer_fingerprint(source_item_id: str, sale_id: str, item_id: str, quanti
     return _digest("transfer", source_item_id, sale_id, item_id, str(quantity))
 
 
-def _keyed_id(salt: bytes, *parts: str) -> UUID:
-    return UUID(bytes=hmac.digest(salt, _framed(parts), "sha256")[:16])
+def _keyed_id(salt: bytes, kind: bytes, *parts: str) -> UUID:
+    # BLAKE2's keyed mode is a MAC as HMAC is one, for a fraction of what OpenSSL's takes of a busy server.
+    return UUID(bytes=blake2b(_framed(parts), digest_size=_HASH_BYTES, key=salt, person=kind).digest())
 
 
 def _digest(*parts: str) -> bytes:
-    return hashlib.blake2b(_framed(parts), digest_size=16).digest()
+    return blake2b(_framed(parts), digest_size=_HASH_BYTES).digest()
 
 
 def _framed(parts: Iterable[str]) -> bytes:
     # Lengths in front, so that ("ab", "c") and ("a", "bc") differ.
-    encoded = [part.encode() for part in parts]
-    return b"".join(b"%d:%b" % (len(part), part) for part in encoded)
+    return "".join([f"{len(part)}:{part}" for part in parts]).encode()
 
 
 def _microseconds(span: timedelta | None) -> str:
