@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Makes the secrets that the compose files name, each in a file of compose/secrets. Keeps those that are there.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# The directory keeps other users out; in it, the services' user has to be able to read.
+mkdir -p -m 0700 secrets
+umask 022
+
+# Prints 32 characters that mean themselves in a URL.
+password() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
+
+[[ -s secrets/database_password ]] || password >secrets/database_password
+[[ -s secrets/database_url ]] ||
+  echo "postgresql://holdfast:$(<secrets/database_password)@postgres:5432/holdfast" >secrets/database_url
+[[ -s secrets/grafana_password ]] || password >secrets/grafana_password
+echo "secrets are in $PWD/secrets"
