@@ -4,6 +4,7 @@ import asyncio
 
 import asyncpg
 import pytest
+import structlog
 
 from holdfast_inventory.ledger.catalog import Catalog
 from holdfast_inventory.ledger.database import Database, DatabaseLimits
@@ -22,6 +23,15 @@ class Unmeasured:
 
     def refused_from_memory(self):
         pass
+
+
+@pytest.fixture(autouse=True)
+def plain_tracebacks():
+    """The default ones show every local variable, which for a batch takes seconds."""
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -215,7 +215,7 @@ class Database:
             fault = classify(error, committing=committing is not None)
             if fault is None:
                 raise
-            if not reusable:
+            if not reusable and not isinstance(fault, Rejected):
                 await self._suspect_others(error)
             raise fault from error
         finally:
