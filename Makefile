@@ -10,13 +10,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests run in so many processes.
 JOBS ?= 2
+# What images are tagged with.
+VERSION ?= dev
 # More arguments for pytest: make test ARGS='-k expiry'
 ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help
 help: ## explain the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1mmake %-11s\033[0m %s\n", $$1, $$2}'
 
 ##### Run
 
@@ -33,6 +35,16 @@ bench: $(VENV)/dev.stamp ## measure it side by side with simpler ways (minutes)
 .PHONY: test
 test: $(VENV)/dev.stamp tools ## run all tests (needs Debian's postgresql-15 and Go; .ci/run installs the first)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: images
+images: ## build the images (VERSION=1.2.3)
+	docker build --file services/inventory/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-inventory:$(VERSION) .
+	docker build --file gateway/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-gateway:$(VERSION) .
+	docker build --file gateway/envoy/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-edge:$(VERSION) .
+
+.PHONY: images-test
+images-test: $(VENV)/dev.stamp tools ## build the images and run them (needs a container engine, or docker.io and debootstrap)
+	scripts/images-test.sh
 
 .PHONY: check
 check: lint types imports contract files locks ## run all linters

@@ -48,9 +48,15 @@ have_engine() {
 }
 
 have_base() {
-  engine image inspect "$base" >/dev/null 2>&1 && return
-  timeout 60 docker ${DOCKER_HOST:+--host "$DOCKER_HOST"} pull --quiet "$base" >/dev/null 2>&1 && return
-  base_kind="a stand-in of Debian's packages for $base"
+  if ! engine image inspect "$base" >/dev/null 2>&1; then
+    timeout 120 docker ${DOCKER_HOST:+--host "$DOCKER_HOST"} pull --quiet "$base" >/dev/null 2>&1 || make_base
+  fi
+  if [[ "$(engine image inspect --format '{{index .Config.Labels "holdfast.stand-in"}}' "$base")" == true ]]; then
+    base_kind="a stand-in of Debian's packages for $base"
+  fi
+}
+
+make_base() {
   command -v debootstrap >/dev/null || fail "$base cannot be pulled; install debootstrap for a stand-in"
   echo "making a stand-in for $base"
   debootstrap --variant=minbase --include=python3,python3-pip,ca-certificates bookworm "$work/root" >"$work/debootstrap.log" ||
@@ -58,7 +64,8 @@ have_base() {
   # As this machine reaches its package index, so must the build.
   cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/"
   if [[ -f /etc/pip.conf ]]; then cp /etc/pip.conf "$work/root/etc/"; fi
-  tar --create --one-file-system --directory "$work/root" . | engine import - "$base" >/dev/null
+  tar --create --one-file-system --directory "$work/root" . |
+    engine import --change "LABEL holdfast.stand-in=true" - "$base" >/dev/null
   rm -rf --one-file-system "$work/root"
 }
 
@@ -67,7 +74,7 @@ build() {
   for name in "${services[@]}"; do
     echo "building $name"
     DOCKER_BUILDKIT=0 engine build --quiet --network host --file "${dockerfiles[$name]}" --build-arg "VERSION=$version" \
-      --tag "holdfast-$name:$version" . >/dev/null
+      --tag "holdfast-$name:$version" . >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; fail "$name cannot be built"; }
   done
 }
 
@@ -125,7 +132,7 @@ have_engine
 have_base
 build
 check_configuration
-# Servers for them, and ports that are free: `settings` prints the environment, and serves until its input ends.
+# Servers for them, with ports that are free.
 coproc servers { exec .venv/bin/python -m tests.deploy.servers "$work/environment"; }
 # shellcheck disable=SC2154 # coproc sets it
 read -r -t 120 <&"${servers[0]}" || fail "PostgreSQL for the test did not start"
@@ -133,7 +140,8 @@ run --rm -- inventory migrate
 for name in "${services[@]}"; do start "$name"; done
 # shellcheck disable=SC1091
 source "$work/environment"
-HOLDFAST_REST="http://127.0.0.1:$HOLDFAST_EDGE_HTTP_PORT" HOLDFAST_GRPC="127.0.0.1:$HOLDFAST_EDGE_HTTP_PORT" scripts/smoke-test.sh
+edge="127.0.0.1:$HOLDFAST_EDGE_HTTP_PORT"
+scripts/smoke-test.sh --rest "http://$edge" --grpc "$edge" --version "$version"
 for name in edge gateway inventory; do stop "$name"; done
 for name in "${services[@]}"; do
   printf '%-10s %s MB\n' "$name" "$(($(of_image "$name" .Size) / 1000000))"
