@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from structlog.testing import capture_logs
 
 from holdfast.inventory.v1 import movement_pb2, sale_pb2
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
@@ -260,3 +261,14 @@ async def test_what_does_not_exist_is_not_found(service):
         service.sales.WatchStock(sp.WatchStockRequest(name=unknown)).read(),
     ]
     assert [reason_of(await refusal(call)) for call in calls] == ["NOT_FOUND"] * len(calls)
+
+
+async def test_a_command_is_traced_to_its_own_caller(service):
+    await service.create_sale(cap=3)
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    command = pb.Command(create=create(cap=1), correlation_id="abc", traceparent=parent)
+    with capture_logs() as lines:
+        await service.reservations.Submit(pb.SubmitRequest(parent=SALE, commands=[command]))
+    [line] = [line for line in lines if line["event"] == "command"]
+    assert (line["method"], line["reason"]) == ("CreateReservation", "OK")
+    assert (line["request_id"], line["trace_id"]) == ("abc", "4bf92f3577b34da6a3ce929d0e0e4736")

@@ -109,10 +109,10 @@ class Call:
     def read_metadata(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
         """Take over what the call's metadata says, where it makes sense."""
         for key, value in metadata or ():
-            if key == _REQUEST_ID_KEY and isinstance(value, str) and _is_request_id(value):
-                self.request_id = value
-            elif key == _TRACE_PARENT_KEY and isinstance(value, str) and _is_trace_parent(value):
-                self.trace_id = value[_TRACE_ID]
+            if key == _REQUEST_ID_KEY:
+                self.request_id = request_id_in(value)
+            elif key == _TRACE_PARENT_KEY:
+                self.trace_id = trace_id_in(value)
 
     def trailers(self) -> tuple[tuple[str, str], ...]:
         """Return what is told behind every answer, refusals too."""
@@ -224,6 +224,16 @@ class Calls:
         seconds = limits.default_seconds if remaining is None else min(remaining, limits.max_seconds)
         margin = min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
         return Call(asyncio.get_running_loop().time() + seconds - margin, has_own_deadline=is_own)
+
+
+def request_id_in(value: str | bytes) -> str | None:
+    """Return an X-Request-Id, if it is one."""
+    return value if isinstance(value, str) and _is_request_id(value) else None
+
+
+def trace_id_in(value: str | bytes) -> str | None:
+    """Return the trace id of a W3C traceparent, if it is one."""
+    return value[_TRACE_ID] if isinstance(value, str) and _is_trace_parent(value) else None
 
 
 def snake_case(name: str) -> str:

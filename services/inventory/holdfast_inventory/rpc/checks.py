@@ -147,7 +147,7 @@ class Checks:
         seconds, nanos = value.seconds, value.nanos
         agree = -_NANOS_PER_SECOND < nanos < _NANOS_PER_SECOND and seconds * nanos >= 0
         if agree and -_MAX_DURATION_SECONDS <= seconds <= _MAX_DURATION_SECONDS:
-            span = timedelta(seconds=seconds, microseconds=int(nanos / 1000))
+            span = timedelta(seconds=seconds, microseconds=nanos // 1000)
             if low <= span <= high:
                 return span
         self.violated(field, f"must be {low.total_seconds():g} s to {high.total_seconds():.15g} s")

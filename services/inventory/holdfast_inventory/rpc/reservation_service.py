@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.commands import Command
 from holdfast_inventory.domain.decide import Answer, Done, Reply
 from holdfast_inventory.domain.errors import DomainError, NotFound
 from holdfast_inventory.rpc import messages, page_tokens, reservation_requests
-from holdfast_inventory.rpc.calls import Call
+from holdfast_inventory.rpc.calls import Call, request_id_in, trace_id_in
 from holdfast_inventory.rpc.names import reservation_name
 from holdfast_inventory.rpc.reservation_requests import CreateRequest
 from holdfast_inventory.rpc.status import refusal_of
@@ -18,6 +19,8 @@ from holdfast_inventory.rpc.status import refusal_of
 if TYPE_CHECKING:
     from holdfast_inventory.ledger.catalog import Catalog
     from holdfast_inventory.ledger.stock_ledger import StockLedger
+
+log = get_logger("holdfast.commands")
 
 CommandCount = Callable[[str, str], None]
 """Told of each command of a Submit: which method it is like, and why it was refused (`OK`: it was not)."""
@@ -112,13 +115,23 @@ class ReservationService:
         return command, deadline if timeout_seconds is None else min(deadline, now + timeout_seconds)
 
     def _outcome(self, sale_id: str, given: pb.Command, answer: Answer) -> pb.Outcome:
-        method = _METHODS.get(given.WhichOneof("command") or "", "")
         if isinstance(answer, DomainError):
-            self._count(method, answer.reason.name)
-            return pb.Outcome(error=refusal_of(answer).status)
-        self._count(method, "OK")
-        done = _done(answer)
-        return pb.Outcome(reservation=messages.reservation(sale_id, done.reservation), replayed=done.replayed)
+            refusal = refusal_of(answer)
+            reason, outcome = refusal.reason, pb.Outcome(error=refusal.status)
+        else:
+            done = _done(answer)
+            message = messages.reservation(sale_id, done.reservation)
+            reason, outcome = "OK", pb.Outcome(reservation=message, replayed=done.replayed)
+        method = _METHODS.get(given.WhichOneof("command") or "", "Submit")
+        self._count(method, reason)
+        log.debug(
+            "command",
+            method=method,
+            reason=reason,
+            request_id=request_id_in(given.correlation_id),
+            trace_id=trace_id_in(given.traceparent),
+        )
+        return outcome
 
     async def _execute(self, sale_id: str, command: Command, call: Call) -> pb.Reservation:
         done = _done(await self._ledger.execute(sale_id, command, call.deadline))
