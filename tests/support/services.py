@@ -165,7 +165,8 @@ class Cluster:
 
     def add_inventory(self, **settings):
         """Another replica, which need not serve yet."""
-        return self._keep(Inventory(self.database_url, self.redis_url, **(NO_DRAIN | settings)))
+        impatient = {"watch_heartbeat_seconds": 1}
+        return self._keep(Inventory(self.database_url, self.redis_url, **(NO_DRAIN | impatient | settings)))
 
     def stop(self):
         for service in self._started:

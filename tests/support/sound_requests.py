@@ -1,0 +1,134 @@
+"""A sound request for each method, to spoil one field at a time; in protobuf's JSON, with the protos' own names."""
+
+import uuid
+
+from google.protobuf import json_format
+from google.protobuf.message_factory import GetMessageClass
+
+from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+
+SERVICES = [
+    reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"],
+    sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"],
+]
+METHODS = {method.name: method for service in SERVICES for method in service.methods}
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+_LATER = "2999-01-01T00:00:00Z"
+_PAGE = {"page_size": 10}
+_RULES = {
+    "open_time": "2026-01-01T00:00:00Z",
+    "close_time": _LATER,
+    "per_customer_limit": 2,
+    "hold_time": "60s",
+    "max_hold_time": "120s",
+}
+_LINES = [{"item": "a", "quantity": 1}]
+
+# "Submit/confirm" is a variant of Submit. {sale} and {reservation} are there, {id} is a new one each time.
+_SOUND = {
+    "CreateReservation": {
+        "parent": "{sale}",
+        "customer": "c-1",
+        "lines": _LINES,
+        "hold_time": "60s",
+        "confirm": True,
+        "order": "o-1",
+        "request_id": "{id}",
+    },
+    "GetReservation": {"name": "{reservation}", "customer": "c-1"},
+    "ListReservations": {"parent": "{sale}", **_PAGE, "customer": "c-1", "state": "HELD"},
+    "ConfirmReservation": {"name": "{reservation}", "order": "o-1", "customer": "c-1"},
+    "ReleaseReservation": {"name": "{reservation}", "customer": "c-1"},
+    "ExtendReservation": {"name": "{reservation}", "expire_time": _LATER, "customer": "c-1"},
+    "Submit": {
+        "parent": "{sale}",
+        "commands": [
+            {
+                "create": {
+                    "parent": "{sale}",
+                    "customer": "c",
+                    "lines": _LINES,
+                    "hold_time": "9s",
+                    "request_id": "{id}",
+                },
+                "timeout": "5s",
+                "correlation_id": "{id}",
+            }
+        ],
+    },
+    "Submit/confirm": {"parent": "{sale}", "commands": [{"confirm": {"name": "{reservation}", "order": "o"}}]},
+    "Submit/release": {"parent": "{sale}", "commands": [{"release": {"name": "{reservation}"}}]},
+    "Submit/extend": {
+        "parent": "{sale}",
+        "commands": [{"extend": {"name": "{reservation}", "expire_time": _LATER}}],
+    },
+    "CreateSale": {"sale_id": "{id}", "sale": {**_RULES, "items": [{"item": "a", "on_hand": 5}]}},
+    "GetSale": {"name": "{sale}"},
+    "ListSales": {**_PAGE, "state": "OPEN", "schedule": "saleSchedules/nobody"},
+    "UpdateSale": {
+        "sale": {"name": "{sale}", **_RULES},
+        "update_mask": "openTime,closeTime,perCustomerLimit,holdTime,maxHoldTime",
+    },
+    "PauseSale": {"name": "{sale}"},
+    "ResumeSale": {"name": "{sale}"},
+    "CancelSale": {"name": "{sale}"},
+    "CreateItem": {"parent": "{sale}", "item_id": "{id}", "item": {"on_hand": 5, "per_customer_limit": 2}},
+    "GetItem": {"name": "{sale}/items/a"},
+    "ListItems": {"parent": "{sale}", **_PAGE},
+    "AdjustStock": {
+        "name": "{sale}/items/a",
+        "delta": 5,
+        "reason": "RECEIVED",
+        "expected_version": "1",
+        "request_id": "{id}",
+        "actor": "clerk",
+    },
+    "TransferStock": {
+        "source": "{sale}/items/a",
+        "destination": "sales/nobody/items/a",
+        "quantity": 1,
+        "request_id": "{id}",
+        "actor": "clerk",
+    },
+    "WatchStock": {"name": "{sale}"},
+    "ListMovements": {"parent": "{sale}", "after_sequence": "0", **_PAGE},
+    "WatchMovements": {"parent": "{sale}", "after_sequence": "0"},
+    "VerifyLedger": {"name": "{sale}"},
+    "CreateSaleSchedule": {
+        "schedule_id": "s-{id}",
+        "sale_schedule": {
+            "period": "31622400s",
+            "open_duration": "60s",
+            "template": {"per_customer_limit": 2, "hold_time": "9s", "max_hold_time": "9s", "items": [{"item": "a"}]},
+            "source_sale": "{sale}",
+            "remainder": "RETURN",
+        },
+    },
+    "GetSaleSchedule": {"name": "saleSchedules/nobody"},
+    "ListSaleSchedules": {**_PAGE},
+    "DeleteSaleSchedule": {"name": "saleSchedules/nobody"},
+}
+VARIANTS = tuple(_SOUND)
+
+
+def method_of(variant):
+    return METHODS[variant.partition("/")[0]]
+
+
+def sound_request(variant, sale, reservation):
+    """A sound request of that variant, as a message."""
+    ids = {"{sale}": sale, "{reservation}": reservation, "{id}": uuid.uuid4().hex}
+    message = GetMessageClass(method_of(variant).input_type)()
+    return json_format.ParseDict(_filled(_SOUND[variant], ids), message)
+
+
+def _filled(value, ids):
+    if isinstance(value, dict):
+        return {name: _filled(each, ids) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, ids) for each in value]
+    if isinstance(value, str):
+        for placeholder, actual in ids.items():
+            value = value.replace(placeholder, actual)
+    return value
