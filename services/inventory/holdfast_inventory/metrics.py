@@ -1,13 +1,16 @@
 """What the service counts and measures: gRPC under its standard names, the rest as `holdfast_<what>_<unit>`."""
 
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import MethodDescriptor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from holdfast_chassis.lifecycle import PHASES
 from holdfast_chassis.logs import get_logger
@@ -23,56 +26,114 @@ _SHORT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
-class CallMetrics:
-    """Calls by method and code, and what became of them and of the commands of Submits by reason."""
+class CallMetrics(Collector):
+    """Calls by method and code, and what became of them and of the commands of Submits, by reason.
+
+    Counted in plain numbers, on the event loop alone, and made metrics of when they are scraped: the library's
+    counters have locks, which cost several times as much on every call.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        names = ("grpc_type", "grpc_service", "grpc_method")
-        self.started = Counter("grpc_server_started", "Calls begun.", names, registry=registry)
-        self.handled = Counter("grpc_server_handled", "Calls ended.", (*names, "grpc_code"), registry=registry)
-        self.seconds = Histogram(
-            "grpc_server_handling_seconds", "How long calls took.", names, buckets=_CALL_SECONDS, registry=registry
-        )
-        self.outcomes = Counter(
-            "holdfast_outcomes",
-            "Calls, and commands of Submits under the names of the methods that they are like, by the reason of their "
-            "refusal (OK: none).",
-            ("method", "reason"),
-            registry=registry,
-        )
+        self._methods: list[MethodMetrics] = []
+        self._commands: dict[tuple[str, str], int] = {}
+        registry.register(self)
 
     def method(self, method: MethodDescriptor) -> "MethodMetrics":
         """Return the counts of one method."""
-        return MethodMetrics(self, method)
+        counts = MethodMetrics(method)
+        self._methods.append(counts)
+        return counts
 
     def command(self, method: str, reason: str) -> None:
-        """Count a command of a Submit."""
-        self.outcomes.labels(method, reason).inc()
+        """Count a command of a Submit, by the method that it is like."""
+        key = (method, reason)
+        self._commands[key] = self._commands.get(key, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Return them all."""
+        names = ("grpc_type", "grpc_service", "grpc_method")
+        started = CounterMetricFamily("grpc_server_started", "Calls begun.", labels=names)
+        handled = CounterMetricFamily("grpc_server_handled", "Calls ended.", labels=(*names, "grpc_code"))
+        seconds = HistogramMetricFamily("grpc_server_handling_seconds", "How long calls took.", labels=names)
+        outcomes = CounterMetricFamily(
+            "holdfast_outcomes",
+            "Calls and the commands of Submits, by the reason of their refusal (OK: none).",
+            labels=("method", "reason"),
+        )
+        reasons = dict(self._commands)
+        for method in self._methods:
+            started.add_metric(method.labels, method.begun)
+            method.seconds.add_to(seconds, method.labels)
+            codes: dict[str, int] = {}
+            for (code, reason), count in dict(method.ended).items():
+                codes[code] = codes.get(code, 0) + count
+                reasons[method.name, reason] = reasons.get((method.name, reason), 0) + count
+            for code, count in codes.items():
+                handled.add_metric((*method.labels, code), count)
+        for key, count in reasons.items():
+            outcomes.add_metric(key, count)
+        yield from (started, handled, seconds, outcomes)
 
 
 class MethodMetrics:
-    """The counts of one method. What it increments for each call is looked up once."""
+    """The counts of one method."""
 
-    def __init__(self, calls: CallMetrics, method: MethodDescriptor) -> None:
+    __slots__ = ("begun", "ended", "labels", "name", "seconds")
+
+    def __init__(self, method: MethodDescriptor) -> None:
         kind = "server_stream" if method.server_streaming else "unary"
-        self._labels = (kind, method.containing_service.full_name, method.name)
-        self._calls = calls
-        self._name = method.name
-        self.started = calls.started.labels(*self._labels).inc
-        self._observe_seconds = calls.seconds.labels(*self._labels).observe
-        self._increments: dict[tuple[str, str], tuple[Callable[[], None], Callable[[], None]]] = {}
+        self.name = method.name
+        self.labels = (kind, method.containing_service.full_name, method.name)
+        self.begun = 0
+        self.ended: dict[tuple[str, str], int] = {}
+        """How many ended with a code and a reason."""
+        self.seconds = Spread(_CALL_SECONDS)
+
+    def started(self) -> None:
+        """Count a call that has begun."""
+        self.begun += 1
 
     def handled(self, code: str, reason: str, seconds: float) -> None:
         """Count a call that has ended."""
-        increments = self._increments.get((code, reason))
-        if increments is None:
-            increments = self._increments[code, reason] = (
-                self._calls.handled.labels(*self._labels, code).inc,
-                self._calls.outcomes.labels(self._name, reason).inc,
-            )
-        for increment in increments:
-            increment()
-        self._observe_seconds(seconds)
+        key = (code, reason)
+        self.ended[key] = self.ended.get(key, 0) + 1
+        self.seconds.observe(seconds)
+
+
+class Spread:
+    """How values spread over buckets: a histogram without a lock, for one thread to observe and any to read."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
+        """Add what was observed to what is scraped."""
+        bounds = (*map(floatToGoString, self._bounds), "+Inf")
+        family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+
+
+class QueueWait(Collector):
+    """How long commands waited for their batch. There is one observation for each, so it must be cheap."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Spread(_SHORT_SECONDS)
+        self.observe = self._seconds.observe
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the histogram."""
+        family = HistogramMetricFamily("holdfast_queue_wait_seconds", "How long commands waited for their batch.")
+        self._seconds.add_to(family)
+        yield family
 
 
 class LedgerMetrics:
@@ -85,9 +146,7 @@ class LedgerMetrics:
         self._batch_seconds = Histogram(
             "holdfast_batch_seconds", "From a batch's lock to its end.", buckets=_SHORT_SECONDS, registry=registry
         )
-        self._queue_wait_seconds = Histogram(
-            "holdfast_queue_wait_seconds", "How long commands waited.", buckets=_SHORT_SECONDS, registry=registry
-        )
+        self._queue_wait_seconds = QueueWait(registry)
         self._refused_from_memory = Counter(
             "holdfast_refused_from_memory", "Holds refused without asking for stock.", registry=registry
         )
