@@ -271,11 +271,12 @@ def _recorder(
     method: MethodDescriptor, counted: MethodMetrics
 ) -> Callable[[Context, Call, Refusal | None, float], None]:
     name = method.full_name
+    write = log.bind().info  # Bound once: looking it up through the lazy logger costs a fifth of the line.
 
     def record(context: Context, call: Call, refusal: Refusal | None, seconds: float) -> None:
         code, reason = ("OK", "OK") if refusal is None else (refusal.code.name, refusal.reason)
         counted.handled(code, reason, seconds)
-        log.info(
+        write(
             "call",
             method=name,
             code=code,
