@@ -18,8 +18,7 @@ from holdfast_gateway.exchange import (
     require_json,
     timeout_of,
 )
-from holdfast_gateway.idempotency import HEADER as IDEMPOTENCY_KEY
-from holdfast_gateway.idempotency import set_request_id
+from holdfast_gateway.idempotency import key_of, set_request_id
 from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata, Stream
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, NOT_FOUND, HttpKind, refuse
@@ -97,7 +96,7 @@ class Api:
             require_json(call.headers)
             body = await read_body(call.scope, call.transport, settings.body_limit_bytes, settings.body_timeout_seconds)
         request = endpoint.transcoder.request(segments, call.scope.query_string, body)
-        set_request_id(request, call.headers.get(IDEMPOTENCY_KEY.lower()), self._make_request_id)
+        set_request_id(request, key_of(call.headers), self._make_request_id)
         return request
 
     def _make_request_id(self) -> str:

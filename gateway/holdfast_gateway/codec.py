@@ -1,7 +1,8 @@
 """JSON by protobuf's mapping, compiled from the descriptors at first use.
 
 It says what json_format says (a property test holds it to that), several times as fast. Whatever it does not expect
-it hands to json_format, which then decides: strange input costs time, never another meaning.
+it hands to json_format, which then decides: strange input costs time, never another meaning. Two things that
+json_format takes are refused (see json_faults).
 """
 
 from collections.abc import Callable
@@ -51,11 +52,15 @@ def _decode_slowly(document: Json, message: M) -> M:
     if type(document) is not dict:
         refuse_field("body", "must be a JSON object")
     try:
-        json_format.ParseDict(document, message)
+        fault = fault_in(document, cast("Descriptor", message.DESCRIPTOR))
+        if fault is None:
+            json_format.ParseDict(document, message)
     except json_format.ParseError:
-        refuse_field(*(fault_in(document, cast("Descriptor", message.DESCRIPTOR)) or ("body", "does not fit")))
+        fault = "body", "does not fit"
     except RecursionError:
-        refuse_field("body", "is nested too deeply")
+        fault = "body", "is nested too deeply"
+    if fault is not None:
+        refuse_field(*fault)
     return message
 
 

@@ -15,7 +15,11 @@ class RequestHeaders(Protocol):
     """The headers of a request; names in lower case."""
 
     def get(self, key: str, default: str | None = None) -> str | None:
-        """Return the first header of that name."""
+        """Return the first header of that name; `default` also for one that is not ASCII."""
+        ...
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether there is such a header, whatever its value."""
         ...
 
 

@@ -7,12 +7,20 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from holdfast_gateway.exchange import RequestHeaders
 from holdfast_gateway.problems import refuse_field
 from holdfast_gateway.routes import DynamicMessage
 
 HEADER = "Idempotency-Key"
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
 _FIELD = "request_id"
+
+
+def key_of(headers: RequestHeaders) -> str | None:
+    """Return the Idempotency-Key as it was sent; one that cannot even be read as an empty, and so malformed, one."""
+    name = HEADER.lower()
+    key = headers.get(name)
+    return "" if key is None and name in headers else key
 
 
 def set_request_id(message: Message, key: str | None, make: Callable[[], str]) -> None:

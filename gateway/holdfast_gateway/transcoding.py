@@ -40,6 +40,7 @@ class Transcoder:
             for variable in route.variables
         ]
         self._body = route.body
+        self._body_key = field_at(self._descriptor, (route.body,)).json_name if route.body not in ("", "*") else ""
         self._bound = {variable.field_path for variable in route.variables}
         self._derives_mask = route.body not in ("", "*") and _has_mask(self._descriptor)
 
@@ -63,7 +64,7 @@ class Transcoder:
             refuse(INVALID_REQUEST, f"The body is not JSON: {error}")
         if type(parsed) is not dict:
             refuse_field("body", "must be a JSON object")
-        return parsed if self._body == "*" else {self._body: parsed}
+        return parsed if self._body == "*" else {self._body_key: parsed}
 
     def _add_query(self, document: dict[str, Any], query: str) -> None:
         try:
@@ -100,7 +101,7 @@ class Transcoder:
 
     def _add_mask(self, document: dict[str, Any]) -> None:
         """An update without a mask changes the fields that the body has."""
-        changes = document.get(self._body)
+        changes = document.get(self._body_key)
         if _UPDATE_MASK_JSON in document or type(changes) is not dict:
             return
         resource = field_at(self._descriptor, (self._body,)).message_type
