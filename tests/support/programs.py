@@ -12,12 +12,13 @@ class Finished(NamedTuple):
     output: str
 
 
-async def run(*command, path=None, within=RUN_SECONDS, **environment):
+async def run(*command, path=None, within=RUN_SECONDS, cwd=None, **environment):
     """Runs a program to its end, with `path` before the PATH; its exit status and all that it printed."""
     paths = f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         env=os.environ | {"PATH": paths} | environment,
+        cwd=cwd,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
