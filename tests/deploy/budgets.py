@@ -1,0 +1,21 @@
+"""How long each service may take to stop: the limits of all the steps of its stop, as its settings make them."""
+
+from holdfast_edge.app import App as Edge
+from holdfast_edge.settings import EdgeSettings
+from holdfast_gateway.app import App as Gateway
+from holdfast_gateway.settings import GatewaySettings
+from holdfast_inventory.app import App as Inventory
+from holdfast_inventory.settings import InventorySettings
+
+SETTINGS = {"inventory": InventorySettings, "gateway": GatewaySettings, "edge": EdgeSettings}
+APPS = {"inventory": Inventory, "gateway": Gateway, "edge": Edge}
+
+
+def stop_seconds(service, variables, monkeypatch):
+    """The most that a stop takes with these variables in the environment."""
+    with monkeypatch.context() as patched:
+        for name, value in variables.items():
+            patched.setenv(name, value)
+        patched.setenv("DATABASE_URL", "postgresql://nobody@localhost/nothing")
+        app = APPS[service](SETTINGS[service].load(None), "test")
+    return sum(step.stop_timeout_seconds for step in app.lifecycle._steps)

@@ -1,0 +1,161 @@
+"""Every overlay is valid Kubernetes, and what it makes is safe, drains, and can grow."""
+
+import copy
+import re
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from holdfast_inventory.settings import InventorySettings
+from tests.deploy.render import OVERLAYS, REPOSITORY, SERVICES, configuration, of_kind, pods, rendered, resource
+
+DEPLOYED = [name for name in OVERLAYS if name in ("dev", "staging", "production")]
+# Connections that are neither an inventory's nor to be counted on: migrations, a backup, a person, the operator's own.
+OTHER_CONNECTIONS = 20
+
+
+def definitions():
+    """The schemas of custom resources, by API version and kind."""
+    found = {}
+    for path in (REPOSITORY / ".tools/crds").glob("*.yaml"):
+        definition = yaml.safe_load(path.read_text())["spec"]
+        for version in definition["versions"]:
+            key = (f"{definition['group']}/{version['name']}", definition["names"]["kind"])
+            found[key] = closed(version["schema"]["openAPIV3Schema"])
+    return found
+
+
+def closed(schema):
+    """The schema, but unknown fields are refused, as the API server would drop them."""
+    schema = copy.deepcopy(schema)
+    schema["properties"]["metadata"] = {"type": "object"}
+
+    def close(node):
+        if isinstance(node, dict):
+            preserves = node.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in node
+            if node.get("type") == "object" and "properties" in node and not preserves:
+                node["additionalProperties"] = False
+            for each in node.values():
+                close(each)
+        elif isinstance(node, list):
+            for each in node:
+                close(each)
+
+    close(schema)
+    return schema
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_resource_is_valid(overlay):
+    custom = definitions()
+    for each in rendered(overlay):
+        schema = custom.get((each["apiVersion"], each["kind"]))
+        if schema is not None:
+            jsonschema.validate(each, schema)
+        else:
+            kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_satisfies_the_restricted_standard(overlay):
+    for name, pod in pods(overlay).items():
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", name
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, name
+            assert context["readOnlyRootFilesystem"] is True, name
+            assert context["capabilities"]["drop"] == ["ALL"], name
+            assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"], name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_pod_gets_variables_from_service_links(overlay):
+    assert {name: pod["enableServiceLinks"] for name, pod in pods(overlay).items()} == dict.fromkeys(
+        pods(overlay), False
+    )
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_rollout_never_has_fewer_replicas_than_before(overlay):
+    for service in SERVICES:
+        strategy = resource(overlay, "Deployment", service)["spec"]["strategy"]
+        assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_liveness_asks_for_nothing_but_life(overlay):
+    def asked(probe):
+        if "grpc" in probe:
+            return probe["grpc"]["service"]
+        if "exec" in probe:
+            return probe["exec"]["command"][-1].removeprefix("-service=")
+        return probe["httpGet"]["path"]
+
+    for service, expected in {"inventory": "liveness", "gateway": "/health/live", "edge": "/health/live"}.items():
+        container = pods(overlay)[f"Deployment {service}"]["containers"][0]
+        assert asked(container["livenessProbe"]) == expected
+        assert asked(container["readinessProbe"]) != expected
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_startup_is_waited_for_longer_than_database_and_migrations_are(overlay):
+    probe = pods(overlay)["Deployment inventory"]["containers"][0]["startupProbe"]
+    wait = InventorySettings.model_fields["database_wait_seconds"].default
+    assert probe["periodSeconds"] * probe["failureThreshold"] > 2 * wait
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_selector_finds_its_pods(overlay):
+    labels = [each["spec"]["template"]["metadata"]["labels"] for each in of_kind(overlay, "Deployment", "StatefulSet")]
+    selectors = [each["spec"]["selector"] for each in of_kind(overlay, "Service")]
+    selectors += [each["spec"]["selector"]["matchLabels"] for each in of_kind(overlay, "PodDisruptionBudget")]
+    for selector in selectors:
+        assert any(selector.items() <= each.items() for each in labels), selector
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_clients_get_every_replicas_own_address(overlay):
+    variables = configuration(overlay)
+    targets = [variables["HOLDFAST_INVENTORY_TARGET"].removeprefix("dns:///")]
+    targets += [variables["HOLDFAST_EDGE_GATEWAYS"], variables["HOLDFAST_EDGE_INVENTORIES"]]
+    for target in targets:
+        host, port = target.split(":")
+        service = resource(overlay, "Service", host)["spec"]
+        assert service["clusterIP"] == "None"
+        assert int(port) in [each["port"] for each in service["ports"]]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_namespaced_resource_is_in_one_namespace(overlay):
+    cluster_wide = ("Namespace", "PriorityClass")
+    namespaces = {each["metadata"].get("namespace") for each in rendered(overlay) if each["kind"] not in cluster_wide}
+    assert namespaces == {resource(overlay, "Namespace", next(iter(namespaces)))["metadata"]["name"]}
+
+
+def test_all_replicas_together_have_no_more_connections_than_postgresql_grants():
+    writers, readers = (InventorySettings.model_fields[f"database_{each}"].default for each in ("writers", "readers"))
+    replicas = resource("cloudnative-pg", "HorizontalPodAutoscaler", "inventory")["spec"]["maxReplicas"]
+    surge = 1
+    cluster = resource("cloudnative-pg", "Cluster", "holdfast-postgres")["spec"]
+    granted = int(cluster["postgresql"]["parameters"]["max_connections"])
+    assert (replicas + surge) * (writers + readers) + OTHER_CONNECTIONS <= granted
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_may_talk_to_anything_but_for_what_is_listed(overlay):
+    deny = resource(overlay, "NetworkPolicy", "default-deny")["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_images_have_no_host_and_are_pinned_or_are_ours(overlay):
+    for name, pod in pods(overlay).items():
+        for container in pod["containers"]:
+            image = container["image"]
+            ours = image.startswith("holdfast-")
+            pinned = re.fullmatch(r"[a-z]+(/[a-z]+)?:[0-9][0-9.]*(-[a-z]+)?", image)
+            assert ours or pinned, f"{name}: {image}"
