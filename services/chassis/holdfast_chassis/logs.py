@@ -1,5 +1,7 @@
 """One line of JSON for every event, or a readable one on a terminal."""
 
+import asyncio
+import atexit
 import json
 import logging
 import os
@@ -76,19 +78,54 @@ def _readable(clock: Clock) -> list[Processor]:
 
 
 class _Stdout:
-    """Writes whole lines to stdout, unbuffered. A reader that went away must never fail a sale."""
+    """A logger's way out."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def msg(self, line: bytes) -> None:
-        try:
-            while line:
-                line = line[os.write(_STDOUT, line) :]
-        except OSError:
-            return
+        _lines.write(line)
 
     debug = info = warning = error = critical = msg
+
+
+class _Lines:
+    """Gathers the lines of one turn of the event loop and writes them together: a stampede logs one for every call."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def write(self, line: bytes) -> None:
+        """Write now, or on an event loop at its next turn."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            _write(line)
+            return
+        if not self._waiting or loop is not self._loop:
+            self._loop = loop
+            loop.call_soon(self.flush)
+        self._waiting.append(line)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        lines, self._waiting = self._waiting, []
+        _write(b"".join(lines))
+
+
+def _write(lines: bytes) -> None:
+    """Write whole lines to stdout. A reader that went away must never fail a sale."""
+    try:
+        while lines:
+            lines = lines[os.write(_STDOUT, lines) :]
+    except OSError:
+        return
+
+
+_lines = _Lines()
+# What a loop that was closed has left.
+atexit.register(_lines.flush)
 
 
 class _FromLibraries(logging.Handler):

@@ -1,5 +1,6 @@
 """What a log line looks like, and that logging never fails a call."""
 
+import asyncio
 import json
 import logging
 import os
@@ -146,3 +147,18 @@ def test_auto_is_json_unless_stdout_is_a_terminal(configure, capfd, monkeypatch)
     configure(form="auto")
     logs.get_logger("rpc").info("call")
     assert not capfd.readouterr().out.startswith("{")
+
+
+async def test_the_lines_of_one_turn_of_the_event_loop_are_written_together_and_in_order(configure, monkeypatch):
+    configure()
+    written = []
+    monkeypatch.setattr(os, "write", lambda _descriptor, data: written.append(bytes(data)) or len(data))
+    log = logs.get_logger("rpc")
+    log.info("first")
+    log.info("second")
+    assert written == []
+    turned = asyncio.Event()
+    asyncio.get_running_loop().call_soon(turned.set)
+    await turned.wait()
+    (together,) = written
+    assert [json.loads(line)["event"] for line in together.splitlines()] == ["first", "second"]
