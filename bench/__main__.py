@@ -18,7 +18,7 @@ def main():
     arguments = parser.parse_args()
     plan = Plan(seconds=arguments.seconds)
     if arguments.smoke:
-        plan = Plan(seconds=1, callers=(1, 64), memory_reservations=100)
+        plan = Plan(seconds=1, callers=(64,), memory_reservations=100)
     with tempfile.TemporaryDirectory() as directory, Stack(Path(directory)) as stack:
         results = measure(stack, plan, ROOT / ".tools/bin/ghz")
     print(table(results))

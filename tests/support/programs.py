@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from typing import NamedTuple
 
 RUN_SECONDS = 60
@@ -19,6 +20,7 @@ async def run(*command, path=None, within=RUN_SECONDS, cwd=None, **environment):
         *map(str, command),
         env=os.environ | {"PATH": paths} | environment,
         cwd=cwd,
+        start_new_session=True,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -28,7 +30,7 @@ async def run(*command, path=None, within=RUN_SECONDS, cwd=None, **environment):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # And whatever it has started.
             await process.communicate()
     return Finished(process.returncode, output.decode())
 
