@@ -41,7 +41,7 @@ fail() { echo "smoke-test: $*" >&2; exit 1; }
 # Asks by REST and puts the answer into $answer: ask <method> <path> <body> [header]
 ask() {
   if $dry_run; then echo "$1 $rest$2 $3"; answer='{}'; return; fi
-  local status options=(--silent --show-error --max-time 15 --retry 3 --retry-connrefused --dump-header "$work/headers"
+  local status options=(--silent --show-error --max-time 15 --retry 2 --dump-header "$work/headers"
     --output "$work/answer" --write-out '%{http_code}' --request "$1" --header 'Content-Type: application/json')
   [[ -z "$3" ]] || options+=(--data "$3")
   [[ -z "${4:-}" ]] || options+=(--header "$4")
@@ -53,12 +53,12 @@ ask() {
 # Asks by gRPC and puts the answer into $answer: call <service>/<method> <body>
 call() {
   if $dry_run; then echo "gRPC $grpc $1 $2"; answer='{}'; return; fi
-  answer=$(grpcurl "${transport[@]}" -max-time 15 -protoset "$protoset" -d "$2" "$grpc" "holdfast.inventory.v1.$1" 2>&1) ||
+  answer=$(grpcurl "${transport[@]}" -connect-timeout 3 -max-time 15 -protoset "$protoset" -d "$2" "$grpc" "holdfast.inventory.v1.$1" 2>&1) ||
     fail "$1: $answer"
 }
 
 # Prints the first value of a key of $answer.
-value() { grep -oE "\"$1\": ?(\"[^\"]*\"|-?[0-9]+|true|false)" <<<"$answer" | head -n 1 | sed -E 's/^"[^"]*": ?"?//; s/"$//'; }
+value() { { grep -oE "\"$1\": ?(\"[^\"]*\"|-?[0-9]+|true|false)" <<<"$answer" || true; } | head -n 1 | sed -E 's/^"[^"]*": ?"?//; s/"$//'; }
 
 expect() { $dry_run || [[ "$(value "$1")" == "$2" ]] || fail "$3: $1 is not $2: $answer"; }
 

@@ -1,0 +1,44 @@
+"""The smoke test buys through every layer, and notices what is wrong."""
+
+import json
+import urllib.request
+
+from tests.deploy.stack import VERSION
+
+
+def available(stack):
+    with urllib.request.urlopen(f"http://{stack.edge}/v1/sales/canary/items/unit", timeout=10) as answer:
+        return json.load(answer)["available"]
+
+
+def test_it_passes_on_a_stack_that_works_and_leaves_the_stock_as_it_was(stack, smoke_test):
+    first = smoke_test(stack, "--version", VERSION)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == f"smoke-test: passed, version {VERSION}\n"
+    before = available(stack)
+    second = smoke_test(stack)
+    assert (second.returncode, second.stderr) == (0, "")
+    assert available(stack) == before
+
+
+def test_it_fails_when_another_version_answers(stack, smoke_test):
+    result = smoke_test(stack, "--version", "9.9.9")
+    assert (result.returncode, result.stderr) == (1, f"smoke-test: version {VERSION} answers, not 9.9.9\n")
+
+
+def test_it_fails_when_nobody_answers(stack, smoke_test, free_port):
+    result = smoke_test(stack, "--rest", f"http://127.0.0.1:{free_port()}")
+    assert result.returncode == 1
+    assert "no answer" in result.stderr
+
+
+def test_it_fails_when_grpc_does_not_answer(stack, smoke_test, free_port):
+    result = smoke_test(stack, "--grpc", f"127.0.0.1:{free_port()}")
+    assert result.returncode == 1
+    assert "smoke-test: ReservationService/CreateReservation" in result.stderr
+
+
+def test_a_dry_run_asks_nobody(stack, smoke_test, free_port):
+    result = smoke_test(stack, "--rest", f"http://127.0.0.1:{free_port()}", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "/v1/sales/canary/reservations" in result.stdout
