@@ -1,0 +1,1 @@
+"""The drill: real processes are restarted, moved and hurt under load, and nobody may notice."""

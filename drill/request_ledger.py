@@ -1,0 +1,65 @@
+"""The drill's own book of requests, which knows nothing of the product: each has an id and exactly one final answer."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """An orderly no that says that a retry may help."""
+    FAILED = "failed"
+    """Anything else: a lost connection, a wrong status, nothing at all."""
+
+
+@dataclass
+class Entry:
+    """One request. Times are seconds since the drill began."""
+
+    id: str
+    client: str
+    operation: str
+    reservation: str
+    began_at: float
+    ended_at: float | None = None
+    attempts: int = 0
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+class RequestLedger:
+    """Written to a file as it goes, a line for each request that came to its end."""
+
+    def __init__(self, path):
+        self.began_at = time.monotonic()
+        self.entries = []
+        self.open = {}
+        self.faults = []
+        self._file = path.open("w", encoding="utf-8", buffering=1 << 16)
+
+    def now(self):
+        return time.monotonic() - self.began_at
+
+    def begin(self, request_id, client, operation, reservation=""):
+        entry = Entry(request_id, client, operation, reservation, self.now())
+        if request_id in self.open:
+            self.faults.append(f"{request_id} was used twice")
+        self.open[request_id] = entry
+        return entry
+
+    def end(self, entry, outcome, reason=""):
+        if self.open.pop(entry.id, None) is not entry:
+            self.faults.append(f"{entry.id} was answered twice")
+        entry.ended_at, entry.outcome, entry.reason = self.now(), outcome, reason
+        self.entries.append(entry)
+        self._file.write(json.dumps(asdict(entry)) + "\n")
+
+    def close(self):
+        self.faults += [f"{request_id} never got an answer" for request_id in self.open]
+        self._file.close()
+
+    def between(self, began_at, ended_at):
+        """The requests that began in that time."""
+        return [entry for entry in self.entries if began_at <= entry.began_at < ended_at]

@@ -1,0 +1,79 @@
+"""What is wrong, scenario by scenario: the same questions for each of them."""
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass, field
+
+from drill.request_ledger import Outcome
+
+_SHOWN = 4
+# Without its database Holdfast can only refuse, in an orderly way; a retry then gets its answer.
+MAY_REFUSE = {"database-first"}
+_UNHURRIED = ("rest-", "grpc-")
+
+
+@dataclass
+class Row:
+    """One scenario. Times are seconds since the drill began."""
+
+    name: str
+    what: str
+    began_at: float
+    ended_at: float = 0.0
+    requests: int = 0
+    refused: int = 0
+    failed: int = 0
+    retried: int = 0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    processes_ended: int = 0
+    watches_resumed: int = 0
+    faults: list = field(default_factory=list)
+
+    @property
+    def passed(self):
+        return not self.faults
+
+
+def judge(row, book, replicas):
+    """Fills the row in."""
+    entries = book.between(row.began_at, row.ended_at)
+    outcomes = Counter(entry.outcome for entry in entries)
+    row.requests, row.refused, row.failed = len(entries), outcomes[Outcome.REFUSED], outcomes[Outcome.FAILED]
+    row.retried = sum(entry.attempts > 1 for entry in entries)
+    row.p50_ms, row.p99_ms = _latencies(entries)
+    bad = [
+        entry
+        for entry in entries
+        if entry.outcome is Outcome.FAILED or (entry.outcome is Outcome.REFUSED and row.name not in MAY_REFUSE)
+    ]
+    row.faults += _told(bad)
+    ended = [
+        replica
+        for replica in replicas
+        if replica.ended_at is not None and row.began_at <= replica.ended_at - book.began_at < row.ended_at
+    ]
+    row.processes_ended = len(ended)
+    for replica in ended:
+        row.faults += replica.faults()
+
+
+def _told(bad):
+    """By client and reason, for one cause makes many fail."""
+    kinds = Counter((entry.client.rpartition("-")[0] or entry.id.split("-")[0], str(entry.outcome), entry.reason[:160]) for entry in bad)
+    told = [f"{count} {outcome}: {client}: {reason}" for (client, outcome, reason), count in kinds.most_common(_SHOWN)]
+    if len(kinds) > _SHOWN:
+        told.append(f"{sum(kinds.values())} in all, for {len(kinds)} reasons")
+    return told
+
+
+def _latencies(entries):
+    times = [
+        (entry.ended_at - entry.began_at) * 1000
+        for entry in entries
+        if entry.outcome is Outcome.ANSWERED and entry.client.startswith(_UNHURRIED)
+    ]
+    if len(times) < 2:
+        return 0.0, 0.0
+    cuts = statistics.quantiles(times, n=100)
+    return cuts[49], cuts[98]
