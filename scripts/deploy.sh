@@ -44,10 +44,10 @@ run() {
   if $dry_run; then echo "${*//$work/WORK}"; else "$@"; fi
 }
 
-##### Kubernetes
-
 deployments=(inventory gateway edge) # A gateway may need what the new inventory can do, and the edge both.
 declare -A before=()
+
+##### Kubernetes
 
 # The overlay, with the version's images; kustomize knows bases by relative paths alone.
 render() {
@@ -142,25 +142,38 @@ deploy_to_kubernetes() {
 
 ##### Swarm
 
-# Swarm itself rolls back a service whose new tasks fail: deploy/swarm/stack.yaml.
+# Prints the image of a service; nothing when there is none.
+image() {
+  docker service inspect --format '{{.Spec.TaskTemplate.ContainerSpec.Image}}' "holdfast_$1" 2>/dev/null || true
+}
+
+# Prints what became of a service's update; nothing when it was not updated but made.
+update_state() { docker service inspect --format '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' "holdfast_$1"; }
+
+# Swarm itself rolls back a service whose new tasks fail (deploy/swarm/stack.yaml): this takes back the others.
 deploy_to_swarm() {
   command -v docker >/dev/null || fail "docker is needed"
   export HOLDFAST_VERSION=$version HOLDFAST_IMAGES=$images
-  run docker stack deploy --with-registry-auth --detach=false --compose-file deploy/swarm/stack.yaml holdfast ||
-    fail "the stack was not deployed"
-  local name state failed=""
-  for name in inventory gateway edge; do
-    state=completed
-    $dry_run || state=$(docker service inspect --format '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' "holdfast_$name")
-    [[ -z "$state" || "$state" == completed ]] || failed="$failed $name ($state)"
+  local name state changed=() failed=""
+  for name in "${deployments[@]}"; do
+    if $dry_run; then before[$name]=""; else before[$name]=$(image "$name"); fi
   done
+  run docker stack deploy --with-registry-auth --detach=false --compose-file deploy/swarm/stack.yaml holdfast ||
+    failed=" the stack"
+  if ! $dry_run; then
+    for name in "${deployments[@]}"; do
+      state=$(update_state "$name")
+      [[ -z "$state" || "$state" == completed ]] || failed="$failed $name ($state)"
+      [[ -z "${before[$name]}" || "$(image "$name")" == "${before[$name]}" ]] || changed+=("$name")
+    done
+  fi
   if [[ -n "$failed" ]]; then
     echo "deploy: not updated:$failed" >&2
   elif run scripts/smoke-test.sh --version "$version"; then
     return
   fi
   $roll_back || fail "$version failed, and was left as it is"
-  scripts/rollback.sh swarm
+  ((${#changed[@]} == 0)) || scripts/rollback.sh swarm "${changed[@]}" || fail "rolling back failed too: see docs/runbook/rollback.md"
   fail "$version was rolled back"
 }
 
