@@ -140,11 +140,9 @@ def is_read(place):
     return place.is_read and place.field.name not in ("traceparent", "correlation_id")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if ROUTES[method_of(variant).name].body])
 async def test_wrong_json_is_refused_by_the_name_of_its_field(stock, send, variant):
     route, faults = ROUTES[method_of(variant).name], []
-    if not route.body:
-        pytest.skip("it has no body")
     in_path = {variable.field_path for variable in route.variables}
     for place in places(sound_request(variant, *stock)):
         names = tuple(field.name for field in place.fields)

@@ -1,0 +1,67 @@
+"""The command lines of both services, as operators and container health checks use them."""
+
+import json
+import sys
+
+import pytest
+
+from tests.support.programs import run, succeed
+
+INVENTORY = [sys.executable, "-m", "holdfast_inventory"]
+GATEWAY = [sys.executable, "-m", "holdfast_gateway"]
+
+
+async def test_migrate_tells_before_it_does_and_then_has_nothing_to_do(empty_database_url):
+    database = {"DATABASE_URL": empty_database_url}
+    planned = await succeed(*INVENTORY, "migrate", "--dry-run", **database)
+    assert "would run" in planned
+    done = await succeed(*INVENTORY, "migrate", **database)
+    assert [line.removeprefix("ran ") for line in done.splitlines() if line.startswith("ran ")] == [
+        line.removeprefix("would run ") for line in planned.splitlines() if line.startswith("would run ")
+    ]
+    assert "nothing to do" in await succeed(*INVENTORY, "migrate", **database)
+
+
+async def test_migrate_goes_down_again(empty_database_url):
+    database = {"DATABASE_URL": empty_database_url}
+    await succeed(*INVENTORY, "migrate", **database)
+    assert "ran " in await succeed(*INVENTORY, "migrate", "--to", "0", **database)
+    assert "ran " in await succeed(*INVENTORY, "migrate", **database)
+
+
+async def test_health_answers_by_exit_code(cluster, free_port):
+    port = cluster.addresses[0].rpartition(":")[2]
+    settings = {"DATABASE_URL": cluster.database_url, "HOLDFAST_GRPC_HOST": "127.0.0.1"}
+    assert "SERVING" in await succeed(*INVENTORY, "health", HOLDFAST_GRPC_PORT=port, **settings)
+    nobody = await run(*INVENTORY, "health", HOLDFAST_GRPC_PORT=str(free_port()), **settings)
+    assert nobody.status == 1
+
+
+async def test_gateway_health_answers_by_exit_code(cluster, free_port):
+    port = cluster.url.rpartition(":")[2]
+    assert '"UP"' in await succeed(*GATEWAY, "health", HOLDFAST_HTTP_HOST="127.0.0.1", HOLDFAST_HTTP_PORT=port)
+    nobody = await run(*GATEWAY, "health", HOLDFAST_HTTP_HOST="127.0.0.1", HOLDFAST_HTTP_PORT=str(free_port()))
+    assert nobody.status == 1
+
+
+async def test_secret_comes_from_a_file_and_the_rest_from_another(cluster, tmp_path):
+    (tmp_path / "url").write_text(cluster.database_url + "\n")
+    port = int(cluster.addresses[1].rpartition(":")[2])
+    (tmp_path / "settings.json").write_text(json.dumps({"grpc_port": port, "grpc_host": "127.0.0.1"}))
+    options = ["health", "--config", tmp_path / "settings.json"]
+    assert "SERVING" in await succeed(*INVENTORY, *options, DATABASE_URL_FILE=str(tmp_path / "url"))
+
+
+@pytest.mark.parametrize("service", [INVENTORY, GATEWAY], ids=["inventory", "gateway"])
+async def test_all_faulty_settings_are_told_at_once_and_no_secret(service):
+    faulty = {
+        "HOLDFAST_DRAIN_MIN_SECONDS": "soon",
+        "HOLDFAST_METRICS_HOTS": "x",
+        "HOLDFAST_LOG_LEVEL": "loud",
+        "DATABASE_URL": "postgresql://holdfast:s3cret@127.0.0.1/holdfast",
+    }
+    refused = await run(*service, "serve", **faulty)
+    assert refused.status == 2
+    for name in ("HOLDFAST_DRAIN_MIN_SECONDS", "HOLDFAST_METRICS_HOTS", "HOLDFAST_METRICS_HOST", "HOLDFAST_LOG_LEVEL"):
+        assert name in refused.output
+    assert "s3cret" not in refused.output
