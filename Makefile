@@ -67,7 +67,7 @@ contract: $(VENV)/dev.stamp ## the protos: style, compatibility with main, fresh
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-contract.sh
 
 .PHONY: files
-files: $(VENV)/dev.stamp ## images, scripts, manifests and rules: each by its own validator
+files: $(VENV)/dev.stamp tools ## images, scripts, manifests and rules: each by its own validator
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-files.sh
 
 .PHONY: locks

@@ -24,7 +24,12 @@ check() {
 
 check "shell scripts" shellcheck --external-sources -- '*.sh' '.ci/run'
 check "Dockerfiles" hadolint --no-color -- '*Dockerfile' '*.Dockerfile'
-check "compose files" check-jsonschema --builtin-schema vendor.compose-spec -- 'compose/*.yaml' 'compose/*.yml'
+check "compose files" check-jsonschema --builtin-schema vendor.compose-spec -- 'compose/*.yaml' 'deploy/swarm/*.yaml'
 check "Kubernetes manifests" kubernetes-validate --strict --quiet -- 'k8s/base/*.yaml' ':!*/kustomization.yaml'
 check "alert rules" promtool check rules -- 'monitoring/*rules.yaml'
 check "tests of alert rules" promtool test rules -- 'monitoring/*rules_test.yaml'
+check "Prometheus" promtool check config --syntax-only -- 'monitoring/prometheus.yml'
+
+# Overlays as kustomize renders them, ECS by AWS's own shapes, units by systemd, and every variable that they set.
+echo "overlays, ECS definitions, systemd units"
+pytest --quiet --no-header -p no:cacheprovider tests/deploy/test_{kubernetes,definitions,environments}.py

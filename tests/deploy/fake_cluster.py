@@ -17,7 +17,7 @@ case "$args" in
   *" get deployment "*) cat "revision.$name" 2>/dev/null ;;
   *" get job "*) cat migration ;;
   *" rollout status "*)
-    if [[ -f "stuck.$name" ]]; then rm "stuck.$name"; echo "error: deployment $name exceeded its progress deadline"; exit 1; fi ;;
+    if [[ -f "stuck.$name" ]]; then rm "stuck.$name"; echo "error: $name exceeded its progress deadline"; exit 1; fi ;;
   *" port-forward "*) echo "Forwarding from 127.0.0.1:$EDGE_PORT -> 8000"; exec sleep 60 ;;
 esac
 exit 0
