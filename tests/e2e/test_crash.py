@@ -41,7 +41,9 @@ async def test_sigkill_in_mid_load_loses_nothing_acknowledged(replicas, start_in
     # Found by name at another replica; the same key gives the same, also for those that were never answered.
     found = await asyncio.gather(*(replicas[1].get(name) for name in acknowledged.values()))
     assert [(held.customer, held.name) for held in found] == [(key[0], name) for key, name in acknowledged.items()]
-    again = {key: (await replicas[2].reserve(sale, *key, sneaker=1)).name for key in [*acknowledged, *lost]}
+    keys = [*acknowledged, *lost]
+    retried = await asyncio.gather(*(replicas[2].reserve(sale, *key, sneaker=1) for key in keys))
+    again = {key: held.name for key, held in zip(keys, retried, strict=True)}
     assert {key: again[key] for key in acknowledged} == acknowledged
     once_more = [(await replicas[0].reserve(sale, *key, sneaker=1)).name for key in lost]
     assert once_more == [again[key] for key in lost]
