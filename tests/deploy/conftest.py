@@ -21,7 +21,7 @@ def _no_settings_of_this_machine(monkeypatch):
 def stack(postgres18, valkey_server):
     """A stack that a module's tests share."""
     name = f"stack_{uuid.uuid4().hex}"
-    stack = Stack(postgres18.create_database(name), valkey_server.url)
+    stack = Stack(postgres18.create_database(name), valkey_server.url, HOLDFAST_MIGRATE_ON_START="true")
     try:
         stack.start()
         yield stack

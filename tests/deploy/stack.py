@@ -53,7 +53,7 @@ class Process:
 class Stack:
     """One of each. `environment` is theirs, and what programs need to reach them."""
 
-    def __init__(self, database_url, redis_url):
+    def __init__(self, database_url, redis_url, **variables):
         ports = {
             name: free_port()
             for name in ("GRPC", "METRICS", "HTTP", "GATEWAY_METRICS", "EDGE_HTTP", "EDGE_METRICS", "EDGE_ADMIN")
@@ -75,11 +75,11 @@ class Stack:
                 "REDIS_URL": redis_url,
                 "HOLDFAST_VERSION": VERSION,
                 "HOLDFAST_LOG_FORMAT": "json",
-                "HOLDFAST_MIGRATE_ON_START": "true",
                 "HOLDFAST_INVENTORY_TARGET": f"ipv4:127.0.0.1:{ports['GRPC']}",
                 "HOLDFAST_EDGE_INVENTORIES": f"127.0.0.1:{ports['GRPC']}",
                 "HOLDFAST_EDGE_GATEWAYS": f"127.0.0.1:{ports['HTTP']}",
             }
+            | variables
         )
         self._processes = []
 
