@@ -46,6 +46,10 @@ images: ## build the images (VERSION=1.2.3)
 images-test: $(VENV)/dev.stamp tools ## build the images and run them (needs a container engine, or docker.io and debootstrap)
 	scripts/images-test.sh
 
+.PHONY: drill
+drill: $(VENV)/dev.stamp ## restart, scale and hurt real processes under load; fails when anybody noticed (5 minutes)
+	$(BIN)/python -m drill $(ARGS)
+
 .PHONY: check
 check: lint types imports contract files locks ## run all linters
 

@@ -1,4 +1,4 @@
-"""`python -m drill [SCENARIO ...]`: restarts, scales and hurts real processes under load; fails when anybody noticed."""
+"""`python -m drill [SCENARIO ...]`: restarts and hurts real processes under load; fails when anybody noticed."""
 
 import argparse
 import asyncio

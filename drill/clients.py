@@ -22,9 +22,16 @@ from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServic
 REQUEST_SECONDS = 12.0
 ITEM = "sneaker"
 _EVENT_BYTES = 4 * 1024 * 1024
-_RETRYABLE = {"DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN", "INVENTORY_UNAVAILABLE", "OVERLOADED", "DEADLINE_IN_QUEUE", "DRAINING"}
-# gRPC's own words for: the name has no addresses at the moment.
-_NO_ADDRESS = ("empty address list", "no addresses", "DNS", "resolution")
+_RETRYABLE = {
+    "DATABASE_UNAVAILABLE",
+    "OUTCOME_UNKNOWN",
+    "INVENTORY_UNAVAILABLE",
+    "OVERLOADED",
+    "DEADLINE_IN_QUEUE",
+    "DRAINING",
+}
+# gRPC's own words for: nobody of that name is there and well, so nothing was sent.
+_NO_ADDRESS = ("empty address list", "connections to all backends failing", "DNS resolution failed")
 
 
 class Command(NamedTuple):

@@ -4,6 +4,8 @@ The edge asks the drill's name server, as /etc/resolv.conf would make it elsewhe
 that the drill finds them: DRILL_FAULT names one. They are put into the running program; the product has no such thing.
 """
 
+# ruff: noqa: PLC0415 - only what the launched service itself imports
+
 import os
 import runpy
 import sys

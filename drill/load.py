@@ -8,6 +8,7 @@ from drill.clients import Command, GrpcClient, Lost, Refused, RestClient, drippi
 from drill.orchestrator import EDGE, GATEWAY, INVENTORY
 from drill.request_ledger import Outcome
 from drill.watchers import GrpcWatcher, SseWatcher
+from holdfast_chassis.waiting import first_of
 
 RETRY_SECONDS = 20.0
 _SLOW_BODY_SECONDS = 1.5
@@ -33,17 +34,18 @@ class Shopper:
                 held = await self.do(operation, f"{self.name}-{number}")
             elif held is not None:
                 await self.do(operation, f"{self.name}-{number}", held)
-            try:
-                async with asyncio.timeout(self._pause_seconds * random.uniform(0.5, 1.5)):
-                    await leave.wait()
+            if await first_of(leave, timeout_seconds=self._pause_seconds * random.uniform(0.5, 1.5)):
                 return
-            except TimeoutError:
-                continue
 
     async def do(self, operation, request_id, reservation=""):
         """One request, to its one final answer: the reservation's name, or None."""
         return await send(
-            self._client, self._book, (operation, request_id, self._sale, reservation), self.name, self._retries, self._options
+            self._client,
+            self._book,
+            (operation, request_id, self._sale, reservation),
+            self.name,
+            self._retries,
+            self._options,
         )
 
 
@@ -52,13 +54,13 @@ async def send(client, book, command, client_name="", retries=False, options=Non
     command = Command(*command)
     entry = book.begin(command.id, client_name, command.operation, command.reservation)
     deadline = asyncio.get_running_loop().time() + RETRY_SECONDS
-    for attempt in itertools.count(1):
-        entry.attempts = attempt
+    while True:
+        entry.attempts += 1
         try:
             entry.reservation = await client.send(command, **(options or {}))
         except (Refused, Lost) as error:
             if retries and asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(random.uniform(0.05, 0.25) * min(attempt, 5))
+                await asyncio.sleep(random.uniform(0.05, 0.25) * min(entry.attempts, 5))
                 continue
             book.end(entry, Outcome.REFUSED if isinstance(error, Refused) else Outcome.FAILED, str(error))
             return None

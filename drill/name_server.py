@@ -82,4 +82,8 @@ def _question(query):
 
 def _record(address):
     pointer_to_question = b"\xc0\x0c"
-    return pointer_to_question + struct.pack(">HHIH", _A, _INTERNET, _TTL_SECONDS, 4) + ipaddress.ip_address(address).packed
+    return (
+        pointer_to_question
+        + struct.pack(">HHIH", _A, _INTERNET, _TTL_SECONDS, 4)
+        + ipaddress.ip_address(address).packed
+    )

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from drill.name_server import LOCALHOST, Addresses, NameServer
+from drill.name_server import Addresses, NameServer
 from drill.replica import Kind, Replica
 from holdfast_devstack.ports import free_port
 

@@ -21,6 +21,13 @@ _START_SECONDS = 60.0
 # The event loop of the drill is busy, too: so close to the end it may have seen an end that had come.
 _LAST_SCRAPE_SECONDS = 0.75
 
+# A probe is made afresh each time; a channel would wait ever longer before it connects again.
+_PROBE_OPTIONS = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
+
 # A killed drill leaves nobody behind.
 _WITH_PARENT = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
 _LIFECYCLE_EVENTS = ('"event":"serving"', '"event":"drained"', '"event":"step_', '"event":"hurrying"')
@@ -99,7 +106,7 @@ class Replica:
             limit=1 << 20,
             process_group=0,
         )
-        self._channel = grpc.aio.insecure_channel(self.target, options=[("grpc.use_local_subchannel_pool", 1)])
+        self._channel = grpc.aio.insecure_channel(self.target, options=_PROBE_OPTIONS)
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_SECONDS))
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._scrape())]
 
@@ -199,7 +206,9 @@ class Replica:
             return []
         draining = [done for at, done in self.scrapes if self.terminated_at < at < self.ended_at - _LAST_SCRAPE_SECONDS]
         if not all(draining):
-            return [f"{self.name} could not be scraped {draining.count(False)} times of {len(draining)} while it drained"]
+            return [
+                f"{self.name} could not be scraped {draining.count(False)} times of {len(draining)} while it drained"
+            ]
         return []
 
     async def _listen(self):

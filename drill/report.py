@@ -24,10 +24,9 @@ _PHASE_COLOURS = {
 
 def table(result):
     """For people."""
-    lines = [
-        f"{'scenario':18} {'s':>5} {'requests':>8} {'failed':>6} {'refused':>7} {'retried':>7} {'p50 ms':>7} {'p99 ms':>7}"
-        f" {'ended':>5} {'resumed':>7}  verdict"
-    ]
+    columns = ("s", 5), ("requests", 8), ("failed", 6), ("refused", 7), ("retried", 7), ("p50 ms", 7), ("p99 ms", 7)
+    headings = " ".join(f"{name:>{width}}" for name, width in (*columns, ("ended", 5), ("resumed", 7)))
+    lines = [f"{'scenario':18} {headings}  verdict"]
     for row in result.rows:
         lines.append(
             f"{row.name:18} {row.ended_at - row.began_at:5.0f} {row.requests:8} {row.failed:6} {row.refused:7}"

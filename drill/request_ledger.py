@@ -59,7 +59,3 @@ class RequestLedger:
     def close(self):
         self.faults += [f"{request_id} never got an answer" for request_id in self.open]
         self._file.close()
-
-    def between(self, began_at, ended_at):
-        """The requests that began in that time."""
-        return [entry for entry in self.entries if began_at <= entry.began_at < ended_at]

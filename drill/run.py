@@ -96,7 +96,7 @@ async def _drill(plan, orchestrator, postgres):
         result.rows.append(await _finish(stage))
         # Requests may have ended after their scenario had.
         for row in result.rows:
-            judge(row, book, orchestrator.replicas)
+            judge(row, result.rows, book, orchestrator.replicas)
         return result
     finally:
         if load is not None:
@@ -125,7 +125,7 @@ async def _play(name, scenario, stage):
         async with asyncio.timeout(_SCENARIO_SECONDS):
             await scenario(stage)
             await asyncio.sleep(_BETWEEN_SECONDS)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the other scenarios are to be played all the same
         traceback.print_exc()
         row.faults.append(f"it could not be played: {type(error).__name__}: {error}")
     row.ended_at = stage.book.now()

@@ -1,4 +1,4 @@
-"""What is done to the processes, one thing after the other, while everybody shops. Each fails by what is seen, not here.
+"""What is done to the processes, one thing after the other, while everybody shops.
 
 A scenario gets the stage; what it finds wrong in what only it knows, it adds to `stage.faults`. That requests, effects,
 watches and ends of processes are as they must be is looked at for all of them, in `verdict`.
@@ -19,6 +19,8 @@ from holdfast_devstack.postgres import PostgresServer
 QUEUED_CALLS = 200
 _NOTICED_SECONDS = 3.0
 """The edge's checks come every 1.1 s and take at most 1 s; then it sends nothing more."""
+_DISCOVERY_SECONDS = 4.0
+"""The edge asks for names every 2.2 s, and then whether those that it found are well."""
 _LAG_SECONDS = 6.0
 _OUTAGE_SECONDS = 9.0
 _HURRY_SECONDS = 15.0
@@ -50,7 +52,7 @@ class Stage:
         """Adds a fault unless the condition comes true within the time."""
         try:
             async with asyncio.timeout(within_seconds):
-                while not condition():
+                while not condition():  # noqa: ASYNC110 - what another process says has no event
                     await asyncio.sleep(0.1)
         except TimeoutError:
             self.faults.append(f"not within {within_seconds:g} s: {what}")
@@ -103,7 +105,9 @@ async def _queued_at_inventory(stage):
 async def _queued_at_gateway(stage):
     victim = await stage.orchestrator.add(GATEWAY)
     clients = [RestClient(stage.orchestrator, GATEWAY, address=victim.address)]
-    await asyncio.gather(*(send(clients[0], stage.book, stage.command(n, "warm-rest")) for n in range(QUEUED_CALLS // 4)))
+    await asyncio.gather(
+        *(send(clients[0], stage.book, stage.command(n, "warm-rest")) for n in range(QUEUED_CALLS // 4))
+    )
     await _end_with_queue(stage, victim, clients)
 
 
@@ -216,6 +220,7 @@ async def database_first(stage):
     await asyncio.to_thread(stage.postgres.wait_until_ready)
     await orchestrator.until_ready(*coming)
     await stage.expect("all are ready again", lambda: _all_ready(orchestrator), 20)
+    await asyncio.sleep(_DISCOVERY_SECONDS)
 
 
 def _all_ready(orchestrator):
@@ -238,7 +243,7 @@ async def scale(stage):
 
 
 def _traffic(replica):
-    """Calls that came to an inventory through gateways, the only ones to send Submit; requests that came to a gateway."""
+    """Requests that came to a gateway; calls that came to an inventory by a gateway, which alone sends Submit."""
     if replica.kind.name == GATEWAY:
         return replica.metric('http_requests_total{method="POST"')
     return sum(
@@ -246,6 +251,17 @@ def _traffic(replica):
         for line in replica.metrics.splitlines()
         if line.startswith("grpc_server_started_total{") and '"Submit"' in line
     )
+
+
+async def blue_green(stage):
+    """as many new, then all of the old at once, as ECS does by default"""
+    orchestrator = stage.orchestrator
+    names = INVENTORY, GATEWAY
+    old = [replica for name in names for replica in orchestrator.serving(name)]
+    await asyncio.gather(*(orchestrator.add(replica.kind.name) for replica in old))
+    # What minReadySeconds is for. Gateways do not look for new inventories until they miss the old.
+    await asyncio.sleep(_DISCOVERY_SECONDS)
+    await asyncio.gather(*map(orchestrator.remove, old))
 
 
 async def readiness_lag(stage):
@@ -277,8 +293,8 @@ ALL = {
         dying_hook,
         database_first,
         scale,
+        blue_green,
         readiness_lag,
         all_at_once,
     )
 }
-

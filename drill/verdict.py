@@ -35,9 +35,9 @@ class Row:
         return not self.faults
 
 
-def judge(row, book, replicas):
-    """Fills the row in."""
-    entries = book.between(row.began_at, row.ended_at)
+def judge(row, rows, book, replicas):
+    """Fills the row in; `rows` are all."""
+    entries = [entry for entry in book.entries if _row_of(entry, rows) is row]
     outcomes = Counter(entry.outcome for entry in entries)
     row.requests, row.refused, row.failed = len(entries), outcomes[Outcome.REFUSED], outcomes[Outcome.FAILED]
     row.retried = sum(entry.attempts > 1 for entry in entries)
@@ -58,9 +58,20 @@ def judge(row, book, replicas):
         row.faults += replica.faults()
 
 
+def _row_of(entry, rows):
+    """Where it began; but what an outage may have met belongs to that."""
+    of_outage = [row for row in rows if row.name in MAY_REFUSE and row.began_at < entry.ended_at]
+    began_in = [row for row in rows if row.began_at <= entry.began_at]
+    met = [row for row in of_outage if entry.began_at < row.ended_at]
+    return (met or began_in)[-1] if met or began_in else None
+
+
 def _told(bad):
     """By client and reason, for one cause makes many fail."""
-    kinds = Counter((entry.client.rpartition("-")[0] or entry.id.split("-")[0], str(entry.outcome), entry.reason[:160]) for entry in bad)
+    kinds = Counter(
+        (entry.client.rpartition("-")[0] or entry.id.split("-")[0], str(entry.outcome), entry.reason[:160])
+        for entry in bad
+    )
     told = [f"{count} {outcome}: {client}: {reason}" for (client, outcome, reason), count in kinds.most_common(_SHOWN)]
     if len(kinds) > _SHOWN:
         told.append(f"{sum(kinds.values())} in all, for {len(kinds)} reasons")

@@ -1,0 +1,33 @@
+"""The drill in short: it passes as things are, and fails when one of the things that it is there for is missing."""
+
+import pytest
+
+from drill.report import table, write
+from drill.run import Plan, drill
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def test_nobody_notices_that_inventories_gateways_and_the_edge_are_restarted(tmp_path):
+    plan = Plan(tmp_path, ("inventories", "gateways", "edge"), brief=True)
+    result = await drill(plan)
+    assert result.passed, table(result)
+    assert all(row.requests > 100 for row in result.rows if row.name in plan.scenarios)
+    assert {replica.exit_code for replica in result.replicas} == {0}
+    write(result, tmp_path)
+    assert (tmp_path / "timeline.png").stat().st_size > 10_000
+    assert len((tmp_path / "requests.jsonl").read_text().splitlines()) == len(result.book.entries)
+
+
+@pytest.mark.parametrize(
+    ("fault", "scenarios", "words"),
+    [
+        ("no-quiet-wait", ("inventories", "gateways"), "failed: "),
+        ("no-connection-close", ("gateways",), "was never left alone"),
+        ("liveness-on-database", ("database-first",), "did not say that it lives"),
+    ],
+)
+async def test_the_drill_finds_a_planted_fault(tmp_path, fault, scenarios, words):
+    result = await drill(Plan(tmp_path, scenarios, brief=True, fault=fault))
+    assert not result.passed
+    assert any(words in found for found in result.faults), table(result)
