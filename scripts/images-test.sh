@@ -24,8 +24,9 @@ clean_up() {
   for container in "${containers[@]}"; do engine rm --force --volumes "$container" >/dev/null 2>&1 || true; done
   if [[ -n "$engine_pid" ]]; then
     kill "$engine_pid" 2>/dev/null || true
-    # It unmounts what it has mounted, which must be over before the directory goes.
+    # It unmounts what it has mounted, but for one, which must be over before the directory goes.
     while kill -0 "$engine_pid" 2>/dev/null; do sleep 0.2; done
+    umount "$work"/exec/netns/* 2>/dev/null || true
   fi
   rm -rf --one-file-system "$work"
 }
