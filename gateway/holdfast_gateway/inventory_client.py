@@ -25,6 +25,12 @@ _KEEPALIVE_TIMEOUT_MS = 5_000
 _CONNECT_TIMEOUT_MS = 1_000
 _RECONNECT_MAX_MS = 2_000
 _RESOLVE_AGAIN_MS = 2_000
+# When nobody is well of those whom a channel knows: how long calls wait for others to be found, how often these are
+# looked for, and how long what is under way with the former may go on.
+_LOOK_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 1.0
+_FORMER_SECONDS = 60.0
+_TRYING = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 _DETAILS = "grpc-status-details-bin"
 
 RESERVATION_SERVICE = "holdfast.inventory.v1.ReservationService"
@@ -84,6 +90,42 @@ def _options(routes: Iterable[Route]) -> list[tuple[str, Any]]:
     ]
 
 
+class _Connection:
+    """A channel, and inventory's methods on it."""
+
+    def __init__(self, target: str, routes: Sequence[Route]) -> None:
+        channel = self.channel = grpc.aio.insecure_channel(target, options=_options(routes))
+        self.health = health_pb2_grpc.HealthStub(channel)
+        self.methods: dict[str, Any] = {}
+        for route in routes:
+            make = channel.unary_stream if route.rpc.server_streaming else channel.unary_unary
+            self.methods[route.grpc_path] = make(
+                route.grpc_path,
+                request_serializer=route.request_class.SerializeToString,
+                response_deserializer=route.response_class.FromString,
+            )
+        self.methods[SUBMIT] = channel.unary_unary(
+            SUBMIT,
+            request_serializer=pb.SubmitRequest.SerializeToString,
+            response_deserializer=pb.SubmitResponse.FromString,
+        )
+
+    @property
+    def state(self) -> grpc.ChannelConnectivity:
+        """Whether it is connected; asking makes it try."""
+        return self.channel.get_state(try_to_connect=True)
+
+    async def verdict(self, timeout_seconds: float) -> bool:
+        """Return whether somebody is there and well, once that is known."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while (state := self.state) in _TRYING:
+                    await self.channel.wait_for_state_change(state)
+                return state is grpc.ChannelConnectivity.READY
+        except TimeoutError:
+            return False
+
+
 class InventoryClient:
     """Calls inventory's RPCs by their routes; every failure is a ProblemError."""
 
@@ -91,50 +133,65 @@ class InventoryClient:
         self._target = target
         self._routes = routes
         self._connect_wait_seconds = connect_wait_seconds
-        self._channel: grpc.aio.Channel | None = None
+        self._connection: _Connection
         self._watcher: asyncio.Task[None] | None = None
+        self._former: set[asyncio.Task[None]] = set()
         self._connecting = True
         self._settled = asyncio.Event()
-        self._methods: dict[str, Any] = {}
 
     async def start(self) -> None:
         """Open the channel; it connects by itself, and inventory need not be there yet."""
-        channel = self._channel = grpc.aio.insecure_channel(self._target, options=_options(self._routes))
-        for route in self._routes:
-            make = channel.unary_stream if route.rpc.server_streaming else channel.unary_unary
-            self._methods[route.grpc_path] = make(
-                route.grpc_path,
-                request_serializer=route.request_class.SerializeToString,
-                response_deserializer=route.response_class.FromString,
-            )
-        self._methods[SUBMIT] = channel.unary_unary(
-            SUBMIT,
-            request_serializer=pb.SubmitRequest.SerializeToString,
-            response_deserializer=pb.SubmitResponse.FromString,
-        )
-        self._health = health_pb2_grpc.HealthStub(channel)
-        self._watcher = asyncio.create_task(self._watch(channel))
+        self._connection = _Connection(self._target, self._routes)
+        self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Close the channel; calls that are still under way are cancelled."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait([self._watcher])
-        if self._channel is not None:
-            await self._channel.close()
+        if self._watcher is None:
+            return
+        tasks = {self._watcher, *self._former}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await self._connection.channel.close()
 
-    async def _watch(self, channel: grpc.aio.Channel) -> None:
-        """Know whether the channel is still trying to connect: gRPC would let calls wait for that."""
-        state = channel.get_state(try_to_connect=True)
-        while state is not grpc.ChannelConnectivity.SHUTDOWN:
+    async def _watch(self) -> None:
+        """Know whether the channel is still trying to connect, for which gRPC would let calls wait."""
+        while (state := self._connection.state) is not grpc.ChannelConnectivity.SHUTDOWN:
             log.debug("inventory_channel", state=state.name)
-            self._connecting = state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
-            if not self._connecting:
-                self._settled.set()
+            self._settle_calls(state not in _TRYING)
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                await self._look_for_others()
             else:
-                self._settled.clear()
-            await channel.wait_for_state_change(state)
-            state = channel.get_state(try_to_connect=True)
+                await self._connection.channel.wait_for_state_change(state)
+
+    def _settle_calls(self, settled: bool) -> None:
+        self._connecting = not settled
+        if settled:
+            self._settled.set()
+        else:
+            self._settled.clear()
+
+    async def _look_for_others(self) -> None:
+        """Ask for the name again, which gRPC does only when a connection ends.
+
+        Replicas that are replaced all at once say together that they are leaving, but they serve on and end none.
+        """
+        self._settle_calls(False)
+        former, others = self._connection, _Connection(self._target, self._routes)
+        try:
+            if await others.verdict(_LOOK_SECONDS):
+                log.info("inventory_found_again")
+                self._connection = others
+                task = asyncio.create_task(_close_later(former))
+                self._former.add(task)
+                task.add_done_callback(self._former.discard)
+                return
+        finally:
+            if self._connection is former:
+                await others.channel.close()
+        # Those that the channel knows, it finds again by itself.
+        self._settle_calls(True)
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _settle(self, timeout_seconds: float) -> None:
         try:
@@ -147,26 +204,40 @@ class InventoryClient:
         self, route: Route, request: Message, timeout_seconds: float, metadata: Metadata
     ) -> tuple[Message, bool]:
         """Return the response, and whether it is a replay. Raises ProblemError."""
-        if self._connecting:
-            await self._settle(timeout_seconds)
-        call = self._methods[route.grpc_path](request, timeout=timeout_seconds, metadata=metadata)
         async with _problems(reads_only=route.reads_only):
-            response = await call
+            call, response = await self._ask(
+                route.grpc_path, request, timeout_seconds, metadata, again=route.repeatable
+            )
             return response, _is_replay(await call.trailing_metadata())
 
     async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
         """Send commands together. Raises ProblemError when none of them has an outcome of its own."""
+        async with _problems(reads_only=False):
+            response: pb.SubmitResponse
+            _, response = await self._ask(SUBMIT, request, timeout_seconds, (), again=True)
+            return response
+
+    async def _ask(
+        self, path: str, request: Message, timeout_seconds: float, metadata: Metadata, *, again: bool
+    ) -> tuple[Any, Any]:
+        """Return the call and its response; `again`: it may be sent again, to others that were found meanwhile."""
         if self._connecting:
             await self._settle(timeout_seconds)
-        async with _problems(reads_only=False):
-            response: pb.SubmitResponse = await self._methods[SUBMIT](request, timeout=timeout_seconds)
-            return response
+        connection = self._connection
+        call = connection.methods[path](request, timeout=timeout_seconds, metadata=metadata)
+        try:
+            return call, await call
+        except grpc.aio.AioRpcError as error:
+            if not again or connection is self._connection or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+        call = self._connection.methods[path](request, timeout=timeout_seconds, metadata=metadata)
+        return call, await call
 
     async def open_stream(self, route: Route, request: Message, metadata: Metadata) -> Stream:
         """Begin a server-streaming call; what goes wrong shows when it is read."""
         if self._connecting:
             await self._settle(self._connect_wait_seconds)
-        stream: Stream = self._methods[route.grpc_path](request, metadata=metadata)
+        stream: Stream = self._connection.methods[route.grpc_path](request, metadata=metadata)
         return stream
 
     async def read(self, stream: Stream) -> Message | None:
@@ -180,8 +251,16 @@ class InventoryClient:
         if self._connecting:
             await self._settle(timeout_seconds)
         async with _problems(reads_only=True):
-            response = await self._health.List(health_pb2.HealthListRequest(), timeout=timeout_seconds)
+            response = await self._connection.health.List(health_pb2.HealthListRequest(), timeout=timeout_seconds)
             return {name: answer.status for name, answer in response.statuses.items()}
+
+
+async def _close_later(former: _Connection) -> None:
+    """Close it when what was under way has had its time, or at once when cancelled."""
+    try:
+        await asyncio.sleep(_FORMER_SECONDS)
+    finally:
+        await former.channel.close()
 
 
 @asynccontextmanager
