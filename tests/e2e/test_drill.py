@@ -9,7 +9,8 @@ pytestmark = pytest.mark.timeout(240)
 
 
 async def test_nobody_notices_that_inventories_gateways_and_the_edge_are_restarted(tmp_path):
-    plan = Plan(tmp_path, ("inventories", "gateways", "edge"), brief=True)
+    """One of each; then all inventories and gateways at once, by as many new ones."""
+    plan = Plan(tmp_path, ("inventories", "gateways", "edge", "blue-green"), brief=True)
     result = await drill(plan)
     assert result.passed, table(result)
     assert all(row.requests > 100 for row in result.rows if row.name in plan.scenarios)
@@ -22,7 +23,7 @@ async def test_nobody_notices_that_inventories_gateways_and_the_edge_are_restart
 @pytest.mark.parametrize(
     ("fault", "scenarios", "words"),
     [
-        ("no-quiet-wait", ("inventories", "gateways"), "failed: "),
+        ("no-quiet-wait", ("queued", "fresh-connections"), "failed: "),
         ("no-connection-close", ("gateways",), "was never left alone"),
         ("liveness-on-database", ("database-first",), "did not say that it lives"),
     ],
