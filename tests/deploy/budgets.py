@@ -1,4 +1,7 @@
-"""How long each service may take to stop: the limits of all the steps of its stop, as its settings make them."""
+"""How long each service may take to stop: the limits of all the steps of its stop, as its settings make them.
+
+Asked for on an event loop, as the services are made on one.
+"""
 
 from holdfast_edge.app import App as Edge
 from holdfast_edge.settings import EdgeSettings

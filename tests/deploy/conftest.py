@@ -17,9 +17,9 @@ def _no_settings_of_this_machine(monkeypatch):
             monkeypatch.delenv(name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack(postgres18, valkey_server):
-    """A stack that a module's tests share."""
+    """A stack that the tests of one process share."""
     name = f"stack_{uuid.uuid4().hex}"
     stack = Stack(postgres18.create_database(name), valkey_server.url, HOLDFAST_MIGRATE_ON_START="true")
     try:

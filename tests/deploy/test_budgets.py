@@ -14,7 +14,7 @@ FARGATE_LIMIT_SECONDS = 120
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_kubernetes_grace_is_longer_than_pre_stop_and_all_steps_of_the_stop(overlay, service, monkeypatch):
+async def test_kubernetes_grace_is_longer_than_pre_stop_and_all_steps_of_the_stop(overlay, service, monkeypatch):
     pod = pods(overlay)[f"Deployment {service}"]
     pre_stop = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     needed = pre_stop + stop_seconds(service, configuration(overlay), monkeypatch)
@@ -23,7 +23,7 @@ def test_kubernetes_grace_is_longer_than_pre_stop_and_all_steps_of_the_stop(over
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("path", ["compose/compose.yaml", "deploy/swarm/stack.yaml"])
-def test_stop_grace_period_is_longer_than_all_steps_of_the_stop(path, service, monkeypatch):
+async def test_stop_grace_period_is_longer_than_all_steps_of_the_stop(path, service, monkeypatch):
     definition = yaml.safe_load((REPOSITORY / path).read_text())["services"][service]
     variables = {name: value for name, value in definition["environment"].items() if name.startswith("HOLDFAST_")}
     grace = int(definition["stop_grace_period"].removesuffix("s"))
@@ -31,7 +31,9 @@ def test_stop_grace_period_is_longer_than_all_steps_of_the_stop(path, service, m
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_ecs_stop_timeout_is_longer_than_all_steps_of_the_stop_and_no_longer_than_fargate_allows(service, monkeypatch):
+async def test_ecs_stop_timeout_is_longer_than_all_steps_of_the_stop_and_no_longer_than_fargate_allows(
+    service, monkeypatch
+):
     task = json.loads((REPOSITORY / f"deploy/ecs/{service}.task.json").read_text())
     container = next(each for each in task["containerDefinitions"] if each["name"] == service)
     variables = {each["name"]: each["value"] for each in container["environment"]}
@@ -42,7 +44,7 @@ def test_ecs_stop_timeout_is_longer_than_all_steps_of_the_stop_and_no_longer_tha
     ("service", "unit"),
     [("inventory", "holdfast-inventory@"), ("gateway", "holdfast-gateway@"), ("edge", "holdfast-edge")],
 )
-def test_systemd_waits_longer_than_all_steps_of_the_stop(service, unit, monkeypatch):
+async def test_systemd_waits_longer_than_all_steps_of_the_stop(service, unit, monkeypatch):
     text = (REPOSITORY / f"deploy/systemd/{unit}.service").read_text()
     timeout = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)[1])
     assert timeout >= stop_seconds(service, {}, monkeypatch)
