@@ -99,12 +99,13 @@ def _plot_phases(axes, replicas, result):
             if colour := _PHASE_COLOURS.get(phase):
                 axes.barh(at, ended_at - began_at, left=began_at - result.book.began_at, color=colour)
     axes.set_yticks(range(len(replicas)), [f"{replica.name} {replica.version}" for replica in replicas], fontsize=6)
+    axes.margins(x=0, y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("seconds")
     axes.legend(
         [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _PHASE_COLOURS.values()],
         list(_PHASE_COLOURS),
-        loc="lower right",
+        loc="lower left",
         fontsize=7,
     )
     for axis in (axes, axes.figure.axes[0]):

@@ -233,10 +233,12 @@ async def scale(stage):
     before = {name: len(orchestrator.serving(name)) for name in (INVENTORY, GATEWAY)}
     await asyncio.gather(orchestrator.scale(INVENTORY, 2), orchestrator.scale(GATEWAY, 2))
     new = [*await orchestrator.scale(INVENTORY, 4), *await orchestrator.scale(GATEWAY, 4)]
-    # A tenth of the age is gRPC's jitter; names are asked for again after 2 s, and metrics read twice a second.
+    # A tenth of the age is gRPC's jitter; names are asked for again after 2 s, and metrics read four times a second.
     patience = CONNECTION_AGE_SECONDS * 1.1 + 5
     await asyncio.gather(
-        *(stage.expect(f"{each.name} gets traffic", lambda each=each: _traffic(each) > 0, patience) for each in new)
+        # Not before then can everybody know the new, and the old be missed by nobody.
+        asyncio.sleep(patience),
+        *(stage.expect(f"{each.name} gets traffic", lambda each=each: _traffic(each) > 0, patience) for each in new),
     )
     await asyncio.gather(*(orchestrator.scale(name, 2) for name in before))
     await asyncio.gather(*(orchestrator.scale(name, count) for name, count in before.items()))
