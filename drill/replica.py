@@ -204,7 +204,10 @@ class Replica:
     def _faults_of_metrics(self):
         if self.terminated_at is None or self.killed_because:
             return []
-        draining = [done for at, done in self.scrapes if self.terminated_at < at < self.ended_at - _LAST_SCRAPE_SECONDS]
+        # To exit takes a while, too, on a busy machine.
+        stopping = [line["at"] for line in self.said("step_stopping", step=self.kind.last_step)]
+        until = min([self.ended_at, *stopping]) - _LAST_SCRAPE_SECONDS
+        draining = [done for at, done in self.scrapes if self.terminated_at < at < until]
         if not all(draining):
             return [
                 f"{self.name} could not be scraped {draining.count(False)} times of {len(draining)} while it drained"

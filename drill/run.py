@@ -138,7 +138,7 @@ async def _play(name, scenario, stage):
 
 
 async def _finish(stage):
-    """Everybody gets an answer and goes; the books are compared; the processes end, those in front first."""
+    """Everybody gets an answer and goes; the books are compared; the processes end, when there is time in order."""
     row = Row("the-end", "books compared, everything stopped in order", stage.book.now())
     await stage.load.finish_shopping()
     row.faults += [f"{entry.id} has no answer" for entry in stage.book.open.values()][:5]
@@ -151,8 +151,8 @@ async def _finish(stage):
             row.faults.append(f"{watcher.name} came to {watcher.sequence} of {sequence} only")
         row.faults += watcher.gaps
     await stage.load.close()
-    for name in (EDGE, GATEWAY, INVENTORY):
-        await asyncio.gather(*map(orchestrator.remove, orchestrator.serving(name)))
+    for names in [(EDGE, GATEWAY, INVENTORY)] if stage.brief else [(EDGE,), (GATEWAY,), (INVENTORY,)]:
+        await asyncio.gather(*(orchestrator.remove(each) for name in names for each in orchestrator.serving(name)))
     row.faults += stage.book.faults
     row.ended_at = stage.book.now()
     return row
