@@ -56,7 +56,7 @@ def ghz(binary, port, method, request, callers, seconds):
             *("taskset", "-c", str(CLIENT_CORE), binary, "--insecure", "--protoset", PROTOSET),
             *("--call", f"{SERVICE}.{method}", "--binary-file", data, "--format", "json", "--timeout", "20s"),
             *("--concurrency", str(callers), "--connections", str(min(callers, MAX_CONNECTIONS))),
-            *("--duration", f"{seconds}s", "--duration-stop", "wait", f"127.0.0.1:{port}"),
+            *("--duration", f"{seconds:g}s", "--duration-stop", "wait", f"127.0.0.1:{port}"),
         ]
         done = subprocess.run(command, capture_output=True, check=True, timeout=seconds + 60)
     report = json.loads(done.stdout)
@@ -79,7 +79,7 @@ def wrk(port, path, body, run, connections, seconds):
         script.write_text(WRK_SCRIPT % (run, json.dumps(body)))
         command = [
             *("taskset", "-c", str(CLIENT_CORE), "wrk", "--threads", "1", "--connections", str(connections)),
-            *("--duration", f"{seconds}s", "--timeout", "20s", "--script", script, f"http://127.0.0.1:{port}{path}"),
+            *("--duration", f"{seconds:g}s", "--timeout", "20s", "--script", script, f"http://127.0.0.1:{port}{path}"),
         ]
         done = subprocess.run(command, capture_output=True, check=True, timeout=seconds + 60, text=True)
     report = json.loads(done.stdout.splitlines()[-1])

@@ -61,7 +61,7 @@ def test_one_that_is_never_ready_is_given_up(child):
 
 def test_stop_sends_the_stop_signal(child):
     process = child(
-        "sh", "-c", "trap 'exit 7' INT; echo ready; while :; do sleep 0.05; done", stop_signal=signal.SIGINT
+        "sh", "-c", "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done", stop_signal=signal.SIGUSR1
     )
     wait_for_output(process)
     assert process.stop(10)
