@@ -21,7 +21,14 @@ _NOTICED_SECONDS = 3.0
 """The edge's checks come every 1.1 s and take at most 1 s; then it sends nothing more."""
 _DISCOVERY_SECONDS = 4.0
 """The edge asks for names every 2.2 s, and then whether those that it found are well."""
-_LAG_SECONDS = 6.0
+_LAG_SECONDS = 30.0
+_LAG_DRAIN = {
+    "HOLDFAST_DRAIN_MIN_SECONDS": 32,
+    "HOLDFAST_DRAIN_MAX_SECONDS": 45,
+    "HOLDFAST_EDGE_DRAIN_MIN_SECONDS": 32,
+    "HOLDFAST_EDGE_DRAIN_MAX_SECONDS": 45,
+}
+"""Where the world learns so late, a drain must last as long: two quiet seconds prove nothing when traffic is sparse."""
 _OUTAGE_SECONDS = 9.0
 _HURRY_SECONDS = 15.0
 _LONG_DRAIN = {
@@ -267,11 +274,13 @@ async def blue_green(stage):
 
 
 async def readiness_lag(stage):
-    """6 s until the world learns that a replica is leaving"""
+    """30 s until the world learns that a replica is leaving"""
     orchestrator = stage.orchestrator
+    leaving = await asyncio.gather(*(orchestrator.add(name, **_LAG_DRAIN) for name in (INVENTORY, GATEWAY, EDGE)))
+    await asyncio.sleep(_DISCOVERY_SECONDS)
     orchestrator.lag_seconds = _LAG_SECONDS
     try:
-        await asyncio.gather(orchestrator.replace(INVENTORY), orchestrator.replace(GATEWAY), orchestrator.replace(EDGE))
+        await asyncio.gather(*map(orchestrator.remove, leaving))
     finally:
         orchestrator.lag_seconds = LAG_SECONDS
 
