@@ -1,6 +1,7 @@
 """What Kubernetes and its like do: start replicas, publish those that are ready, and end them within their time.
 
-`lag_seconds` is how much later than SIGTERM the world learns that a replica is not to be called any more.
+`LAG_SECONDS`, or a replica's own `lag_seconds`, is how much later than SIGTERM the world learns that it is not to be
+called any more.
 """
 
 import asyncio
@@ -42,7 +43,6 @@ class Orchestrator:
             EDGE: _kind(EDGE, "envoy"),
         }
         self.replicas = []
-        self.lag_seconds = LAG_SECONDS
         self.version = "1.0.0"
         self.names = None
         self._directory, self._fault = directory, fault
@@ -182,7 +182,7 @@ class Orchestrator:
     def _is_known(self, replica, now):
         if replica.terminated_at is None:
             return replica.is_running
-        return now < replica.terminated_at + self.lag_seconds
+        return now < replica.terminated_at + (replica.lag_seconds or LAG_SECONDS)
 
     def _environment(self, kind, address, fault, more):
         inventory, gateway, edge = (self.kinds[name] for name in (INVENTORY, GATEWAY, EDGE))

@@ -70,6 +70,7 @@ class Replica:
         self.expected_exit_code = 0
         self.killed_because = ""
         self.must_be_quiet = True
+        self.lag_seconds = None
         self.process = None
         self._environment, self._log_path = environment, log_path
         self._tasks = []

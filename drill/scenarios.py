@@ -278,11 +278,9 @@ async def readiness_lag(stage):
     orchestrator = stage.orchestrator
     leaving = await asyncio.gather(*(orchestrator.add(name, **_LAG_DRAIN) for name in (INVENTORY, GATEWAY, EDGE)))
     await asyncio.sleep(_DISCOVERY_SECONDS)
-    orchestrator.lag_seconds = _LAG_SECONDS
-    try:
-        await asyncio.gather(*map(orchestrator.remove, leaving))
-    finally:
-        orchestrator.lag_seconds = LAG_SECONDS
+    for replica in leaving:
+        replica.lag_seconds = _LAG_SECONDS
+    await asyncio.gather(*map(orchestrator.remove, leaving))
 
 
 async def all_at_once(stage):
