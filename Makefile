@@ -50,6 +50,18 @@ images-test: $(VENV)/dev.stamp tools ## build the images and run them (needs a c
 drill: $(VENV)/dev.stamp ## restart, scale and hurt real processes under load; fails when anybody noticed (5 minutes)
 	$(BIN)/python -m drill $(ARGS)
 
+.PHONY: simulate
+simulate: $(VENV)/dev.stamp ## the stock core on virtual time, thousands of seeds (ARGS="--seed 7": one again)
+	$(BIN)/python -m simulation $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/dev.stamp ## break real processes, links and servers under load, and judge the whole history (4 minutes)
+	$(BIN)/python -m chaos $(ARGS)
+
+.PHONY: overload
+overload: $(VENV)/dev.stamp tools ## up to ten times more load than can be served: a table and a plot (minutes)
+	$(BIN)/python -m overload $(ARGS)
+
 .PHONY: check
 check: lint types imports contract files locks ## run all linters
 

@@ -1,0 +1,128 @@
+"""What was done to Holdfast during a run and what it said: one line of JSON for each event, written as it happens.
+
+A request is written down before it is sent, so that whatever it did can be accounted for. Requests and answers are the
+messages of the contract in protobuf's JSON mapping, with the names of the protos and every field, whichever transport
+carried them: `{"parent": "sales/a", "customer": "c-1", "lines": [{"item": "x", "quantity": 1}], ...}`.
+"""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Kind(StrEnum):
+    INVOKE = "invoke"
+    """A request is about to be sent."""
+    OK = "ok"
+    """It was granted: `answer` is the response."""
+    FAIL = "fail"
+    """It was refused, and surely not applied: `reason` is Holdfast's."""
+    INFO = "info"
+    """Nobody knows: OUTCOME_UNKNOWN, a lost connection, no answer in time. `reason` says which."""
+    WATCH = "watch"
+    """A watch was opened (`request`) or said something (`answer`)."""
+    NEMESIS = "nemesis"
+    """Something was done to the system: `action` is what, `client` to whom, `reason` is begin or end."""
+    PHASE = "phase"
+    """A part of the run begins: `action` is its name, of `PHASES`."""
+
+
+PHASES = ("load", "heal", "replay", "drain", "sell-out", "end")
+"""Load under faults; everything is repaired; each unknown is sent again by its key; holds run out; what is left is
+bought; the ledger is read."""
+
+ACTIONS = ("create", "confirm", "release", "extend", "adjust", "transfer", "get_item", "get_reservation")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line. `at` is seconds since the run began, `wall` Unix time by the clock that the database has, too.
+
+    `operation` joins an invocation with its one completion; of a watch it joins an opening with what came by it.
+    """
+
+    kind: Kind
+    at: float
+    wall: float
+    client: str = ""
+    operation: int = 0
+    action: str = ""
+    transport: str = ""
+    request: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] = field(default_factory=dict)
+    replayed: bool = False
+    reason: str = ""
+
+
+class Recorder:
+    """Writes a history. Every event is in the operating system's hands before `record` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8", buffering=1)
+        self._began = time.monotonic()
+        self._operations = 0
+        self.events: list[Event] = []
+
+    def next_operation(self) -> int:
+        """A number that no other operation has."""
+        self._operations += 1
+        return self._operations
+
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def record(self, kind: Kind, **fields: Any) -> Event:
+        """Appends an event that happens now."""
+        event = Event(kind, self.now(), time.time(), **fields)
+        self.events.append(event)
+        self._file.write(json.dumps(asdict(event), separators=(",", ":")) + "\n")
+        return event
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class SaleLedger:
+    """A sale as it was read at the end: messages of the contract, as in events. `verified` is VerifyLedger's answer."""
+
+    sale: dict[str, Any]
+    items: list[dict[str, Any]]
+    reservations: list[dict[str, Any]]
+    movements: list[dict[str, Any]]
+    verified: dict[str, Any]
+
+
+def read_history(path: Path) -> list[Event]:
+    """The events of a file, in the order in which they were written."""
+    return [_event(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_ledgers(path: Path, ledgers: dict[str, SaleLedger]) -> None:
+    """Writes ledgers, by the name of their sale."""
+    path.write_text(json.dumps({name: asdict(ledger) for name, ledger in ledgers.items()}), encoding="utf-8")
+
+
+def read_ledgers(path: Path) -> dict[str, SaleLedger]:
+    """The ledgers of a file."""
+    return {name: SaleLedger(**ledger) for name, ledger in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def completions(events: Iterable[Event]) -> dict[int, tuple[Event, Event | None]]:
+    """Each operation's invocation and completion, by its number; none when the run ended before it had one."""
+    invoked: dict[int, tuple[Event, Event | None]] = {}
+    for event in events:
+        if event.kind is Kind.INVOKE:
+            invoked[event.operation] = event, None
+        elif event.kind in {Kind.OK, Kind.FAIL, Kind.INFO}:
+            invoked[event.operation] = invoked[event.operation][0], event
+    return invoked
+
+
+def _event(line: dict[str, Any]) -> Event:
+    return Event(**line | {"kind": Kind(line["kind"])})
