@@ -7,10 +7,10 @@ the wrong statement.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import asyncpg
 
@@ -69,6 +69,28 @@ class DatabaseLimits:
     transaction_seconds: float = 5.0
 
 
+class Driver(Protocol):
+    """Makes connections. asyncpg is one; so is whatever answers as it does."""
+
+    def connect(self, dsn: str, *, timeout: float, server_settings: dict[str, str]) -> Awaitable[asyncpg.Connection]:
+        """Make a connection."""
+        ...
+
+    def create_pool(
+        self,
+        dsn: str,
+        *,
+        min_size: int,
+        max_size: int,
+        timeout: float,
+        command_timeout: float,
+        server_settings: dict[str, str],
+        init: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]],
+    ) -> Awaitable[asyncpg.Pool]:
+        """Make a pool, and its first connections."""
+        ...
+
+
 class Transaction:
     """A transaction in progress. With `commits` false at its end it is rolled back, and nothing waits for a disk."""
 
@@ -90,9 +112,11 @@ class Database:
         allow_unsafe_durability: bool = False,
         on_query: Callable[[str, float], None] = lambda _name, _seconds: None,
         entropy: Entropy = SYSTEM_ENTROPY,
+        driver: Driver = asyncpg,
     ) -> None:
         """`on_query` is told the name of each statement and the seconds that it took."""
         self._url = url
+        self._driver = driver
         self._limits = limits
         self._allow_unsafe_durability = allow_unsafe_durability
         self._on_query = on_query
@@ -296,7 +320,7 @@ class Database:
             connection = await self._connect()
             self._idle_writers.append(connection)
             await self._check_server(connection)
-            self._pool = await asyncpg.create_pool(
+            self._pool = await self._driver.create_pool(
                 self._url,
                 min_size=1,
                 max_size=self._limits.readers,
@@ -316,7 +340,7 @@ class Database:
         return None
 
     async def _connect(self) -> asyncpg.Connection:
-        connection = await asyncpg.connect(
+        connection = await self._driver.connect(
             self._url, timeout=self._limits.connect_seconds, server_settings=_WRITER_SESSION
         )
         try:
