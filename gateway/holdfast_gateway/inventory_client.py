@@ -32,6 +32,8 @@ _LOOK_AGAIN_SECONDS = 1.0
 _FORMER_SECONDS = 60.0
 _TRYING = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 _DETAILS = "grpc-status-details-bin"
+# As gRPC tells of its own attempts: that this one did nothing must not be taken for what became of the one before it.
+_SENT_BEFORE = ("holdfast-previous-attempts", "1")
 
 RESERVATION_SERVICE = "holdfast.inventory.v1.ReservationService"
 SUBMIT = f"/{RESERVATION_SERVICE}/Submit"
@@ -230,6 +232,7 @@ class InventoryClient:
         except grpc.aio.AioRpcError as error:
             if not again or connection is self._connection or error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
+        metadata = (*metadata, _SENT_BEFORE)
         call = self._connection.methods[path](request, timeout=timeout_seconds, metadata=metadata)
         return call, await call
 

@@ -1,4 +1,5 @@
 import contextlib
+import json
 
 import grpc
 import pytest
@@ -11,6 +12,14 @@ from holdfast_inventory.rpc.calls import CallLimits, Calls
 
 RESERVATION_SERVICE = pb.DESCRIPTOR.services_by_name["ReservationService"]
 SALE_SERVICE = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
+RETRIES = {
+    "maxAttempts": 2,
+    "initialBackoff": "0.01s",
+    "maxBackoff": "0.01s",
+    "backoffMultiplier": 1,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+RETRYING = [("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": RETRIES}]}))]
 
 
 class Stage:
@@ -47,7 +56,11 @@ async def stage():
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        address = f"127.0.0.1:{port}"
+        async with (
+            grpc.aio.insecure_channel(address) as channel,
+            grpc.aio.insecure_channel(address, options=RETRYING) as retrying,
+        ):
             prefix = "/holdfast.inventory.v1."
             stage.get = channel.unary_unary(
                 f"{prefix}ReservationService/GetReservation",
@@ -55,10 +68,13 @@ async def stage():
                 pb.Reservation.FromString,
             )
             stage.get_raw = channel.unary_unary(f"{prefix}ReservationService/GetReservation")
-            stage.release = channel.unary_unary(
-                f"{prefix}ReservationService/ReleaseReservation",
-                pb.ReleaseReservationRequest.SerializeToString,
-                pb.Reservation.FromString,
+            stage.release, stage.release_with_retries = (
+                each.unary_unary(
+                    f"{prefix}ReservationService/ReleaseReservation",
+                    pb.ReleaseReservationRequest.SerializeToString,
+                    pb.Reservation.FromString,
+                )
+                for each in (channel, retrying)
             )
             stage.watch = channel.unary_stream(
                 f"{prefix}SaleService/WatchStock",

@@ -203,6 +203,41 @@ async def test_a_caller_that_goes_away_is_counted_and_forgotten(stage):
     assert stage.count("grpc_server_handled_total", **METHOD, grpc_code="CANCELLED") == 1
 
 
+NOTHING_DONE = [errors.Overloaded(1.0), errors.DatabaseUnavailable(), errors.Draining(), errors.DeadlineInQueue()]
+SENT_AGAIN = (("holdfast-previous-attempts", "1"),)
+
+
+@pytest.mark.parametrize("error", NOTHING_DONE, ids=lambda error: error.reason.name)
+async def test_a_second_attempt_does_not_speak_for_the_first(stage, error):
+    """That it did nothing proves nothing of the one whose answer was lost."""
+    stage.handle = raises(error)
+    release = pb.ReleaseReservationRequest()
+    assert reason(await refusal(stage.release(release))) == error.reason.name
+    assert reason(await refusal(stage.release(release, metadata=SENT_AGAIN))) == "OUTCOME_UNKNOWN"
+
+
+async def test_grpc_tells_of_attempts_that_it_makes_by_itself(stage):
+    refusals = iter([errors.Draining(), errors.Overloaded(1.0)])
+
+    async def handle(_, call):
+        raise next(refusals)
+
+    stage.handle = handle
+    assert reason(await refusal(stage.release_with_retries(pb.ReleaseReservationRequest()))) == "OUTCOME_UNKNOWN"
+
+
+async def test_a_second_attempt_that_the_ledger_refuses_is_refused(stage):
+    stage.handle = raises(errors.ReservationReleased())
+    assert reason(await refusal(stage.release(pb.ReleaseReservationRequest(), metadata=SENT_AGAIN))) == (
+        "RESERVATION_RELEASED"
+    )
+
+
+async def test_a_second_attempt_to_read_is_refused_as_the_first(stage):
+    stage.handle = raises(errors.DatabaseUnavailable())
+    assert reason(await refusal(stage.get(REQUEST, metadata=SENT_AGAIN))) == "DATABASE_UNAVAILABLE"
+
+
 async def test_every_call_is_an_arrival(stage):
     stage.handle = answer
     await stage.get(REQUEST)

@@ -38,9 +38,14 @@ class Reason(Enum):
 
 
 class DomainError(Exception):
-    """A refusal. Its text is safe to show to the caller."""
+    """A refusal. Its text is safe to show to the caller.
+
+    `before_anything`: it was given before the ledger was asked, so it speaks for this attempt alone; any other rests
+    on the ledger, which knows what an earlier attempt at the same request did.
+    """
 
     reason: ClassVar[Reason]
+    before_anything: ClassVar[bool] = False
 
 
 class FieldViolation(NamedTuple):
@@ -229,6 +234,7 @@ class Overloaded(DomainError):
     """The queue is too long."""
 
     reason = Reason.OVERLOADED
+    before_anything = True
     retry_after_seconds: float
 
     def __str__(self) -> str:
@@ -240,6 +246,7 @@ class RateLimited(DomainError):
     """The caller sends too much."""
 
     reason = Reason.RATE_LIMITED
+    before_anything = True
     retry_after_seconds: float
 
     def __str__(self) -> str:
@@ -251,6 +258,7 @@ class DatabaseUnavailable(DomainError):
     """The database cannot be reached. Nothing was done."""
 
     reason = Reason.DATABASE_UNAVAILABLE
+    before_anything = True
     retry_after_seconds: float = 1.0
 
     def __str__(self) -> str:
@@ -262,6 +270,7 @@ class Draining(DomainError):
     """This process is shutting down."""
 
     reason = Reason.DRAINING
+    before_anything = True
     retry_after_seconds: float = 0.1
 
     def __str__(self) -> str:
@@ -273,6 +282,7 @@ class DeadlineInQueue(DomainError):
     """The deadline passed before anything was done."""
 
     reason = Reason.DEADLINE_IN_QUEUE
+    before_anything = True
 
     def __str__(self) -> str:
         return "the deadline passed in the queue; nothing was done"

@@ -41,6 +41,8 @@ _Record = Callable[[Context, "Call", Refusal | None, float], None]
 
 _REQUEST_ID_KEY = "x-request-id"
 _TRACE_PARENT_KEY = "traceparent"
+# gRPC's own, which nobody else can send, and that of whoever sends a call again by other means.
+_ATTEMPTS_KEYS = frozenset({"grpc-previous-rpc-attempts", "holdfast-previous-attempts"})
 _TRACE_ID = slice(3, 35)
 _REPLAYED = ("idempotent-replayed", "true")
 _is_request_id = re.compile(r"[!-~]{1,128}").fullmatch
@@ -94,10 +96,11 @@ class Call:
     """What a handler may know and say about the call that it answers.
 
     `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
-    X-Request-Id, `trace_id` that of its traceparent. A handler sets `replayed` when it had been done before.
+    X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is another attempt at it, and how the
+    one before it ended is not known here. A handler sets `replayed` when it had been done before.
     """
 
-    __slots__ = ("deadline", "has_own_deadline", "replayed", "request_id", "trace_id")
+    __slots__ = ("deadline", "has_own_deadline", "replayed", "request_id", "trace_id", "was_sent_before")
 
     def __init__(self, deadline: float, *, has_own_deadline: bool) -> None:
         self.deadline = deadline
@@ -105,6 +108,7 @@ class Call:
         self.replayed = False
         self.request_id: str | None = None
         self.trace_id: str | None = None
+        self.was_sent_before = False
 
     def read_metadata(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
         """Take over what the call's metadata says, where it makes sense."""
@@ -113,6 +117,12 @@ class Call:
                 self.request_id = request_id_in(value)
             elif key == _TRACE_PARENT_KEY:
                 self.trace_id = trace_id_in(value)
+            elif key in _ATTEMPTS_KEYS:
+                self.was_sent_before = True
+
+    def honest(self, refusal: DomainError) -> DomainError:
+        """Return what may be told: that this attempt did nothing proves nothing of the one before it."""
+        return OutcomeUnknown() if self.was_sent_before and refusal.before_anything else refusal
 
     def trailers(self) -> tuple[tuple[str, str], ...]:
         """Return what is told behind every answer, refusals too."""
@@ -149,6 +159,7 @@ class Calls:
         counted = self._metrics.method(method)
         record = _recorder(method, counted)
         arrivals, in_flight, monotonic = self.arrivals, self.in_flight, self._clock.monotonic
+        reads_only = _is_read(method)
 
         async def serve(raw: bytes, context: Context) -> bytes:
             began_at = monotonic()
@@ -161,7 +172,7 @@ class Calls:
                 call.read_metadata(context.invocation_metadata())
                 return await answer(raw, context, call)
             except DomainError as error:
-                refusal = refusal_of(error)
+                refusal = refusal_of(error if reads_only else call.honest(error))
             except asyncio.CancelledError:
                 # From elsewhere than our own cancellation it would leave the caller waiting until its deadline.
                 refusal = _cancelled(context)

@@ -99,7 +99,7 @@ class ReservationService:
                 answers.append(refusal)
         executed = iter(await self._ledger.execute_all(sale_id, accepted))
         outcomes = [
-            self._outcome(sale_id, given, next(executed) if answer is None else answer)
+            self._outcome(sale_id, given, next(executed) if answer is None else answer, call)
             for given, answer in zip(request.commands, answers, strict=True)
         ]
         return pb.SubmitResponse(outcomes=outcomes)
@@ -114,9 +114,9 @@ class ReservationService:
         timeout_seconds = reservation_requests.timeout_seconds(given)
         return command, deadline if timeout_seconds is None else min(deadline, now + timeout_seconds)
 
-    def _outcome(self, sale_id: str, given: pb.Command, answer: Answer) -> pb.Outcome:
+    def _outcome(self, sale_id: str, given: pb.Command, answer: Answer, call: Call) -> pb.Outcome:
         if isinstance(answer, DomainError):
-            refusal = refusal_of(answer)
+            refusal = refusal_of(call.honest(answer))
             reason, outcome = refusal.reason, pb.Outcome(error=refusal.status)
         else:
             done = _done(answer)

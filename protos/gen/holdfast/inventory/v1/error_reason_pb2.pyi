@@ -101,8 +101,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 21
     """The connection was lost in COMMIT, and what became of it was not known
-    before the deadline. UNAVAILABLE, 503, with RetryInfo. Retry with the same
-    request id.
+    before the deadline; or an earlier attempt at the same call, sent again by
+    gRPC itself, lost its answer. UNAVAILABLE, 503, with RetryInfo. Retry with
+    the same request id.
     """
     READER_TOO_SLOW: _ErrorReason.ValueType  # 22
     """A watch's reader is too slow to be kept. ABORTED, 409. Retry from the last
@@ -111,8 +112,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     INTERNAL: _ErrorReason.ValueType  # 23
     """A fault of ours; no detail leaks. INTERNAL, 500. No retry."""
     INVENTORY_UNAVAILABLE: _ErrorReason.ValueType  # 24
-    """No replica of the inventory service can be reached. UNAVAILABLE, 503, with
-    RetryInfo. Retry with the same request id.
+    """No replica of the inventory service can be reached; one that was lost on
+    the way may have done it. UNAVAILABLE, 503, with RetryInfo. Retry with the
+    same request id.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -200,8 +202,9 @@ DEADLINE_EXCEEDED, 504. Retry.
 """
 OUTCOME_UNKNOWN: ErrorReason.ValueType  # 21
 """The connection was lost in COMMIT, and what became of it was not known
-before the deadline. UNAVAILABLE, 503, with RetryInfo. Retry with the same
-request id.
+before the deadline; or an earlier attempt at the same call, sent again by
+gRPC itself, lost its answer. UNAVAILABLE, 503, with RetryInfo. Retry with
+the same request id.
 """
 READER_TOO_SLOW: ErrorReason.ValueType  # 22
 """A watch's reader is too slow to be kept. ABORTED, 409. Retry from the last
@@ -210,7 +213,8 @@ resume token.
 INTERNAL: ErrorReason.ValueType  # 23
 """A fault of ours; no detail leaks. INTERNAL, 500. No retry."""
 INVENTORY_UNAVAILABLE: ErrorReason.ValueType  # 24
-"""No replica of the inventory service can be reached. UNAVAILABLE, 503, with
-RetryInfo. Retry with the same request id.
+"""No replica of the inventory service can be reached; one that was lost on
+the way may have done it. UNAVAILABLE, 503, with RetryInfo. Retry with the
+same request id.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
