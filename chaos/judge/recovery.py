@@ -1,0 +1,54 @@
+"""After healing everything is as before the faults. Promise 8."""
+
+from collections.abc import Iterator, Sequence
+
+from chaos.judge.case import Case, Operation
+from chaos.judge.verdict import Fault, fault
+
+RECOVERY_SECONDS = 10.0
+"""So long after the phase heal began may anything still be slow or refused."""
+USUAL_SECONDS = 1.0
+"""What 99 of 100 operations take at most from then on."""
+LONGEST_SECONDS = 5.0
+"""What any operation takes at most; far more than USUAL_SECONDS, for two cores carry the whole run."""
+
+_TRANSIENT = {
+    "DATABASE_UNAVAILABLE",
+    "INVENTORY_UNAVAILABLE",
+    "DRAINING",
+    "OVERLOADED",
+    "RATE_LIMITED",
+    "DEADLINE_IN_QUEUE",
+}
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    yield from (fault("leak", leak) for leak in case.leaks)
+    heal = case.phases.get("heal")
+    if heal is None:
+        return
+    later = [operation for operation in case.operations if operation.invoked >= heal.at + RECOVERY_SECONDS]
+    yield from _unavailable(later)
+    yield from _slow(later)
+
+
+def _unavailable(operations: Sequence[Operation]) -> Iterator[Fault]:
+    """Nothing is broken any more, so nobody is refused for that, and no outcome is unknown."""
+    for operation in operations:
+        if operation.is_unknown or operation.reason in _TRANSIENT:
+            told = operation.reason or "no answer"
+            text = f"Operation {operation.number}, {operation.action}, in phase {operation.phase}: {told}."
+            yield fault("unavailable-after-healing", text)
+
+
+def _slow(operations: Sequence[Operation]) -> Iterator[Fault]:
+    """99 of 100 take at most USUAL_SECONDS, and all at most LONGEST_SECONDS."""
+    took = sorted((one.completed - one.invoked, one.number) for one in operations if not one.is_unknown)
+    if not took:
+        return
+    usual, number = took[(len(took) - 1) * 99 // 100]
+    if usual > USUAL_SECONDS:
+        yield fault("slow-after-healing", f"99 of 100 operations took up to {usual:.2f} s, as operation {number} did.")
+    longest, number = took[-1]
+    if longest > LONGEST_SECONDS:
+        yield fault("slow-after-healing", f"Operation {number} took {longest:.2f} s.")
