@@ -1,0 +1,51 @@
+"""`python -m chaos`: breaks real processes, links and servers under load, and judges all that was said and done."""
+
+import argparse
+import asyncio
+import random
+import sys
+from functools import partial
+from pathlib import Path
+
+from chaos.bugs import BUGS
+from chaos.nemeses import NEMESES
+from chaos.report import table
+from chaos.run import Plan, Shape, chaos
+from chaos.schedule import brief_schedule, schedule
+
+_OUTPUT = Path(__file__).parent.parent / "build" / "chaos"
+_SECONDS = 150.0
+_BRIEF_SECONDS = 18.0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, help="for the same schedule and decisions again")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="how long the load is harmed")
+    parser.add_argument("--brief", action="store_true", help="half a minute, with a fixed choice of nemeses")
+    parser.add_argument("--nemeses", metavar="A,B", help=f"only these of {', '.join(NEMESES)}")
+    parser.add_argument("--bug", choices=BUGS, help="plant a bug, to see that it is found")
+    parser.add_argument("--output", type=Path, default=_OUTPUT)
+    arguments = parser.parse_args()
+    chosen = tuple(arguments.nemeses.split(",")) if arguments.nemeses else tuple(NEMESES)
+    if unknown := set(chosen) - set(NEMESES):
+        parser.error(f"there is no nemesis {', '.join(sorted(unknown))}")
+    seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
+    print(f"seed {seed}", flush=True)
+    result = asyncio.run(chaos(_plan(arguments, seed, chosen)))
+    print(table(result))
+    print(f"seed {seed}; written to {arguments.output}")
+    sys.exit(0 if result.passed else 1)
+
+
+def _plan(arguments, seed, nemeses):
+    if arguments.bug:
+        return BUGS[arguments.bug].plan(arguments.output, seed)
+    if arguments.brief:
+        return Plan(arguments.output, seed, brief_schedule, _BRIEF_SECONDS)
+    strikes = partial(schedule, seconds=arguments.seconds, nemeses=nemeses)
+    return Plan(arguments.output, seed, lambda seed, topology: strikes(seed, topology=topology), arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""PostgreSQL with a synchronous standby, which can take over; and WAL on a file system of its own, which can be full."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from holdfast_devstack.child_process import StartError
+from holdfast_devstack.postgres import PostgresServer, _children
+
+DATABASE = "holdfast"
+STANDBY = "standby"
+_START_SECONDS = 60.0
+_BASEBACKUP_SECONDS = 20.0
+_NEW_STANDBY_SECONDS = 60.0
+_CAUGHT_UP_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
+_CAUGHT_UP = """
+    SELECT coalesce(bool_or(sync_state = 'sync' AND state = 'streaming' AND flush_lsn >= '{position}'), false)
+    FROM pg_stat_replication
+"""
+_SETTINGS = {
+    "wal_level": "replica",
+    "max_wal_senders": "8",
+    "hot_standby": "on",
+    "max_connections": "80",
+    "shared_buffers": "32MB",
+    "max_wal_size": "64MB",
+    "min_wal_size": "32MB",
+    "wal_sender_timeout": "5s",
+    "wal_receiver_timeout": "5s",
+    "wal_retrieve_retry_interval": "200ms",
+    # What is kept for a standby that was away for a while.
+    "wal_keep_size": "64MB",
+}
+
+
+class Server(PostgresServer):
+    """A server that can be frozen, and made as the copy of another."""
+
+    def __init__(self, directory, settings, copy_of=None, wal_disk=None):
+        """`copy_of` gives the connection URL of the primary, through the link that the standby is to use."""
+        super().__init__(directory, settings=settings)
+        self.wal_disk = wal_disk
+        self._copy_of = copy_of
+
+    @property
+    def directory(self):
+        return self._directory
+
+    @property
+    def is_running(self):
+        return self._child is not None and self._child.is_running
+
+    def freeze(self):
+        """SIGSTOP to the postmaster and all its children."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self):
+        self._signal_all(signal.SIGCONT)
+
+    def prepare(self):
+        if self.wal_disk is not None:
+            self.wal_disk.mount()
+        super().prepare()
+
+    def discard(self):
+        """Ends it for good, with its data."""
+        if self._child is not None:
+            self.thaw()
+            self.kill()
+        if self.wal_disk is not None:
+            self.wal_disk.unmount()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _initialise(self):
+        if self._copy_of is not None:
+            self._copy()
+        else:
+            super()._initialise()
+            if self.wal_disk is not None:
+                self._move_wal()
+
+    def _move_wal(self):
+        wal = self._cluster / "pg_wal"
+        target = self.wal_disk.directory / "pg_wal"
+        shutil.copytree(wal, target, symlinks=True)
+        self._identity.own(target)
+        target.chmod(0o700)
+        shutil.rmtree(wal)
+        wal.symlink_to(target)
+
+    def _copy(self):
+        url = self._copy_of()
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(urlsplit(url).password)
+        draft = self._directory / "cluster.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        wal = [] if self.wal_disk is None else [f"--waldir={self.wal_disk.directory / 'pg_wal'}"]
+        name = f"{url}?application_name={STANDBY}"
+        options = ["--dbname", name, "--pgdata", str(draft), "--checkpoint=fast", "--write-recovery-conf", *wal]
+        command = [*self._identity.prefix, str(self._binaries / "pg_basebackup"), *options]
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_BASEBACKUP_SECONDS, check=False
+        )
+        if result.returncode != 0:
+            raise StartError(f"pg_basebackup failed: {result.stderr.strip()}")
+        draft.replace(self._cluster)
+
+    def _signal_all(self, number):
+        if self.is_running:
+            for pid in (self.child.pid, *_children(self.child.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+
+class WalDisk:
+    """A small file system for a server's WAL. Needs root; `create` returns None where it cannot be had."""
+
+    _MEGABYTES = 192
+
+    def __init__(self, directory):
+        self.directory = directory
+        self._filler = directory / "filler"
+
+    @classmethod
+    def create(cls, directory):
+        disk = cls(directory)
+        try:
+            disk.mount()
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return disk
+
+    def mount(self):
+        if not self.directory.is_mount():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            options = ["-t", "tmpfs", "-o", f"size={self._MEGABYTES}m,mode=0777", "holdfast-chaos"]
+            subprocess.run(["mount", *options, str(self.directory)], check=True, capture_output=True, timeout=10)
+
+    def unmount(self):
+        if self.directory.is_mount():
+            subprocess.run(["umount", "--lazy", str(self.directory)], check=False, capture_output=True, timeout=10)
+
+    def fill(self):
+        """Takes all that is left."""
+        piece = bytes(1 << 20)
+        with suppress(OSError), self._filler.open("wb", buffering=0) as filler:
+            while filler.write(piece) == len(piece):
+                pass
+
+    def free(self):
+        self._filler.unlink(missing_ok=True)
+
+
+class Databases:
+    """A primary and the standby that every COMMIT waits for, from the first on: whoever is promoted has them all."""
+
+    def __init__(self, directory, settings, replication, with_wal_disk=True):
+        """`replication` is the link by which the standby reaches the primary."""
+        self.primary = None
+        self.standby = None
+        self.service_links = []
+        """Links that lead to the primary, whoever that is."""
+        self.wal_disk_missing = False
+        self._directory, self._settings = directory, _SETTINGS | settings
+        self._replication = replication
+        self._with_wal_disk = with_wal_disk
+        self._servers = 0
+
+    def url(self, link):
+        """The services' database, through a link."""
+        return _through(self.primary.url(DATABASE), link)
+
+    def prepare(self):
+        """Makes the primary's data. Call it on any thread, before `start`."""
+        self.primary = self._new_server()
+        self.primary.prepare()
+
+    async def start(self):
+        """Starts both."""
+        await self.start_primary()
+        await asyncio.to_thread(self.primary.create_database, DATABASE)
+        await self._ask("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        await self._ask("SELECT pg_reload_conf()")
+        await self.add_standby()
+
+    async def start_primary(self):
+        """Starts it, or starts it again after its death."""
+        self.primary.spawn()  # On the main thread, by which it must not be outlived.
+        await asyncio.to_thread(self.primary.wait_until_ready, _START_SECONDS)
+        self.aim_links()
+
+    def aim_links(self):
+        """All links lead to the primary."""
+        for link in (*self.service_links, self._replication):
+            link.aim(self.primary.port)
+
+    async def add_standby(self):
+        """A new standby, a copy of the primary; returns once COMMITs are confirmed by it."""
+        async with asyncio.timeout(_NEW_STANDBY_SECONDS):
+            while True:
+                self.standby = self._new_server(copy_of=lambda: _through(self.primary.url(), self._replication))
+                try:
+                    await asyncio.to_thread(self.standby.prepare)
+                    break
+                except (StartError, subprocess.SubprocessError):
+                    # Whoever is copied may die meanwhile, or the link.
+                    await asyncio.to_thread(self.standby.discard)
+                    await asyncio.sleep(_LOOK_SECONDS)
+            await self.start_standby()
+            await self.until_synchronous()
+
+    async def start_standby(self):
+        """Starts it, or starts it again after its death; it need not have caught up."""
+        self.standby.spawn()
+        await asyncio.to_thread(self.standby.wait_until_ready, _START_SECONDS)
+
+    async def until_synchronous(self):
+        """Returns once the standby confirms COMMITs and has caught up."""
+        position = None
+        async with asyncio.timeout(_CAUGHT_UP_SECONDS):
+            while True:
+                try:
+                    position = position or await self._ask("SELECT pg_current_wal_insert_lsn()")
+                    if await self._ask(_CAUGHT_UP.format(position=position)) == "t":
+                        return
+                except (RuntimeError, subprocess.SubprocessError):
+                    position = None
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def promote(self):
+        """The primary is dead for good, and the standby takes over: by name, the primary."""
+        former = self.primary
+        former.kill()
+        await asyncio.to_thread(self.standby.execute, "SELECT pg_promote()")
+        self.primary, self.standby = self.standby, None
+        self.aim_links()
+        await asyncio.to_thread(former.discard)
+
+    async def repair(self):
+        """Whatever was done to them: both run, and the standby has caught up."""
+        self.primary.thaw()
+        if self.primary.wal_disk is not None:
+            self.primary.wal_disk.free()
+        if not self.primary.is_running:
+            await self.start_primary()
+        self.aim_links()
+        if self.standby is None:
+            await self.add_standby()
+        self.standby.thaw()
+        if not self.standby.is_running:
+            await self.start_standby()
+        await self.until_synchronous()
+
+    def close(self):
+        """Ends both, with their data."""
+        for server in (self.standby, self.primary):
+            if server is not None:
+                server.discard()
+
+    async def _ask(self, statement):
+        return await asyncio.to_thread(self.primary.execute, statement)
+
+    def _new_server(self, copy_of=None):
+        self._servers += 1
+        directory = self._directory / f"postgres-{self._servers}"
+        disk = WalDisk.create(self._directory / f"wal-{self._servers}") if self._with_wal_disk else None
+        self.wal_disk_missing = disk is None
+        return Server(directory, self._settings, copy_of, disk)
+
+
+def _through(url, link):
+    """A database's URL, by way of a link."""
+    parts = urlsplit(url)
+    credentials, _, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{credentials}@{link.address}").geturl()
