@@ -5,7 +5,7 @@ import pytest
 
 from holdfast_inventory.domain.errors import DatabaseUnavailable
 from holdfast_inventory.ledger.database import Database, DatabaseLimits, UnavailableError, UnsafeServerError
-from holdfast_inventory.ledger.faults import NotApplied
+from holdfast_inventory.ledger.faults import InDoubt, NotApplied
 from tests.support.postgres import on_every_version
 from tests.support.replicas import until
 from tests.support.tcp_proxy import tcp_proxy
@@ -309,3 +309,33 @@ async def test_close_is_harmless_at_any_time_and_cuts_off_whoever_goes_on(opened
             pass
 
     assert database.use == {"writers": 0, "writers_busy": 0, "readers": 0, "readers_busy": 0}
+
+
+@on_every_version
+async def test_a_commit_that_the_server_gives_up_replicating_is_in_doubt(postgres, database_url, opened, sql, table):
+    """Told to, a server stops waiting for its standby, and says so in a warning beside its yes."""
+    database = await opened(database_url, DatabaseLimits(transaction_seconds=20))
+    postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    try:
+        postgres.execute("SELECT pg_reload_conf()")
+        await until(sql, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        # The setting reaches a backend between two statements.
+        async with database.transaction() as transaction:
+            transaction.commits = False
+            await until(transaction.connection, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        cancelling = asyncio.ensure_future(_cancel_the_wait(sql))
+        with pytest.raises(InDoubt, match="synchronous replication"):
+            async with database.transaction() as transaction:
+                await transaction.connection.execute("INSERT INTO numbers VALUES (1)")
+        await cancelling
+    finally:
+        postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        postgres.execute("SELECT pg_reload_conf()")
+    async with database.transaction() as transaction:
+        assert await transaction.connection.fetchval("SELECT count(*) FROM numbers") == 1
+
+
+async def _cancel_the_wait(sql):
+    waits = f"FROM pg_stat_activity WHERE {OURS} AND wait_event = 'SyncRep'"
+    await until(sql, f"SELECT count(*) > 0 {waits}")
+    await sql.execute(f"SELECT pg_cancel_backend(pid) {waits}")

@@ -124,6 +124,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._idle_writers: list[asyncpg.Connection] = []
         self._busy_writers: set[asyncpg.Connection] = set()
+        self._warned: set[asyncpg.Connection] = set()
         self._writer_places = asyncio.Semaphore(limits.writers)
         self._releases: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -222,13 +223,13 @@ class Database:
         transaction = Transaction(connection)
         # Terminating makes the pending query fail at once, even on a frozen server.
         watchdog = asyncio.get_running_loop().call_later(self._limits.transaction_seconds, connection.terminate)
-        committing: asyncio.Task[str] | None = None
+        committing: asyncio.Task[None] | None = None
         reusable = False
         try:
             await connection.execute("BEGIN")
             yield transaction
             if transaction.commits and not connection.is_closed():
-                committing = asyncio.ensure_future(connection.execute(_COMMIT))
+                committing = asyncio.ensure_future(self._commit(connection))
                 await asyncio.shield(committing)
             else:
                 # Fails on a connection that was lost before COMMIT, and is then known to have done nothing.
@@ -249,6 +250,19 @@ class Database:
                 watchdog.cancel()
                 self._release_writer(connection, reusable=reusable)
 
+    async def _commit(self, connection: asyncpg.Connection) -> None:
+        """Commits. Raises `InDoubt` when that is done but not durable: the server no longer waits for its standby."""
+        self._warned.discard(connection)
+        await connection.execute(_COMMIT)
+        if connection in self._warned:
+            raise InDoubt("committed with a warning: it no longer waits for synchronous replication")
+
+    def _heed(self, connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
+        # asyncpg tells of a warning before it hands out the result that came behind it.
+        if message.severity_en == "WARNING" and connection in self._busy_writers:
+            log.warning("the server warns", message=message.message)
+            self._warned.add(connection)
+
     async def _rolled_back(self, connection: asyncpg.Connection, error: Exception) -> bool:
         if classify(error, committing=False) is not None and not keeps_connection(error):
             return False
@@ -268,7 +282,7 @@ class Database:
             self._idle_writers.pop().terminate()
 
     def _release_after(
-        self, committing: asyncio.Task[str], connection: asyncpg.Connection, watchdog: asyncio.TimerHandle
+        self, committing: asyncio.Task[None], connection: asyncpg.Connection, watchdog: asyncio.TimerHandle
     ) -> None:
         async def release() -> None:
             await asyncio.wait({committing})
@@ -308,6 +322,7 @@ class Database:
 
     def _release_writer(self, connection: asyncpg.Connection, *, reusable: bool) -> None:
         self._busy_writers.discard(connection)
+        self._warned.discard(connection)
         self._writer_places.release()
         if reusable and not self._closed and not connection.is_closed():
             self._idle_writers.append(connection)
@@ -345,6 +360,7 @@ class Database:
         )
         try:
             await self._prepare(connection)
+            connection.add_log_listener(self._heed)
         except BaseException:
             connection.terminate()
             raise
