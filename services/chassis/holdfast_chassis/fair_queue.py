@@ -12,13 +12,21 @@ order is the youngest of whoever has most waiting in the highest rank: whom to r
 
 from collections import deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
+def fair_share(limit: int, others: int) -> int:
+    """How much of a common `limit` a queue may take beside what `others` have: as much as is then left free.
+
+    So a queue alone may take half, two may take a third each; there is always room for one that comes new. At least 1.
+    """
+    return max(1, (limit - others + 1) // 2)
+
+
 class FairQueue(Generic[T]):
-    """Pure: it knows neither time nor limits. Ranks are 0 to `ranks` - 1; what it is asked costs no more when it is long."""
+    """Ranks are 0 to `ranks` - 1. It knows neither time nor limits, and costs no more when it is long."""
 
     __slots__ = ("_length", "_ranks")
 
@@ -55,10 +63,17 @@ class FairQueue(Generic[T]):
         return sum(rounds.length for rounds in self._ranks[:rank]) + self._ranks[rank].ahead_of(flow)
 
 
+class _Flow(NamedTuple):
+    """The round of the latest item of a flow, and how many it has."""
+
+    latest: int
+    items: int
+
+
 class _Rounds(Generic[T]):
     """One rank. The round that is being served takes nothing new in, or it might never end."""
 
-    __slots__ = ("_coming", "_latest", "_next", "_serving", "length")
+    __slots__ = ("_coming", "_flows", "_next", "_serving", "length")
 
     def __init__(self) -> None:
         self.length = 0
@@ -66,16 +81,17 @@ class _Rounds(Generic[T]):
         self._coming: deque[deque[tuple[T, Hashable]]] = deque()
         self._next = 0
         """The number of the first round in `_coming`."""
-        self._latest: dict[Hashable, int] = {}
-        """The round of the latest item of each flow that has any."""
+        self._flows: dict[Hashable, _Flow] = {}
 
     def push(self, item: T, flow: Hashable) -> None:
-        number = max(self._next, self._latest.get(flow, -1) + 1)
-        # No round between is empty: a flow that is in one is in all before, down to the one that is being served.
-        if number - self._next == len(self._coming):
+        latest, items = self._flows.get(flow, _ABSENT)
+        # Whoever is in a round is in all before it that are to come, so that none of them is empty.
+        number = max(latest + 1, self._next)
+        self._flows[flow] = _Flow(number, items + 1)
+        index = number - self._next
+        if index == len(self._coming):
             self._coming.append(deque())
-        self._coming[number - self._next].append((item, flow))
-        self._latest[flow] = number
+        self._coming[index].append((item, flow))
         self.length += 1
 
     def pop_first(self) -> T:
@@ -83,9 +99,7 @@ class _Rounds(Generic[T]):
             self._serving = self._coming.popleft()
             self._next += 1
         item, flow = self._serving.popleft()
-        if self._latest[flow] < self._next:
-            del self._latest[flow]
-        self.length -= 1
+        self._leave(flow, self._flows[flow].latest)
         return item
 
     def pop_last(self) -> T:
@@ -93,15 +107,21 @@ class _Rounds(Generic[T]):
         item, flow = last.pop()
         if self._coming and not last:
             self._coming.pop()
-        self._forget_latest(flow)
-        self.length -= 1
+        self._leave(flow, self._flows[flow].latest - 1)
         return item
 
     def ahead_of(self, flow: Hashable) -> int:
-        if flow in self._latest:
+        if flow in self._flows:
             return self.length
         return len(self._serving) + (len(self._coming[0]) if self._coming else 0)
 
-    def _forget_latest(self, flow: Hashable) -> None:
-        before = self._latest[flow] - 1
-        ...
+    def _leave(self, flow: Hashable, latest: int) -> None:
+        items = self._flows[flow].items - 1
+        if items:
+            self._flows[flow] = _Flow(latest, items)
+        else:
+            del self._flows[flow]
+        self.length -= 1
+
+
+_ABSENT = _Flow(-1, 0)

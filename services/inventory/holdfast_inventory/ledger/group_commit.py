@@ -1,19 +1,20 @@
 """Group commit: commands for one sale wait while a batch of it is in flight, and all go in the next.
 
 Nothing waits for a timer: under no load a command is a batch of its own, and batches grow with the load by
-themselves. One batch of a sale is in flight at a time, so a sale is a serial log and nothing can deadlock.
+themselves. One batch of a sale is in flight at a time, so a sale is a serial log and nothing can deadlock. When more
+waits than a batch takes, `ledger.admission` says who goes first, and when too much waits, the last in order is refused.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple, Protocol
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.logs import get_logger
-from holdfast_inventory.domain.commands import Command, Sweep
+from holdfast_inventory.domain.commands import Command, Create, Sweep
 from holdfast_inventory.domain.decide import Adjusted, Answer, Decision, Done, State, decide
 from holdfast_inventory.domain.errors import (
     DatabaseUnavailable,
@@ -25,6 +26,7 @@ from holdfast_inventory.domain.errors import (
     Overloaded,
 )
 from holdfast_inventory.domain.item import Item
+from holdfast_inventory.ledger.admission import Pace, Rank, RecentGrants, flow_of, rank_of
 from holdfast_inventory.ledger.batch import append, lock_sale, read_state
 from holdfast_inventory.ledger.database import Database
 from holdfast_inventory.ledger.faults import InDoubt, NotApplied
@@ -66,9 +68,9 @@ class GroupCommitLimits:
     due_holds: int = 256
     """The most due holds that a batch reads at a time."""
     queue_seconds: float = 1.0
-    """Refuse a command that would wait longer than this, judged by the last batches."""
+    """Refuse who would wait longer than this, judged by the last batches."""
     queue_commands: int = 20_000
-    """Refuse a command when so many wait for its sale."""
+    """The most that may wait; one sale may take as many as it leaves free."""
     patience_seconds: float = 2.0
     """How long a command waits for an unreachable database before it, provably not applied, is refused."""
     doubt_seconds: float = 10.0
@@ -87,10 +89,8 @@ class _Waiting:
 @dataclass(slots=True)
 class _Lane:
     sale_id: str
-    batch_began: float
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    batch_seconds: float = 0.0
-    """Exponentially weighted mean of this sale's last batches."""
+    pace: Pace
+    queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
     worker: asyncio.Task[None] | None = None
 
 
@@ -110,18 +110,16 @@ class GroupCommit:
         self._observer = observer
         self._entropy = entropy
         self._lanes: dict[str, _Lane] = {}
+        self._grants = RecentGrants()
         self._stopping = False
-
-    @property
-    def waiting(self) -> int:
+        self.waiting = 0
         """Commands that wait for a batch, over all sales."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
 
     def enqueue(self, sale_id: str, command: Command, deadline: float | None) -> asyncio.Future[Answer]:
         """The future answer of `command`. `deadline` is loop time.
 
-        Raises `Overloaded` and `Draining`. A caller may cancel the future; the command is then dropped if its batch
-        has not begun, and harms nobody if it has.
+        Raises `Draining`; other refusals are answers. A caller may cancel the future; the command is then dropped if
+        its batch has not begun, and harms nobody if it has.
         """
         if self._stopping:
             raise Draining
@@ -129,10 +127,9 @@ class GroupCommit:
         now = loop.time()
         lane = self._lanes.get(sale_id)
         if lane is None:
-            lane = self._lanes[sale_id] = _Lane(sale_id, now)
-        self._check_room(lane, now)
+            lane = self._lanes[sale_id] = _Lane(sale_id, Pace(self._limits.batch_commands, now))
         waiting = _Waiting(command, loop.create_future(), deadline, now)
-        lane.waiting.append(waiting)
+        self._admit(lane, waiting, now)
         if lane.worker is None:
             lane.worker = loop.create_task(self._work(lane), name=f"group-commit {sale_id}")
         return waiting.future
@@ -146,16 +143,27 @@ class GroupCommit:
             if late:
                 log.error("batches did not end in time", sales=len(late))
 
-    def _check_room(self, lane: _Lane, now: float) -> None:
-        # Without a queue there is little to wait for, however slow the last batch was.
-        if not lane.waiting:
-            return
-        # The batch in flight may be slower than any before, for the database may have stopped.
-        in_flight_seconds = max(lane.batch_seconds, now - lane.batch_began)
-        expected_seconds = in_flight_seconds + len(lane.waiting) // self._limits.batch_commands * lane.batch_seconds
-        is_long = len(lane.waiting) >= self._limits.queue_commands
-        if is_long or expected_seconds > self._limits.queue_seconds:
-            raise Overloaded(self._entropy.uniform(0.5, 1.5) * max(expected_seconds, 0.1))
+    def _admit(self, lane: _Lane, waiting: _Waiting, now: float) -> None:
+        """Queues a command; refuses it if it could not begin in time, or whoever is last when there is no room."""
+        rank, flow = rank_of(waiting.command, self._grants), flow_of(waiting.command)
+        if waiting.deadline is not None:
+            # Without a queue there is little to wait for, however slow the last batch was.
+            wait_seconds = lane.pace.wait_seconds(lane.queue.ahead_of(rank, flow), now) if lane.queue else 0.0
+            if now + wait_seconds >= waiting.deadline:
+                _answer(waiting, self._overloaded(wait_seconds) if waiting.deadline > now else DeadlineInQueue())
+                return
+        lane.queue.push(waiting, rank, flow)
+        self.waiting += 1
+        if len(lane.queue) > self._room(lane, now):
+            self.waiting -= 1
+            _answer(lane.queue.pop_last(), self._overloaded(lane.pace.wait_seconds(len(lane.queue), now)))
+
+    def _room(self, lane: _Lane, now: float) -> int:
+        share = fair_share(self._limits.queue_commands, self.waiting - len(lane.queue))
+        return min(share, lane.pace.room(self._limits.queue_seconds, now))
+
+    def _overloaded(self, seconds: float) -> Overloaded:
+        return Overloaded(self._entropy.uniform(0.5, 1.5) * max(seconds, 0.1))
 
     async def _work(self, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
@@ -163,32 +171,44 @@ class GroupCommit:
         try:
             while batch := self._next_batch(lane):
                 await self._settle(lane.sale_id, batch)
-                now = loop.time()
-                seconds, lane.batch_began = now - lane.batch_began, now
-                lane.batch_seconds += (0.2 if lane.batch_seconds else 1.0) * (seconds - lane.batch_seconds)
-                self._observer.batch(len(batch), seconds)
+                lane.pace.batch_ended(loop.time())
+                self._observer.batch(len(batch), lane.pace.last_seconds)
         finally:
             # No await since the queue was found empty, so nobody was queued in between.
             del self._lanes[lane.sale_id]
-            for waiting in (*batch, *lane.waiting):
+            for waiting in (*batch, *self._taken(lane)):
                 _answer(waiting, Internal())
 
     def _next_batch(self, lane: _Lane) -> list[_Waiting]:
         batch: list[_Waiting] = []
-        while lane.waiting and len(batch) < self._limits.batch_commands:
-            waiting = lane.waiting.popleft()
-            if waiting.future.cancelled():
+        for waiting in self._taken(lane):
+            # A caller that went away has cancelled it.
+            if waiting.future.done():
                 continue
-            waited = lane.batch_began - waiting.since
-            if waiting.deadline is not None and waiting.deadline <= lane.batch_began:
-                _answer(waiting, DeadlineInQueue())
-            elif waited >= self._limits.patience_seconds:
-                # A queue bounded as above comes to this only when the database has stopped.
-                _answer(waiting, DatabaseUnavailable())
-            else:
-                self._observer.waited(waited)
-                batch.append(waiting)
+            refusal = self._too_late(lane.pace, waiting)
+            if refusal is not None:
+                _answer(waiting, refusal)
+                continue
+            self._observer.waited(lane.pace.began - waiting.since)
+            batch.append(waiting)
+            if len(batch) == self._limits.batch_commands:
+                break
         return batch
+
+    def _taken(self, lane: _Lane) -> Iterator[_Waiting]:
+        while lane.queue:
+            self.waiting -= 1
+            yield lane.queue.pop_first()
+
+    def _too_late(self, pace: Pace, waiting: _Waiting) -> DomainError | None:
+        """Why a command whose turn it is cannot go into the batch that begins now."""
+        if waiting.deadline is not None and waiting.deadline <= pace.began + pace.likely_seconds:
+            return DeadlineInQueue()
+        if pace.began - waiting.since < self._limits.patience_seconds:
+            return None
+        # Overtaken all the time; or the database has stopped, and the last batch waited for it in vain.
+        has_stopped = pace.last_seconds >= self._limits.queue_seconds
+        return DatabaseUnavailable() if has_stopped else self._overloaded(self._limits.queue_seconds)
 
     async def _settle(self, sale_id: str, batch: list[_Waiting]) -> None:
         """Runs the batch until each of its commands has its answer."""
@@ -218,8 +238,11 @@ class GroupCommit:
             await self._isolate(sale_id, batch, error)
             return None
         if answers is None:
-            return Overloaded(self._limits.patience_seconds)
+            return self._overloaded(self._limits.patience_seconds)
         for waiting, answer in zip(batch, answers, strict=True):
+            command = waiting.command
+            if isinstance(answer, Done) and isinstance(command, Create) and command.bound:
+                self._grants.add(command.reservation_id)
             _answer(waiting, _as_first(answer) if waiting.in_doubt else answer)
         return None
 
