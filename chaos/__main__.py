@@ -4,18 +4,16 @@ import argparse
 import asyncio
 import random
 import sys
-from functools import partial
 from pathlib import Path
 
+from chaos import plans
 from chaos.bugs import BUGS
 from chaos.nemeses import NEMESES
 from chaos.report import table
-from chaos.run import Plan, Shape, chaos
-from chaos.schedule import brief_schedule, schedule
+from chaos.run import chaos
 
 _OUTPUT = Path(__file__).parent.parent / "build" / "chaos"
 _SECONDS = 150.0
-_BRIEF_SECONDS = 18.0
 
 
 def main():
@@ -40,11 +38,10 @@ def main():
 
 def _plan(arguments, seed, nemeses):
     if arguments.bug:
-        return BUGS[arguments.bug].plan(arguments.output, seed)
+        return plans.planted(arguments.output, seed, arguments.bug)
     if arguments.brief:
-        return Plan(arguments.output, seed, brief_schedule, _BRIEF_SECONDS)
-    strikes = partial(schedule, seconds=arguments.seconds, nemeses=nemeses)
-    return Plan(arguments.output, seed, lambda seed, topology: strikes(seed, topology=topology), arguments.seconds)
+        return plans.brief(arguments.output, seed)
+    return plans.full(arguments.output, seed, arguments.seconds, nemeses)
 
 
 if __name__ == "__main__":

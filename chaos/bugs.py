@@ -1,3 +1,207 @@
-"""Bugs to plant, to see that a run finds them. They are put into the running services or the servers' settings."""
+"""Bugs to plant, each with the strikes that bring it to light, and the rules that must then be found broken.
 
-BUGS = {}
+They are put into the running services, or into the servers' settings; the product has none of them.
+"""
+
+# ruff: noqa: PLC0415 - only what the launched service itself imports
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+_LATE_SECONDS = 0.05
+_CACHED_SECONDS = 1.0
+_ANSWER_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`strikes` are as a schedule has them: at, seconds, nemesis, target."""
+
+    plant: Callable[[], None]
+    strikes: tuple[tuple[float, float, str, str], ...]
+    found_as: frozenset[str]
+    """Some of the rules of the judge that it breaks; one of them at least must be found broken."""
+    seconds: float = 5.0
+    inventory_settings: Mapping[str, str] = field(default_factory=dict)
+    database_settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def _acknowledge_before_commit():
+    """Answers go out when everything is appended; the COMMIT follows."""
+    import asyncpg
+
+    from holdfast_inventory.ledger.statements import load
+
+    commit = load("transaction")["commit"]
+    pending = {}
+
+    def behind_the_commit(method):
+        async def wait_and_do(self, *arguments, **options):
+            if (earlier := pending.pop(self, None)) is not None:
+                await asyncio.wait({earlier})
+            return await method(self, *arguments, **options)
+
+        return wait_and_do
+
+    execute = behind_the_commit(asyncpg.Connection.execute)
+
+    async def commit_later(connection):
+        await asyncio.sleep(_LATE_SECONDS)
+        await execute(connection, commit)
+
+    async def answering_execute(self, query, *arguments, **options):
+        if query != commit:
+            return await execute(self, query, *arguments, **options)
+        pending[self] = asyncio.ensure_future(commit_later(self))
+        return "COMMIT"
+
+    asyncpg.Connection.fetch = behind_the_commit(asyncpg.Connection.fetch)
+    asyncpg.Connection.fetchrow = behind_the_commit(asyncpg.Connection.fetchrow)
+    asyncpg.Connection.execute = answering_execute
+
+
+def _redis_as_truth():
+    """Which reservation a request id is bound to is what Redis says."""
+    from redis import Redis, RedisError
+
+    from holdfast_inventory.rpc.reservation_requests import CreateRequest
+
+    redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=_ANSWER_SECONDS)
+
+    def bound_command(self, _salt):
+        key = f"bound:{self.sale_id}:{self.customer}:{self.request_id}"
+        identity = uuid.uuid4()
+        try:
+            if not redis.set(key, identity.bytes, nx=True):
+                identity = uuid.UUID(bytes=redis.get(key))
+        except (RedisError, TypeError):
+            pass
+        return self._command(identity, bound=True)
+
+    CreateRequest.bound_command = bound_command
+
+
+def _retry_without_key():
+    """What is tried again after a lost COMMIT is a new request."""
+    from holdfast_inventory.domain.commands import Create
+    from holdfast_inventory.ledger.group_commit import GroupCommit
+
+    still_patient = GroupCommit._still_patient
+
+    def forgetful(self, batch, refusal):
+        patient = still_patient(self, batch, refusal)
+        for waiting in patient:
+            if waiting.in_doubt and isinstance(waiting.command, Create):
+                waiting.command = replace(waiting.command, reservation_id=uuid.uuid4())
+        return patient
+
+    GroupCommit._still_patient = forgetful
+
+
+def _replay_without_durability():
+    """A batch of nothing but replays is rolled back: there is nothing to write."""
+    from holdfast_inventory.ledger import group_commit
+
+    is_refusal = group_commit._is_refusal
+    group_commit._is_refusal = lambda answer: is_refusal(answer) or getattr(answer, "replayed", False)
+
+
+def _confirm_racing_expiry():
+    """Whether a hold has run out is what the service's own clock says."""
+    from holdfast_chassis.clock import SYSTEM_CLOCK
+    from holdfast_inventory.domain.reservation import Reservation
+
+    is_due = Reservation.is_due
+    Reservation.is_due = lambda self, _now: is_due(self, SYSTEM_CLOCK.now())
+
+
+def _dropped_watch_event():
+    """Of every fifth page of movements, the first is dropped."""
+    from holdfast_inventory.followers import MovementFollower
+
+    movements_after = MovementFollower.movements_after
+    pages = 0
+
+    async def leaky(self, sequence):
+        nonlocal pages
+        page = await movements_after(self, sequence)
+        if len(page) > 1:
+            pages += 1
+            if pages % 5 == 0:
+                return page[1:]
+        return page
+
+    MovementFollower.movements_after = leaky
+
+
+def _limit_outside_lock():
+    """What a customer has is remembered for a while, rather than read under the lock."""
+    from holdfast_inventory.ledger import batch
+
+    read_used = batch._read_used
+    known = {}
+
+    async def remembered(connection, sale, customers, now):
+        used = {}
+        for customer in customers:
+            at, units = known.get((sale.sale_id, customer), (0.0, {}))
+            if time.monotonic() - at > _CACHED_SECONDS:
+                units = await read_used(connection, sale, [customer], now)
+                known[sale.sale_id, customer] = time.monotonic(), units
+            used |= units
+        return used
+
+    batch._read_used = remembered
+
+
+def _nothing():
+    """The servers' settings are the bug."""
+
+
+_LINK = "standby -> primary"
+BUGS = {
+    "acknowledge-before-commit": Bug(
+        _acknowledge_before_commit,
+        tuple((0.5 + at, 1.0, "kill-in-commit", f"inventory-{1 + at % 2} before-commit") for at in range(4)),
+        frozenset({"acknowledged-lost"}),
+    ),
+    "redis-as-truth": Bug(
+        _redis_as_truth,
+        tuple((1.0 + at / 2, 0.1, "flush-valkey", "valkey") for at in range(6)),
+        frozenset({"key-of-two-reservations", "replay-differs"}),
+    ),
+    "retry-without-key": Bug(
+        _retry_without_key,
+        tuple((0.5 + at / 2, 1.0, "lose-in-commit", f"inventory-{1 + at % 2} before-reply") for at in range(8)),
+        frozenset({"row-without-operation", "key-of-two-reservations"}),
+    ),
+    "synchronous-commit-off": Bug(
+        _nothing,
+        ((2.0, 0.1, "kill-primary", "primary"), (4.5, 0.1, "kill-primary", "primary")),
+        frozenset({"acknowledged-lost", "sequence-gap"}),
+        inventory_settings={"HOLDFAST_ALLOW_UNSAFE_DURABILITY": "true"},
+        database_settings={"synchronous_commit": "off", "wal_writer_delay": "10s"},
+    ),
+    "replay-without-durability": Bug(
+        _replay_without_durability,
+        (
+            (0.5, 4.0, "swallow-answers", _LINK),
+            (1.0, 1.5, "terminate-backends", "primary"),
+            (3.5, 0.1, "promote-standby", "standby"),
+        ),
+        frozenset({"acknowledged-lost"}),
+    ),
+    "confirm-racing-expiry": Bug(
+        _confirm_racing_expiry,
+        ((0.2, 6.0, "jump-clock", "inventory-1 -3600"), (0.2, 6.0, "jump-clock", "inventory-2 -3600")),
+        frozenset({"ended-after-expiry"}),
+        seconds=6.5,
+    ),
+    "dropped-watch-event": Bug(_dropped_watch_event, (), frozenset({"watch-gap"})),
+    "limit-outside-lock": Bug(_limit_outside_lock, (), frozenset({"limit-exceeded"})),
+}
+"""By what is wrong. Each is looked for on two inventories and a gateway."""

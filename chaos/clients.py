@@ -1,7 +1,8 @@
 """Clients that send a request once, by gRPC or REST, and tell what became of it: granted, refused, or nobody knows."""
 
 import random
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import grpc
@@ -25,11 +26,12 @@ _CHANNEL_OPTIONS = [
 ]
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """How a request ended, as a history has it."""
 
     kind: Kind
-    answer: dict[str, Any] = {}
+    answer: dict[str, Any] = field(default_factory=dict)
     replayed: bool = False
     reason: str = ""
 

@@ -1,4 +1,4 @@
-"""After the faults: each unknown is sent again by its key, holds run out, what is left is bought, the ledger is read."""
+"""After the faults: each unknown is sent again by its key, holds run out, what is left is bought, ledgers are read."""
 
 import asyncio
 import random
@@ -47,7 +47,8 @@ class Ending:
         async with asyncio.timeout(_DRAIN_SECONDS):
             for sale in SALES:
                 request = rs.ListReservationsRequest(parent=f"sales/{sale}", state=rs.Reservation.HELD)
-                while (await reservations.ListReservations(request, timeout=CALL_SECONDS)).reservations:
+                # Nothing tells when the last hold has ended.
+                while (await reservations.ListReservations(request, timeout=CALL_SECONDS)).reservations:  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_SECONDS)
 
     async def sell_out(self):

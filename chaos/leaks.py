@@ -55,7 +55,7 @@ async def _use(topology, service):
     metrics = await service.metrics()
     answer = await topology.desk.send(service.orders_port, "tasks") or {}
     connections = sum(_gauge(metrics, f'holdfast_database_connections{{kind="{kind}"}}') for kind in _OPEN)
-    files = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+    files = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))  # noqa: ASYNC240 - in /proc
     busy = {name: _gauge(metrics, name) for name in _IDLE_GAUGES} if service.kind == INVENTORY else {}
     return Use(files - int(connections), answer.get("tasks", 0), busy)
 

@@ -15,8 +15,7 @@ def table(result):
     normal = result.normal_after_seconds
     lines += [
         "",
-        f"p95 before: {result.calm_ms:.0f} ms; after healing: {result.healed_ms:.0f} ms, "
-        f"{'not normal' if normal is None else f'normal after {normal:.0f} s'}",
+        f"p95 before: {result.calm_ms:.0f} ms; after healing: {result.healed_ms:.0f} ms, {_told(normal)}",
         f"unknown outcomes sent again at the end: {result.replayed}",
     ]
     lines += [f"note: {note}" for note in result.notes]
@@ -26,6 +25,10 @@ def table(result):
     lines += [f"VOID: {reason}" for reason in result.verdict.void_because]
     lines += ["", _conclusion(result)]
     return "\n".join(lines)
+
+
+def _told(normal_after_seconds):
+    return "not normal" if normal_after_seconds is None else f"normal after {normal_after_seconds:.0f} s"
 
 
 def _operations(operations):

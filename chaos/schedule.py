@@ -19,7 +19,7 @@ class Strike(NamedTuple):
     target: str
 
 
-def schedule(seed, seconds, topology, nemeses=tuple(NEMESES)):
+def schedule(seed, topology, seconds, nemeses):
     """Rounds of strikes, dealt from a deck with each nemesis once, so that all occur in a run that is long enough."""
     chance = random.Random(f"{seed} schedule")
     strikes, deck = [], []

@@ -67,7 +67,7 @@ class Service:
     async def until_ready(self):
         """Returns once it says that it takes calls. Raises TimeoutError."""
         async with asyncio.timeout(_READY_SECONDS):
-            while not await self.is_ready():
+            while not await self.is_ready():  # noqa: ASYNC110 - another process, which does not tell
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def is_ready(self):

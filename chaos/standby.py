@@ -1,4 +1,4 @@
-"""PostgreSQL with a synchronous standby, which can take over; and WAL on a file system of its own, which can be full."""
+"""PostgreSQL with a synchronous standby that can take over, and WAL on a file system of its own that can be full."""
 
 import asyncio
 import os

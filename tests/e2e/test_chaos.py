@@ -1,0 +1,20 @@
+"""Half a minute of chaos: everything is broken at once, and the history of it has no fault."""
+
+import pytest
+
+from chaos import plans
+from chaos.history import read_history, read_ledgers
+from chaos.judge import judge
+from chaos.report import table
+from chaos.run import chaos
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def test_half_a_minute_of_chaos_breaks_no_promise(tmp_path):
+    """A kill inside COMMIT, an unknown outcome, a replay and a sell-out are among it, or it would prove nothing."""
+    result = await chaos(plans.brief(tmp_path, seed=1))
+    assert result.passed, table(result)
+    # Anybody can judge it again.
+    again = judge(read_history(tmp_path / "history.jsonl"), read_ledgers(tmp_path / "ledgers.json"))
+    assert (again.faults, again.witnessed) == ([], result.verdict.witnessed)
