@@ -108,6 +108,8 @@ class _Stock(_Watcher):
     def _change(self, event: Event, change: Mapping[str, Any]) -> Iterator[Fault]:
         """What moved since the event before, as it was after the change's sequence."""
         sequence, previous = int(change.get("sequence", 0)), int(change.get("previous_sequence", 0))
+        if self.position is None:
+            yield fault("watch-gap", f"{self.told(event)}: a change to {sequence} before any snapshot.")
         before = self.position if self.position is not None else previous
         if previous != before or sequence <= previous:
             rule = "watch-gap" if previous > before else "watch-repeat"

@@ -1,0 +1,243 @@
+"""Random runs: callers whose calls overlap, get lost, come twice or come late; watchers; and the phases of a run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from heapq import heappop, heappush
+from itertools import count
+
+from hypothesis import strategies as st
+
+from chaos.history import Kind
+from tests.unit.chaos.stage import MAX_HOLD_SECONDS, Call, Stage, adjustment, creation, time_message, transfer
+from tests.unit.chaos.watcher import MovementWatcher, StockWatcher
+
+STALE_SECONDS = 0.2
+
+FATES = ("answered",) * 12 + ("lost", "lost", "vanished", "late", "resent", "refused", "remembered", "remembered")
+"""What becomes of a call: answered; its answer lost; the call itself lost; applied after everybody gave up; applied
+twice; refused without having been applied; refused from memory if that says so."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call. Which reservation, key and so on is meant follows from `pick`; times are in milliseconds."""
+
+    action: str
+    wait: int
+    customer: str
+    pick: int
+    key: int
+    quantity: int
+    flag: bool
+    travel: int
+    back: int
+    fate: str
+
+
+@dataclass(frozen=True)
+class Program:
+    stock: int
+    limit: int
+    item_limit: int
+    steps: tuple[Step, ...]
+
+
+_ACTIONS = (
+    ("create",) * 8
+    + ("confirm",) * 4
+    + (
+        (
+            "release",
+            "extend",
+            "adjust",
+            "transfer",
+            "get_item",
+            "get_item",
+            "get_reservation",
+            "watch",
+            "watch",
+            "again",
+        )
+    )
+)
+_milliseconds = st.sampled_from((0, 1, 5, 10, 30, 100))
+
+steps = st.builds(
+    Step,
+    action=st.sampled_from(_ACTIONS),
+    wait=st.sampled_from((0, 0, 1, 5, 20, 60, 300, 1500)),
+    customer=st.sampled_from(("ann", "bob", "cyd")),
+    pick=st.integers(0, 11),
+    key=st.integers(0, 12),
+    quantity=st.sampled_from((1, 1, 1, 2, 3)),
+    flag=st.booleans(),
+    travel=_milliseconds,
+    back=_milliseconds,
+    fate=st.sampled_from(FATES),
+)
+
+
+def programs_of(fewest: int, most: int) -> st.SearchStrategy[Program]:
+    """Programs of so many steps."""
+    return st.builds(
+        Program,
+        stock=st.sampled_from((2, 4, 6, 12)),
+        limit=st.sampled_from((0, 0, 3, 6)),
+        item_limit=st.sampled_from((0, 0, 0, 2)),
+        steps=st.lists(steps, min_size=fewest, max_size=most).map(tuple),
+    )
+
+
+programs = programs_of(5, 50)
+
+
+class Run:
+    """Plays a program on a stage, to its end."""
+
+    def __init__(self, program: Program) -> None:
+        stock = {"x": program.stock, "y": 2}
+        self.stage = Stage(stock, limit=program.limit, item_limit=program.item_limit)
+        self.watchers = [MovementWatcher(self.stage, "watcher-1"), StockWatcher(self.stage, "watcher-2")]
+        self.names: list[str] = []
+        self.requests: list[tuple[str, dict]] = []
+        self.unknown: list[Call] = []
+        self._memory: dict[str, tuple[float, dict[str, int]]] = {}
+        self._ties = count()
+        self._agenda: list[tuple[float, int, Callable[[], object]]] = []
+        self.stage.phase("load")
+        for watcher in self.watchers:
+            watcher.open()
+        self._load(program)
+        self._phases_after_load()
+
+    # Load
+
+    def _load(self, program: Program) -> None:
+        at = self.stage.now
+        for step in program.steps:
+            at += step.wait / 1000
+            self._at(at, lambda step=step: self._begin(step))
+        while self._agenda:
+            time, _, act = heappop(self._agenda)
+            self.stage.now = max(self.stage.now, time)
+            act()
+
+    def _at(self, time: float, act: Callable[[], object]) -> None:
+        heappush(self._agenda, (time, next(self._ties), act))
+
+    def _begin(self, step: Step) -> None:
+        if step.action == "watch":
+            self._watch(step)
+            return
+        asked = self._asked(step)
+        if asked is None:
+            return
+        action, request = asked
+        fate = self._fate(step, action, request)
+        self.requests.append((action, request))
+        call = self.stage.invoke(action, f"client-{step.pick}", **request)
+        applied = self.stage.now + step.travel / 1000
+        ended = applied + step.back / 1000
+        if fate == "late":
+            applied, ended = ended + 0.05, applied
+        if fate not in {"vanished", "refused"}:
+            self._at(applied, lambda: self._apply(call, remembering=fate == "remembered"))
+        if fate == "resent":
+            self._at((applied + ended) / 2, lambda: self._apply(call))
+        self._at(ended, lambda: self._end(call, fate))
+
+    def _fate(self, step: Step, action: str, request: dict) -> str:
+        """A create without a key is not sent twice by anybody who is honest, and its outcome stays known."""
+        is_keyless = action == "create" and not request["request_id"]
+        return "answered" if is_keyless and step.fate in {"resent", "late", "lost", "vanished"} else step.fate
+
+    def _asked(self, step: Step) -> tuple[str, dict] | None:
+        sale = "a" if step.pick % 3 else "b"
+        item = "x" if step.pick % 4 else "y"
+        name = self.names[step.pick % len(self.names)] if self.names else ""
+        match step.action:
+            case "again":
+                return self.requests[step.pick % len(self.requests)] if self.requests else None
+            case "create":
+                key = f"k-{step.key}" if step.key else ""
+                flags = {"allow_partial": step.flag and step.pick % 2 == 0, "confirm": step.flag and step.pick > 8}
+                return "create", creation(step.customer, key, sale, {item: step.quantity}, **flags)
+            case "adjust":
+                delta = step.quantity if step.flag else -step.quantity
+                return "adjust", adjustment(delta, f"a-{step.key}", sale, item)
+            case "transfer":
+                return "transfer", transfer(step.quantity, f"t-{step.key}")
+            case "get_item":
+                return "get_item", {"name": f"sales/{sale}/items/{item}"}
+        return (step.action, self._on_reservation(step, name)) if name else None
+
+    def _on_reservation(self, step: Step, name: str) -> dict:
+        match step.action:
+            case "confirm":
+                return {"name": name, "order": f"o-{name[-4:]}-{step.key % 2}", "allow_late": step.flag}
+            case "extend":
+                return {"name": name, "expire_time": time_message(self.stage.clock + timedelta(seconds=step.key))}
+        return {"name": name}
+
+    def _apply(self, call: Call, *, remembering: bool = False) -> None:
+        sale = (call.request.get("parent") or call.request.get("source") or call.request["name"]).split("/")[1]
+        then, available = self._memory.get(sale, (-1.0, {}))
+        is_known = remembering and call.action == "create" and self.stage.now - then <= STALE_SECONDS
+        if is_known and not call.request.get("allow_partial"):
+            line = call.request["lines"][0]
+            if available[line["item"]] < line["quantity"]:
+                call.outcome = Kind.FAIL, {"reason": "INSUFFICIENT_STOCK"}
+                return
+        self.stage.apply(call)
+        store = self.stage.stores[sale]
+        if self.stage.now - then > STALE_SECONDS and not store.due(self.stage.clock):
+            self._memory[sale] = self.stage.now, {item.item_id: item.available for item in store.items.values()}
+
+    def _end(self, call: Call, fate: str) -> None:
+        if fate == "refused":
+            self.stage.refuse(call)
+        elif fate in {"lost", "vanished", "late"}:
+            self.stage.lose(call)
+            self.unknown.append(call)
+        else:
+            self.stage.answer(call)
+            _, told = call.outcome
+            if call.action == "create" and "answer" in told:
+                self.names.append(told["answer"]["name"])
+
+    def _watch(self, step: Step) -> None:
+        watcher = self.watchers[step.pick % len(self.watchers)]
+        if step.flag and isinstance(watcher, StockWatcher):
+            watcher.open(lagged=step.pick > 8)
+        elif step.flag:
+            watcher.open()
+        watcher.take(step.quantity)
+
+    # What comes after
+
+    def _phases_after_load(self) -> None:
+        stage = self.stage
+        stage.wait(1)
+        stage.phase("heal")
+        stage.phase("replay")
+        for call in self.unknown:
+            stage.do(call.action, **call.request)
+        stage.phase("drain")
+        stage.wait(MAX_HOLD_SECONDS + 6)
+        stage.sweep()
+        stage.phase("sell-out")
+        self._sell_out()
+        stage.phase("end")
+        for watcher in self.watchers:
+            watcher.take()
+
+    def _sell_out(self) -> None:
+        for number in count():
+            sold = [
+                self.stage.create(f"fan-{number}", f"s-{sale}-{item}", sale, {item: 1}, confirm=True)
+                for sale in ("a", "b")
+                for item in ("x", "y")
+            ]
+            if set(sold) == {"INSUFFICIENT_STOCK"}:
+                return

@@ -1,0 +1,32 @@
+"""Honest runs are clean, whatever is lost, late or doubled on the way; and no lie about them goes unnoticed."""
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from tests.property.effort import effort
+from tests.unit.chaos.lies import LIES, tale_of
+from tests.unit.chaos.programs import Program, Run, programs_of
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+@effort(0.4)
+@given(programs_of(5, 50))
+def test_an_honest_run_is_clean(program: Program):
+    assert Run(program).stage.verdict().faults == []
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_lie_is_noticed(name: str):
+    tell, rules = LIES[name]
+
+    # Not every lie can be told of every run.
+    @settings(effort(0.02), suppress_health_check=list(HealthCheck))
+    @given(programs_of(25, 40), st.integers(0, 1000))
+    def is_noticed(program: Program, pick: int):
+        tale = tale_of(Run(program).stage)
+        assume(tell(tale, pick))
+        assert tale.rules() & rules
+
+    is_noticed()

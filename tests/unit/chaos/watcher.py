@@ -1,0 +1,98 @@
+"""Somebody who watches a sale of the stage, loses the connection, and goes on where it was."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from chaos.history import Kind
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.movement import Movement
+from tests.unit.chaos.stage import Stage, item_message, movement_message
+
+
+class Watcher:
+    """`position` is the last movement that it was told of."""
+
+    action = ""
+
+    def __init__(self, stage: Stage, client: str, sale: str = "a") -> None:
+        self.stage, self.client, self.sale = stage, client, sale
+        self.position = 0
+        self.opening = 0
+
+    @property
+    def ledger(self) -> list[Movement]:
+        return self.stage.stores[self.sale].ledger
+
+    @property
+    def token(self) -> str:
+        return f"{self.action} {self.sale} {self.position}" if self.opening else ""
+
+    def say(self, **fields: Any) -> None:
+        self.stage.record(Kind.WATCH, client=self.client, operation=self.opening, action=self.action, **fields)
+
+    def tell(self, **event: Any) -> None:
+        self.say(answer={**event, "resume_token": self.token})
+
+
+class MovementWatcher(Watcher):
+    action = "watch_movements"
+
+    def open(self) -> None:
+        request = {"parent": f"sales/{self.sale}", "after_sequence": "0", "resume_token": self.token}
+        self.opening = self.stage.next_number()
+        self.say(request=request)
+
+    def take(self, most: int = 1000) -> None:
+        """Up to so many movements, or a heartbeat."""
+        movements = self.ledger[self.position : self.position + most]
+        self.position += len(movements)
+        self.tell(movements=[movement_message(self.sale, movement) for movement in movements])
+
+
+class StockWatcher(Watcher):
+    action = "watch_stock"
+
+    def open(self, *, lagged: bool = False) -> None:
+        """Goes on; `lagged`: it has been away for too long, and begins again with a snapshot."""
+        request = {"name": f"sales/{self.sale}", "resume_token": self.token}
+        is_first = not self.opening
+        self.opening = self.stage.next_number()
+        self.say(request=request)
+        if is_first or lagged:
+            self.snapshot(lagged=lagged)
+
+    def snapshot(self, *, lagged: bool = False) -> None:
+        self.position = len(self.ledger)
+        items = self._messages(self._levels().values())
+        self.tell(snapshot={"items": items, "sequence": str(self.position), "lagged": lagged})
+
+    def take(self, most: int = 1000) -> None:
+        """The next change, of up to so many movements, or a heartbeat."""
+        batch = self.ledger[self.position : self.position + most]
+        if not batch:
+            self.tell(heartbeat={"sequence": str(self.position)})
+            return
+        previous = self.position
+        self.position += len(batch)
+        levels = self._levels()
+        items = self._messages(levels[item] for item in sorted({movement.item_id for movement in batch}))
+        sequences = {"previous_sequence": str(previous), "sequence": str(self.position)}
+        self.tell(change={"items": items, **sequences})
+
+    def _levels(self) -> dict[str, Item]:
+        """All items as they were at the position."""
+        levels = {name: Item(name, 0, 0, 0, 0, 0) for name in self.stage.stores[self.sale].items}
+        for movement in self.ledger[: self.position]:
+            item = levels[movement.item_id]
+            levels[movement.item_id] = replace(
+                item,
+                on_hand=item.on_hand + movement.on_hand_delta,
+                held=item.held + movement.held_delta,
+                sold=item.sold + movement.sold_delta,
+                version=movement.sequence,
+            )
+        return levels
+
+    def _messages(self, items: Iterable[Item]) -> list[dict[str, Any]]:
+        return [item_message(self.sale, item) for item in items]
