@@ -1,0 +1,254 @@
+"""The model server's clients, which answer as asyncpg's connections and pools do."""
+
+import asyncio
+
+import asyncpg
+
+from holdfast_inventory.ledger.statements import name_of
+from simulation.weather import Sent
+
+
+class ModelDriver:
+    """One process's way to the server."""
+
+    def __init__(self, server, process):
+        self._server = server
+        self._process = process
+        self._connections = []
+
+    async def connect(self, dsn, *, timeout, server_settings):
+        server = self._server
+        await asyncio.sleep(server.weather.latency())
+        refusal = server.weather.refusal()
+        if isinstance(refusal, TimeoutError):
+            await asyncio.sleep(timeout)
+        if refusal is not None:
+            server.trace.note(f"no connection: {type(refusal).__name__}")
+            raise refusal
+        connection = ModelConnection(server, self._process)
+        self._connections.append(connection)
+        return connection
+
+    async def create_pool(self, dsn, *, min_size, max_size, timeout, command_timeout, server_settings, init):
+        async def connect():
+            connection = await self.connect(dsn, timeout=timeout, server_settings=server_settings)
+            await init(connection)
+            return connection
+
+        pool = ModelPool(connect, max_size, command_timeout)
+        pool.idle.append(await connect())
+        return pool
+
+    def vanish(self):
+        """The process is gone, and so are its sockets."""
+        for connection in self._connections:
+            connection.terminate()
+
+    @property
+    def open_connections(self):
+        return [connection for connection in self._connections if not connection.is_closed()]
+
+
+class ModelConnection:
+    """One statement at a time."""
+
+    def __init__(self, server, process):
+        self._server = server
+        self._process = process
+        self._closed = False
+        self._pending = None
+        self._transport = self  # Whose socket the product would keep alive.
+        self.arrives_at = 0.0
+        self.is_severed = False
+        self.command_timeout = None
+        self.backend = server.new_backend(self)
+        self.number = self.backend.number
+
+    def __hash__(self):
+        return self.number
+
+    def __eq__(self, other):
+        return self is other
+
+    def get_extra_info(self, name):
+        return None
+
+    def add_query_logger(self, callback):
+        pass
+
+    def add_log_listener(self, callback):
+        """What the server warns of: `callback(connection, message)` before the result that the warning stands before.
+
+        A commit whose wait for the standby was called off is acknowledged with a WARNING; nothing warns here yet.
+        """
+
+    async def execute(self, sql, *arguments, timeout=None):
+        await self._ask(sql, arguments, timeout)
+
+    async def fetch(self, sql, *arguments, timeout=None):
+        return await self._ask(sql, arguments, timeout)
+
+    async def fetchrow(self, sql, *arguments, timeout=None):
+        rows = await self._ask(sql, arguments, timeout)
+        return rows[0] if rows else None
+
+    async def fetchval(self, sql, *arguments, timeout=None):
+        rows = await self._ask(sql, arguments, timeout)
+        return next(iter(rows[0].values())) if rows else None
+
+    def is_closed(self):
+        return self._closed
+
+    @property
+    def is_asked(self):
+        return self._pending is not None
+
+    def terminate(self):
+        if not self._closed:
+            self._closed = True
+            self._server.weather.leave(self._server, self)
+            self._fail_pending(asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
+
+    async def close(self, *, timeout=None):
+        if self.is_asked:
+            self.terminate()
+            raise asyncpg.InterfaceError("another operation is in progress")
+        self.terminate()
+        await asyncio.sleep(0)
+
+    async def _ask(self, sql, arguments, timeout):
+        if self._closed:
+            raise asyncpg.InterfaceError("connection is closed")
+        if self._pending is not None:
+            raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
+        answer = asyncio.get_running_loop().create_future()
+        sent = self._pending = Sent(name_of(sql), arguments, self, answer)
+        self._server.weather.send(self._server, sent)
+        limit = timeout or self.command_timeout
+        if limit is None:
+            return await answer
+        async with asyncio.timeout(limit):
+            return await answer
+
+    # What the server and the network do
+
+    def answered(self, sent, outcome):
+        if self._pending is not sent:
+            return
+        if isinstance(outcome, Exception):
+            self._fail_pending(outcome)
+            return
+        self._pending = None
+        if not sent.answer.done():
+            sent.answer.set_result(outcome)
+
+    def broken(self, error):
+        """The connection ends, from the other side."""
+        if not self._closed:
+            self._closed = True
+            self._server.weather.leave(self._server, self)
+            self._fail_pending(error)
+
+    def _fail_pending(self, error):
+        sent, self._pending = self._pending, None
+        if sent is not None and not sent.answer.done() and not self._process.killed:
+            sent.answer.set_exception(error)
+
+
+class ModelPool:
+    """As asyncpg's: a connection that comes back is reset, which is a round trip, and dropped if that fails."""
+
+    def __init__(self, connect, max_size, command_timeout):
+        self._connect = connect
+        self._max_size = max_size
+        self._command_timeout = command_timeout
+        self._places = asyncio.Semaphore(max_size)
+        self._generation = 0
+        self._in_use = {}
+        self._closing = False
+        self.idle = []
+
+    def get_size(self):
+        return len(self.idle) + len(self._in_use)
+
+    def get_idle_size(self):
+        return len(self.idle)
+
+    def acquire(self, *, timeout):
+        return _Acquired(self, timeout)
+
+    async def take(self):
+        if self._closing:
+            raise asyncpg.InterfaceError("pool is closing")
+        await self._places.acquire()
+        try:
+            connection = await self._idle_or_new()
+        except BaseException:
+            self._places.release()
+            raise
+        connection.command_timeout = self._command_timeout
+        self._in_use[connection.number] = (connection, self._generation)
+        return connection
+
+    async def _idle_or_new(self):
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+    async def give_back(self, connection, timeout):
+        try:
+            _, generation = self._in_use[connection.number]
+            if connection.is_closed() or generation != self._generation or self._closing:
+                connection.terminate()
+                return
+            if connection.is_asked:
+                # Whoever asked has been cancelled; the answer, if one comes, is nobody's.
+                connection.terminate()
+                return
+            await connection.execute("RESET ALL", timeout=timeout)
+            self.idle.append(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            self._in_use.pop(connection.number, None)
+            self._places.release()
+
+    async def expire_connections(self):
+        self._generation += 1
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.terminate()
+
+    async def close(self):
+        self._closing = True
+        for _ in range(self._max_size):
+            await self._places.acquire()
+        await self.expire_connections()
+
+    def terminate(self):
+        self._closing = True
+        for connection in [*self.idle, *(connection for connection, _ in self._in_use.values())]:
+            connection.terminate()
+        self.idle = []
+
+
+class _Acquired:
+    __slots__ = ("_connection", "_pool", "_timeout")
+
+    def __init__(self, pool, timeout):
+        self._pool = pool
+        self._timeout = timeout
+
+    async def __aenter__(self):
+        async with asyncio.timeout(self._timeout):
+            self._connection = await self._pool.take()
+        return self._connection
+
+    async def __aexit__(self, *_):
+        given_back = asyncio.ensure_future(self._pool.give_back(self._connection, self._timeout))
+        # Whoever does not wait for its end does not want to hear of it either.
+        given_back.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(given_back)

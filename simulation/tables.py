@@ -1,0 +1,78 @@
+"""The model's rows: what is committed, and what a transaction sees of it and of its own writes.
+
+Rows are dicts that nobody changes once they are written. They lie in partitions, one for each sale, so that a sale's
+rows are found without looking at those of others.
+"""
+
+from collections import defaultdict
+
+HELD = 1
+
+
+class Tables:
+    """What is committed. `open_holds` is the index of that name: the reservations of a sale that are held."""
+
+    def __init__(self):
+        self._rows = defaultdict(dict)
+        self.open_holds = defaultdict(dict)
+
+    def partition(self, table, of):
+        return self._rows[table, of]
+
+    def partitions(self, table):
+        return [rows for (name, _), rows in self._rows.items() if name == table]
+
+    def put(self, table, of, key, row):
+        """Stores a row, or with None takes it away. Returns what was there before."""
+        rows = self._rows[table, of]
+        before = rows.get(key)
+        if row is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = row
+        if table == "reservations":
+            if row is not None and row["state"] == HELD:
+                self.open_holds[of][key] = row
+            else:
+                self.open_holds[of].pop(key, None)
+        return before
+
+    def apply(self, writes):
+        """Commits writes. Returns those that undo them."""
+        undo = [(place, self.put(*place, row)) for place, row in writes.items()]
+        return dict(reversed(undo))
+
+
+class View:
+    """A transaction's: committed rows (as they are now: READ COMMITTED) under its own writes."""
+
+    __slots__ = ("tables", "writes")
+
+    def __init__(self, tables):
+        self.tables = tables
+        self.writes = {}
+
+    def get(self, table, of, key):
+        place = (table, of, key)
+        if place in self.writes:
+            return self.writes[place]
+        return self.tables.partition(table, of).get(key)
+
+    def put(self, table, of, key, row):
+        self.writes[table, of, key] = row
+
+    def rows(self, table, of):
+        return self._with_own(self.tables.partition(table, of), table, of)
+
+    def open_holds(self, of):
+        found = self._with_own(self.tables.open_holds[of], "reservations", of)
+        return [row for row in found if row["state"] == HELD]
+
+    def _with_own(self, committed, table, of):
+        if not self.writes:
+            return list(committed.values())
+        merged = dict(committed)
+        for (name, partition, key), row in self.writes.items():
+            if (name, partition) == (table, of):
+                merged[key] = row
+        return [row for row in merged.values() if row is not None]

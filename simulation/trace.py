@@ -1,0 +1,23 @@
+"""What happened, as a hash of every line and the last of the lines."""
+
+import asyncio
+from collections import deque
+from hashlib import blake2b
+
+_LAST_LINES = 80
+
+
+class Trace:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, keep_all: bool = False) -> None:
+        self._loop = loop
+        self._hash = blake2b(digest_size=16)
+        self.lines: deque[str] = deque(maxlen=None if keep_all else _LAST_LINES)
+
+    def note(self, what: str) -> None:
+        line = f"{self._loop.time():.6f} {what}"
+        self._hash.update(line.encode())
+        self.lines.append(line)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
