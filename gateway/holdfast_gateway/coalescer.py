@@ -1,12 +1,12 @@
 """Lets the calls of one sale that arrive together travel together, in one Submit.
 
 A gRPC call costs far more than a command in it. Nothing waits for a timer: as long as fewer than two Submits of a sale
-are under way, what waits goes at once; what arrives meanwhile goes with the next.
+are under way, what waits goes at once; what arrives meanwhile goes with the next. When more waits than a Submit takes,
+what ends a purchase goes first and customers take turns; when too much waits, the last in order is refused.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from google.protobuf.message import Message
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.fair_queue import FairQueue, fair_share
+from holdfast_chassis.recent import Recent
 from holdfast_gateway.metrics import SubmitMetrics
 from holdfast_gateway.problems import (
     DEADLINE_IN_QUEUE,
@@ -24,7 +27,7 @@ from holdfast_gateway.problems import (
     ProblemError,
     problem_of_status,
 )
-from holdfast_gateway.routes import Route
+from holdfast_gateway.routes import DynamicMessage, Route
 
 _FIELD_OF_REQUEST = {
     carried.message_type.full_name: carried.name
@@ -33,11 +36,22 @@ _FIELD_OF_REQUEST = {
 }
 # Inventory answers at the deadline; the answer needs a moment to get here.
 _ANSWER_MARGIN_SECONDS = 0.25
+_RETRY_SECONDS = (0.5, 2.0)
+
+# Who goes first; inventory has the same order.
+_RANKS = {"confirm": 0, "release": 1, "extend": 2}
+_REPLAY, _CREATE = 3, 4
+_REMEMBERED_GRANTS = 10_000
 
 
 def command_field(route: Route) -> str | None:
     """Return the field of a Command that carries this route's requests; None: they travel alone."""
     return _FIELD_OF_REQUEST.get(route.rpc.input_type.full_name)
+
+
+def finishes(field: str | None) -> bool:
+    """Return whether the commands of a field end a purchase, or keep one that is under way."""
+    return field in _RANKS
 
 
 class Inventory(Protocol):
@@ -61,6 +75,7 @@ class Limits:
 @dataclass(slots=True, eq=False)
 class _Waiter:
     command: pb.Command
+    identity: int | None
     size_bytes: int
     deadline: float
     outcome: "asyncio.Future[pb.Outcome]"
@@ -70,7 +85,7 @@ class _Waiter:
 @dataclass(slots=True, eq=False)
 class _Sale:
     name: str
-    waiting: "deque[_Waiter]" = field(default_factory=deque)
+    waiting: FairQueue[_Waiter] = field(default_factory=lambda: FairQueue(_CREATE + 1))
     under_way: int = 0
     flush_due: bool = False
 
@@ -79,12 +94,19 @@ class Coalescer:
     """Sends commands in Submits and hands each caller its own outcome."""
 
     def __init__(
-        self, inventory: Inventory, limits: Limits, metrics: SubmitMetrics, clock: Clock = SYSTEM_CLOCK
+        self,
+        inventory: Inventory,
+        limits: Limits,
+        metrics: SubmitMetrics,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
         self._inventory = inventory
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
+        self._entropy = entropy
+        self._grants: Recent[int | None] = Recent(_REMEMBERED_GRANTS)
         self._sales: dict[str, _Sale] = {}
         self._waiting = 0
         self._submits: set[asyncio.Task[None]] = set()
@@ -98,7 +120,7 @@ class Coalescer:
         """
         command = pb.Command(traceparent=traceparent, correlation_id=request_id)
         getattr(command, kind).CopyFrom(request)
-        waiter = self._enqueue(sale, command, timeout_seconds)
+        waiter = self._enqueue(sale, kind, command, timeout_seconds)
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(timeout_seconds + _ANSWER_MARGIN_SECONDS, _expire, waiter)
         try:
@@ -106,22 +128,33 @@ class Coalescer:
         finally:
             expiry.cancel()
 
-    def _enqueue(self, name: str, command: pb.Command, timeout_seconds: float) -> _Waiter:
-        if self._waiting >= self._limits.waiting:
-            raise ProblemError(Problem(OVERLOADED, "Too many calls are waiting for the inventory."))
+    def _enqueue(self, name: str, kind: str, command: pb.Command, timeout_seconds: float) -> _Waiter:
         loop = asyncio.get_running_loop()
         deadline = self._clock.monotonic() + timeout_seconds
-        waiter = _Waiter(command, command.ByteSize(), deadline, loop.create_future())
+        waiter = _Waiter(command, _identity(name, command), command.ByteSize(), deadline, loop.create_future())
         sale = self._sales.get(name)
         if sale is None:
             sale = self._sales[name] = _Sale(name)
-        sale.waiting.append(waiter)
+        sale.waiting.push(waiter, self._rank(kind, waiter), _flow(getattr(command, kind)))
         self._waiting += 1
+        if len(sale.waiting) > fair_share(self._limits.waiting, self._waiting - len(sale.waiting)):
+            self._waiting -= 1
+            self._refuse(sale.waiting.pop_last())
         if not sale.flush_due and sale.under_way < self._limits.concurrency:
             # Not at once: the calls that this turn of the event loop brings can share.
             sale.flush_due = True
             loop.call_soon(self._flush, sale)
         return waiter
+
+    def _rank(self, kind: str, waiter: _Waiter) -> int:
+        return _RANKS.get(kind, _REPLAY if waiter.identity in self._grants else _CREATE)
+
+    def _refuse(self, waiter: _Waiter) -> None:
+        if waiter.outcome.done():
+            return
+        seconds = self._entropy.uniform(*_RETRY_SECONDS)
+        problem = Problem(OVERLOADED, "Too many calls are waiting for the inventory.", retry_after_seconds=seconds)
+        waiter.outcome.set_exception(ProblemError(problem))
 
     def _flush(self, sale: _Sale) -> None:
         sale.flush_due = False
@@ -141,10 +174,10 @@ class Coalescer:
         size_bytes = 0
         now = self._clock.monotonic()
         while sale.waiting and len(batch) < self._limits.commands:
-            waiter = sale.waiting[0]
+            waiter = sale.waiting.first()
             if batch and size_bytes + waiter.size_bytes > self._limits.size_bytes:
                 break
-            sale.waiting.popleft()
+            sale.waiting.pop_first()
             self._waiting -= 1
             if waiter.outcome.done():
                 self._metrics.dropped.inc()
@@ -166,7 +199,7 @@ class Coalescer:
             latest = max(waiter.deadline for waiter in batch) - self._clock.monotonic()
             request = pb.SubmitRequest(parent=sale.name, commands=[waiter.command for waiter in batch])
             response = await self._inventory.submit(request, latest + _ANSWER_MARGIN_SECONDS)
-            _hand_out(batch, response.outcomes)
+            self._hand_out(batch, response.outcomes)
         except Exception as error:  # noqa: BLE001 - every caller must get an answer, whatever this was
             _fail(batch, error)
         finally:
@@ -174,13 +207,27 @@ class Coalescer:
             sale.under_way -= 1
             self._flush(sale)
 
+    def _hand_out(self, batch: Sequence[_Waiter], outcomes: Sequence[pb.Outcome]) -> None:
+        if len(outcomes) != len(batch):
+            raise ProblemError(Problem(INTERNAL, "The inventory did not answer every command."))
+        for waiter, outcome in zip(batch, outcomes, strict=True):
+            if outcome.HasField("reservation") and waiter.identity is not None:
+                self._grants.add(waiter.identity)
+            if not waiter.outcome.done():
+                waiter.outcome.set_result(outcome)
 
-def _hand_out(batch: Sequence[_Waiter], outcomes: Sequence[pb.Outcome]) -> None:
-    if len(outcomes) != len(batch):
-        raise ProblemError(Problem(INTERNAL, "The inventory did not answer every command."))
-    for waiter, outcome in zip(batch, outcomes, strict=True):
-        if not waiter.outcome.done():
-            waiter.outcome.set_result(outcome)
+
+def _identity(sale: str, command: pb.Command) -> int | None:
+    """Return what a create has in common with its repetitions; None: there can be none."""
+    create = command.create
+    # Kept short, for many are remembered; to be mistaken would give a wrong rank and nothing else.
+    return hash((sale, create.customer, create.request_id)) if create.request_id else None
+
+
+def _flow(request: DynamicMessage) -> Hashable:
+    """Return with whom it takes turns: its customer's others; where none is named, its reservation's."""
+    flow: str = request.customer or getattr(request, "name", "")
+    return flow
 
 
 def _fail(batch: Sequence[_Waiter], error: Exception) -> None:

@@ -79,7 +79,7 @@ class Gateway:
             reply = await page()
         else:
             problem = Problem(HttpKind.METHOD_NOT_ALLOWED.value, "Allowed here: GET.", headers=(("allow", "GET"),))
-            reply = Reply(problem.kind.status, problem.response_headers(), problem.body(self._entropy.uuid4().hex))
+            reply = self._refusal(problem, self._entropy.uuid4().hex)
         transport.response_bytes(reply.status, [*reply.headers, *self._every_answer], reply.body)
 
     async def _answer(self, call: Call) -> int:
@@ -91,16 +91,23 @@ class Gateway:
         try:
             reply = await self._api.answer(call, headers)
         except ProblemError as error:
-            reply = _refusal(call, error.problem)
+            reply = self._refused(call, error.problem)
         except ClientGoneError:
             return _CLIENT_GONE
         except Exception:
             log.exception("request_failed", request_id=call.request_id, path=call.template)
-            reply = _refusal(call, Problem(INTERNAL, "Something went wrong on our side. It has been logged."))
+            reply = self._refused(call, Problem(INTERNAL, "Something went wrong on our side. It has been logged."))
         if reply is None:
             return 200
         call.transport.response_bytes(reply.status, reply.headers + headers, reply.body)
         return reply.status
+
+    def _refused(self, call: Call, problem: Problem) -> Reply:
+        call.reason = problem.kind.reason
+        return self._refusal(problem, call.request_id)
+
+    def _refusal(self, problem: Problem, instance: str) -> Reply:
+        return Reply(problem.kind.status, problem.response_headers(self._entropy), problem.body(instance))
 
     def _account(self, call: Call, status: int) -> None:
         seconds = self._clock.monotonic() - call.began_at
@@ -117,8 +124,3 @@ class Gateway:
             request_id=call.request_id,
             trace_id=trace_id_of(call.traceparent),
         )
-
-
-def _refusal(call: Call, problem: Problem) -> Reply:
-    call.reason = problem.kind.reason
-    return Reply(problem.kind.status, problem.response_headers(), problem.body(call.request_id))

@@ -11,8 +11,10 @@ from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from holdfast.inventory.v1 import error_reason_pb2 as reasons
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 
 MEDIA_TYPE = "application/problem+json"
+_RETRY_SPREAD_SECONDS = 3.0
 _TYPE_PREFIX = "https://inventory.holdfast.dev/problems/"
 
 
@@ -127,12 +129,13 @@ class Problem:
             document["metadata"] = dict(self.metadata)
         return document
 
-    def response_headers(self) -> list[tuple[str, str]]:
+    def response_headers(self, entropy: Entropy = SYSTEM_ENTROPY) -> list[tuple[str, str]]:
         """Return its own headers: the media type and, where it is known, when to try again."""
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store"), *self.headers]
         seconds = self.retry_after_seconds
-        if seconds is None and self.kind.status in (429, 503):
-            seconds = 1.0
+        if self.kind.status in (429, 503):
+            # The header has whole seconds only, so these must differ for clients not to come back all at once.
+            seconds = (seconds or 0.0) + entropy.uniform(0.0, _RETRY_SPREAD_SECONDS)
         if seconds is not None:
             headers.append(("retry-after", str(max(1, math.ceil(seconds)))))
         return headers

@@ -15,7 +15,6 @@ class GatewaySettings(ServiceSettings):
         "allow_unsafe_durability",
         "batch_limit_commands",
         "call_default_seconds",
-        "call_limit",
         "call_limit_seconds",
         "connection_age_grace_seconds",
         "connection_age_seconds",
@@ -62,6 +61,9 @@ class GatewaySettings(ServiceSettings):
     # How long a first connection to inventory may hold a call up before it is refused.
     connect_wait_seconds: float = Field(1.0, gt=0)
 
+    # The most requests that are answered at a time, streams apart: reads may take half of it, what begins a purchase
+    # four fifths, what ends one all.
+    call_limit: int = Field(2_000, ge=1)
     connection_limit: int = Field(4096, ge=1)
     header_limit_bytes: int = Field(16_384, ge=8192)
     header_timeout_seconds: float = Field(10.0, gt=0)
@@ -71,7 +73,8 @@ class GatewaySettings(ServiceSettings):
     stalled_client_seconds: float = Field(30.0, gt=0)
     cors_origins: CommaSeparated = ()
 
-    # Calls of one sale travel together: so many in one Submit, so many Submits under way, so many calls waiting.
+    # Calls of one sale travel together: so many in one Submit, so many Submits under way. So many calls may wait, those
+    # of one sale as many as they leave free.
     submit_limit_commands: int = Field(256, ge=1, le=1000)
     submit_limit_bytes: int = Field(1_048_576, ge=1024)
     submit_concurrency: int = Field(2, ge=1)

@@ -66,7 +66,7 @@ class FairQueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.naive.places)
     @rule()
     def pop_first(self):
-        assert self.queue.pop_first() == self.naive.pop_first()
+        assert self.queue.first() == self.queue.pop_first() == self.naive.pop_first()
 
     @precondition(lambda self: self.naive.places)
     @rule()

@@ -42,6 +42,13 @@ class FairQueue(Generic[T]):
         self._ranks[rank].push(item, flow)
         self._length += 1
 
+    def first(self) -> T:
+        """Whose turn it is. Raises IndexError when nothing waits."""
+        for rounds in self._ranks:
+            if rounds.length:
+                return rounds.first()
+        raise IndexError("nothing waits")
+
     def pop_first(self) -> T:
         """Takes out whose turn it is. Raises IndexError when nothing waits."""
         for rounds in self._ranks:
@@ -93,6 +100,9 @@ class _Rounds(Generic[T]):
             self._coming.append(deque())
         self._coming[index].append((item, flow))
         self.length += 1
+
+    def first(self) -> T:
+        return (self._serving or self._coming[0])[0][0]
 
     def pop_first(self) -> T:
         if not self._serving:

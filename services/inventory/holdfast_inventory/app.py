@@ -88,7 +88,7 @@ class App:
         )
         self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
-        self._calls = Calls(_call_limits(settings), call_metrics, clock)
+        self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy)
         self._health = Health()
         self._readiness = Readiness(
             self._health_board(clock),

@@ -77,13 +77,15 @@ class InventorySettings(ServiceSettings):
         1.0, gt=0, description="A command that would wait longer for its batch than this is refused as OVERLOADED."
     )
     queue_limit_commands: int = Field(
-        20_000, ge=1, description="The most commands that may wait for one sale; more are refused as OVERLOADED."
+        20_000, ge=1, description="The most commands that may wait; one sale may have as many as it leaves free."
     )
     sold_out_memory_seconds: float = Field(
         0.2, ge=0, le=0.2, description="How old what is known of stock may be to refuse a hold without asking for it."
     )
 
-    call_limit: int = Field(10_000, ge=1, description="The most calls in progress; more are refused as OVERLOADED.")
+    call_limit: int = Field(
+        2_000, ge=1, description="The most calls in progress; reads may take half, what begins a purchase four fifths."
+    )
     call_default_seconds: float = Field(10.0, gt=0, description="How long a call without a deadline may take.")
     call_limit_seconds: float = Field(60.0, gt=0, description="The most that a caller's deadline counts for.")
     request_limit_bytes: int = Field(4_194_304, ge=1024, description="The largest request.")

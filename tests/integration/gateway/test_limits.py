@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from holdfast.inventory.v1 import reservation_service_pb2 as rs
+
 RESERVATIONS = "/v1/sales/s/reservations"
 
 
@@ -82,3 +84,44 @@ async def test_connections_over_the_limit_wait_for_a_place(start_gateway):
     assert status == 200
     for _, writer in idle:
         writer.close()
+
+
+async def test_with_too_much_in_progress_reads_are_refused_before_creates_and_confirms_last(
+    start_gateway, inventory, until
+):
+    gateway = await start_gateway(call_limit=5)
+    may_answer = asyncio.Event()
+
+    async def hold_back(request, context):
+        await may_answer.wait()
+        return rs.SubmitResponse(outcomes=[inventory.outcome(request.parent, command) for command in request.commands])
+
+    inventory.answers["Submit"] = hold_back
+    body = {"customer": "c-1", "lines": [{"item": "a", "quantity": 1}]}
+    places = gateway.app._api._places
+    # One after the other: a place is taken when a request arrives.
+    calls, statuses = [], []
+
+    async def take(method, path, **options):
+        before = places.taken
+        call = asyncio.ensure_future(gateway.send(method, path, **options))
+        await until(lambda: places.taken > before or call.done())
+        calls.append(call)
+        if call.done():
+            status, problem, headers = call.result()
+            assert (problem["reason"], "retry-after" in headers) == ("OVERLOADED", True)
+            statuses.append(status)
+        else:
+            statuses.append("waits")
+
+    for _ in range(2):
+        await take("POST", RESERVATIONS, json=body)
+    await take("GET", "/v1/sales/s/items/i")
+    for _ in range(3):
+        await take("POST", RESERVATIONS, json=body)
+    for _ in range(2):
+        await take("POST", f"{RESERVATIONS}/r:confirm", json={})
+    may_answer.set()
+    await asyncio.gather(*calls)
+    assert statuses == ["waits", "waits", 429, "waits", "waits", 429, "waits", 429]
+    assert places.taken == 0

@@ -63,7 +63,7 @@ def test_nothing_is_kept_of_flows_that_have_gone():
     assert waiting._ranks[0]._flows == {}
 
 
-@pytest.mark.parametrize("take", ["pop_first", "pop_last"])
+@pytest.mark.parametrize("take", ["first", "pop_first", "pop_last"])
 def test_an_empty_queue_says_so(take):
     with pytest.raises(IndexError):
         getattr(FairQueue(2), take)()

@@ -66,10 +66,19 @@ def make(inventory, **limits):
     return Coalescer(inventory, Limits(**(defaults | limits)), SubmitMetrics.make(new_registry()))
 
 
-def buy(coalescer, customer, sale="sales/s", timeout_seconds=5.0):
-    request = rs.CreateReservationRequest(parent=sale, customer=customer)
+def buy(coalescer, customer, sale="sales/s", timeout_seconds=5.0, request_id=""):
+    request = rs.CreateReservationRequest(parent=sale, customer=customer, request_id=request_id)
     sending = coalescer.send(sale, "create", request, timeout_seconds, "trace", f"request-{customer}")
     return asyncio.ensure_future(sending)
+
+
+def confirm(coalescer, name, sale="sales/s"):
+    request = rs.ConfirmReservationRequest(name=f"{sale}/reservations/{name}")
+    return asyncio.ensure_future(coalescer.send(sale, "confirm", request, 5.0, "trace", f"request-{name}"))
+
+
+def reasons(answers):
+    return [getattr(answer, "problem", None) and answer.problem.kind.reason for answer in answers]
 
 
 async def turns(count=3):
@@ -162,7 +171,7 @@ async def test_batches_are_bounded_by_size_but_one_always_goes(inventory):
 
 
 async def test_a_full_queue_refuses_at_once(inventory):
-    coalescer = make(inventory, concurrency=1, waiting=2)
+    coalescer = make(inventory, concurrency=1, waiting=4)
     under_way = buy(coalescer, "under way")
     await inventory.wait_for(1)
     waiting = [buy(coalescer, f"c-{i}") for i in range(2)]
@@ -175,6 +184,74 @@ async def test_a_full_queue_refuses_at_once(inventory):
     inventory.gates[1].set()
     await asyncio.gather(under_way, *waiting)
     assert inventory.customers() == ["under way", "c-0", "c-1"]
+
+
+@pytest.fixture
+async def crowded(inventory):
+    """A coalescer with one Submit under way, and what opens all gates."""
+    coalescer = make(inventory, concurrency=1, waiting=8, commands=2)
+    under_way = buy(coalescer, "under way")
+    await inventory.wait_for(1)
+
+    async def answers(*calls):
+        answering = asyncio.gather(*calls, return_exceptions=True)
+        while not answering.done():
+            for gate in inventory.gates:
+                gate.set()
+            await asyncio.sleep(0)
+        await under_way
+        return answering.result()
+
+    return coalescer, answers
+
+
+async def test_what_ends_a_purchase_goes_first(crowded, inventory):
+    coalescer, answers = crowded
+    await answers(*[buy(coalescer, f"c-{i}") for i in range(2)], confirm(coalescer, "r"))
+    assert [command.WhichOneof("command") for command in inventory.submits[1].commands] == ["confirm", "create"]
+
+
+async def test_what_ends_a_purchase_takes_the_place_of_the_youngest_create(crowded):
+    coalescer, answers = crowded
+    calls = [buy(coalescer, f"c-{i}") for i in range(4)]
+    await turns()
+    calls.append(confirm(coalescer, "r"))
+    assert reasons(await answers(*calls)) == [None, None, None, "OVERLOADED", None]
+
+
+async def test_a_customer_who_floods_it_is_refused_in_place_of_others(crowded, inventory):
+    coalescer, answers = crowded
+    calls = [buy(coalescer, "hostile") for _ in range(9)]
+    await turns()
+    calls += [buy(coalescer, f"c-{i}") for i in range(3)]
+    assert reasons(await answers(*calls)) == [None, *["OVERLOADED"] * 8, None, None, None]
+
+
+async def test_a_sale_that_is_flooded_leaves_room_for_others(crowded):
+    coalescer, answers = crowded
+    calls = [buy(coalescer, f"c-{i}") for i in range(9)]
+    await turns()
+    calls.append(buy(coalescer, "calm", sale="sales/calm"))
+    assert reasons(await answers(*calls)) == [None] * 4 + ["OVERLOADED"] * 5 + [None]
+
+
+async def test_a_granted_request_that_comes_again_goes_before_new_ones(crowded, inventory):
+    coalescer, answers = crowded
+    await answers(buy(coalescer, "patient", request_id="7f3c"))
+    inventory.gates.clear()
+    under_way = buy(coalescer, "second")
+    await inventory.wait_for(3)
+    again = [buy(coalescer, "new"), buy(coalescer, "newer"), buy(coalescer, "patient", request_id="7f3c")]
+    await turns()
+    await answers(under_way, *again)
+    assert [command.create.customer for command in inventory.submits[3].commands] == ["patient", "new"]
+
+
+async def test_refusals_tell_each_another_time_to_come_back(crowded):
+    coalescer, answers = crowded
+    refused = await answers(*[buy(coalescer, f"c-{i}") for i in range(40)])
+    delays = {error.problem.retry_after_seconds for error in refused if isinstance(error, ProblemError)}
+    assert len(delays) == 36
 
 
 async def test_who_goes_away_is_dropped_from_the_queue(inventory):

@@ -74,6 +74,13 @@ def test_short_lines_and_limits_are_told():
     assert [violation["subject"] for violation in problem.violations] == ["a", "c-1"]
 
 
+class NoSpread:
+    """Entropy that always gives the least."""
+
+    def uniform(self, low, high):
+        return low
+
+
 @pytest.mark.parametrize(("seconds", "header"), [(0.01, "1"), (2.0, "2"), (2.01, "3")])
 def test_retry_after_is_in_whole_seconds_rounded_up(seconds, header):
     delay = duration_pb2.Duration()
@@ -81,11 +88,22 @@ def test_retry_after_is_in_whole_seconds_rounded_up(seconds, header):
     problem = problem_of_status(
         status(code_pb2.RESOURCE_EXHAUSTED, error_details_pb2.RetryInfo(retry_delay=delay)), reads_only=False
     )
-    assert dict(problem.response_headers())["retry-after"] == header
+    assert dict(problem.response_headers(NoSpread()))["retry-after"] == header
 
 
 def test_a_refusal_that_asks_to_come_back_says_when_even_if_nobody_told():
-    assert dict(Problem(OVERLOADED, "full").response_headers())["retry-after"] == "1"
+    assert dict(Problem(OVERLOADED, "full").response_headers(NoSpread()))["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("reason", ["OVERLOADED", "RATE_LIMITED", "DATABASE_UNAVAILABLE", "DRAINING"])
+def test_those_who_are_refused_together_do_not_come_back_together(reason):
+    problem = Problem(KINDS[reason], "full", retry_after_seconds=0.1)
+    assert {dict(problem.response_headers())["retry-after"] for _ in range(200)} >= {"1", "2", "3"}
+
+
+def test_a_sale_opens_for_everybody_at_the_same_time():
+    problem = Problem(KINDS["SALE_NOT_OPEN"], "soon", retry_after_seconds=7.0)
+    assert {dict(problem.response_headers())["retry-after"] for _ in range(50)} == {"7"}
 
 
 @pytest.mark.parametrize("info", [[], [error_details_pb2.ErrorInfo(reason="INTERNAL")]])

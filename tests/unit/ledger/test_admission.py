@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from holdfast_chassis.recent import Recent
 from holdfast_inventory.domain.commands import Confirm, Extend, Release, Sweep
-from holdfast_inventory.ledger import admission
-from holdfast_inventory.ledger.admission import Pace, Rank, RecentGrants, flow_of, rank_of
+from holdfast_inventory.ledger.admission import Pace, Rank, flow_of, rank_of
 from tests.support.shopping import adjust, hold
 
 RESERVATION = uuid4()
@@ -20,7 +20,7 @@ BOUND = replace(hold("c-1", socks=1), bound=True)
 
 @pytest.fixture
 def grants():
-    return RecentGrants()
+    return Recent(10)
 
 
 def test_what_ends_a_purchase_goes_before_what_begins_one(grants):
@@ -43,15 +43,6 @@ def test_a_random_id_is_never_a_replay(grants):
     unbound = hold(socks=1)
     grants.add(unbound.reservation_id)
     assert rank_of(unbound, grants) is Rank.CREATE
-
-
-def test_the_latest_grants_are_remembered_and_no_more_than_twice_as_many(grants, monkeypatch):
-    monkeypatch.setattr(admission, "_MAX_GRANTS", 3)
-    ids = [uuid4() for _ in range(10)]
-    for reservation_id in ids:
-        grants.add(reservation_id)
-    assert all(reservation_id in grants for reservation_id in ids[-3:])
-    assert sum(reservation_id in grants for reservation_id in ids) <= 6
 
 
 def test_a_customers_commands_share_their_turns():

@@ -48,7 +48,7 @@ class Stage:
 async def stage():
     """Serves `stage.handle(request, call)` as every method; `stage.get` and `stage.watch` call one."""
     stage = Stage()
-    stage.calls = Calls(CallLimits(in_flight=3, default_seconds=0.2, write_seconds=0.3), CallMetrics(stage.registry))
+    stage.calls = Calls(CallLimits(in_flight=6, default_seconds=0.2, write_seconds=0.3), CallMetrics(stage.registry))
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(
         (stage.calls.handlers(RESERVATION_SERVICE, stage), stage.calls.handlers(SALE_SERVICE, stage))
@@ -65,6 +65,11 @@ async def stage():
             stage.get = channel.unary_unary(
                 f"{prefix}ReservationService/GetReservation",
                 pb.GetReservationRequest.SerializeToString,
+                pb.Reservation.FromString,
+            )
+            stage.create = channel.unary_unary(
+                f"{prefix}ReservationService/CreateReservation",
+                pb.CreateReservationRequest.SerializeToString,
                 pb.Reservation.FromString,
             )
             stage.get_raw = channel.unary_unary(f"{prefix}ReservationService/GetReservation")

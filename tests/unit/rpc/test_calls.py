@@ -4,7 +4,7 @@ import asyncio
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from structlog.testing import capture_logs
 
@@ -44,6 +44,13 @@ def reason(error):
     info = ErrorInfo()
     status.details[0].Unpack(info)
     return info.reason
+
+
+def retry_seconds(error):
+    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    retry = RetryInfo()
+    assert status.details[1].Unpack(retry)
+    return retry.retry_delay.ToTimedelta().total_seconds()
 
 
 def test_methods_have_snake_case_names():
@@ -170,22 +177,72 @@ async def test_calls_are_counted_by_code_and_reason(stage):
     assert stage.count("holdfast_outcomes_total", method="GetReservation", reason="SALE_PAUSED") == 1
 
 
-async def test_more_calls_than_the_limit_are_refused_at_once(stage):
-    entered, leave = asyncio.Semaphore(0), asyncio.Event()
+@pytest.fixture
+async def crowd(stage):
+    """Fills the stage, which has six places, with calls of a method; they are answered in the end."""
+    entered, leave, calls = asyncio.Semaphore(0), asyncio.Event(), []
 
     async def handle(_, call):
         entered.release()
         await leave.wait()
         return pb.Reservation()
 
+    async def fill(method, request, count):
+        calls.extend(asyncio.ensure_future(method(request, timeout=10)) for _ in range(count))
+        for _ in range(count):
+            await entered.acquire()
+
     stage.handle = handle
-    served = [asyncio.ensure_future(stage.get(REQUEST, timeout=10)) for _ in range(3)]
-    for _ in served:
-        await entered.acquire()
-    error = await refusal(stage.get(REQUEST, timeout=10))
+    yield fill
     leave.set()
-    await asyncio.gather(*served)
+    await asyncio.gather(*calls)
+
+
+async def test_more_calls_than_the_limit_are_refused_at_once(stage, crowd):
+    await crowd(stage.release, pb.ReleaseReservationRequest(), 6)
+    error = await refusal(stage.release(pb.ReleaseReservationRequest(), timeout=10))
     assert (error.code(), reason(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+
+
+async def test_reads_are_refused_before_creates_and_these_before_what_ends_a_purchase(stage, crowd):
+    await crowd(stage.get, REQUEST, 3)
+    assert reason(await refusal(stage.get(REQUEST, timeout=10))) == "OVERLOADED"
+    await crowd(stage.create, pb.CreateReservationRequest(), 1)
+    assert reason(await refusal(stage.create(pb.CreateReservationRequest(), timeout=10))) == "OVERLOADED"
+    await crowd(stage.release, pb.ReleaseReservationRequest(), 2)
+
+
+async def test_whoever_is_refused_is_told_when_to_come_back_and_each_something_else(stage, crowd):
+    await crowd(stage.get, REQUEST, 3)
+    refusals = await asyncio.gather(*(refusal(stage.get(REQUEST, timeout=10)) for _ in range(30)))
+    delays = {retry_seconds(error) for error in refusals}
+    assert len(delays) > 5
+    assert min(delays) >= 0.5
+    assert max(delays) <= 2.05
+
+
+async def test_watches_take_no_place_from_calls(stage, crowd):
+    async def follow(_, call):
+        while True:
+            yield sale_service_pb2.WatchStockResponse()
+            await asyncio.sleep(60)
+
+    serve, stage.handle = stage.handle, follow
+    watches = [stage.watch(sale_service_pb2.WatchStockRequest()) for _ in range(6)]
+    for watch in watches:
+        await watch.read()
+    stage.handle = serve
+    await crowd(stage.release, pb.ReleaseReservationRequest(), 6)
+    for watch in watches:
+        watch.cancel()
+
+
+async def test_a_call_that_was_refused_or_failed_leaves_its_place(stage):
+    stage.handle = raises(errors.SalePaused())
+    for _ in range(10):
+        assert reason(await refusal(stage.get(REQUEST))) == "SALE_PAUSED"
+    assert reason(await refusal(stage.get_raw(b"\xff"))) == "INVALID_REQUEST"
+    assert stage.calls._places.taken == 0
 
 
 async def test_a_caller_that_goes_away_is_counted_and_forgotten(stage):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
 
+from holdfast_chassis.recent import Recent
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep
 
-_MAX_GRANTS = 10_000
+REMEMBERED_GRANTS = 10_000
 
 
 class Rank(IntEnum):
@@ -41,27 +42,11 @@ _RANKS: dict[type[Command], Rank] = {
 }
 
 
-class RecentGrants:
-    """Which request ids this process granted lately: the last 10,000 at least, and never more than twice as many."""
+def rank_of(command: Command, grants: Recent[UUID]) -> Rank:
+    """When it is its turn. `grants`: the creates that this process granted lately, by their reservations.
 
-    __slots__ = ("_new", "_old")
-
-    def __init__(self) -> None:
-        self._new: set[UUID] = set()
-        self._old: set[UUID] = set()
-
-    def __contains__(self, reservation_id: UUID) -> bool:
-        return reservation_id in self._new or reservation_id in self._old
-
-    def add(self, reservation_id: UUID) -> None:
-        """Remembers one."""
-        if len(self._new) >= _MAX_GRANTS:
-            self._new, self._old = set(), self._new
-        self._new.add(reservation_id)
-
-
-def rank_of(command: Command, grants: RecentGrants) -> Rank:
-    """When it is its turn. A replay that is not known as one waits like a create, and is answered all the same."""
+    A replay that is not known as one waits like a create, and is answered all the same.
+    """
     rank = _RANKS[type(command)]
     if rank is Rank.CREATE and isinstance(command, Create) and command.bound and command.reservation_id in grants:
         return Rank.REPLAY

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.recent import Recent
 from holdfast_inventory.domain.commands import Command, Create, Sweep
 from holdfast_inventory.domain.decide import Adjusted, Answer, Decision, Done, State, decide
 from holdfast_inventory.domain.errors import (
@@ -26,10 +27,13 @@ from holdfast_inventory.domain.errors import (
     Overloaded,
 )
 from holdfast_inventory.domain.item import Item
-from holdfast_inventory.ledger.admission import Pace, Rank, RecentGrants, flow_of, rank_of
+from holdfast_inventory.ledger.admission import REMEMBERED_GRANTS, Pace, Rank, flow_of, rank_of
 from holdfast_inventory.ledger.batch import append, lock_sale, read_state
 from holdfast_inventory.ledger.database import Database
 from holdfast_inventory.ledger.faults import InDoubt, NotApplied
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 log = get_logger("holdfast.group_commit")
 
@@ -110,7 +114,7 @@ class GroupCommit:
         self._observer = observer
         self._entropy = entropy
         self._lanes: dict[str, _Lane] = {}
-        self._grants = RecentGrants()
+        self._grants: Recent[UUID] = Recent(REMEMBERED_GRANTS)
         self._stopping = False
         self.waiting = 0
         """Commands that wait for a batch, over all sales."""

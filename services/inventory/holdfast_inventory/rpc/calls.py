@@ -20,7 +20,9 @@ from google.rpc.status_pb2 import Status
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.drain import Arrivals, InFlight
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.places import Places, Use
 from holdfast_inventory.domain.errors import (
     DeadlineInQueue,
     DomainError,
@@ -58,15 +60,19 @@ _MARGIN_SECONDS = 0.05
 _MARGIN_SHARE = 0.1
 _BACKSTOP_SECONDS = 1.0
 """Past the deadline, which the ledger keeps by itself, with a better answer than that the time is up."""
-_OVERLOAD_RETRY_SECONDS = 0.5
+# At random between these, so that those who are refused together do not come back together.
+_OVERLOAD_RETRY_SECONDS = (0.5, 2.0)
+
+# A Submit may carry confirms; what else is in it is weighed again in the sale's queue.
+_FINISHING = frozenset({"ConfirmReservation", "ReleaseReservation", "ExtendReservation", "Submit"})
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
     """Bounds of calls; times in seconds."""
 
-    in_flight: int = 10_000
-    """Calls that are served at a time; more are refused."""
+    in_flight: int = 2_000
+    """Calls that are served at a time, watches apart; more are refused, reads before creates before confirms."""
     default_seconds: float = 10.0
     """How long a call without a deadline may take."""
     max_seconds: float = 60.0
@@ -133,9 +139,17 @@ class Call:
 class Calls:
     """Wraps methods, and knows how many calls are under way and when the latest arrived."""
 
-    def __init__(self, limits: CallLimits, metrics: CallMetrics, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        limits: CallLimits,
+        metrics: CallMetrics,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
+        self._places = Places(limits.in_flight)
+        self._entropy = entropy
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
@@ -190,22 +204,27 @@ class Calls:
 
     def _unary(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> _Answer:
         parse = _parser(method)
-        in_flight, limit = self.in_flight, self._limits.in_flight
+        places, use, uniform = self._places, _use_of(method), self._entropy.uniform
         late = DeadlineInQueue if _is_read(method) else OutcomeUnknown
 
-        async def answer(raw: bytes, context: Context, call: Call) -> bytes:
-            if in_flight.count > limit:
-                raise Overloaded(_OVERLOAD_RETRY_SECONDS)
-            request = parse(raw)
+        async def in_time(request: Message, call: Call) -> Message:
             if call.has_own_deadline:
                 # gRPC itself cancels us when that has passed.
-                response = await handle(request, call)
-            else:
-                try:
-                    async with asyncio.timeout_at(call.deadline + _BACKSTOP_SECONDS):
-                        response = await handle(request, call)
-                except TimeoutError:
-                    raise late from None
+                return await handle(request, call)
+            try:
+                async with asyncio.timeout_at(call.deadline + _BACKSTOP_SECONDS):
+                    return await handle(request, call)
+            except TimeoutError:
+                raise late from None
+
+        async def answer(raw: bytes, context: Context, call: Call) -> bytes:
+            # Before anything else, so that a refusal costs next to nothing.
+            if not places.enter(use):
+                raise Overloaded(uniform(*_OVERLOAD_RETRY_SECONDS))
+            try:
+                response = await in_time(parse(raw), call)
+            finally:
+                places.leave()
             if trailers := call.trailers():
                 context.set_trailing_metadata(trailers)
             return response.SerializeToString()
@@ -268,6 +287,12 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:
 def _is_read(method: MethodDescriptor) -> bool:
     http = method.GetOptions().Extensions[annotations_pb2.http]
     return bool(http.get)
+
+
+def _use_of(method: MethodDescriptor) -> Use:
+    if _is_read(method):
+        return Use.LOOK
+    return Use.FINISH if method.name in _FINISHING else Use.BEGIN
 
 
 def _cancelled(context: Context) -> Refusal:

@@ -1,0 +1,26 @@
+"""What was seen lately, in bounded memory."""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Recent(Generic[T]):
+    """Remembers the last `count` values at least, and never more than twice as many."""
+
+    __slots__ = ("_count", "_new", "_old")
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._new: set[T] = set()
+        self._old: set[T] = set()
+
+    def __contains__(self, value: T) -> bool:
+        return value in self._new or value in self._old
+
+    def add(self, value: T) -> None:
+        """Remembers one more."""
+        if len(self._new) >= self._count:
+            self._new, self._old = set(), self._new
+        self._new.add(value)
