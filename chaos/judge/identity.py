@@ -45,7 +45,7 @@ def _refusals(group: Sequence[Operation]) -> Iterator[Fault]:
         others = [
             other
             for other in group
-            if other.meaning != operation.meaning and not other.is_refused and other.invoked < operation.completed
+            if other.meaning != operation.meaning and not other.is_refused and other.invoked <= operation.completed
         ]
         if not others:
             yield fault("key-refused-wrongly", f"{_key([operation])}: nobody used the id with another meaning.")

@@ -341,7 +341,7 @@ def told_by_watches(tale: Tale) -> list[Event]:
 
 def ask(tale: Tale, at: float, action: str, request: dict, kind: Kind = Kind.OK, **ended: Any) -> None:
     """An operation that takes 10 ms is added at its time."""
-    number = max(event.operation for event in tale.events) + 1
+    number = max((event.operation for event in tale.events), default=0) + 1
     began = BEGAN.timestamp()
     common = {"client": "liar", "operation": number, "action": action}
     asked = Event(Kind.INVOKE, at, began + at, request=request, **common)

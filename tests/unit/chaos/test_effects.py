@@ -1,0 +1,311 @@
+"""Exactly once: what was acknowledged is there, and nothing else is."""
+
+from datetime import timedelta
+
+from tests.unit.chaos.lies import Tale, renumber, tale_of
+from tests.unit.chaos.stage import Stage, adjustment, creation, time_message, transfer
+
+
+def rules(stage: Stage) -> set[str]:
+    return {fault.rule for fault in stage.verdict().faults}
+
+
+def forget(tale: Tale, name: str) -> None:
+    """As after a failover to a database that never had it."""
+    ledger = tale.ledgers["sales/a"]
+    lost = [movement for movement in ledger.movements if movement["reservation"] == name]
+    ledger.movements[:] = [movement for movement in ledger.movements if movement not in lost]
+    ledger.reservations[:] = [found for found in ledger.reservations if found["name"] != name]
+    for item in ledger.items:
+        own = [movement for movement in lost if movement["item"] == item["item"]]
+        for field in ("on_hand", "held", "sold"):
+            item[field] -= sum(movement[f"{field}_delta"] for movement in own)
+        item["available"] = item["on_hand"] - item["held"]
+    renumber(ledger)
+
+
+# Creates
+
+
+def test_an_acknowledged_create_that_a_failover_lost_is_found():
+    stage = Stage()
+    name = stage.create(key="k")
+    tale = tale_of(stage)
+    forget(tale, name)
+    assert tale.rules() == {"acknowledged-lost"}
+
+
+def test_a_replay_that_acknowledged_what_a_failover_lost_is_found():
+    """Nobody had been told of the first; the replay was told before it was durable."""
+    stage = Stage()
+    first = stage.invoke("create", **creation(key="k"))
+    stage.apply(first)
+    stage.lose(first)
+    name = stage.create(key="k")
+    tale = tale_of(stage)
+    forget(tale, name)
+    assert tale.rules() == {"acknowledged-lost"}
+
+
+def test_an_unknown_create_may_have_happened_or_not():
+    happened, vanished = Stage(), Stage()
+    for stage in (happened, vanished):
+        call = stage.invoke("create", **creation(key="k"))
+        if stage is happened:
+            stage.apply(call)
+        stage.lose(call)
+        assert rules(stage) == set()
+
+
+def test_an_unknown_create_may_happen_after_everybody_gave_up():
+    stage = Stage()
+    call = stage.invoke("create", **creation(key="k"))
+    stage.lose(call)
+    stage.wait(3)
+    stage.apply(call)
+    assert rules(stage) == set()
+
+
+def test_a_create_that_was_never_answered_may_have_happened():
+    stage = Stage()
+    stage.apply(stage.invoke("create", **creation(key="k")))
+    assert rules(stage) == set()
+
+
+def test_a_refused_create_that_happened_is_found():
+    stage = Stage()
+    call = stage.invoke("create", **creation(key="k"))
+    stage.apply(call)
+    stage.refuse(call)
+    assert rules(stage) == {"refused-but-applied"}
+
+
+def test_a_refused_create_that_happened_is_found_when_its_replay_shows_it():
+    stage = Stage()
+    call = stage.invoke("create", **creation(key="k"))
+    stage.apply(call)
+    stage.refuse(call)
+    stage.wait(1)
+    stage.create(key="k")
+    assert rules(stage) == {"refused-but-applied"}
+
+
+def test_a_create_that_was_refused_and_granted_when_it_was_sent_again_is_honest():
+    stage = Stage()
+    stage.refuse(stage.invoke("create", **creation(key="k")))
+    stage.wait(1)
+    stage.create(key="k")
+    assert rules(stage) == set()
+
+
+def test_a_reservation_that_nobody_asked_for_is_found():
+    """A gateway that tries again without a key makes two of one."""
+    stage = Stage()
+    call = stage.invoke("create", **creation())
+    stage.apply(call)
+    stage.apply(call)
+    stage.answer(call)
+    assert rules(stage) == {"row-without-operation"}
+
+
+def test_each_unknown_create_accounts_for_one_reservation():
+    stage = Stage()
+    for _ in range(2):
+        call = stage.invoke("create", **creation())
+        stage.apply(call)
+        stage.lose(call)
+    assert rules(stage) == set()
+    stage.apply(call)
+    assert rules(stage) == {"row-without-operation"}
+
+
+def test_unknown_creates_are_matched_so_that_as_many_as_possible_fit():
+    """A partial create may have got any of both; the whole one only its own."""
+    stage = Stage()
+    partial = stage.invoke("create", **creation(lines={"x": 2}, allow_partial=True))
+    whole = stage.invoke("create", **creation(lines={"x": 2}))
+    stage.apply(whole)
+    stage.apply(partial)
+    stage.lose(partial)
+    stage.lose(whole)
+    assert rules(stage) == set()
+
+
+def test_a_reservation_that_was_there_before_it_was_asked_for_is_out_of_time():
+    stage = Stage()
+    early = stage.invoke("create", **creation(key="k"))
+    stage.apply(early)
+    stage.events.clear()
+    stage.wait(1)
+    stage.create(key="k")
+    assert rules(stage) == {"applied-out-of-time"}
+
+
+def test_fields_that_were_told_otherwise_differ():
+    stage = Stage()
+    stage.create(key="k")
+    tale = tale_of(stage)
+    tale.events[-1].answer["expire_time"] = time_message(stage.clock.replace(year=2030))
+    assert tale.rules() == {"fields-differ"}
+
+
+def test_a_partial_create_may_get_less_than_it_asked_for():
+    stage = Stage()
+    stage.create(key="k", lines={"x": 9}, allow_partial=True)
+    assert rules(stage) == set()
+
+
+def test_a_whole_create_that_got_less_differs():
+    stage = Stage()
+    stage.create(key="k", lines={"x": 9}, allow_partial=True)
+    tale = tale_of(stage)
+    tale.events[0].request["allow_partial"] = False
+    assert tale.rules() == {"fields-differ"}
+
+
+def test_a_create_that_sells_at_once_does_not_hold():
+    stage = Stage()
+    stage.create(key="k")
+    tale = tale_of(stage)
+    tale.events[0].request["confirm"] = True
+    assert tale.rules() == {"fields-differ"}
+
+
+# Confirms, releases and extensions
+
+
+def test_an_acknowledged_confirm_that_was_lost_is_found():
+    stage = Stage()
+    name = stage.create(key="k")
+    tale = tale_of(stage)
+    stage.do("confirm", name=name, order="o-1")
+    tale.events[:] = stage.events
+    assert "acknowledged-lost" in tale.rules()
+
+
+def test_a_confirm_that_was_refused_as_expired_and_happened_is_found():
+    stage = Stage()
+    name = stage.create(key="k")
+    call = stage.invoke("confirm", name=name, order="o-1")
+    stage.apply(call)
+    stage.refuse(call, "RESERVATION_EXPIRED")
+    assert rules(stage) == {"refused-but-applied", "needless-refusal"}
+
+
+def test_a_refused_confirm_does_not_matter_when_a_late_one_sold_it():
+    stage = Stage()
+    name = stage.create(key="k")
+    stage.wait(3)
+    stage.do("confirm", name=name, order="o-1")
+    stage.do("confirm", name=name, order="o-1", allow_late=True)
+    assert rules(stage) == set()
+
+
+def test_of_two_racing_confirms_one_sells_and_the_other_may_be_unknown():
+    stage = Stage()
+    name = stage.create(key="k")
+    first, second = (stage.invoke("confirm", name=name, order=f"o-{number}") for number in (1, 2))
+    stage.apply(second)
+    stage.apply(first)
+    stage.answer(first)
+    stage.lose(second)
+    assert rules(stage) == set()
+
+
+def test_a_sale_under_an_order_that_nobody_gave_is_found():
+    stage = Stage()
+    stage.do("confirm", name=stage.create(key="k"), order="o-1")
+    tale = tale_of(stage)
+    tale.ledgers["sales/a"].reservations[0]["order"] = "o-2"
+    assert {"row-without-operation", "fields-differ"} <= tale.rules()
+
+
+def test_a_release_that_nobody_asked_for_is_found():
+    stage = Stage()
+    stage.do("release", name=stage.create(key="k"))
+    tale = tale_of(stage)
+    del tale.events[2:]
+    assert tale.rules() == {"row-without-operation"}
+
+
+def test_a_cancelled_sale_releases_by_itself():
+    stage = Stage()
+    stage.do("release", name=stage.create(key="k"))
+    tale = tale_of(stage)
+    del tale.events[2:]
+    tale.ledgers["sales/a"].sale["cancel_time"] = time_message(stage.clock)
+    assert tale.rules() == set()
+
+
+def test_an_extension_that_was_lost_is_found():
+    stage = Stage()
+    name = stage.create(key="k")
+    tale = tale_of(stage)
+    stage.do("extend", name=name, expire_time=time_message(stage.clock + timedelta(seconds=5)))
+    assert rules(stage) == set()
+    tale.events[:] = stage.events
+    assert tale.rules() == {"acknowledged-lost"}
+
+
+# Adjustments and transfers
+
+
+def test_changes_belong_to_any_operation_of_their_key():
+    stage = Stage()
+    first = stage.invoke("adjust", **adjustment(2, "k1"))
+    stage.apply(first)
+    stage.lose(first)
+    stage.do("adjust", **adjustment(2, "k1"))
+    stage.do("transfer", **transfer(1, "k2"))
+    assert rules(stage) == set()
+
+
+def test_a_change_that_happened_twice_is_found():
+    stage = Stage()
+    call = stage.invoke("adjust", **adjustment(2, ""))
+    stage.apply(call)
+    stage.apply(call)
+    stage.answer(call)
+    assert rules(stage) == {"applied-twice"}
+
+
+def test_a_change_that_was_lost_is_found():
+    stage = Stage()
+    tale = tale_of(stage)
+    stage.do("adjust", **adjustment(2, "k"))
+    tale.events[:] = stage.events
+    assert "acknowledged-lost" in tale.rules()
+
+
+def test_a_change_by_nobody_is_found():
+    stage = Stage()
+    stage.do("adjust", **adjustment(2, "k") | {"actor": "a ghost"})
+    assert rules(stage) == {"row-without-operation", "acknowledged-lost"}
+
+
+def test_a_change_by_other_units_differs():
+    stage = Stage()
+    stage.do("adjust", **adjustment(2, "k"))
+    tale = tale_of(stage)
+    tale.events[0].request["delta"] = 3
+    assert tale.rules() == {"fields-differ"}
+
+
+def test_half_a_transfer_is_torn():
+    stage = Stage()
+    stage.do("transfer", **transfer(1, "k"))
+    tale = tale_of(stage)
+    tale.ledgers["sales/b"].movements.pop()
+    assert "transfer-torn" in tale.rules()
+
+
+def test_a_refused_change_that_happened_is_found():
+    stage = Stage()
+    call = stage.invoke("transfer", **transfer(1, "k"))
+    stage.apply(call)
+    stage.refuse(call)
+    assert rules(stage) == {"refused-but-applied"}
+
+
+def test_the_stock_that_a_sale_begins_with_needs_no_operation():
+    assert rules(Stage()) == set()

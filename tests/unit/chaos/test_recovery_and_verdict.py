@@ -1,0 +1,169 @@
+"""After healing all is well; and a verdict says what it is worth."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from chaos.history import Kind, write_ledgers
+from chaos.judge import PLANTED, RULES, judge
+from chaos.judge.__main__ import main
+from tests.unit.chaos.lies import LIES
+from tests.unit.chaos.stage import Stage, creation
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Healed 12 s ago."""
+    stage = Stage()
+    stage.phase("heal")
+    stage.wait(12)
+    return stage
+
+
+def rules(stage: Stage) -> set[str]:
+    return {fault.rule for fault in stage.verdict().faults}
+
+
+# Recovery
+
+
+def test_operations_after_healing_are_quick(stage: Stage):
+    for number in range(3):
+        stage.create(key=f"k{number}")
+    assert rules(stage) == set()
+
+
+def test_an_operation_that_takes_long_after_healing_is_slow(stage: Stage):
+    call = stage.invoke("get_item", name="sales/a/items/x")
+    stage.apply(call)
+    stage.wait(1.5)
+    stage.answer(call)
+    assert rules(stage) == {"slow-after-healing"}
+
+
+def test_one_of_a_hundred_may_take_a_second_but_not_five(stage: Stage):
+    slow = stage.invoke("get_item", name="sales/a/items/x")
+    stage.apply(slow)
+    for _ in range(100):
+        stage.do("get_item", name="sales/a/items/x")
+    stage.answer(slow)
+    assert rules(stage) == set()
+    slow = stage.invoke("get_item", name="sales/a/items/x")
+    stage.apply(slow)
+    stage.wait(6)
+    stage.answer(slow)
+    assert rules(stage) == {"slow-after-healing"}
+
+
+def test_until_ten_seconds_after_healing_anything_may_be_slow():
+    stage = Stage()
+    stage.phase("heal")
+    call = stage.invoke("get_item", name="sales/a/items/x")
+    stage.wait(60)
+    stage.lose(call)
+    assert rules(stage) == set()
+
+
+@pytest.mark.parametrize("reason", ["DATABASE_UNAVAILABLE", "INVENTORY_UNAVAILABLE", "OVERLOADED", "DEADLINE_IN_QUEUE"])
+def test_nobody_is_turned_away_after_healing(stage: Stage, reason: str):
+    stage.refuse(stage.invoke("create", **creation(key="k")), reason)
+    assert rules(stage) == {"unavailable-after-healing"}
+
+
+def test_no_outcome_is_unknown_after_healing(stage: Stage):
+    stage.lose(stage.invoke("create", **creation(key="k")))
+    assert rules(stage) == {"unavailable-after-healing"}
+
+
+def test_what_the_runner_found_left_behind_is_a_fault():
+    verdict = judge([], {}, leaks=["inventory-2 has 3 connections more than at first"])
+    assert [(fault.rule, fault.promise) for fault in verdict.faults] == [("leak", 8)]
+
+
+# Worth
+
+
+def test_a_run_that_met_nothing_is_void():
+    assert len(Stage().verdict().void_because) == 4
+
+
+def test_a_run_that_met_all_that_it_is_for_is_not_void():
+    stage = Stage({"x": 1, "y": 1})
+    stage.record(Kind.NEMESIS, action="kill-in-commit", client="inventory-1", reason="begin")
+    call = stage.invoke("create", **creation(key="k"))
+    stage.apply(call)
+    stage.lose(call)
+    assert any("asked again" in reason for reason in stage.verdict().void_because)
+    stage.create(key="k")
+    stage.create(key="k2")
+    verdict = stage.verdict()
+    assert verdict.void_because == []
+    assert verdict.is_clean
+    expected = {"unknown_outcomes": 1, "resolved_unknowns": 1, "replays": 1, "sell_outs": 1, "kills_in_commit": 1}
+    assert expected.items() <= verdict.witnessed.items()
+
+
+def test_an_unknown_outcome_is_resolved_by_a_later_refusal():
+    stage = Stage({"x": 1, "y": 1})
+    stage.create("bob", "k1")
+    stage.lose(stage.invoke("create", **creation(key="k")))
+    stage.create(key="k")
+    assert stage.verdict().witnessed["resolved_unknowns"] == 1
+
+
+def test_operations_of_one_key_that_overlap_are_counted():
+    stage = Stage()
+    calls = [stage.invoke("create", **creation(key="k")) for _ in range(3)]
+    stage.wait(0.01)
+    for call in calls:
+        stage.apply(call)
+        stage.answer(call)
+    stage.wait(0.01)
+    stage.create(key="k")
+    verdict = stage.verdict()
+    assert verdict.witnessed["concurrent_same_keys"] == 2
+    assert verdict.is_clean
+
+
+# Rules
+
+
+def test_every_rule_that_is_promised_to_find_something_exists():
+    promised = set().union(*PLANTED.values(), *(rules for _, rules in LIES.values()))
+    assert promised <= RULES.keys()
+
+
+def test_every_fault_names_a_promise_and_is_a_sentence():
+    stage = Stage()
+    call = stage.invoke("create", **creation(key="k"))
+    stage.apply(call)
+    stage.refuse(call)
+    fault = stage.verdict().faults[0]
+    assert str(fault).startswith("refused-but-applied (promise 3): sales/a/reservations/")
+    assert f"operations asked for it: {call.number}" in fault.text
+
+
+# The command
+
+
+def test_a_recorded_run_can_be_judged_again(tmp_path, capsys):
+    stage = Stage()
+    stage.create(key="k")
+    history, ledgers = tmp_path / "history.jsonl", tmp_path / "ledgers.json"
+
+    def judged() -> int:
+        history.write_text("".join(json.dumps(asdict(event)) + "\n" for event in stage.events))
+        write_ledgers(ledgers, stage.ledgers())
+        return main([str(history), str(ledgers)])
+
+    assert judged() == 3, "void"
+    assert "void: nothing was sold out" in capsys.readouterr().out
+    stage.events[-1] = replace(stage.events[-1], kind=Kind.FAIL, answer={}, reason="DRAINING")
+    assert judged() == 1
+    assert "refused-but-applied" in capsys.readouterr().out
+
+
+def test_the_command_says_how_it_is_used(capsys):
+    assert main([]) == 2
+    assert "HISTORY LEDGERS" in capsys.readouterr().err
