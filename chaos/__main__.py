@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -30,10 +31,17 @@ def main():
         parser.error(f"there is no nemesis {', '.join(sorted(unknown))}")
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
-    result = asyncio.run(chaos(_plan(arguments, seed, chosen)))
+    result = asyncio.run(_until_terminated(chaos(_plan(arguments, seed, chosen))))
     print(table(result))
     print(f"seed {seed}; written to {arguments.output}")
     sys.exit(0 if result.passed else 1)
+
+
+async def _until_terminated(run):
+    """SIGTERM, too, ends a run in order: nothing is left."""
+    task = asyncio.ensure_future(run)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def _plan(arguments, seed, nemeses):

@@ -47,11 +47,12 @@ def _acknowledge_before_commit():
 
         return wait_and_do
 
-    execute = behind_the_commit(asyncpg.Connection.execute)
+    execute_at_once = asyncpg.Connection.execute
+    execute = behind_the_commit(execute_at_once)
 
     async def commit_later(connection):
         await asyncio.sleep(_LATE_SECONDS)
-        await execute(connection, commit)
+        await execute_at_once(connection, commit)
 
     async def answering_execute(self, query, *arguments, **options):
         if query != commit:

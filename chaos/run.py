@@ -1,6 +1,7 @@
 """A run from its beginning to its end: everything is started, loaded, harmed, healed, emptied, and judged."""
 
 import asyncio
+import os
 import shutil
 import statistics
 import time
@@ -29,6 +30,8 @@ _CATCH_UP_SECONDS = 10.0
 _START_CALL_SECONDS = 20.0
 # A shared machine is not as quick at one moment as at another.
 _SLOWER, _SLOW_SECONDS = 3.0, 0.15
+_SHARED_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ async def chaos(plan):
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir()
     began_at = time.monotonic()
-    with TemporaryDirectory(prefix="holdfast-chaos-", ignore_cleanup_errors=True) as directory:
+    with TemporaryDirectory(prefix="holdfast-chaos-", dir=_memory(), ignore_cleanup_errors=True) as directory:
         topology = Topology(Path(directory), logs, plan.shape)
         recorder = Recorder(plan.output / "history.jsonl")
         try:
@@ -98,6 +101,12 @@ async def chaos(plan):
         finally:
             recorder.close()
             await topology.close()
+
+
+def _memory():
+    """Where files live in memory, if there is enough: nobody pulls the plug here, and a disk is waited for in vain."""
+    has_room = _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ENOUGH_BYTES
+    return _SHARED_MEMORY if has_room and os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
 class Run:
@@ -172,6 +181,8 @@ class Run:
             await sales.CreateSale(
                 ss.CreateSaleRequest(sale_id=name, sale=template), timeout=_START_CALL_SECONDS, wait_for_ready=True
             )
+        # With a planted bug it might be lost, and that is not what is looked for.
+        await self._stage.ask("CHECKPOINT")
 
     async def _warm_up(self):
         """Some load without harm: what is normal, and what everything uses when it pauses."""

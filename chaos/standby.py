@@ -26,6 +26,8 @@ _SETTINGS = {
     "wal_level": "replica",
     "max_wal_senders": "8",
     "hot_standby": "on",
+    # In the data directory: a server that is killed leaves its shared memory behind otherwise.
+    "dynamic_shared_memory_type": "mmap",
     "max_connections": "80",
     "shared_buffers": "32MB",
     "max_wal_size": "64MB",
@@ -101,8 +103,8 @@ class Server(PostgresServer):
         shutil.rmtree(draft, ignore_errors=True)
         wal = [] if self.wal_disk is None else [f"--waldir={self.wal_disk.directory / 'pg_wal'}"]
         name = f"{url}?application_name={STANDBY}"
-        options = ["--dbname", name, "--pgdata", str(draft), "--checkpoint=fast", "--write-recovery-conf", *wal]
-        command = [*self._identity.prefix, str(self._binaries / "pg_basebackup"), *options]
+        options = ["--dbname", name, "--pgdata", str(draft), "--checkpoint=fast", "--no-sync", "--write-recovery-conf"]
+        command = [*self._identity.prefix, str(self._binaries / "pg_basebackup"), *options, *wal]
         result = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_BASEBACKUP_SECONDS, check=False
         )
@@ -225,7 +227,7 @@ class Databases:
         async with asyncio.timeout(_CAUGHT_UP_SECONDS):
             while True:
                 try:
-                    position = position or await self._ask("SELECT pg_current_wal_insert_lsn()")
+                    position = position or await self._ask("SELECT pg_current_wal_flush_lsn()")
                     if await self._ask(_CAUGHT_UP.format(position=position)) == "t":
                         return
                 except (RuntimeError, subprocess.SubprocessError):
