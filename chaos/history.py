@@ -35,6 +35,10 @@ PHASES = ("load", "heal", "replay", "drain", "sell-out", "end")
 """Load under faults; everything is repaired; each unknown is sent again by its key; holds run out; what is left is
 bought; the ledger is read."""
 
+LEFT = frozenset({"the client went away", "the client was stopped"})
+"""Reasons of an `info` by which the client itself ended the request. They say nothing of how Holdfast is; the judge
+does not count them as unavailable after healing."""
+
 ACTIONS = ("create", "confirm", "release", "extend", "adjust", "transfer", "get_item", "get_reservation")
 
 

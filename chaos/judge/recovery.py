@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from chaos.history import LEFT
 from chaos.judge.case import Case, Operation
 from chaos.judge.verdict import Fault, fault
 
@@ -33,9 +34,9 @@ def faults(case: Case) -> Iterator[Fault]:
 
 
 def _unavailable(operations: Sequence[Operation]) -> Iterator[Fault]:
-    """Nothing is broken any more, so nobody is refused for that, and no outcome is unknown."""
+    """Nothing is broken any more: nobody is refused for that, and who waits for an outcome is told it."""
     for operation in operations:
-        if operation.is_unknown or operation.reason in _TRANSIENT:
+        if (operation.is_unknown and operation.reason not in LEFT) or operation.reason in _TRANSIENT:
             told = operation.reason or "no answer"
             text = f"Operation {operation.number}, {operation.action}, in phase {operation.phase}: {told}."
             yield fault("unavailable-after-healing", text)

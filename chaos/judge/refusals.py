@@ -22,11 +22,12 @@ def faults(case: Case) -> Iterator[Fault]:
     uses = {name: used(book) for name, book in case.books.items()}
     told_at = _told_at(case)
     for operation in case.operations:
+        if operation.reason == "INTERNAL":
+            # Whether as a refusal or as something that proves nothing: it is no answer.
+            yield fault("internal-error", f"Operation {operation.number}, {operation.action}.")
         if not operation.is_refused or operation.sale not in case.books:
             continue
         match operation.reason:
-            case "INTERNAL":
-                yield fault("internal-error", f"Operation {operation.number}, {operation.action}.")
             case "INSUFFICIENT_STOCK" | "BELOW_HELD":
                 yield from _short(case, operation, shelves[operation.sale])
             case "CUSTOMER_LIMIT_REACHED":

@@ -6,6 +6,7 @@ sequence, or anew. What it was told must follow on that.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from chaos.history import Event, Kind
@@ -24,7 +25,8 @@ def faults(case: Case) -> Iterator[Fault]:
     for (client, action, sale), events in told.items():
         if sale in case.books:
             watcher = _Movements if action == "watch_movements" else _Stock
-            yield from watcher(client, case.books[sale]).follow(events)
+            end = case.phases.get("end")
+            yield from watcher(client, case.books[sale], end.at if end else inf).follow(events)
 
 
 class _Watcher:
@@ -32,9 +34,10 @@ class _Watcher:
 
     starts_at: int | None = None
 
-    def __init__(self, client: str, book: Book) -> None:
+    def __init__(self, client: str, book: Book, ledger_read: float) -> None:
         self.client = client
         self.book = book
+        self._ledger_read = ledger_read
         self.position: int | None = None
         self._tokens: dict[str, int | None] = {}
 
@@ -61,6 +64,10 @@ class _Watcher:
         else:
             self.position = int(request.get("after_sequence") or 0) or self.starts_at
 
+    def is_newer(self, event: Event, sequence: int) -> bool:
+        """Whether it tells of what came after the ledger had been read."""
+        return sequence > self.book.sequence and event.at >= self._ledger_read
+
     def told(self, event: Event) -> str:
         return f"{self.client}, opening {event.operation} at {event.at:.3f} s"
 
@@ -77,8 +84,8 @@ class _Movements(_Watcher):
                 yield fault("watch-gap", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
             elif movement.sequence < expected:
                 yield fault("watch-repeat", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
-            if movement != self.book.by_sequence.get(movement.sequence):
-                row = self.book.by_sequence.get(movement.sequence)
+            row = self.book.by_sequence.get(movement.sequence)
+            if movement != row and not self.is_newer(event, movement.sequence):
                 yield fault("watch-differs", f"{self.told(event)}: {movement}; the ledger has {row}.")
             self.position = movement.sequence
 
@@ -126,6 +133,8 @@ class _Stock(_Watcher):
         self, event: Event, messages: Sequence[Mapping[str, Any]], sequence: int, expected: set[str]
     ) -> Iterator[Fault]:
         """Each level is the ledger's after `sequence`, and no expected item is left out."""
+        if self.is_newer(event, sequence):
+            return
         items = [parsed_item(message) for message in messages]
         if missing := expected - {item.item for item in items}:
             yield fault("watch-gap", f"{self.told(event)}: {sorted(missing)} left out at {sequence}.")

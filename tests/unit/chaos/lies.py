@@ -154,6 +154,16 @@ def two_operations_change_places(tale: Tale, pick: int) -> bool:
     return True
 
 
+@lie("acknowledged-lost")
+def a_reservation_is_lost_by_a_failover(tale: Tale, pick: int) -> bool:
+    names = {event.answer["name"] for event in answers(tale, "create")}
+    name = chosen(sorted(name for name in names if name.startswith("sales/a/")), pick)
+    if name is None:
+        return False
+    forget(tale, name)
+    return True
+
+
 # Answers
 
 
@@ -304,6 +314,20 @@ def a_watch_tells_other_stock(tale: Tale, pick: int) -> bool:
 
 
 # What they are made of
+
+
+def forget(tale: Tale, name: str) -> None:
+    """As after a failover to a database that never had this reservation."""
+    ledger = tale.ledgers["sales/a"]
+    lost = [movement for movement in ledger.movements if movement["reservation"] == name]
+    ledger.movements[:] = [movement for movement in ledger.movements if movement not in lost]
+    ledger.reservations[:] = [found for found in ledger.reservations if found["name"] != name]
+    for item in ledger.items:
+        own = [movement for movement in lost if movement["item"] == item["item"]]
+        for field in ("on_hand", "held", "sold"):
+            item[field] -= sum(movement[f"{field}_delta"] for movement in own)
+        item["available"] = item["on_hand"] - item["held"]
+    renumber(ledger)
 
 
 def renumber(ledger: SaleLedger) -> None:

@@ -3,20 +3,30 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 
 from hypothesis import strategies as st
 
 from chaos.history import Kind
-from tests.unit.chaos.stage import MAX_HOLD_SECONDS, Call, Stage, adjustment, creation, time_message, transfer
+from tests.unit.chaos.stage import (
+    MAX_HOLD_SECONDS,
+    Call,
+    Stage,
+    adjustment,
+    creation,
+    item_message,
+    time_message,
+    transfer,
+)
 from tests.unit.chaos.watcher import MovementWatcher, StockWatcher
 
 STALE_SECONDS = 0.2
 
 FATES = ("answered",) * 12 + ("lost", "lost", "vanished", "late", "resent", "refused", "remembered", "remembered")
 """What becomes of a call: answered; its answer lost; the call itself lost; applied after everybody gave up; applied
-twice; refused without having been applied; refused from memory if that says so."""
+twice; refused without having been applied; refused from memory if that says so, or read from before a COMMIT."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,8 @@ class Run:
         self.requests: list[tuple[str, dict]] = []
         self.unknown: list[Call] = []
         self._memory: dict[str, tuple[float, dict[str, int]]] = {}
+        self._uncommitted: dict[str, dict[str, dict]] = {}
+        """Items of a sale as they were before its latest write, while nobody has been told of that."""
         self._ties = count()
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self.stage.phase("load")
@@ -189,12 +201,19 @@ class Run:
             if available[line["item"]] < line["quantity"]:
                 call.outcome = Kind.FAIL, {"reason": "INSUFFICIENT_STOCK"}
                 return
-        self.stage.apply(call)
+        if remembering and call.action == "get_item" and sale in self._uncommitted:
+            # The latest write is in COMMIT, and nobody has seen it.
+            call.outcome = Kind.OK, {"answer": self._uncommitted[sale][call.request["name"]]}
+            return
         store = self.stage.stores[sale]
+        before = {message["name"]: message for message in map(partial(item_message, sale), store.items.values())}
+        self.stage.apply(call)
+        self._uncommitted = {} if call.action.startswith("get_") else {sale: before}
         if self.stage.now - then > STALE_SECONDS and not store.due(self.stage.clock):
             self._memory[sale] = self.stage.now, {item.item_id: item.available for item in store.items.values()}
 
     def _end(self, call: Call, fate: str) -> None:
+        self._uncommitted = {}
         if fate == "refused":
             self.stage.refuse(call)
         elif fate in {"lost", "vanished", "late"}:
@@ -207,6 +226,7 @@ class Run:
                 self.names.append(told["answer"]["name"])
 
     def _watch(self, step: Step) -> None:
+        self._uncommitted = {}
         watcher = self.watchers[step.pick % len(self.watchers)]
         if step.flag and isinstance(watcher, StockWatcher):
             watcher.open(lagged=step.pick > 8)

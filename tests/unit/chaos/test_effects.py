@@ -2,26 +2,12 @@
 
 from datetime import timedelta
 
-from tests.unit.chaos.lies import Tale, renumber, tale_of
+from tests.unit.chaos.lies import forget, tale_of
 from tests.unit.chaos.stage import Stage, adjustment, creation, time_message, transfer
 
 
 def rules(stage: Stage) -> set[str]:
     return {fault.rule for fault in stage.verdict().faults}
-
-
-def forget(tale: Tale, name: str) -> None:
-    """As after a failover to a database that never had it."""
-    ledger = tale.ledgers["sales/a"]
-    lost = [movement for movement in ledger.movements if movement["reservation"] == name]
-    ledger.movements[:] = [movement for movement in ledger.movements if movement not in lost]
-    ledger.reservations[:] = [found for found in ledger.reservations if found["name"] != name]
-    for item in ledger.items:
-        own = [movement for movement in lost if movement["item"] == item["item"]]
-        for field in ("on_hand", "held", "sold"):
-            item[field] -= sum(movement[f"{field}_delta"] for movement in own)
-        item["available"] = item["on_hand"] - item["held"]
-    renumber(ledger)
 
 
 # Creates

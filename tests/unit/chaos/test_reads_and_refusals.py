@@ -273,3 +273,6 @@ def test_a_reservation_that_somebody_was_told_of_is_found_by_everybody_but_stran
 
 def test_nobody_is_told_internal():
     assert refused(Stage(), "INTERNAL") == {"internal-error"}
+    stage = Stage()
+    stage.lose(stage.invoke("create", **creation()), "INTERNAL")
+    assert rules(stage) == {"internal-error"}

@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from chaos.bugs import BUGS
 from chaos.history import Kind, write_ledgers
-from chaos.judge import PLANTED, RULES, judge
+from chaos.judge import RULES, judge
 from chaos.judge.__main__ import main
 from tests.unit.chaos.lies import LIES
 from tests.unit.chaos.stage import Stage, creation
@@ -76,6 +77,11 @@ def test_no_outcome_is_unknown_after_healing(stage: Stage):
     assert rules(stage) == {"unavailable-after-healing"}
 
 
+def test_who_goes_away_by_themselves_says_nothing_of_the_system(stage: Stage):
+    stage.lose(stage.invoke("create", **creation(key="k")), "the client went away")
+    assert rules(stage) == set()
+
+
 def test_what_the_runner_found_left_behind_is_a_fault():
     verdict = judge([], {}, leaks=["inventory-2 has 3 connections more than at first"])
     assert [(fault.rule, fault.promise) for fault in verdict.faults] == [("leak", 8)]
@@ -130,7 +136,7 @@ def test_operations_of_one_key_that_overlap_are_counted():
 
 
 def test_every_rule_that_is_promised_to_find_something_exists():
-    promised = set().union(*PLANTED.values(), *(rules for _, rules in LIES.values()))
+    promised = set().union(*(bug.found_as for bug in BUGS.values()), *(rules for _, rules in LIES.values()))
     assert promised <= RULES.keys()
 
 

@@ -11,7 +11,7 @@ from tests.unit.chaos.programs import Program, Run, programs_of
 pytestmark = pytest.mark.timeout(3600)
 
 
-@effort(0.4)
+@effort(0.25)
 @given(programs_of(5, 50))
 def test_an_honest_run_is_clean(program: Program):
     assert Run(program).stage.verdict().faults == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from chaos.history import Kind
 from tests.unit.chaos.lies import tale_of, told_by_watches
 from tests.unit.chaos.stage import Stage
 from tests.unit.chaos.watcher import MovementWatcher, StockWatcher
@@ -132,3 +133,18 @@ def test_a_watch_that_begins_behind_a_sequence_goes_on_from_there(stage: Stage):
     assert rules(stage) == set()
     stage.events[-2].request["after_sequence"] = "3"
     assert rules(stage) == {"watch-gap"}
+
+
+@pytest.mark.parametrize("kind", [MovementWatcher, StockWatcher])
+def test_what_moves_after_the_ledger_was_read_cannot_be_compared(stage: Stage, kind: type):
+    watcher = kind(stage, "another")
+    watcher.open()
+    watcher.take()
+    tale = tale_of(stage)
+    stage.phase("end")
+    stage.create(key="late")
+    watcher.take()
+    tale.events[:] = [event for event in stage.events if event.kind is not Kind.PHASE]
+    assert "watch-differs" in tale.rules()
+    tale.events[:] = stage.events
+    assert "watch-differs" not in tale.rules()
