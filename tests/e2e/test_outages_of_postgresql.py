@@ -163,6 +163,13 @@ async def test_a_database_that_never_comes_ends_the_start(start_inventory, free_
     assert "step_start_failed" in inventory.output
 
 
+async def test_connections_that_are_lost_during_the_start_do_not_end_it(start_inventory, empty_database_url):
+    """Neither while the schema is made nor when it is looked at."""
+    async with tcp_proxy(empty_database_url) as proxy:
+        proxy.at_next_commits(lose_commit, lose_answer, lose_commit, lose_answer)
+        await start_inventory(proxy.url, migrate_on_start=True).is_serving()
+
+
 async def test_missing_migrations_are_said(start_inventory, empty_database_url):
     inventory = start_inventory(empty_database_url, database_wait_seconds=1)
     assert await inventory.exit_code(60) == 1

@@ -8,6 +8,7 @@ from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.expiry import Sweeper
 from holdfast_inventory.fanout import Fanout, NoFanout, StockFanout
 from holdfast_inventory.feed import FeedLimits, StockFeed
@@ -150,7 +151,7 @@ class App:
             await migrations.migrate(url, patience_seconds=settings.database_wait_seconds)
         deadline = asyncio.get_running_loop().time() + settings.database_wait_seconds
         told = False
-        while missing := await self._missing_migrations():
+        while missing := await self._missing_migrations(deadline):
             if asyncio.get_running_loop().time() >= deadline:
                 raise SchemaOutdatedError(f"the database lacks {missing}: run `holdfast-inventory migrate`")
             if not told:
@@ -158,9 +159,16 @@ class App:
             told = True
             await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
 
-    async def _missing_migrations(self) -> str:
-        async with self._database.writing() as connection:
-            return ", ".join(map(str, await migrations.pending(connection)))
+    async def _missing_migrations(self, deadline: float) -> str:
+        """Looks again when the database goes away meanwhile, until the deadline."""
+        while True:
+            try:
+                async with self._database.writing() as connection:
+                    return ", ".join(map(str, await migrations.pending(connection)))
+            except (DatabaseUnavailable, OutcomeUnknown):
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
 
     # Stopping
 

@@ -115,18 +115,45 @@ async def migrate(
 
     Each migration is a transaction. Returns the steps taken, or with `dry_run` those that would be. A schema that is
     newer than this release stays as it is, so that a release can be rolled back. Waits up to `patience_seconds` for
-    the database, and as long again for another runner. Raises `MigrationError`.
+    the database, and as long again for another runner; within that time, a connection that is lost is made again.
+    Raises `MigrationError`.
     """
+    wanted = known() if migrations is None else migrations
+    steps: list[Step] = []
+    give_up_at = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        try:
+            await _migrate(database_url, wanted, to, steps, dry_run=dry_run, patience_seconds=patience_seconds)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            is_lost = isinstance(classify(error, committing=False), NotApplied)
+            if not is_lost or asyncio.get_running_loop().time() >= give_up_at:
+                raise
+            # A migration is there as a whole, history and all, or not at all: so what is left to do can be asked again.
+            log.warning("the database was lost while it was migrated", error=str(error))
+            await asyncio.sleep(_RECONNECT_SECONDS)
+        else:
+            return steps
+
+
+async def _migrate(
+    database_url: str,
+    migrations: Sequence[Migration],
+    to: int | None,
+    steps: list[Step],
+    *,
+    dry_run: bool,
+    patience_seconds: float,
+) -> None:
+    """Takes what steps are left to take, and adds to `steps` those that were taken."""
     connection = await _connect(database_url, patience_seconds)
     try:
         if not dry_run:
             await _lock(connection, patience_seconds)
             await connection.execute(SQL["create_history"])
-        steps = plan(known() if migrations is None else migrations, await _history(connection), to)
-        if not dry_run:
-            for step in steps:
+        for step in plan(migrations, await _history(connection), to):
+            if not dry_run:
                 await _run(connection, step)
-        return steps
+            steps.append(step)
     finally:
         with suppress(OSError, TimeoutError, asyncpg.InterfaceError):
             await connection.close(timeout=_CONNECT_SECONDS)
