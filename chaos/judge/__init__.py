@@ -5,8 +5,8 @@ run is void. A fault is never raised for what the promises allow; what cannot be
 
     python -m chaos.judge HISTORY LEDGERS
 
-judges a recorded run again. Each family of rules is a module: stock, lives, limits, effects, identity, order, reads,
-refusals, watches, recovery. Bugs that are planted (chaos/bugs.py) are found by these rules, any one of each line:
+judges a recorded run again. Each family of rules is a module: stock, lives, limits, effects, changes, identity, order,
+reads, refusals, watches, recovery. The bugs of chaos/bugs.py are found by these rules, by one at least of each line:
 
     acknowledge-before-commit    acknowledged-lost
     redis-as-truth               key-of-two-reservations, replay-differs; oversold, stale-refusal, undersold
@@ -21,14 +21,14 @@ refusals, watches, recovery. Bugs that are planted (chaos/bugs.py) are found by 
 from collections.abc import Mapping, Sequence
 
 from chaos.history import Event, SaleLedger
-from chaos.judge import effects, identity, limits, lives, order, reads, recovery, refusals, stock, watches
+from chaos.judge import changes, effects, identity, limits, lives, order, reads, recovery, refusals, stock, watches
 from chaos.judge.case import case_of
 from chaos.judge.verdict import RULES, Fault, Rule, Verdict
 from chaos.judge.witness import void_because, witnessed
 
 __all__ = ["RULES", "Fault", "Rule", "Verdict", "judge"]
 
-_FAMILIES = (stock, lives, limits, effects, identity, order, reads, refusals, watches, recovery)
+_FAMILIES = (stock, lives, limits, effects, changes, identity, order, reads, refusals, watches, recovery)
 
 
 def judge(events: Sequence[Event], ledgers: Mapping[str, SaleLedger], leaks: Sequence[str] = ()) -> Verdict:

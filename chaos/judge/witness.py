@@ -16,6 +16,9 @@ NEEDED = {
     "kills_in_commit": "nobody was killed inside COMMIT",
 }
 
+_STEADY_SECONDS = 1.0
+"""What may lie between readings of both clocks: a busy machine can stop anybody between the two for a while."""
+
 
 def witnessed(case: Case) -> Mapping[str, int]:
     """Counts of everything that makes a run worth judging."""
@@ -49,6 +52,9 @@ def void_because(case: Case, counts: Mapping[str, int]) -> list[str]:
     reasons = [reason for name, reason in NEEDED.items() if not counts[name]]
     if left := unresolved(case):
         reasons.append(f"nobody asked again what became of {numbers(left)}")
+    offsets = [event.wall - event.at for event in case.events]
+    if offsets and max(offsets) - min(offsets) > _STEADY_SECONDS:
+        reasons.append("the machine's clock was set meanwhile, by which times are compared")
     return reasons
 
 

@@ -110,6 +110,13 @@ def test_a_run_that_met_all_that_it_is_for_is_not_void():
     assert expected.items() <= verdict.witnessed.items()
 
 
+def test_a_run_in_which_the_clock_was_set_is_void():
+    stage = Stage()
+    stage.create(key="k")
+    stage.events[-1] = replace(stage.events[-1], wall=stage.events[-1].wall + 60)
+    assert any("clock" in reason for reason in stage.verdict().void_because)
+
+
 def test_an_unknown_outcome_is_resolved_by_a_later_refusal():
     stage = Stage({"x": 1, "y": 1})
     stage.create("bob", "k1")
