@@ -11,7 +11,7 @@ from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 
 _WHO = "the end"
-_AT_ONCE = 8
+_AT_ONCE = 4
 _ATTEMPTS = 10
 _AGAIN_SECONDS = 0.3
 _DRAIN_SECONDS = LONGEST_HOLD_SECONDS + 20.0

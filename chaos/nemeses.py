@@ -143,10 +143,13 @@ _REACHED_SECONDS = 4.0
 
 # PostgreSQL
 
+# What there is to expect of a server that somebody else may have hurt, too.
+_NO_ANSWER = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
 
 async def _terminate_backends(stage, strike):
     for _ in _during(strike.seconds):
-        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*_NO_ANSWER):
             await stage.ask(_TERMINATE)
         await asyncio.sleep(_EVERY_SECONDS)
 
@@ -193,8 +196,8 @@ async def _exhaust_connections(stage, strike):
     url = stage.topology.databases.primary.url()
     taken = []
     try:
-        await stage.ask(_TERMINATE)
-        with suppress(OSError, TimeoutError, asyncpg.PostgresError):
+        with suppress(*_NO_ANSWER):
+            await stage.ask(_TERMINATE)
             while True:
                 taken.append(await asyncpg.connect(url, timeout=_SQL_SECONDS))
         await asyncio.sleep(strike.seconds)
@@ -209,7 +212,7 @@ async def _fill_wal_disk(stage, strike):
     primary = databases.primary
     await asyncio.to_thread(primary.wal_disk.fill)
     for _ in _during(strike.seconds):
-        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*_NO_ANSWER):
             await stage.ask("SELECT pg_switch_wal()")
         await asyncio.sleep(_EVERY_SECONDS)
     primary.wal_disk.free()

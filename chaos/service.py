@@ -14,7 +14,7 @@ from holdfast_devstack.ports import LOOPBACK, free_port
 
 INVENTORY, GATEWAY = "inventory", "gateway"
 _MODULES = {INVENTORY: "holdfast_inventory", GATEWAY: "holdfast_gateway"}
-_READY_SECONDS = 40.0
+_READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 _AGAIN_SECONDS = 0.2
 _STOP_SECONDS = 25.0
@@ -97,6 +97,9 @@ class Service:
     async def restart(self):
         """SIGTERM, as a deployment sends it, and its successor."""
         process = self.process
+        if not await self.is_ready():
+            # One that is only starting may not even know the signal yet.
+            self._harmed = True
         self._send(signal.SIGTERM)
         try:
             async with asyncio.timeout(_STOP_SECONDS):
