@@ -93,7 +93,10 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class SaleLedger:
-    """A sale as it was read at the end: messages of the contract, as in events. `verified` is VerifyLedger's answer."""
+    """A sale as it was read at the end: messages of the contract, as in events. `verified` is VerifyLedger's answer.
+
+    All of it is of one sequence: it is read while nothing moves, or again if the sale has moved meanwhile.
+    """
 
     sale: dict[str, Any]
     items: list[dict[str, Any]]

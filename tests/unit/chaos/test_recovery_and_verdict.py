@@ -66,10 +66,19 @@ def test_until_ten_seconds_after_healing_anything_may_be_slow():
     assert rules(stage) == set()
 
 
-@pytest.mark.parametrize("reason", ["DATABASE_UNAVAILABLE", "INVENTORY_UNAVAILABLE", "OVERLOADED", "DEADLINE_IN_QUEUE"])
+@pytest.mark.parametrize("reason", ["DATABASE_UNAVAILABLE", "INVENTORY_UNAVAILABLE", "DRAINING"])
 def test_nobody_is_turned_away_after_healing(stage: Stage, reason: str):
     stage.refuse(stage.invoke("create", **creation(key="k")), reason)
     assert rules(stage) == {"unavailable-after-healing"}
+
+
+@pytest.mark.parametrize("reason", ["OVERLOADED", "RATE_LIMITED", "DEADLINE_IN_QUEUE"])
+def test_one_of_twenty_may_be_told_to_come_back(stage: Stage, reason: str):
+    stage.refuse(stage.invoke("create", **creation(key="k")), reason)
+    assert rules(stage) == {"unavailable-after-healing"}
+    for _ in range(19):
+        stage.do("get_item", name="sales/a/items/x")
+    assert rules(stage) == set()
 
 
 def test_no_outcome_is_unknown_after_healing(stage: Stage):
