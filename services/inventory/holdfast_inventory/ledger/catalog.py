@@ -25,7 +25,7 @@ from holdfast_inventory.domain.sale import (
 from holdfast_inventory.ledger.batch import lock_sale
 from holdfast_inventory.ledger.database import Connection, Database
 from holdfast_inventory.ledger.group_commit import Committed
-from holdfast_inventory.ledger.history import History
+from holdfast_inventory.ledger.history import History, settle
 from holdfast_inventory.ledger.refusals import constraints_as_refusals
 from holdfast_inventory.ledger.schedule_book import ScheduleBook
 from holdfast_inventory.ledger.shelves import (
@@ -166,9 +166,13 @@ class Catalog(History, ScheduleBook):
         return items, items[-1].item_id if len(rows) > page_size else None
 
     async def snapshot(self, sale_id: str) -> tuple[int, list[Item]]:
-        """All stock levels of a sale, by item, and the sequence of the last movement that they include."""
+        """All stock levels of a sale, by item, and the sequence of the last movement that they include.
+
+        Such as no failover takes back, for changes will be told on top of them.
+        """
         async with self._database.reading() as connection:
             rows = await connection.fetch(SQL["snapshot"], sale_id)
+            await settle(connection)
         if not rows:
             raise NotFound(f"sales/{sale_id}")
         sequence: int = rows[0]["sequence"]

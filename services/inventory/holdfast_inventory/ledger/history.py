@@ -93,10 +93,15 @@ class History:
             return page
 
     async def list_movements(self, sale_id: str, after_sequence: int, limit: int) -> list[Movement]:
-        """Up to `limit` movements behind a sequence, in order and without gaps."""
+        """Up to `limit` movements behind a sequence, in order and without gaps, and such as no failover takes back.
+
+        Whoever follows the ledger goes on behind what was told: if that were lost, so would be what takes its place.
+        """
         async with self._database.reading() as connection:
             rows = await connection.fetch(SQL["list_movements"], sale_id, after_sequence, limit)
-            if not rows:
+            if rows:
+                await settle(connection)
+            else:
                 await require_sale(connection, sale_id)
         return [_movement(row) for row in rows]
 
@@ -116,6 +121,11 @@ class History:
         if reach["sequence"] != reach["reached"]:
             found.append(Discrepancy("", "sequence", reach["sequence"], reach["reached"]))
         return Verification(reach["sequence"], found)
+
+
+async def settle(connection: Connection) -> None:
+    """Waits until everything that was read on this connection is durable."""
+    await connection.execute(SQL["settle"])
 
 
 async def _of_customer(

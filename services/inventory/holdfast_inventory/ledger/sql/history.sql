@@ -103,6 +103,17 @@ WHERE batches.first_sequence + movement.ordinal - 1 > $2
 ORDER BY batches.last_sequence, movement.ordinal
 LIMIT $3
 
+-- name: settle
+-- Returns once everything that was read on this connection is durable. Others see a commit only when the standby has
+-- it, unless the wait for that was broken off: a backend was terminated in it, or the primary itself came back from a
+-- crash. What they see then, a failover may still take back. So commit something behind it, which waits in its place.
+-- Without a standby to wait for, what can be seen is on disk, and there is nothing to do.
+BEGIN;
+SET LOCAL statement_timeout = 0;
+SELECT pg_logical_emit_message(true, 'holdfast', '')
+WHERE current_setting('synchronous_standby_names') <> '';
+COMMIT
+
 -- name: set_statement_timeout
 -- For the transaction: reading all that ever happened takes longer than a read may otherwise.
 SELECT set_config('statement_timeout', $1, true)
