@@ -73,6 +73,38 @@ async def test_a_lost_commit_is_resolved_by_the_same_key(database_url, proxy, ca
     await assert_effects(catalog, sql, held=20)
 
 
+async def test_a_replay_whose_commit_is_lost_is_still_a_replay(database_url, proxy, catalog, sql):
+    await catalog.create_sale(new_sale(socks=5))
+    async with replica(proxy.url) as one:
+        command = await one.bound_hold("r-1", socks=1)
+        await one.execute(command)
+        proxy.at_next_commits(lose_answer)
+        assert (await one.execute(command)).replayed
+
+    await assert_effects(catalog, sql, held=1)
+
+
+async def test_what_another_replica_does_after_a_lost_commit_is_not_ours(database_url, proxy, catalog, sql):
+    await catalog.create_sale(new_sale(socks=5))
+    lost = asyncio.Event()
+
+    async def lose_it_and_the_server(link):
+        proxy.accepts = False
+        lost.set()
+        return await lose_commit(link)
+
+    async with replica(proxy.url) as one, replica(database_url) as other:
+        command = await one.bound_hold("r-1", socks=1)
+        proxy.at_next_commits(lose_it_and_the_server)
+        slower = asyncio.ensure_future(one.execute(command))
+        await lost.wait()
+        assert not (await other.execute(command)).replayed
+        proxy.accepts = True
+        assert (await slower).replayed
+
+    await assert_effects(catalog, sql, held=1)
+
+
 async def test_a_refusal_after_a_lost_commit_is_a_true_one(database_url, proxy, catalog, sql):
     """The commit is lost, and the last unit goes to somebody else before it is tried again."""
     await catalog.create_sale(new_sale(socks=1))

@@ -87,7 +87,8 @@ class _Waiting:
     future: asyncio.Future[Answer]
     deadline: float | None
     since: float
-    in_doubt: bool = False
+    doubtful: Done | Adjusted | None = None
+    """What a COMMIT that was lost would have answered, if it was to do anything."""
 
 
 @dataclass(slots=True)
@@ -229,14 +230,12 @@ class GroupCommit:
     async def _run(self, sale_id: str, batch: list[_Waiting]) -> DomainError | None:
         """Runs the batch once. None if each command has its answer, else that of those who cannot wait longer."""
         try:
-            answers = await self._commit(sale_id, [waiting.command for waiting in batch])
+            answers = await self._commit(sale_id, batch)
         except NotApplied as fault:
             log.warning("batch not applied", sale=sale_id, size=len(batch), error=str(fault))
             return DatabaseUnavailable()
         except InDoubt as fault:
             log.warning("batch in doubt", sale=sale_id, size=len(batch), error=str(fault))
-            for waiting in batch:
-                waiting.in_doubt = True
             return DatabaseUnavailable()
         except Exception as error:  # noqa: BLE001 -- it is answered, or logged
             await self._isolate(sale_id, batch, error)
@@ -247,7 +246,7 @@ class GroupCommit:
             command = waiting.command
             if isinstance(answer, Done) and isinstance(command, Create) and command.bound:
                 self._grants.add(command.reservation_id)
-            _answer(waiting, _as_first(answer) if waiting.in_doubt else answer)
+            _answer(waiting, _as_first(answer, waiting.doubtful))
         return None
 
     async def _isolate(self, sale_id: str, batch: list[_Waiting], error: Exception) -> None:
@@ -269,7 +268,7 @@ class GroupCommit:
         now = asyncio.get_running_loop().time()
         patient: list[_Waiting] = []
         for waiting in batch:
-            if waiting.in_doubt:
+            if waiting.doubtful:
                 latest = waiting.deadline or waiting.since + self._limits.doubt_seconds
             else:
                 latest = waiting.since + self._limits.patience_seconds
@@ -279,30 +278,36 @@ class GroupCommit:
             if now < latest:
                 patient.append(waiting)
             else:
-                _answer(waiting, OutcomeUnknown() if waiting.in_doubt else refusal)
+                _answer(waiting, OutcomeUnknown() if waiting.doubtful else refusal)
         return patient
 
-    async def _commit(self, sale_id: str, commands: Sequence[Command]) -> list[Answer] | None:
+    async def _commit(self, sale_id: str, batch: Sequence[_Waiting]) -> list[Answer] | None:
         """One transaction. None when it has ended due holds and no more: the commands are to be decided again.
 
         Raises `NotApplied`, `InDoubt` and `Rejected`, and `NotFound` for the sale.
         """
         began = asyncio.get_running_loop().time()
-        async with self._database.transaction() as transaction:
-            connection = transaction.connection
-            sale = await lock_sale(connection, sale_id)
-            state = await read_state(connection, sale, commands, self._limits.due_holds)
-            decision = decide(state, commands)
-            starved = decision.starved
-            if starved:
-                # A refusal that rests on a dead hold would be wrong: end these first, then look again. In a
-                # transaction of their own, so that any number of them is got through.
-                decision = decide(state, [Sweep()])
-            if not decision.is_empty:
-                await append(connection, state, decision)
-            # What is answered positively must be durable, a replay too: its first commit may not be yet. The lock
-            # itself makes this commit wait for the disk and the standby.
-            transaction.commits = decision.sequence > sale.sequence or not all(map(_is_refusal, decision.answers))
+        commands = [waiting.command for waiting in batch]
+        try:
+            async with self._database.transaction() as transaction:
+                connection = transaction.connection
+                sale = await lock_sale(connection, sale_id)
+                state = await read_state(connection, sale, commands, self._limits.due_holds)
+                decision = decide(state, commands)
+                starved = decision.starved
+                if starved:
+                    # A refusal that rests on a dead hold would be wrong: end these first, then look again. In a
+                    # transaction of their own, so that any number of them is got through.
+                    decision = decide(state, [Sweep()])
+                if not decision.is_empty:
+                    await append(connection, state, decision)
+                # What is answered positively must be durable, a replay too: its first commit may not be yet. The lock
+                # itself makes this commit wait for the disk and the standby.
+                transaction.commits = decision.sequence > sale.sequence or not all(map(_is_refusal, decision.answers))
+        except InDoubt:
+            if not starved:
+                _doubt(batch, decision.answers)
+            raise
         self._tell(began, state, decision)
         return None if starved else decision.answers
 
@@ -325,9 +330,20 @@ def _levels(state: State, decision: Decision) -> list[Item]:
     return list(levels.values())
 
 
-def _as_first(answer: Answer) -> Answer:
-    """An answer after a lost COMMIT: that it had been done before was our own doing."""
-    if isinstance(answer, Done | Adjusted):
+def _doubt(batch: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
+    """Remembers what a lost COMMIT may have done: refusals and replays nothing. It proves that none before it did."""
+    for waiting, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, Done | Adjusted) and not answer.replayed:
+            waiting.doubtful = answer
+
+
+def _as_first(answer: Answer, doubtful: Done | Adjusted | None) -> Answer:
+    """An answer after a lost COMMIT: that it had been done before was our own doing, if it was done at that time."""
+    if isinstance(answer, Done) and isinstance(doubtful, Done):
+        then, now = doubtful.reservation, answer.reservation
+        ours = then.created_at == now.created_at and then.ended_at in {None, now.ended_at}
+        return answer._replace(replayed=answer.replayed and not ours)
+    if isinstance(answer, Adjusted) and doubtful is not None:
         return answer._replace(replayed=False)
     return answer
 

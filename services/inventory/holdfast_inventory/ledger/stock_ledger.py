@@ -131,8 +131,10 @@ class StockLedger:
                 refusal = refusal if in_doubt else DatabaseUnavailable()
             except InDoubt as fault:
                 log.warning("transfer in doubt", error=str(fault))
-                refusal, in_doubt = OutcomeUnknown(), True
-                give_up = deadline or began + self._limits.doubt_seconds
+                # A replay did nothing, whatever became of its COMMIT.
+                if not transferred.replayed:
+                    refusal, in_doubt = OutcomeUnknown(), True
+                    give_up = deadline or began + self._limits.doubt_seconds
             except Rejected as fault:
                 log.exception("transfer rejected")
                 raise Internal from fault
