@@ -1,15 +1,72 @@
-from simulation.run import run
-import sys,time
-import structlog, logging
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-if len(sys.argv)>2 and sys.argv[1]=="--seed":
-    r=run(int(sys.argv[2]),keep_all=True); print(r.told()); print(r.digest, r.calls, r.commits); sys.exit()
-a,b=map(int,sys.argv[1:3]); t=time.process_time(); bad=0
+"""`python -m simulation [--seeds N | --seed S | --seventy-two-hours]`: fails when a seed breaks a promise."""
+
+import argparse
+import secrets
+import sys
+import time
 from collections import Counter
-tot=Counter(); seen=Counter(); calls=0; L=0
-for s in range(a,b):
-    r=run(s); tot+=r.answers; seen.update(r.seen); calls+=r.calls; L=max(L,r.longest_seconds)
-    if not r.passed:
-        bad+=1; print(s, [f[:250] for f in r.faults[:3]])
-d=time.process_time()-t
-print(b-a,"seeds",bad,"bad",d,"s",(b-a)/d*60,"/min", calls/(b-a), L); print(tot); print(seen)
+
+from simulation.run import run
+from simulation.seventy_two_hours import every_boot_minute
+
+_SEEDS = 3_000
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=_SEEDS, help=f"how many fresh seeds ({_SEEDS})")
+    parser.add_argument("--base", type=int, help="the first of them; drawn, and printed, when it is not given")
+    parser.add_argument("--seconds", type=float, help="begin no further seed after so long")
+    parser.add_argument("--seed", type=int, help="this one alone, with all that happens in it")
+    parser.add_argument("--seventy-two-hours", action="store_true", help="hourly sales, from every boot minute")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        sys.exit(_again(arguments.seed))
+    if arguments.seventy_two_hours:
+        sys.exit(_seventy_two_hours(secrets.randbits(32) if arguments.base is None else arguments.base))
+    base = secrets.randbits(48) if arguments.base is None else arguments.base
+    sys.exit(_explore(base, arguments.seeds, arguments.seconds or float("inf")))
+
+
+def _again(seed):
+    result = run(seed, keep_all=True)
+    print("\n".join(result.lines))
+    print(f"seed {seed}: trace {result.digest}, {result.calls} calls, {result.commits} commits")
+    print("\n".join(result.faults) or "passed")
+    return 0 if result.passed else 1
+
+
+def _explore(base, seeds, seconds):
+    print(f"seeds from {base}")
+    began, began_cpu = time.perf_counter(), time.process_time()
+    done, failed, calls, answers, seen = 0, 0, 0, Counter(), Counter()
+    for seed in range(base, base + seeds):
+        if time.perf_counter() - began > seconds:
+            break
+        result = run(seed)
+        done, calls = done + 1, calls + result.calls
+        answers += result.answers
+        seen.update(result.seen)
+        if not result.passed:
+            failed += 1
+            print(result.told(), flush=True)
+    took, cpu = time.perf_counter() - began, time.process_time() - began_cpu
+    print(f"{done} seeds, {failed} failed, {calls} calls, in {took:.1f} s ({60 * done / cpu:.0f} seeds in a minute of CPU)")
+    print("answers:", ", ".join(f"{name} {times}" for name, times in answers.most_common()))
+    print("seeds with:", ", ".join(f"{name} {times}" for name, times in seen.most_common()))
+    return 1 if failed else 0
+
+
+def _seventy_two_hours(base):
+    print(f"seeds from {base}")
+    began = time.perf_counter()
+    failed = 0
+    for result in every_boot_minute(base):
+        print(result.told(), flush=True)
+        failed += not result.passed
+    print(f"60 boot minutes, {failed} failed, in {time.perf_counter() - began:.1f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    main()

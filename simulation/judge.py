@@ -63,6 +63,7 @@ def judge(history, server):
         faults += _bad_stories(record, own)
         faults += _unasked_changes(record, calls)
         faults += _unkept_words(record, own)
+        faults += _false_firsts(own)
         if clocks_agree:
             faults += _over_limits(record)
         if clocks_agree and not server.lost:
@@ -304,6 +305,19 @@ def _contradiction(command, told, row):
     if told.expires_at > row["expires_at"]:
         return f"was shortened: {row}"
     return None
+
+
+def _false_firsts(calls):
+    """Of those who created the same reservation, one is told that it was the first, and the others that they were not."""
+    creates = defaultdict(list)
+    for call in calls:
+        if isinstance(call.command, Create) and call.may_be_done:
+            creates[call.command.reservation_id].append(call)
+    for reservation_id, able in creates.items():
+        done = [call for call in able if call.is_done]
+        first = [call.number for call in done if not call.answer.replayed]
+        if len(first) > 1 or (len(done) == len(able) and not first):
+            yield f"{len(first)} of {len(done)} are told that they created {reservation_id}: calls {first}"
 
 
 def _first_written(record):

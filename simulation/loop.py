@@ -12,6 +12,8 @@ from random import Random
 
 BEGINNING_SECONDS = 1_000.0
 _MOST_BURIALS = 20
+_MOST_TURNS_AT_ONCE = 100_000
+_STALLS_SECONDS = (0.0005, 0.005, 0.05, 0.4)
 BEGINNING = datetime(2026, 11, 27, tzinfo=UTC)
 
 
@@ -20,7 +22,7 @@ class DeadEndError(Exception):
 
 
 class EndlessError(Exception):
-    """Time stands still: callbacks call for each other without end."""
+    """It goes on and on: in no time, or past the end of time."""
 
 
 class Process:
@@ -41,21 +43,101 @@ def context_of(process: Process | None):
     return context
 
 
+class _Handle:
+    """A callback to be called, as asyncio has them, for half of what asyncio's take."""
+
+    __slots__ = ("_callback", "_cancelled", "_context", "_when")
+
+    def __init__(self, callback, context, when=0.0) -> None:
+        self._callback = callback
+        self._context = context
+        self._when = when
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = None
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def when(self) -> float:
+        return self._when
+
+
 class VirtualTimeLoop(asyncio.BaseEventLoop):
     """`stalls` sometimes makes a jump longer than the timer asked for, as a busy machine does."""
 
-    def __init__(self, stalls: Random | None = None, stall_share: float = 0.0, most_turns_at_once: int = 100_000) -> None:
+    def __init__(self, stalls: Random | None = None, stall_share: float = 0.0) -> None:
         super().__init__()
         self._now = BEGINNING_SECONDS
-        self._stalls = stalls
+        self._stalls = stalls if stall_share else None
         self._stall_share = stall_share
-        self._most_turns_at_once = most_turns_at_once
+        self._timers = []
+        self._timed = 0
+        self.ends_at = float("inf")
         self._turns_at_once = 0
-        self.turns = 0
         self.complaints: list[str] = []
         self._dead: list[asyncio.Task] = []
         self._killed: list[Process] = []
+        self._unrun: list[_Handle] = []
         self.set_exception_handler(self._complain)
+
+    def call_soon(self, callback, *args, context=None):
+        handle = _Handle((callback, args), copy_context() if context is None else context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(self, when, callback, *args, context=None):
+        handle = _Handle((callback, args), copy_context() if context is None else context, when)
+        # Those of the same moment in the order of their making.
+        self._timed += 1
+        heapq.heappush(self._timers, (when, self._timed, handle))
+        return handle
+
+    def call_later(self, delay, callback, *args, context=None):
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    call_soon_threadsafe = call_soon
+
+    def _run_once(self) -> None:
+        ready = self._ready
+        if not ready and not self._stopping:
+            self._jump()
+        self._turns_at_once += 1
+        if self._turns_at_once > _MOST_TURNS_AT_ONCE:
+            raise EndlessError(f"{self._turns_at_once} turns at {self._now:.6f}")
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            context = handle._context
+            process = context.get(PROCESS)
+            if process is not None and process.killed:
+                self._unrun.append(handle)
+                continue
+            callback, args = handle._callback
+            try:
+                context.run(callback, *args)
+            except Exception as error:  # noqa: BLE001 -- as asyncio does
+                self.call_exception_handler({"message": f"exception in {callback!r}", "exception": error})
+
+    def _jump(self) -> None:
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        if not timers:
+            raise DeadEndError("\n".join(sorted(map(_waits, asyncio.all_tasks(self)))))
+        now = max(self._now, timers[0][0])
+        if self._stalls is not None and self._stalls.random() < self._stall_share:
+            now += self._stalls.choice(_STALLS_SECONDS)
+        if now > self.ends_at:
+            raise EndlessError(f"it has not come to its end at {now:.3f}")
+        if now > self._now:
+            self._now, self._turns_at_once = now, 0
+        ready = self._ready
+        while timers and timers[0][0] <= now:
+            ready.append(heapq.heappop(timers)[2])
 
     def kill(self, process: Process) -> None:
         """Nothing of the process runs from now on. What it was doing is kept, for the end of the run."""
@@ -65,9 +147,11 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def bury(self) -> None:
         """Ends, once all is judged, whatever still waits: what was killed, and what belongs to nobody any more."""
+        self.ends_at = float("inf")
         self.set_exception_handler(lambda _loop, _context: None)
         for process in self._killed:
             process.killed = False
+        self._ready.extend(self._unrun)
         for _ in range(_MOST_BURIALS):
             tasks = asyncio.all_tasks(self)
             if not tasks:
@@ -75,56 +159,16 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             for task in tasks:
                 task.cancel()
             self.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        assert not asyncio.all_tasks(self), "what is left would end when memory is freed, in the middle of another run"
         self._dead.clear()
         self.close()
-
-    def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict) -> None:
-        error = context.get("exception")
-        self.complaints.append(f"{context['message']}: {error!r}")
 
     def time(self) -> float:
         return self._now
 
-    def _run_once(self) -> None:
-        ready = self._ready
-        if not ready and not self._stopping:
-            self._jump()
-        self._turns_at_once += 1
-        self.turns += 1
-        if self._turns_at_once > self._most_turns_at_once:
-            raise EndlessError(f"{self._turns_at_once} turns at {self._now:.6f}")
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
-                continue
-            process = handle._context.get(PROCESS)
-            if process is None or not process.killed:
-                handle._run()
-
-    def _jump(self) -> None:
-        scheduled = self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            self._pop_timer()
-        if not scheduled:
-            raise DeadEndError("\n".join(sorted(map(_waits, asyncio.all_tasks(self)))))
-        now = max(self._now, scheduled[0]._when)
-        if self._stalls is not None and self._stalls.random() < self._stall_share:
-            now += self._stalls.choice((0.0005, 0.005, 0.05, 0.4))
-        if now > self._now:
-            self._now, self._turns_at_once = now, 0
-        while scheduled and scheduled[0]._when <= now:
-            handle = self._pop_timer()
-            if not handle._cancelled:
-                self._ready.append(handle)
-
-    def _pop_timer(self) -> asyncio.TimerHandle:
-        handle = heapq.heappop(self._scheduled)
-        handle._scheduled = False
-        return handle
-
-    def _timer_handle_cancelled(self, handle) -> None:
-        # Cancelled timers are dropped when their time comes.
-        pass
+    def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict) -> None:
+        error = context.get("exception")
+        self.complaints.append(f"{context['message']}: {error!r}")
 
     def _write_to_self(self) -> None:
         # Nobody sleeps who would have to be woken.

@@ -1,13 +1,19 @@
 """One seed, from its beginning to its verdict."""
 
+import logging
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import structlog
 
 from holdfast_inventory.domain.errors import DomainError
 from simulation.judge import judge
 from simulation.loop import DeadEndError, EndlessError
 from simulation.shop import NoAnswerError
 from simulation.world import World
+
+_MOST_SECONDS = 600.0
 
 
 @dataclass
@@ -37,12 +43,17 @@ class Result:
 
 
 def run(seed, *, keep_all=False):
-    """Runs a seed. The same seed gives the same result, down to the hash of all that happened."""
+    """Runs a seed. The same seed gives the same result, down to the hash of all that happened.
+
+    With `keep_all` the result has every line of the trace, and what the product logs.
+    """
     world = World(seed, keep_all=keep_all)
     loop = world.loop
     began = loop.time()
+    loop.ends_at = began + _MOST_SECONDS
     try:
-        loop.run_until_complete(world.live())
+        with _logs_to(world.trace if keep_all else None):
+            loop.run_until_complete(world.live())
     except (DeadEndError, EndlessError, NoAnswerError) as error:
         world.faults.append(f"{type(error).__name__}: {error}")
     finally:
@@ -62,9 +73,31 @@ def run(seed, *, keep_all=False):
     )
 
 
+@contextmanager
+def _logs_to(trace):
+    """The product's log, as remarks of the trace; or nowhere, for it takes longer than all the rest."""
+
+    def remark(_logger, level, event):
+        trace.remark(f"{level}: {event.pop('event')} {event}")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    level = logging.CRITICAL if trace is None else logging.INFO
+    structlog.configure(
+        processors=[remark],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 def _kind(call):
     if call.answer is None:
         return "none"
     if isinstance(call.answer, DomainError):
         return type(call.answer).__name__
-    return f"{type(call.command).__name__} again" if getattr(call.answer, "replayed", False) else type(call.command).__name__
+    kind = type(call.command).__name__
+    return f"{kind} again" if getattr(call.answer, "replayed", False) else kind

@@ -18,6 +18,10 @@ class Trace:
         self._hash.update(line.encode())
         self.lines.append(line)
 
+    def remark(self, what: str) -> None:
+        """For readers alone: it is no part of the hash."""
+        self.lines.append(f"{self._loop.time():.6f}     {what}")
+
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()

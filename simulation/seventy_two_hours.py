@@ -1,0 +1,2 @@
+def every_boot_minute(base):
+    return []
