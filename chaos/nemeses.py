@@ -14,9 +14,10 @@ from redis.exceptions import RedisError
 
 from chaos import failpoints
 from chaos.history import Kind
+from chaos.judge.loss import LOSSY_PROMOTION
+from chaos.judge.witness import KILL_IN_COMMIT
 from chaos.standby import DATABASE
 
-KILL_IN_COMMIT = "kill-in-commit"
 _CLOCK_JUMP_SECONDS = 3600
 _AROUND_COMMIT = (failpoints.BEFORE_COMMIT, failpoints.IN_COMMIT, failpoints.BEFORE_REPLY)
 _SQL_SECONDS = 2.0
@@ -42,10 +43,10 @@ class Stage:
         """One strike, from its beginning to its end."""
         nemesis = NEMESES[strike.nemesis]
         try:
-            if nemesis.tells_itself:
-                await nemesis.act(self, strike)
-                return
             async with self.databases_taken if nemesis.takes_databases else _nobody():
+                if nemesis.tells_itself:
+                    await nemesis.act(self, strike)
+                    return
                 self.tell(strike.nemesis, strike.target, "begin")
                 await nemesis.act(self, strike)
                 self.tell(strike.nemesis, strike.target, "end")
@@ -186,9 +187,26 @@ async def _freeze_standby(stage, strike):
 
 
 async def _promote_standby(stage, strike):
+    """Told by another name when the standby lacks something: what nobody was told of, but others may have seen."""
     databases = stage.topology.databases
+    action = strike.nemesis if await _has_caught_up(stage) else LOSSY_PROMOTION
+    stage.tell(action, strike.target, "begin")
     await databases.promote()
+    stage.tell(action, strike.target, "end")
     await databases.add_standby()
+
+
+async def _has_caught_up(stage):
+    with suppress(*_NO_ANSWER):
+        [(caught_up,)] = await stage.ask(_CAUGHT_UP)
+        return caught_up
+    return False
+
+
+_CAUGHT_UP = """
+SELECT coalesce(bool_or(sync_state = 'sync' AND flush_lsn >= pg_current_wal_flush_lsn()), false)
+FROM pg_stat_replication
+"""
 
 
 async def _exhaust_connections(stage, strike):
@@ -345,7 +363,7 @@ NEMESES = {
     "kill-standby": _database(_kill_standby, "standby"),
     "freeze-primary": _database(_freeze_primary, "primary", 1.0, 3.0),
     "freeze-standby": _database(_freeze_standby, "standby", 1.0, 3.0),
-    "promote-standby": _database(_promote_standby, "standby"),
+    "promote-standby": _database(_promote_standby, "standby")._replace(tells_itself=True),
     "exhaust-connections": _database(_exhaust_connections, "primary", 1.0, 2.0),
     "fill-wal-disk": _database(_fill_wal_disk, "primary", 1.0, 2.0),
     "kill-valkey": Nemesis(_kill_valkey, _one("valkey")),

@@ -23,11 +23,13 @@ from collections.abc import Mapping, Sequence
 from chaos.history import Event, SaleLedger
 from chaos.judge import changes, effects, identity, limits, lives, order, reads, recovery, refusals, stock, watches
 from chaos.judge.case import case_of
+from chaos.judge.loss import without_what_may_be_lost
 from chaos.judge.verdict import RULES, Fault, Rule, Verdict
 from chaos.judge.witness import void_because, witnessed
 
 __all__ = ["RULES", "Fault", "Rule", "Verdict", "judge"]
 
+_OF_WHAT_IS_SEEN = (reads, refusals)
 _FAMILIES = (stock, lives, limits, effects, changes, identity, order, reads, refusals, watches, recovery)
 
 
@@ -35,5 +37,6 @@ def judge(events: Sequence[Event], ledgers: Mapping[str, SaleLedger], leaks: Seq
     """Judges a run. `leaks` is what the runner found left behind."""
     case = case_of(events, ledgers, leaks)
     counts = witnessed(case)
-    faults = [fault for family in _FAMILIES for fault in family.faults(case)]
+    kept = without_what_may_be_lost(case)
+    faults = [fault for family in _FAMILIES for fault in family.faults(kept if family in _OF_WHAT_IS_SEEN else case)]
     return Verdict(faults, counts, void_because(case, counts))
