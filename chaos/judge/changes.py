@@ -4,8 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaos.judge.case import Book, Case, Intent, Movement, Operation, sale_of
+from chaos.judge.case import Book, Case
 from chaos.judge.effects import out_of_time
+from chaos.judge.operations import Intent, Operation
+from chaos.judge.records import Movement, sale_of
 from chaos.judge.verdict import Fault, fault
 
 

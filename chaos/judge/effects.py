@@ -3,8 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from chaos.judge.case import CLOCK_SLACK_SECONDS, Case, Intent, Movement, Operation, Reservation, sale_of
+from chaos.judge.case import Case
 from chaos.judge.matching import unmatched
+from chaos.judge.operations import CLOCK_SLACK_SECONDS, Intent, Operation
+from chaos.judge.records import Movement, Reservation, sale_of
 from chaos.judge.verdict import Fault, fault
 
 

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from chaos.judge.case import Case, Operation, numbers
+from chaos.judge.case import Case
+from chaos.judge.operations import Operation, numbers
 from chaos.judge.verdict import Fault, fault
 
 

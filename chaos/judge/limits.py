@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from chaos.judge.case import Book, Case, Movement
+from chaos.judge.case import Book, Case
 from chaos.judge.holds import Hold, LiveHolds
+from chaos.judge.records import Movement
 from chaos.judge.verdict import Fault, fault
 
 

@@ -7,7 +7,8 @@ live until the last time that it was extended to, or until a movement ended it.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from chaos.judge.case import Book, Case, Lines, Movement, Reservation
+from chaos.judge.case import Book, Case
+from chaos.judge.records import Lines, Movement, Reservation
 from chaos.judge.verdict import Fault, fault
 
 _SWEEP_SECONDS = 5.0

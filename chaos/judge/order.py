@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 from math import inf
 from typing import NamedTuple
 
-from chaos.judge.case import Case, Intent, Movement, sale_of
+from chaos.judge.case import Case
+from chaos.judge.operations import Intent
+from chaos.judge.records import Movement, sale_of
 from chaos.judge.verdict import Fault, fault
 
 

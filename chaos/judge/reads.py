@@ -8,8 +8,10 @@ somebody has been told of the next one.
 from collections import defaultdict
 from collections.abc import Iterator
 
-from chaos.judge.case import CLOCK_SLACK_SECONDS, Case, Item, Operation, sale_of
+from chaos.judge.case import Case
+from chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
 from chaos.judge.order import Span, effects, reversals
+from chaos.judge.records import Item, sale_of
 from chaos.judge.verdict import Fault, fault
 
 _ENDINGS = {"CONFIRMED": "CONFIRM", "RELEASED": "RELEASE", "EXPIRED": "EXPIRE"}

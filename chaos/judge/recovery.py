@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from chaos.history import LEFT
-from chaos.judge.case import Case, Operation
+from chaos.judge.case import Case
+from chaos.judge.operations import Operation
 from chaos.judge.verdict import Fault, fault
 
 RECOVERY_SECONDS = 10.0

@@ -8,9 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
-from chaos.judge.case import CLOCK_SLACK_SECONDS, Book, Case, Lines, Movement, Operation
+from chaos.judge.case import Book, Case
 from chaos.judge.holds import Hold, LiveHolds, Timeline
 from chaos.judge.limits import Use
+from chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
+from chaos.judge.records import Lines, Movement
 from chaos.judge.verdict import Fault, fault
 
 STALE_SECONDS = 0.2

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from chaos.judge.case import Book, Case, Level, Movement
+from chaos.judge.case import Book, Case
+from chaos.judge.records import Level, Movement
 from chaos.judge.verdict import Fault, fault
 
 

@@ -10,7 +10,8 @@ from math import inf
 from typing import Any
 
 from chaos.history import Event, Kind
-from chaos.judge.case import Book, Case, parsed_item, parsed_movement, sale_of
+from chaos.judge.case import Book, Case
+from chaos.judge.records import parsed_item, parsed_movement, sale_of
 from chaos.judge.verdict import Fault, fault
 
 

@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from chaos.history import Kind
-from chaos.judge.case import Case, Operation, numbers
+from chaos.judge.case import Case
+from chaos.judge.operations import Operation, numbers
 
 KILL_IN_COMMIT = "kill-in-commit"
 """The nemesis' action that ends a process, or its connection, while it waits for a COMMIT."""

@@ -99,9 +99,6 @@ def programs_of(fewest: int, most: int) -> st.SearchStrategy[Program]:
     )
 
 
-programs = programs_of(5, 50)
-
-
 class Run:
     """Plays a program on a stage, to its end."""
 
