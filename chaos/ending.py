@@ -82,18 +82,26 @@ class Ending:
         return {f"sales/{sale}": await self._read(f"sales/{sale}") for sale in SALES}
 
     async def _read(self, name):
+        """All of a sale at one moment: read again when a hold has run out meanwhile."""
+        while True:
+            ledger = await self._read_once(name)
+            if ledger.sale["sequence"] == ledger.verified["sequence"]:
+                return ledger
+
+    async def _read_once(self, name):
         reservations, sales = self._client.stubs()
+        sale = as_dict(await sales.GetSale(ss.GetSaleRequest(name=name), timeout=CALL_SECONDS))
         items = await _pages(lambda t: sales.ListItems(_page(ss.ListItemsRequest, name, t)), "items")
         held = await _pages(
             lambda t: reservations.ListReservations(_page(rs.ListReservationsRequest, name, t)), "reservations"
         )
         movements = await _pages(lambda t: sales.ListMovements(_page(ss.ListMovementsRequest, name, t)), "movements")
         return SaleLedger(
-            sale=as_dict(await sales.GetSale(ss.GetSaleRequest(name=name))),
+            sale=sale,
             items=items,
             reservations=held,
             movements=movements,
-            verified=as_dict(await sales.VerifyLedger(ss.VerifyLedgerRequest(name=name))),
+            verified=as_dict(await sales.VerifyLedger(ss.VerifyLedgerRequest(name=name), timeout=CALL_SECONDS)),
         )
 
     async def _until_known(self, action, fields):
