@@ -1,14 +1,11 @@
 """One seed, from its beginning to its verdict."""
 
-import logging
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-import structlog
 
 from holdfast_inventory.domain.errors import DomainError
 from simulation.judge import judge
+from simulation.logs import remarked_in, silent
 from simulation.loop import DeadEndError, EndlessError
 from simulation.shop import NoAnswerError
 from simulation.world import World
@@ -52,7 +49,7 @@ def run(seed, *, keep_all=False):
     began = loop.time()
     loop.ends_at = began + _MOST_SECONDS
     try:
-        with _logs_to(world.trace if keep_all else None):
+        with remarked_in(world.trace) if keep_all else silent():
             loop.run_until_complete(world.live())
     except (DeadEndError, EndlessError, NoAnswerError) as error:
         world.faults.append(f"{type(error).__name__}: {error}")
@@ -71,27 +68,6 @@ def run(seed, *, keep_all=False):
         seen=world.weather.seen,
         answers=Counter(map(_kind, world.history.calls)),
     )
-
-
-@contextmanager
-def _logs_to(trace):
-    """The product's log, as remarks of the trace; or nowhere, for it takes longer than all the rest."""
-
-    def remark(_logger, level, event):
-        trace.remark(f"{level}: {event.pop('event')} {event}")
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    level = logging.CRITICAL if trace is None else logging.INFO
-    structlog.configure(
-        processors=[remark],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=False,
-    )
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
 
 
 def _kind(call):
