@@ -32,6 +32,7 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
     }
     return plain | {
         "version": version,
+        "read_limit": settings.edge_request_limit // 8,
         "header_timeout": f"{settings.edge_header_timeout_seconds:g}s",
         "request_timeout": f"{settings.edge_request_timeout_seconds:g}s",
         "gateways": _endpoints(settings.edge_gateways),

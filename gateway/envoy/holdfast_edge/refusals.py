@@ -1,7 +1,7 @@
 """What the edge itself answers when it cannot or will not pass a request on, for REST and for gRPC: one table."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 _DOMAIN = "inventory.holdfast.dev"
 _TYPE_PREFIX = f"https://{_DOMAIN}/problems/"
-_RETRY_SECONDS = 1
+# One of these, by chance, so that those who are refused together do not come back together.
+_RETRY_SECONDS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,27 +127,44 @@ REFUSALS: Sequence[Refusal] = (
 
 def local_reply_config() -> dict[str, Any]:
     """Return the table as Envoy's LocalReplyConfig; the first row that fits is taken."""
-    return {"mappers": [mapper for refusal in REFUSALS for mapper in (_for_grpc(refusal), _for_rest(refusal))]}
+    return {"mappers": [mapper for refusal in REFUSALS for mapper in _mappers(refusal)]}
 
 
-def _for_grpc(refusal: Refusal) -> dict[str, Any]:
-    headers = {"grpc-status": str(int(refusal.code)), "grpc-status-details-bin": _packed(refusal)}
+def _mappers(refusal: Refusal) -> Iterator[dict[str, Any]]:
+    """A row in both languages; where a retry helps, once for each delay, of which the dice take one."""
+    delays = _RETRY_SECONDS if refusal.retryable else (None,)
+    for make in (_for_grpc, _for_rest):
+        for position, delay in enumerate(delays):
+            yield make(refusal, [*_conditions(refusal), _REFUSED, *_one_in(len(delays) - position)], delay)
+
+
+def _one_in(count: int) -> list[dict[str, Any]]:
+    if count == 1:
+        return []
+    chance = {"numerator": 1_000_000 // count, "denominator": "MILLION"}
+    # By its own dice: the usual ones are thrown with the request id, which a client may choose.
+    dice = {"runtime_key": f"refusals.one_in_{count}", "percent_sampled": chance, "use_independent_randomness": True}
+    return [{"runtime_filter": dice}]
+
+
+def _for_grpc(refusal: Refusal, conditions: list[dict[str, Any]], delay: int | None) -> dict[str, Any]:
+    headers = {"grpc-status": str(int(refusal.code)), "grpc-status-details-bin": _packed(refusal, delay)}
     asked_in_grpc = {
         "header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}
     }
     return {
-        "filter": {"and_filter": {"filters": [asked_in_grpc, *_conditions(refusal), _REFUSED]}},
+        "filter": {"and_filter": {"filters": [asked_in_grpc, *conditions]}},
         "headers_to_add": _set(headers),
         "body": {"inline_string": f"{refusal.title}. {refusal.detail}"},
     }
 
 
-def _for_rest(refusal: Refusal) -> dict[str, Any]:
+def _for_rest(refusal: Refusal, conditions: list[dict[str, Any]], delay: int | None) -> dict[str, Any]:
     headers = {"cache-control": "no-store"}
     if refusal.status in (429, 503):
-        headers["retry-after"] = str(_RETRY_SECONDS)
+        headers["retry-after"] = str(delay)
     return {
-        "filter": {"and_filter": {"filters": [*_conditions(refusal), _REFUSED]}},
+        "filter": {"and_filter": {"filters": conditions}},
         "headers_to_add": _set(headers),
         "status_code": refusal.status,
         "body_format_override": {"content_type": "application/problem+json", "json_format": _problem(refusal)},
@@ -165,12 +183,12 @@ def _problem(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _packed(refusal: Refusal) -> str:
+def _packed(refusal: Refusal, delay: int | None) -> str:
     """Return the google.rpc.Status as a binary header has it."""
     status = status_pb2.Status(code=int(refusal.code), message=f"{refusal.title}. {refusal.detail}")
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=_DOMAIN))
-    if refusal.retryable:
-        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=_RETRY_SECONDS)))
+    if delay is not None:
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=delay)))
     return base64.b64encode(status.SerializeToString(deterministic=True)).decode()
 
 

@@ -6,15 +6,21 @@ import sys
 
 import pytest
 import yaml
+from google.api import annotations_pb2
 from pydantic import ValidationError
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_chassis.places import Use
 from holdfast_edge.configuration import render
 from holdfast_edge.refusals import REFUSALS
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.problems import KINDS, HttpKind
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_inventory.settings import InventorySettings
 from tests.e2e.edge.certificates import write_certificate
+
+ENDS = {"ConfirmReservation", "ReleaseReservation", "ExtendReservation"}
+CLUSTERS = ("gateways", "gateways_looks", "inventories", "inventories_looks")
 
 
 def rendered(**settings):
@@ -119,9 +125,10 @@ def test_a_watch_may_be_silent_for_longer_than_its_heartbeat():
 
 
 def test_an_idle_connection_to_a_gateway_is_closed_before_the_gateway_does():
-    options = cluster("gateways")["typed_extension_protocol_options"]
-    idle = options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["common_http_protocol_options"]
-    assert 2 * seconds(idle["idle_timeout"]) <= GatewaySettings().header_timeout_seconds
+    for name in ("gateways", "gateways_looks"):
+        options = cluster(name)["typed_extension_protocol_options"]
+        idle = options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["common_http_protocol_options"]
+        assert 2 * seconds(idle["idle_timeout"]) <= GatewaySettings().header_timeout_seconds
 
 
 def test_what_the_edge_lets_through_the_gateway_takes():
@@ -132,7 +139,7 @@ def test_what_the_edge_lets_through_the_gateway_takes():
 
 
 def test_a_drain_of_a_service_outlasts_its_discovery():
-    for name in ("gateways", "inventories"):
+    for name in CLUSTERS:
         check = cluster(name)["health_checks"][0]
         noticed = seconds(check["interval"]) + seconds(check["interval_jitter"]) + seconds(check["timeout"])
         assert noticed < GatewaySettings().drain_min_seconds
@@ -155,8 +162,39 @@ def test_only_what_may_be_sent_twice_is_retried_after_it_was_sent():
         assert set(retried) <= {"connect-failure", "refused-stream", "reset-before-request", "reset", ""}
 
 
+def test_methods_that_change_nothing_are_sent_to_those_who_look():
+    """Each kind of request has a limit of its own, so each must find its kind."""
+    reads = re.compile(routes()["grpc_read"]["match"]["safe_regex"]["regex"])
+    ends = re.compile(routes()["grpc_end"]["match"]["safe_regex"]["regex"])
+    for file in (reservation_service_pb2, sale_service_pb2):
+        for service in file.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                path = f"/{service.full_name}/{method.name}"
+                http = method.GetOptions().Extensions[annotations_pb2.http]
+                if not method.server_streaming:
+                    assert bool(reads.fullmatch(path)) == bool(http.get), path
+                assert bool(ends.fullmatch(path)) == (method.name in ENDS), path
+
+
+def test_what_ends_a_purchase_has_places_of_its_own():
+    for name in ("rest_end", "grpc_end"):
+        assert routes()[name]["route"]["priority"] == "HIGH"
+    for name in ("rest", "grpc"):
+        assert routes()[name]["route"]["priority"] == "DEFAULT"
+
+
+def test_the_edge_lets_no_more_through_than_a_service_takes():
+    limits = {
+        (name, threshold["priority"]): threshold["max_requests"]
+        for name in CLUSTERS
+        for threshold in cluster(name)["circuit_breakers"]["thresholds"]
+    }
+    begin, read = limits["inventories", "DEFAULT"], limits["inventories_looks", "HIGH"]
+    assert begin + read <= Use.BEGIN * InventorySettings.model_fields["call_limit"].default
+
+
 def test_no_replica_is_used_that_is_not_healthy():
-    for name in ("gateways", "inventories"):
+    for name in CLUSTERS:
         assert cluster(name)["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
         assert cluster(name)["ignore_health_on_host_removal"]
 

@@ -27,9 +27,12 @@ async def ask_grpc(channel, count=1):
     return set(served)
 
 
-async def healthy(edge, cluster, count):
+async def healthy(edge, service, count):
+    """So many of its replicas are, to those who change something and to those who look."""
+
     async def is_so():
-        return await edge.stat(f"cluster.{cluster}.membership_healthy") == count
+        clusters = (service, f"{service}_looks")
+        return [await edge.stat(f"cluster.{each}.membership_healthy") for each in clusters] == [count, count]
 
     await eventually(is_so)
 
@@ -72,7 +75,7 @@ async def test_one_answer_of_a_draining_gateway_sends_the_next_elsewhere(start_e
             pass
 
     async def is_told():
-        return await edge.stat("cluster.gateways.health_check.passive_failure") == 1
+        return await edge.stat("cluster.gateways_looks.health_check.passive_failure") == 1
 
     await eventually(is_told)
     await healthy(edge, "gateways", 1)

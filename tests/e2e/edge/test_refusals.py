@@ -8,6 +8,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc
+from tests.support.eventually import eventually
 
 
 async def refused_rest(answer):
@@ -106,6 +107,44 @@ async def test_too_many_requests_of_all_clients(start_edge, gateway, inventory, 
             answers.append(answer.status)
     assert answers[:3] == [200, 200, 200]
     assert 429 in answers[3:]
+
+
+async def test_each_kind_of_request_has_places_of_its_own(start_edge, gateway, inventory, rest):
+    """Eight for what begins a purchase and for what ends one, one for reads."""
+    edge = await start_edge([gateway], [inventory], request_limit=8)
+    waiting = [asyncio.ensure_future(rest.request(method, f"{edge.url}/v1/wait")) for method in ["GET", *["POST"] * 8]]
+    await eventually(lambda: len(gateway.requests) == 9)
+    for method in ("GET", "POST"):
+        async with rest.request(method, f"{edge.url}/v1/sales") as answer:
+            assert await refused_rest(answer) == ("OVERLOADED", True)
+    async with rest.post(f"{edge.url}/v1/sales/a/reservations/b:confirm") as answer:
+        assert answer.status == 200
+    gateway.let_go.set()
+    assert {(await answer).status for answer in waiting} == {200}
+
+
+async def test_those_who_are_refused_together_do_not_come_back_together(start_edge, gateway, inventory, rest, channel):
+    edge = await start_edge([gateway], [inventory], client_requests_per_second=1)
+    over_rest, over_grpc = set(), set()
+    for _ in range(40):
+        async with rest.get(f"{edge.url}/v1/sales") as answer:
+            over_rest.add(answer.headers.get("retry-after"))
+        over_grpc.add(await retry_seconds(channel(edge.target)))
+    assert over_rest >= {"1", "2", "3"}
+    assert over_grpc >= {1, 2, 3}
+
+
+async def retry_seconds(channel):
+    """When it is told to come back; None when it is served."""
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel)
+    try:
+        await stub.GetReservation(reservation_service_pb2.GetReservationRequest(name="a"), timeout=10)
+    except grpc.aio.AioRpcError as error:
+        status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+        retry = error_details_pb2.RetryInfo()
+        assert status.details[1].Unpack(retry)
+        return retry.retry_delay.seconds
+    return None
 
 
 async def test_a_body_that_is_too_large(edge, gateway, rest):

@@ -126,7 +126,7 @@ async def test_requests_are_logged_as_json_without_their_query(edge, gateway, re
         pass
     line = (await eventually(lambda: edge.log("request")))[0]
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/sales", 200)
-    assert (line["request_id"], line["cluster"], line["upstream"]) == ("r-1", "gateways", gateway.address)
+    assert (line["request_id"], line["cluster"], line["upstream"]) == ("r-1", "gateways_looks", gateway.address)
 
 
 async def test_metrics_and_probes_have_a_port_of_their_own(edge, rest):
