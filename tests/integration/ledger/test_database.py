@@ -255,6 +255,21 @@ async def test_a_transaction_that_is_too_long_is_cut_off(opened, database_url, s
     assert database.use["writers"] == 0
 
 
+async def test_a_query_that_is_cut_off_between_two_of_its_steps_is_not_applied(opened, database_url, monkeypatch):
+    database = await opened(database_url)
+    prepare = asyncpg.Connection._get_statement
+
+    async def prepare_and_be_cut_off(connection, *arguments, **options):
+        statement = await prepare(connection, *arguments, **options)
+        connection.terminate()
+        return statement
+
+    with pytest.raises(NotApplied, match="bind_execute"):  # noqa: PT012 -- it is told at the transaction's end
+        async with database.transaction() as transaction:
+            monkeypatch.setattr(asyncpg.Connection, "_get_statement", prepare_and_be_cut_off)
+            await transaction.connection.fetchval("SELECT 1")
+
+
 async def test_a_connection_lost_before_commit_is_known_to_have_done_nothing(opened, database_url, sql, table):
     database = await opened(database_url)
     with pytest.raises(NotApplied):  # noqa: PT012 -- it is told at the transaction's end

@@ -12,6 +12,8 @@ LOST = [
     asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
     asyncpg.AdminShutdownError("terminating connection due to administrator command"),
     asyncpg.CrashShutdownError("crash of another server process"),
+    # A query goes on whose connection was terminated between two of its steps.
+    AttributeError("'NoneType' object has no attribute 'bind_execute'", name="bind_execute", obj=None),
 ]
 
 
@@ -77,7 +79,7 @@ def test_a_standby_where_the_primary_should_be_is_worth_another_try():
     assert isinstance(classify(asyncpg.TargetServerAttributeNotMatched("no primary"), committing=False), NotApplied)
 
 
-@pytest.mark.parametrize("error", [NotFound("sales/x"), KeyError("x")])
+@pytest.mark.parametrize("error", [NotFound("sales/x"), KeyError("x"), AttributeError("x", name="x", obj=None)])
 def test_an_error_that_is_not_the_databases_is_nobodys_fault(error):
     assert classify(error, committing=False) is None
 

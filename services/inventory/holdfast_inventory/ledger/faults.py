@@ -70,7 +70,14 @@ def keeps_connection(error: BaseException) -> bool:
 
 
 def _is_cut_off(error: BaseException) -> bool:
-    return isinstance(error, _CONNECTION) or _is_fatal(error)
+    return isinstance(error, _CONNECTION) or _is_fatal(error) or _has_no_protocol(error)
+
+
+def _has_no_protocol(error: BaseException) -> bool:
+    # A connection that we terminate lets go of its protocol, and a query may be between two of its steps just then.
+    if not isinstance(error, AttributeError) or error.obj is not None or error.name is None:
+        return False
+    return hasattr(asyncpg.protocol.Protocol, error.name)
 
 
 def _is_fatal(error: BaseException) -> bool:
