@@ -6,6 +6,7 @@ from chaos.bugs import BUGS
 from chaos.nemeses import NEMESES
 from chaos.run import Plan, Shape
 from chaos.schedule import Strike, brief_schedule, schedule
+from chaos.workload import Habits
 
 _BRIEF_SECONDS = 18.0
 
@@ -32,4 +33,13 @@ def planted(output, seed, name):
         database_settings=bug.database_settings,
     )
     strikes = [Strike(*strike) for strike in bug.strikes]
-    return Plan(output, seed, lambda _seed, _topology: strikes, bug.seconds, shape, is_whole=False)
+    return Plan(
+        output,
+        seed,
+        lambda _seed, _topology: strikes,
+        bug.seconds,
+        shape,
+        Habits(**bug.habits),
+        bug.operations,
+        is_whole=False,
+    )

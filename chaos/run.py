@@ -19,7 +19,7 @@ from chaos.judge import judge
 from chaos.nemeses import Stage
 from chaos.topology import Topology
 from chaos.watchers import MOVEMENTS, STOCK, GrpcWatcher, SseWatcher
-from chaos.workload import CLIENTS, SALES, Client, Desk, Shop
+from chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 
 _WARM_UP_SECONDS = 3.0
@@ -27,6 +27,7 @@ _PAUSE_SECONDS = 10.0
 _NORMAL_WITHIN_SECONDS = 10.0
 _WINDOW_SECONDS = 1.0
 _CATCH_UP_SECONDS = 10.0
+_MOST_ROUNDS = 10
 _START_CALL_SECONDS = 20.0
 # A shared machine is not as quick at one moment as at another.
 _SLOWER, _SLOW_SECONDS = 3.0, 0.15
@@ -53,9 +54,12 @@ class Plan:
     output: Path
     seed: int
     strikes: object
-    seconds: float = 0.0
-    """How long the load is harmed at least."""
+    seconds: float
+    """How long the load is harmed."""
     shape: Shape = Shape()
+    habits: Habits = field(default_factory=Habits)
+    operations: int = 0
+    """Until there were so many, it is harmed again and again: machines are not equally fast."""
     is_whole: bool = True
     """Otherwise it ends once every outcome is known, with what it left behind."""
 
@@ -117,7 +121,7 @@ class Run:
         self.result = Result(plan.seed)
         self._stage = Stage(topology, recorder)
         self._desk = TimedDesk(recorder)
-        self._shop = Shop(self._desk, plan.seed)
+        self._shop = Shop(self._desk, plan.seed, plan.habits)
         self._leave = asyncio.Event()
         grpc_addresses = [topology.links[f"client -> {each.name}"].address for each in topology.inventories]
         rest_urls = [f"http://{topology.links[f'client -> {each.name}'].address}" for each in topology.gateways]
@@ -199,6 +203,12 @@ class Run:
                 await asyncio.sleep(0.02)
 
     async def _harm(self):
+        for _ in range(_MOST_ROUNDS):
+            await self._harm_once()
+            if self._desk.performed >= self._plan.operations:
+                return
+
+    async def _harm_once(self):
         began = asyncio.get_running_loop().time()
         strikes = self._plan.strikes(self._plan.seed, self._topology)
 
@@ -274,10 +284,12 @@ class TimedDesk(Desk):
     def __init__(self, recorder):
         super().__init__(recorder)
         self._latest = deque(maxlen=5000)
+        self.performed = 0
 
     async def perform(self, *arguments, **options):
         began = self.recorder.now()
         outcome = await super().perform(*arguments, **options)
+        self.performed += 1
         self._latest.append((began, self.recorder.now() - began, outcome))
         return outcome
 

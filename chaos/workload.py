@@ -8,6 +8,8 @@ import itertools
 import random
 import time
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
@@ -25,11 +27,11 @@ CLIENTS = 24
 LONGEST_HOLD_SECONDS = 8
 _PAUSE_SECONDS = (0.04, 0.2)
 _IMPATIENCE_SECONDS = (0.002, 0.06)
+_CLOSE_SECONDS = 0.3
 _CUSTOMERS = 8
 _REMEMBERED = 400
 _HELD = 30
 
-# How often a client does what, relative to each other.
 _WEIGHTS = {
     "create": 30,
     "buy": 8,
@@ -44,6 +46,15 @@ _WEIGHTS = {
     "get_item": 6,
     "get_reservation": 6,
 }
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What clients do how often: `weights` relative to each other, `late` the share of those who come too late."""
+
+    weights: Mapping[str, int] = field(default_factory=lambda: _WEIGHTS)
+    late: float = 0.15
+
 
 SALES = {
     "a": sale_pb2.Sale(
@@ -92,9 +103,10 @@ class Desk:
 class Shop:
     """What the clients know in common: who shops, what is held, and what was asked before."""
 
-    def __init__(self, desk, seed):
+    def __init__(self, desk, seed, habits):
         self.desk = desk
         self.seed = seed
+        self.habits = habits
         self.held = deque(maxlen=_HELD)
         self.asked = deque(maxlen=_REMEMBERED)
         self.open = asyncio.Event()
@@ -129,7 +141,8 @@ class Client:
         """Shops until told to leave; what has begun comes to its end."""
         while not leave.is_set():
             await self._shop.open.wait()
-            choice = self._chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+            weights = self._shop.habits.weights
+            choice = self._chance.choices(list(weights), list(weights.values()))[0]
             self.busy = True
             await getattr(self, f"_{choice}")()
             self.busy = False
@@ -206,11 +219,13 @@ class Client:
             await self._send("extend", rs.ExtendReservationRequest(name=reservation["name"], expire_time=later))
 
     def _some_reservation(self):
-        """Most often one that may still be held, and now and then one that cannot be."""
-        held = self._shop.held
-        now = time.time()
-        alive = [each for each in held if _unix_time(each["expire_time"]) > now - 0.3]
-        candidates = alive if alive and self._chance.random() < 0.85 else list(held)
+        """One that may still be held or, by those who come too late, one that cannot be."""
+        latest = time.time() - _CLOSE_SECONDS
+        alive, dead = [], []
+        for reservation in self._shop.held:
+            (alive if _unix_time(reservation["expire_time"]) > latest else dead).append(reservation)
+        late = self._chance.random() < self._shop.habits.late
+        candidates = (dead or alive) if late else (alive or dead)
         return self._chance.choice(candidates) if candidates else None
 
     # Those who send again
