@@ -51,7 +51,7 @@ def _explore(base, seeds, seconds):
             failed += 1
             print(result.told(), flush=True)
     took, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-    print(f"{done} seeds, {failed} failed, {calls} calls, in {took:.1f} s ({60 * done / cpu:.0f} seeds in a minute of CPU)")
+    print(f"{done} seeds, {failed} failed, {calls} calls, in {took:.1f} s: {60 * done / cpu:.0f} in a minute of CPU")
     print("answers:", ", ".join(f"{name} {times}" for name, times in answers.most_common()))
     print("seeds with:", ", ".join(f"{name} {times}" for name, times in seen.most_common()))
     return 1 if failed else 0

@@ -1,5 +1,7 @@
 """The model server's clients, which answer as asyncpg's connections and pools do."""
 
+# ruff: noqa: ASYNC109 -- their timeouts are parameters, as asyncpg's are
+
 import asyncio
 
 import asyncpg

@@ -33,7 +33,9 @@ async def sell_out(world):
     faults = []
     for sale_id, sale in _open_sales(world.server):
         for item_id, item in sorted(world.server.tables.partition("items", sale_id).items()):
-            most = min((limit for limit in (sale["per_customer_limit"], item["per_customer_limit"]) if limit), default=99)
+            most = min(
+                (limit for limit in (sale["per_customer_limit"], item["per_customer_limit"]) if limit), default=99
+            )
             left = item["on_hand"]
             while left > 0:
                 units = min(left, most)
@@ -73,5 +75,3 @@ async def _buy(world, sale_id, item_id, units):
             break
         await asyncio.sleep(1.0)
     return call.answer
-
-

@@ -59,7 +59,9 @@ def judge(history, server):
     clocks_agree = not server.skew_seconds
     for record in records.values():
         own = [call for call in calls if call.sale_id == record.sale_id]
+        faults += _gaps(record)
         faults += _bad_sums(record)
+        faults += _bad_holds(record)
         faults += _bad_stories(record, own)
         faults += _unasked_changes(record, calls)
         faults += _unkept_words(record, own)
@@ -105,11 +107,8 @@ def _entries(ledger):
 
 
 def _bad_sums(record):
-    """Gap-free, never oversold at any prefix, and in sum what the levels say."""
+    """Never oversold at any prefix, and in sum what the levels say."""
     where = record.sale_id
-    expected = range(1, record.sale["sequence"] + 1)
-    if [entry.sequence for entry in record.entries] != list(expected):
-        yield f"{where}: the sequence has gaps: {[entry.sequence for entry in record.entries]}"
     levels = {item_id: [0, 0, 0, 0] for item_id in record.items}
     for entry in record.entries:
         level = levels.setdefault(entry.item_id, [0, 0, 0, 0])
@@ -125,14 +124,24 @@ def _bad_sums(record):
         stored = row and [row[name] for name in ("on_hand", "held", "sold", "version")]
         if stored != level:
             yield f"{where}: {item_id} is stored as {stored}, and its movements sum up to {level}"
+
+
+def _gaps(record):
+    found, expected = [entry.sequence for entry in record.entries], range(1, record.sale["sequence"] + 1)
+    return [] if found == list(expected) else [f"{record.sale_id}: the sequence has gaps: {found}"]
+
+
+def _bad_holds(record):
+    """What items hold is what open reservations hold."""
     open_units = defaultdict(int)
     for row in record.reservations.values():
         if row["state"] == HELD:
             for item_id, units in zip(row["item_ids"], row["quantities"], strict=True):
                 open_units[item_id] += units
-    for item_id, level in levels.items():
-        if level[1] != open_units[item_id]:
-            yield f"{where}: {level[1]} of {item_id} are held, and reservations hold {open_units[item_id]}"
+    for item_id, row in record.items.items():
+        if row["held"] != open_units[item_id]:
+            held = row["held"]
+            yield f"{record.sale_id}: {held} of {item_id} are held, and reservations hold {open_units[item_id]}"
 
 
 def _bad_stories(record, calls):
@@ -151,7 +160,9 @@ def _bad_stories(record, calls):
         if row is None:
             yield f"{name} has movements and is not there"
             continue
-        yield from (f"{name} {fault}" for fault in _bad_story(record, row, stories[reservation_id], by_id[reservation_id]))
+        yield from (
+            f"{name} {fault}" for fault in _bad_story(record, row, stories[reservation_id], by_id[reservation_id])
+        )
 
 
 _LAWFUL = {
@@ -176,6 +187,10 @@ def _bad_story(record, row, entries, calls):
     creates = [command for command in able if isinstance(command, Create)]
     if not any(_is_meant(command, row, lines) for command in creates):
         yield f"was asked for by nobody: {row}"
+    yield from _bad_end(record, row, entries, kinds, able)
+
+
+def _bad_end(record, row, entries, kinds, able):
     ended_at = row["ended_at"]
     if CONFIRM in kinds and kinds != (CONFIRM,):
         late = EXPIRE in kinds
@@ -308,7 +323,7 @@ def _contradiction(command, told, row):
 
 
 def _false_firsts(calls):
-    """Of those who created the same reservation, one is told that it was the first, and the others that they were not."""
+    """Of those who created the same reservation, one is told that it was the first; the others, that they were not."""
     creates = defaultdict(list)
     for call in calls:
         if isinstance(call.command, Create) and call.may_be_done:
@@ -416,14 +431,20 @@ def _over_limit(record, held, entry, customer, limit, item_limit):
 
 def _false_shortages(record, calls, server):
     """Whoever was told that there is too little was told the truth, of that moment or of 200 ms before."""
-    refused = [call for call in calls if isinstance(call.command, Create) and isinstance(call.answer, InsufficientStock)]
+    refused = [
+        call for call in calls if isinstance(call.command, Create) and isinstance(call.answer, InsufficientStock)
+    ]
     if not refused:
         return
     moments = list(_levels(record))
+    granted = {key: commit.seen_at for (what, key, *_), commit in _first_written(record).items() if what == "state"}
     for call in refused:
         begin, end = call.invoked[1] - _STALE_SECONDS, call.answered[1]
         if not any(_is_short(call.command, *moment, server) for moment in _within(moments, begin, end)):
             yield f"call {call.number} was refused with {call.answer}, which was never true"
+        before = granted.get(call.command.reservation_id)
+        if before is not None and before < call.invoked[1]:
+            yield f"call {call.number} was refused with {call.answer}, though it had been granted before"
 
 
 def _levels(record):

@@ -147,7 +147,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def bury(self) -> None:
         """Ends, once all is judged, whatever still waits: what was killed, and what belongs to nobody any more."""
-        self.ends_at = float("inf")
+        self.ends_at, self._turns_at_once = float("inf"), 0
         self.set_exception_handler(lambda _loop, _context: None)
         for process in self._killed:
             process.killed = False

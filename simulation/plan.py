@@ -1,4 +1,4 @@
-"""What a seed is made of. Each has some faults only, and some of them often: rare ones would hide behind common ones."""
+"""What a seed is made of. Each has a few kinds of faults only, for with all of them at once nothing would get far."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -13,7 +13,6 @@ from simulation.chance import SeededEntropy
 from simulation.driver import ModelDriver
 from simulation.loop import Process, context_of
 
-
 _GRACE_SECONDS = 10.0
 
 
@@ -104,8 +103,9 @@ class Replica:
         await self._scheduler.stop()
         await self._sweeper.stop()
         await self.ledger.stop(_GRACE_SECONDS)
-        self.leaks = self._leaks()
         await self.database.close()
+        await asyncio.sleep(0)  # Whoever it has cut off cleans up.
+        self.leaks = self._leaks()
 
     def kill(self):
         """As by SIGKILL: nothing of it runs any more, and its sockets are closed by the system."""
@@ -157,4 +157,3 @@ def _pass_on(task, outcome):
         outcome.set_exception(error)
     else:
         outcome.set_result(task.result())
-

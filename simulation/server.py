@@ -6,7 +6,6 @@ before it can be seen, and can be seen before it is acknowledged; with a standby
 A backend learns late, or never, that its client is gone, and until then goes on with what it was sent.
 """
 
-import asyncio
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -104,7 +103,7 @@ class Server:
         """Calls `then` with an error, or none once the lock is there."""
         lock = self._locks[key]
         held = lock.holders.get(backend)
-        if held == mode or held == EXCLUSIVE:
+        if held in (mode, EXCLUSIVE):
             then(None)
         elif lock.admits(backend, mode) and not lock.waiting:
             self._grant(lock, backend, key, mode, then)

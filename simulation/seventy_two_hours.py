@@ -90,8 +90,8 @@ def every_boot_minute(base):
         yield run_course(Course(base + number, pair, list(Remainder)[number % 3]))
 
 
-def run_course(course):
-    days = _Days(course)
+def run_course(course, hours=HOURS):
+    days = _Days(course, hours)
     try:
         with silent():
             days.loop.run_until_complete(days.pass_by())
@@ -112,8 +112,9 @@ def run_course(course):
 
 
 class _Days:
-    def __init__(self, course):
+    def __init__(self, course, hours):
         self.course = course
+        self.hours = hours
         self.loop = VirtualTimeLoop()
         self.trace = Trace(self.loop)
         self.weather = Weather(self.loop, self.trace, stream(course.seed, "weather"), Climate(latency=0.001))
@@ -147,8 +148,11 @@ class _Days:
         await self._until(60.0 * first)
         await self._boot()
         await self._set_up()
-        lives = [asyncio.create_task(self._live(0.0)), asyncio.create_task(self._live(60.0 * (second - first), boots=True))]
-        hours = [asyncio.create_task(self._hour(hour)) for hour in range(HOURS)]
+        lives = [
+            asyncio.create_task(self._live(0.0)),
+            asyncio.create_task(self._live(60.0 * (second - first), boots=True)),
+        ]
+        hours = [asyncio.create_task(self._hour(hour)) for hour in range(self.hours)]
         strikes = asyncio.create_task(self._strike())
         await asyncio.gather(*hours)
         for task in (*lives, strikes):
@@ -197,7 +201,7 @@ class _Days:
 
     async def _strike(self):
         """The database is away over the hour, one hour in five or so."""
-        for hour in range(2, HOURS):
+        for hour in range(2, self.hours):
             if self._random.random() < 0.2:
                 begin = hour * _HOUR - self._random.uniform(5, 15)
                 seconds = self._random.choice((30.0, 90.0, 240.0))
@@ -284,17 +288,19 @@ class _Days:
         yield from self._decay()
 
     def _openings(self):
-        """One an hour, on the hour, from the first boot on; and there before it opens, whatever happens over the hour."""
+        """One an hour, on the hour, from the first boot on; and put up before that, whatever happens over the hour."""
         sales = self.sales()
         openings = Counter(sale["open_at"] for sale in sales.values())
-        expected = [BEGINNING + timedelta(hours=hour) for hour in range(HOURS)]
+        expected = [BEGINNING + timedelta(hours=hour) for hour in range(self.hours)]
         for opening in expected:
             if openings[opening] != 1:
                 yield f"{openings[opening]} sales open at {opening:%d %H:%M}"
-        if extra := set(openings) - {*expected, BEGINNING + timedelta(hours=HOURS)}:
+        if extra := set(openings) - {*expected, BEGINNING + timedelta(hours=self.hours)}:
             yield f"sales open at {sorted(map(str, extra))}"
         for sale_id, sale in sales.items():
-            if sale["open_at"] > BEGINNING and sale["created_at"] > max(sale["open_at"], self._back_at(sale["open_at"])):
+            if sale["open_at"] > BEGINNING and sale["created_at"] > max(
+                sale["open_at"], self._back_at(sale["open_at"])
+            ):
                 yield f"{sale_id} was put up at {sale['created_at']:%d %H:%M:%S}, too late"
 
     def _back_at(self, opening):
@@ -308,7 +314,11 @@ class _Days:
     def _left_overs(self):
         """Nothing is held after the close; what is left of it has gone where it should, and no unit is lost."""
         shelves = self.shelves()
-        over = [sale_id for sale_id, sale in self.sales().items() if sale["close_at"] <= BEGINNING + timedelta(hours=HOURS - 1)]
+        over = [
+            sale_id
+            for sale_id, sale in self.sales().items()
+            if sale["close_at"] <= BEGINNING + timedelta(hours=self.hours - 1)
+        ]
         for sale_id in over:
             row = shelves[sale_id]
             if row["held"] or (row["on_hand"] and (self.course.remainder is not Remainder.STAY)):

@@ -200,9 +200,7 @@ class Shop:
                 salt = await replica.ledger.salt(sale_id)
                 bound, reservation_id = True, identity.reservation_id(salt, customer, request_id)
             self._targets.append((sale_id, reservation_id, customer))
-            return Create(
-                reservation_id, customer, lines, hold_time, fingerprint=fingerprint, bound=bound, **policy
-            )
+            return Create(reservation_id, customer, lines, hold_time, fingerprint=fingerprint, bound=bound, **policy)
 
         return build, request_id is not None
 

@@ -114,11 +114,9 @@ def append(view, now, sale_id, sequence, at, *columns):
     for row in _reservations(created):
         _insert(view, "reservations", sale_id, row["reservation_id"], row, "reservations_pkey")
     for row in _reservations(changed):
-        key = row["reservation_id"]
-        known = view.get("reservations", sale_id, key)
-        if known is not None:
-            row = known | {name: row[name] for name in ("state", "expires_at", "ended_at", "order_id")}
-        view.put("reservations", sale_id, key, row)
+        known = view.get("reservations", sale_id, row["reservation_id"]) or row
+        news = {name: row[name] for name in ("state", "expires_at", "ended_at", "order_id")}
+        view.put("reservations", sale_id, row["reservation_id"], known | news)
     for change_id, fingerprint in zip(*changes, strict=True):
         row = {"change_id": change_id, "fingerprint": fingerprint, "created_at": at}
         _insert(view, "stock_changes", sale_id, change_id, row, "stock_changes_pkey")
@@ -399,5 +397,3 @@ def lock_of(name, arguments):
         return None
     table, mode = found
     return (table, arguments[0]), mode
-
-
