@@ -16,9 +16,9 @@ def full(output, seed, seconds, nemeses=tuple(NEMESES)):
     return Plan(output, seed, partial(schedule, seconds=seconds, nemeses=nemeses), seconds)
 
 
-def brief(output, seed):
+def brief(output, seed, *, is_timed=True):
     """A fixed choice, on whom the seed says."""
-    return Plan(output, seed, brief_schedule, _BRIEF_SECONDS)
+    return Plan(output, seed, brief_schedule, _BRIEF_SECONDS, is_timed=is_timed)
 
 
 def planted(output, seed, name):

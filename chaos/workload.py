@@ -30,7 +30,7 @@ _IMPATIENCE_SECONDS = (0.002, 0.06)
 _CLOSE_SECONDS = 0.3
 _CUSTOMERS = 8
 _REMEMBERED = 400
-_HELD = 30
+_HELD = 250
 
 _WEIGHTS = {
     "create": 30,
@@ -108,6 +108,7 @@ class Shop:
         self.seed = seed
         self.habits = habits
         self.held = deque(maxlen=_HELD)
+        """Reservations that were held when they were last heard of, and when they run out."""
         self.asked = deque(maxlen=_REMEMBERED)
         self.open = asyncio.Event()
         """Set while there is to be shopping."""
@@ -162,7 +163,7 @@ class Client:
             impatient_seconds=self._chance.uniform(*_IMPATIENCE_SECONDS) if impatient else None,
         )
         if action in ("create", "confirm", "extend") and outcome.answer.get("state") == "HELD":
-            self._shop.held.append(outcome.answer)
+            self._shop.held.append((_unix_time(outcome.answer["expire_time"]), outcome.answer))
         if outcome.reason == "CUSTOMER_LIMIT_REACHED" and self._chance.random() < 0.3:
             self._shop.retire(fields["customer"])
         return outcome
@@ -222,8 +223,8 @@ class Client:
         """One that may still be held or, by those who come too late, one that cannot be."""
         latest = time.time() - _CLOSE_SECONDS
         alive, dead = [], []
-        for reservation in self._shop.held:
-            (alive if _unix_time(reservation["expire_time"]) > latest else dead).append(reservation)
+        for expire_time, reservation in self._shop.held:
+            (alive if expire_time > latest else dead).append(reservation)
         late = self._chance.random() < self._shop.habits.late
         candidates = (dead or alive) if late else (alive or dead)
         return self._chance.choice(candidates) if candidates else None
