@@ -65,6 +65,8 @@ class EdgeSettings(ServiceSettings):
     edge_request_limit: int = Field(1_024, ge=8)
     edge_requests_per_second: int = Field(20_000, ge=1)
     edge_client_requests_per_second: int = Field(2_000, ge=1)
+    # Over REST, whose paths say which sale.
+    edge_sale_requests_per_second: int = Field(10_000, ge=1)
 
     # How long a client may take to send its headers, and all of its request.
     edge_header_timeout_seconds: float = Field(10.0, gt=0)

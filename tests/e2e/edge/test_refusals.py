@@ -99,6 +99,23 @@ async def test_clients_do_not_use_up_each_others_share(start_edge, gateway, inve
         assert answer.status == 429
 
 
+async def test_a_sale_does_not_use_up_what_is_there_for_others(start_edge, gateway, inventory, rest):
+    edge = await start_edge([gateway], [inventory], sale_requests_per_second=1, trusted_hops=1)
+
+    async def ask(path, client):
+        async with rest.get(f"{edge.url}{path}", headers={"x-forwarded-for": f"203.0.113.{client}"}) as answer:
+            return answer.status
+
+    hot = [await ask(f"/v1/sales/hot{rest_of_path}", number) for number, rest_of_path in enumerate(HOT_PATHS)]
+    assert hot[0] == 200
+    assert 429 in hot
+    assert await ask("/v1/sales/calm/items/i", 8) == 200
+    assert [await ask("/v1/sales", 9) for _ in range(3)] == [200, 200, 200]
+
+
+HOT_PATHS = ("/items/i", "?x=1", "/reservations/r", "", "/items/j", "/items/k")
+
+
 async def test_too_many_requests_of_all_clients(start_edge, gateway, inventory, rest):
     edge = await start_edge([gateway], [inventory], requests_per_second=3, trusted_hops=1)
     answers = []
