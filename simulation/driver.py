@@ -105,6 +105,10 @@ class ModelConnection:
     def is_asked(self):
         return self._pending is not None
 
+    def resets(self):
+        """Whether a pool resets it now. Not always, as asyncpg's does, for that would be a third of all statements."""
+        return not (self._closed or self.is_asked) and self._server.weather.resets()
+
     def terminate(self):
         if not self._closed:
             self._closed = True
@@ -129,8 +133,11 @@ class ModelConnection:
         limit = timeout or self.command_timeout
         if limit is None:
             return await answer
-        async with asyncio.timeout(limit):
+        timer = asyncio.get_running_loop().call_later(limit, _time_out, answer)
+        try:
             return await answer
+        finally:
+            timer.cancel()
 
     # What the server and the network do
 
@@ -158,7 +165,7 @@ class ModelConnection:
 
 
 class ModelPool:
-    """As asyncpg's: a connection that comes back is reset, which is a round trip, and dropped if that fails."""
+    """As asyncpg's: a connection that comes back is reset now and then, a round trip, and dropped if that fails."""
 
     def __init__(self, connect, max_size, command_timeout):
         self._connect = connect
@@ -179,6 +186,14 @@ class ModelPool:
     def acquire(self, *, timeout):
         return _Acquired(self, timeout)
 
+    def take_idle(self):
+        """A connection for which nobody has to wait, if there is one."""
+        self.idle = [connection for connection in self.idle if not connection.is_closed()]
+        if not self.idle or self._places.locked() or self._closing:
+            return None
+        self._places._value -= 1  # As acquire() does, which would not wait either.
+        return self._taken(self.idle.pop())
+
     async def take(self):
         if self._closing:
             raise asyncpg.InterfaceError("pool is closing")
@@ -188,9 +203,7 @@ class ModelPool:
         except BaseException:
             self._places.release()
             raise
-        connection.command_timeout = self._command_timeout
-        self._in_use[connection.number] = (connection, self._generation)
-        return connection
+        return self._taken(connection)
 
     async def _idle_or_new(self):
         while self.idle:
@@ -199,24 +212,28 @@ class ModelPool:
                 return connection
         return await self._connect()
 
+    def _taken(self, connection):
+        connection.command_timeout = self._command_timeout
+        self._in_use[connection.number] = (connection, self._generation)
+        return connection
+
     async def give_back(self, connection, timeout):
         try:
-            _, generation = self._in_use[connection.number]
-            if connection.is_closed() or generation != self._generation or self._closing:
-                connection.terminate()
-                return
-            if connection.is_asked:
-                # Whoever asked has been cancelled; the answer, if one comes, is nobody's.
-                connection.terminate()
-                return
             await connection.execute("RESET ALL", timeout=timeout)
-            self.idle.append(connection)
         except BaseException:
-            connection.terminate()
+            self.put_back(connection, reusable=False)
             raise
-        finally:
-            self._in_use.pop(connection.number, None)
-            self._places.release()
+        self.put_back(connection)
+
+    def put_back(self, connection, *, reusable=True):
+        _, generation = self._in_use.pop(connection.number)
+        # Whoever still waits for an answer was cancelled; if one comes, it is nobody's.
+        is_left = connection.is_asked or connection.is_closed()
+        if reusable and generation == self._generation and not is_left and not self._closing:
+            self.idle.append(connection)
+        else:
+            connection.terminate()
+        self._places.release()
 
     async def expire_connections(self):
         self._generation += 1
@@ -237,6 +254,11 @@ class ModelPool:
         self.idle = []
 
 
+def _time_out(answer):
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
 class _Acquired:
     __slots__ = ("_connection", "_pool", "_timeout")
 
@@ -245,12 +267,19 @@ class _Acquired:
         self._timeout = timeout
 
     async def __aenter__(self):
-        async with asyncio.timeout(self._timeout):
-            self._connection = await self._pool.take()
-        return self._connection
+        connection = self._pool.take_idle()
+        if connection is None:
+            async with asyncio.timeout(self._timeout):
+                connection = await self._pool.take()
+        self._connection = connection
+        return connection
 
     async def __aexit__(self, *_):
-        given_back = asyncio.ensure_future(self._pool.give_back(self._connection, self._timeout))
+        pool, connection = self._pool, self._connection
+        if not connection.resets():
+            pool.put_back(connection)
+            return
+        given_back = asyncio.ensure_future(pool.give_back(connection, self._timeout))
         # Whoever does not wait for its end does not want to hear of it either.
         given_back.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(given_back)

@@ -6,6 +6,7 @@ from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Create
 from holdfast_inventory.domain.decide import Done
 from holdfast_inventory.domain.errors import InsufficientStock
+from holdfast_inventory.domain.item import MAX_UNITS
 from holdfast_inventory.domain.reservation import Line
 from simulation.shop import TRANSIENT
 
@@ -31,23 +32,28 @@ async def sell_out(world):
     """Every unit that is there can be bought, from any replica, and no unit more."""
     await asyncio.sleep(_STALE_SECONDS)
     faults = []
-    for sale_id, sale in _open_sales(world.server):
-        for item_id, item in sorted(world.server.tables.partition("items", sale_id).items()):
-            most = min(
-                (limit for limit in (sale["per_customer_limit"], item["per_customer_limit"]) if limit), default=99
-            )
-            left = item["on_hand"]
-            while left > 0:
-                units = min(left, most)
-                answer = await _buy(world, sale_id, item_id, units)
-                if not isinstance(answer, Done):
-                    faults.append(f"{sale_id}: {left} of {item_id} are left, and {units} are refused: {answer!r}")
-                    break
-                left -= units
-            answer = await _buy(world, sale_id, item_id, 1)
-            if not left and not isinstance(answer, InsufficientStock):
-                faults.append(f"{sale_id}: {item_id} is sold out, and one more gets {answer!r}")
+    for sale in _open_sales(world.server):
+        for item_id in sorted(world.server.tables.partition("items", sale["sale_id"])):
+            faults += await _sell_out(world, sale, item_id)
     return faults
+
+
+async def _sell_out(world, sale, item_id):
+    sale_id = sale["sale_id"]
+    shelf = world.server.tables.partition("items", sale_id)
+    limits = (sale["per_customer_limit"], shelf[item_id]["per_customer_limit"])
+    most = min((limit for limit in limits if limit), default=MAX_UNITS)
+    # A schedule may draw from the same shelf meanwhile.
+    while units := min(shelf[item_id]["on_hand"], most):
+        answer = await _buy(world, sale_id, item_id, units)
+        if not isinstance(answer, Done) and shelf[item_id]["on_hand"] >= units:
+            return [
+                f"{sale_id}: {shelf[item_id]['on_hand']} of {item_id} are left, and {units} are refused: {answer!r}"
+            ]
+    answer = await _buy(world, sale_id, item_id, 1)
+    if isinstance(answer, InsufficientStock) or shelf[item_id]["on_hand"]:
+        return []
+    return [f"{sale_id}: {item_id} is sold out, and one more gets {answer!r}"]
 
 
 def _open_sales(server):
@@ -55,7 +61,7 @@ def _open_sales(server):
     for sale in sorted(sales, key=lambda row: row["sale_id"]):
         is_over = sale["cancelled_at"] is not None or (sale["close_at"] and sale["close_at"] <= server.now())
         if not (is_over or sale["paused"] or sale["open_at"] > server.now()):
-            yield sale["sale_id"], sale
+            yield sale
 
 
 async def _buy(world, sale_id, item_id, units):

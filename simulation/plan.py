@@ -39,13 +39,15 @@ def plan_of(seed):
     random = stream(seed, "plan")
     climate = _climate(random)
     seconds = random.choice((0.3, 1.0, 3.0, 8.0))
+    schedule = _schedule(random) if random.random() < 0.2 else None
+    make = _make(random, schedules=schedule is not None)
     events = [event for event in EVENTS if climate.has_standby or event not in _NEED_A_STANDBY]
     return Plan(
         climate=climate,
-        make=_make(random),
+        make=make,
         replicas=random.choice((1, 2, 2, 3)),
         sales=tuple(_sale(random, f"sale-{number}") for number in range(random.choice((1, 1, 2)))),
-        schedule=_schedule(random) if random.random() < 0.2 else None,
+        schedule=schedule,
         acts=random.randint(12, 30),
         seconds=seconds,
         events=tuple((seconds * random.random(), random.choice(events)) for _ in range(random.choice((0, 0, 1, 2, 4)))),
@@ -64,17 +66,20 @@ def _climate(random):
     )
 
 
-def _make(random):
+def _make(random, *, schedules):
     return Make(
         DatabaseLimits(writers=random.choice((1, 2, 4)), readers=random.choice((1, 2, 8))),
         GroupCommitLimits(batch_commands=random.choice((1, 2, 5, 256)), due_holds=random.choice((1, 2, 256))),
         sweep_seconds=random.choice((0.5, 1.0, 3.0)),
         sold_out_seconds=random.choice((0.0, 0.2, 0.2)),
+        schedules=schedules,
     )
 
 
 def _sale(random, sale_id):
-    items = tuple(NewItem(item_id, random.choice((0, 1, 2, 4, 8)), random.choice((0, 0, 0, 2))) for item_id in ITEMS)
+    items = tuple(
+        NewItem(item_id, random.choice((0, 1, 2, 4, 8, 20)), random.choice((0, 0, 0, 2))) for item_id in ITEMS
+    )
     return NewSale(
         sale_id=sale_id,
         open_at=None,

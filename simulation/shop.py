@@ -6,6 +6,7 @@ from uuid import UUID
 
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Sweep, Transfer
+from holdfast_inventory.domain.decide import Done
 from holdfast_inventory.domain.errors import (
     DatabaseUnavailable,
     DeadlineInQueue,
@@ -39,7 +40,8 @@ class Shop:
         self._server = server
         self._random = random
         self._shelves = shelves
-        self._targets = []
+        self._asked_for = []
+        self._granted = []
         self.replicas = []
         self.bound_seconds = 60.0
         self.longest_seconds = 0.0
@@ -103,6 +105,8 @@ class Shop:
 
     def _answered(self, call, answer):
         call.answer, call.answered, call.replicated = answer, self._history.moment(), self._server.replicated
+        if isinstance(answer, Done) and isinstance(call.command, Create):
+            self._granted.append((call.sale_id, call.command.reservation_id, call.command.customer))
         self.longest_seconds = max(self.longest_seconds, call.answered[1] - call.invoked[1])
         self._trace.note(f"answer {call.number} {answer!r}")
 
@@ -199,7 +203,7 @@ class Shop:
             else:
                 salt = await replica.ledger.salt(sale_id)
                 bound, reservation_id = True, identity.reservation_id(salt, customer, request_id)
-            self._targets.append((sale_id, reservation_id, customer))
+            self._asked_for.append((sale_id, reservation_id, customer))
             return Create(reservation_id, customer, lines, hold_time, fingerprint=fingerprint, bound=bound, **policy)
 
         return build, request_id is not None
@@ -208,9 +212,11 @@ class Shop:
         random = self._random
         if kind == "recount":
             return self._recount(sale_id), sale_id
-        if kind in ("sweep", "move") or not self._targets:
+        # Mostly of what is known to be there, but not always.
+        targets = self._granted if self._granted and random.random() < 0.75 else self._asked_for
+        if kind in ("sweep", "move") or not targets:
             return _ready(Sweep()), sale_id
-        sale_id, reservation_id, owner = random.choice(self._targets[-12:])
+        sale_id, reservation_id, owner = random.choice(targets[-8:])
         customer = random.choice(("", owner, owner, "mallory"))
         if kind == "pay":
             command = Confirm(reservation_id, random.choice(ORDERS), random.random() < 0.4, customer)
