@@ -170,6 +170,7 @@ async def _kill_standby(stage, strike):
     databases.standby.kill()
     await asyncio.sleep(strike.seconds)
     await databases.start_standby()
+    await databases.ensure_synchronous()
 
 
 async def _freeze_primary(stage, strike):
@@ -239,6 +240,7 @@ async def _fill_wal_disk(stage, strike):
         await asyncio.sleep(_EVERY_SECONDS)
     if not primary.is_running:
         await databases.start_primary()
+    await databases.ensure_synchronous()
 
 
 # Valkey

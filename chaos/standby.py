@@ -16,7 +16,7 @@ STANDBY = "standby"
 _START_SECONDS = 60.0
 _BASEBACKUP_SECONDS = 20.0
 _NEW_STANDBY_SECONDS = 60.0
-_CAUGHT_UP_SECONDS = 30.0
+_CAUGHT_UP_SECONDS = 8.0
 _LOOK_SECONDS = 0.05
 _CAUGHT_UP = """
     SELECT coalesce(bool_or(sync_state = 'sync' AND state = 'streaming' AND flush_lsn >= '{position}'), false)
@@ -214,17 +214,26 @@ class Databases:
                     await asyncio.to_thread(self.standby.discard)
                     await asyncio.sleep(_LOOK_SECONDS)
             await self.start_standby()
-            await self.until_synchronous()
+            await self.until_synchronous(_NEW_STANDBY_SECONDS)
 
     async def start_standby(self):
         """Starts it, or starts it again after its death; it need not have caught up."""
         self.standby.spawn()
         await asyncio.to_thread(self.standby.wait_until_ready, _START_SECONDS)
 
-    async def until_synchronous(self):
-        """Returns once the standby confirms COMMITs and has caught up."""
+    async def ensure_synchronous(self):
+        """Returns once a standby confirms COMMITs: a new one, if this cannot catch up any more."""
+        try:
+            await self.until_synchronous()
+        except TimeoutError:
+            # What it lacks may have been removed.
+            await asyncio.to_thread(self.standby.discard)
+            await self.add_standby()
+
+    async def until_synchronous(self, within_seconds=_CAUGHT_UP_SECONDS):
+        """Returns once the standby confirms COMMITs and has caught up. Raises TimeoutError."""
         position = None
-        async with asyncio.timeout(_CAUGHT_UP_SECONDS):
+        async with asyncio.timeout(within_seconds):
             while True:
                 try:
                     position = position or await self._ask("SELECT pg_current_wal_flush_lsn()")
@@ -256,7 +265,7 @@ class Databases:
         self.standby.thaw()
         if not self.standby.is_running:
             await self.start_standby()
-        await self.until_synchronous()
+        await self.ensure_synchronous()
 
     def close(self):
         """Ends both, with their data."""
