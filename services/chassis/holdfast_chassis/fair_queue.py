@@ -11,7 +11,7 @@ order is the youngest of whoever has most waiting in the highest rank: whom to r
 """
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -36,6 +36,11 @@ class FairQueue(Generic[T]):
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield all that wait, in order."""
+        for rounds in self._ranks:
+            yield from rounds
 
     def push(self, item: T, rank: int, flow: Hashable) -> None:
         """Takes an item in."""
@@ -89,6 +94,11 @@ class _Rounds(Generic[T]):
         self._next = 0
         """The number of the first round in `_coming`."""
         self._flows: dict[Hashable, _Flow] = {}
+
+    def __iter__(self) -> Iterator[T]:
+        for round_ in (self._serving, *self._coming):
+            for item, _ in round_:
+                yield item
 
     def push(self, item: T, flow: Hashable) -> None:
         latest, items = self._flows.get(flow, _ABSENT)

@@ -57,6 +57,13 @@ def test_it_tells_how_many_go_ahead():
     assert waiting.ahead_of(1, "c") == 4
 
 
+def test_it_can_be_looked_through_in_its_order():
+    waiting = queue("1a", "0b", "1a", "1c", "0d")
+    waiting.pop_first()
+    looked = list(waiting)
+    assert looked == drained(waiting)
+
+
 def test_nothing_is_kept_of_flows_that_have_gone():
     waiting = queue(*("0a", "0b") * 10)
     drained(waiting)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from holdfast_inventory.domain.commands import Confirm, Create
 from holdfast_inventory.domain.decide import Done, Swept
-from holdfast_inventory.domain.errors import DeadlineInQueue, Overloaded
+from holdfast_inventory.domain.errors import DatabaseUnavailable, DeadlineInQueue, Overloaded
 from holdfast_inventory.ledger.group_commit import GroupCommit, GroupCommitLimits
 from tests.support.shopping import hold
 
@@ -27,10 +27,12 @@ class Groups(GroupCommit):
     def __init__(self, **limits):
         super().__init__(None, GroupCommitLimits(**limits), Unobserved())
         self.batches = []
+        self.batch_seconds = BATCH_SECONDS
 
-    async def _commit(self, sale_id, commands):
-        self.batches.append(list(commands))
-        await asyncio.sleep(BATCH_SECONDS)
+    async def _commit(self, sale_id, batch):
+        commands = [waiting.command for waiting in batch]
+        self.batches.append(commands)
+        await asyncio.sleep(self.batch_seconds)
         return [Done(None, replayed=False) if isinstance(command, Create) else Swept(0) for command in commands]
 
     def send(self, *commands, sale_id="drop", within=None):
@@ -134,6 +136,24 @@ async def test_who_could_not_begin_before_the_deadline_is_refused_at_once():
     await first  # Now it is known how long a batch takes.
     hasty, patient = groups.send(hold("hasty", socks=1), within=0.25), groups.send(hold("c", socks=1), within=9)
     assert refused([*hasty, *patient]) == [True, False]
+
+
+async def test_behind_a_batch_that_hangs_a_deadline_is_told_when_it_passes():
+    groups = Groups()
+    groups.batch_seconds = 30.0
+    await busy(groups)
+    [waiting] = groups.send(hold("c", socks=1), within=1.0)
+    async with asyncio.timeout(1.5):
+        assert isinstance(await waiting, DeadlineInQueue)
+
+
+async def test_behind_a_batch_that_hangs_patience_ends_when_it_is_over():
+    groups = Groups(patience_seconds=2.0)
+    groups.batch_seconds = 30.0
+    await busy(groups)
+    [waiting] = groups.send(hold("c", socks=1))
+    async with asyncio.timeout(2.5):
+        assert isinstance(await waiting, DatabaseUnavailable)
 
 
 async def test_with_an_empty_queue_the_deadline_may_be_near():

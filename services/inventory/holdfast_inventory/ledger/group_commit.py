@@ -81,6 +81,10 @@ class GroupCommitLimits:
     """How long a command without a deadline waits for the outcome of a lost COMMIT."""
 
 
+_LOOK_SECONDS = 0.25
+"""How often those in the queue are looked after while a batch is in flight."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     command: Command
@@ -97,6 +101,7 @@ class _Lane:
     pace: Pace
     queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
     worker: asyncio.Task[None] | None = None
+    look: asyncio.TimerHandle | None = None
 
 
 class GroupCommit:
@@ -175,11 +180,15 @@ class GroupCommit:
         batch: list[_Waiting] = []
         try:
             while batch := self._next_batch(lane):
+                lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
                 await self._settle(lane.sale_id, batch)
+                lane.look.cancel()
                 lane.pace.batch_ended(loop.time())
                 self._observer.batch(len(batch), lane.pace.last_seconds)
         finally:
             # No await since the queue was found empty, so nobody was queued in between.
+            if lane.look is not None:
+                lane.look.cancel()
             del self._lanes[lane.sale_id]
             for waiting in (*batch, *self._taken(lane)):
                 _answer(waiting, Internal())
@@ -190,7 +199,7 @@ class GroupCommit:
             # A caller that went away has cancelled it.
             if waiting.future.done():
                 continue
-            refusal = self._too_late(lane.pace, waiting)
+            refusal = self._too_late(lane.pace, waiting, lane.pace.began, lane.pace.last_seconds)
             if refusal is not None:
                 _answer(waiting, refusal)
                 continue
@@ -205,14 +214,23 @@ class GroupCommit:
             self.waiting -= 1
             yield lane.queue.pop_first()
 
-    def _too_late(self, pace: Pace, waiting: _Waiting) -> DomainError | None:
-        """Why a command whose turn it is cannot go into the batch that begins now."""
-        if waiting.deadline is not None and waiting.deadline <= pace.began + pace.likely_seconds:
+    def _look_after(self, lane: _Lane) -> None:
+        """Answers those in the queue for whom the batch in flight takes too long: it may hang."""
+        now = asyncio.get_running_loop().time()
+        for waiting in lane.queue:
+            refusal = self._too_late(lane.pace, waiting, now, now - lane.pace.began)
+            if refusal is not None:
+                _answer(waiting, refusal)
+        lane.look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_after, lane)
+
+    def _too_late(self, pace: Pace, waiting: _Waiting, now: float, last_seconds: float) -> DomainError | None:
+        """Why a command cannot go into a batch that begins `now` at the earliest, behind one of `last_seconds`."""
+        if waiting.deadline is not None and waiting.deadline <= now + pace.likely_seconds:
             return DeadlineInQueue()
-        if pace.began - waiting.since < self._limits.patience_seconds:
+        if now - waiting.since < self._limits.patience_seconds:
             return None
-        # Overtaken all the time; or the database has stopped, and the last batch waited for it in vain.
-        has_stopped = pace.last_seconds >= self._limits.queue_seconds
+        # Overtaken all the time; or the database has stopped, and the last batch waits for it in vain.
+        has_stopped = last_seconds >= self._limits.queue_seconds
         return DatabaseUnavailable() if has_stopped else self._overloaded(self._limits.queue_seconds)
 
     async def _settle(self, sale_id: str, batch: list[_Waiting]) -> None:
