@@ -9,9 +9,11 @@ from pathlib import Path
 
 from chaos import plans
 from chaos.bugs import BUGS
+from chaos.history import read_history
 from chaos.nemeses import NEMESES
 from chaos.report import table
 from chaos.run import chaos
+from chaos.timeline import plot
 
 _OUTPUT = Path(__file__).parent.parent / "build" / "chaos"
 _SECONDS = 150.0
@@ -33,6 +35,7 @@ def main():
     print(f"seed {seed}", flush=True)
     result = asyncio.run(_until_terminated(chaos(_plan(arguments, seed, chosen))))
     print(table(result))
+    plot(read_history(arguments.output / "history.jsonl"), arguments.output / "timeline.png")
     print(f"seed {seed}; written to {arguments.output}")
     sys.exit(0 if result.passed else 1)
 

@@ -210,9 +210,9 @@ class Databases:
                     await asyncio.to_thread(self.standby.prepare)
                     break
                 except (StartError, subprocess.SubprocessError):
-                    # Whoever is copied may die meanwhile, or the link.
+                    # Who is copied may die meanwhile, of what was done to it before, or the link.
                     await asyncio.to_thread(self.standby.discard)
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await self._revive_primary()
             await self.start_standby()
             await self.until_synchronous(_NEW_STANDBY_SECONDS)
 
@@ -241,6 +241,7 @@ class Databases:
                         return
                 except (RuntimeError, subprocess.SubprocessError):
                     position = None
+                    await self._revive_primary()
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def promote(self):
@@ -272,6 +273,11 @@ class Databases:
         for server in (self.standby, self.primary):
             if server is not None:
                 server.discard()
+
+    async def _revive_primary(self):
+        if not self.primary.is_running:
+            await self.start_primary()
+        await asyncio.sleep(_LOOK_SECONDS)
 
     async def _ask(self, statement):
         return await asyncio.to_thread(self.primary.execute, statement)
