@@ -32,7 +32,9 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
     }
     return plain | {
         "version": version,
+        "half_request_limit": settings.edge_request_limit // 2,
         "read_limit": settings.edge_request_limit // 8,
+        "half_read_limit": settings.edge_request_limit // 16,
         "header_timeout": f"{settings.edge_header_timeout_seconds:g}s",
         "request_timeout": f"{settings.edge_request_timeout_seconds:g}s",
         "gateways": _endpoints(settings.edge_gateways),

@@ -62,7 +62,7 @@ class EdgeSettings(ServiceSettings):
     edge_memory_limit_bytes: int = Field(536_870_912, ge=67_108_864)
     # What begins a purchase, and whatever else changes something: so many at a time. As many again of what ends one,
     # and an eighth of it of reads.
-    edge_request_limit: int = Field(1_024, ge=8)
+    edge_request_limit: int = Field(1_024, ge=16)
     edge_requests_per_second: int = Field(20_000, ge=1)
     edge_client_requests_per_second: int = Field(2_000, ge=1)
     # Over REST, whose paths say which sale.

@@ -1,0 +1,149 @@
+"""Load: closed to find the capacity, then open, which comes whether it is served or not."""
+
+import asyncio
+import random
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+TICK_SECONDS = 0.001
+PATIENCE_SECONDS = 15.0
+
+# What tells a caller neither yes nor no.
+INDEFINITE = frozenset({"LOST", "OUTCOME_UNKNOWN", "INTERNAL", "UNANSWERED"})
+
+
+@dataclass
+class Tally:
+    """What became of requests. Times in seconds, latencies from when a request was due to its answer."""
+
+    seconds: float = 0.0
+    outcomes: Counter = field(default_factory=Counter)
+    """By kind and reason."""
+    accepted: array = field(default_factory=lambda: array("d"))
+    refused: array = field(default_factory=lambda: array("d"))
+    delays: Counter = field(default_factory=Counter)
+    """When refusals say to come back."""
+    without_delay: int = 0
+    sent_late: array = field(default_factory=lambda: array("d"))
+    begun: float = 0.0
+    history: list = field(default_factory=list)
+    """When each was due, since the beginning, whether it was accepted, and its latency."""
+
+    def count(self, kind, due, now, answer):
+        self.outcomes[kind, answer.reason] += 1
+        accepted = answer.reason == "OK"
+        latency = now - due
+        (self.accepted if accepted else self.refused).append(latency)
+        self.history.append((due - self.begun, accepted, latency))
+        if answer.reason in ("OVERLOADED", "RATE_LIMITED"):
+            if answer.retry_seconds is None:
+                self.without_delay += 1
+            else:
+                self.delays[answer.retry_seconds] += 1
+
+    @property
+    def offered(self):
+        return sum(self.outcomes.values())
+
+    def with_reason(self, *reasons):
+        return sum(count for (_, reason), count in self.outcomes.items() if reason in reasons)
+
+    @property
+    def goodput(self):
+        return self.with_reason("OK") / self.seconds
+
+    @property
+    def indefinite(self):
+        return self.with_reason(*INDEFINITE)
+
+    def share_accepted(self, kind):
+        all_of_kind = sum(count for (each, _), count in self.outcomes.items() if each == kind)
+        return self.outcomes[kind, "OK"] / all_of_kind if all_of_kind else None
+
+
+def percentile(values, share):
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+async def closed_loop(pool, shopping, callers, seconds):
+    """So many callers, each of whom asks again as soon as it has its answer."""
+    loop = asyncio.get_running_loop()
+    tally = Tally(seconds=seconds, begun=loop.time())
+    end, finished, left = loop.time() + seconds, loop.create_future(), callers
+
+    def ask():
+        kind, request, identity = shopping.next()
+        asked = loop.time()
+
+        def answered(answer):
+            nonlocal left
+            now = loop.time()
+            if now < end:
+                tally.count(kind, asked, now, answer)
+                if kind == "create" and answer.reason == "OK":
+                    shopping.granted(identity)
+                loop.call_soon(ask)
+                return
+            left -= 1
+            if not left and not finished.done():
+                finished.set_result(None)
+
+        pool.send(request, answered)
+
+    for _ in range(callers):
+        ask()
+    async with asyncio.timeout(seconds + PATIENCE_SECONDS):
+        await finished
+    return tally
+
+
+class OpenLoop:
+    """Requests that come at random, so many a second on average, whatever becomes of those before them."""
+
+    def __init__(self, pool, shopping, rate, seconds, *, seed=1):
+        self._pool, self._shopping = pool, shopping
+        self._rate, self._seconds = rate, seconds
+        self._random = random.Random(seed)
+        self._waiting = 0
+        self.tally = Tally(seconds=seconds)
+
+    async def run(self):
+        loop = asyncio.get_running_loop()
+        tally = self.tally
+        tally.begun = due = loop.time()
+        end = due + self._seconds
+        while due < end:
+            now = loop.time()
+            while due <= now and due < end:
+                tally.sent_late.append(now - due)
+                self._send(due, loop)
+                due += self._random.expovariate(self._rate)
+            await asyncio.sleep(TICK_SECONDS)
+        give_up = loop.time() + PATIENCE_SECONDS
+        while self._waiting and loop.time() < give_up:  # noqa: ASYNC110 - an event would cost every request a look
+            await asyncio.sleep(0.01)
+        if self._waiting:
+            tally.outcomes["any", "UNANSWERED"] += self._waiting
+        return tally
+
+    def _send(self, due, loop):
+        kind, request, identity = self._shopping.next()
+        self._waiting += 1
+
+        def answered(answer):
+            self._waiting -= 1
+            self.tally.count(kind, due, loop.time(), answer)
+            if kind == "create" and answer.reason == "OK":
+                self._shopping.granted(identity)
+
+        self._pool.send(request, answered)
+
+
+def recovery_seconds(tally, calm_seconds):
+    """How long after the beginning of a calm load somebody was still refused, or waited longer than that."""
+    disturbed = [due for due, accepted, latency in tally.history if not accepted or latency > calm_seconds]
+    return max(disturbed, default=0.0)
