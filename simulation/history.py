@@ -12,7 +12,8 @@ class Call:
     """One command, sent once. Moments are (place in the history, loop time).
 
     `answer` is a reply, a refusal, or none: the caller went away, or the replica died. `replicated` is how far the
-    standby was when it was answered. `known` is how late an answer may come.
+    standby was when it was answered. After `patience_seconds` its answer is overdue, whatever it is. `queued_at`: when it
+    was given to the ledger by itself.
     """
 
     number: int
@@ -20,7 +21,9 @@ class Call:
     sale_id: str
     invoked: tuple[int, float]
     patience_seconds: float
+    deadline: float | None = None
     command: Any = None
+    queued_at: float | None = None
     answered: tuple[int, float] | None = None
     answer: Any = None
     replicated: int = 0
@@ -50,7 +53,7 @@ class History:
     def moment(self):
         return next(self._places), self._loop.time()
 
-    def begin(self, replica, sale_id, patience_seconds):
-        call = Call(len(self.calls), replica, sale_id, self.moment(), patience_seconds)
+    def begin(self, replica, sale_id, patience_seconds, deadline):
+        call = Call(len(self.calls), replica, sale_id, self.moment(), patience_seconds, deadline)
         self.calls.append(call)
         return call

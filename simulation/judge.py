@@ -8,11 +8,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Transfer
-from holdfast_inventory.domain.errors import InsufficientStock, Internal
+from holdfast_inventory.domain.errors import DeadlineInQueue, InsufficientStock, Internal
 
 HELD, CONFIRMED, RELEASED, EXPIRED = 1, 2, 3, 4
 HOLD, CONFIRM, RELEASE, EXPIRE, ADJUST, TRANSFER = 1, 2, 3, 4, 5, 6
 _STALE_SECONDS = 0.2
+_LATE_SECONDS = 1.0
+"""A look at the queue, on a machine that stalls."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def judge(history, server):
     records = {record.sale_id: record for record in _records(server)}
     calls = [call for call in history.calls if call.command is not None]
     faults = [f"call {call.number} was answered {call.answer!r}" for call in calls if isinstance(call.answer, Internal)]
+    faults += _late_refusals(calls)
     faults += _unbalanced_transfers(records.values())
     faults += _out_of_order(records, calls)
     clocks_agree = not server.skew_seconds
@@ -392,6 +395,17 @@ def _spans(records, call):
 
 
 # Limits, and refusals
+
+
+def _late_refusals(calls):
+    """Whose deadline passes in the queue is told so then, and not when whatever is before it has ended."""
+    for call in calls:
+        # Before some a look-up comes that may take as long as a read may.
+        looks_up = isinstance(call.command, Transfer) or getattr(call.command, "bound", False)
+        if isinstance(call.answer, DeadlineInQueue) and call.queued_at is not None and not looks_up:
+            late_seconds = call.answered[1] - max(call.queued_at, call.deadline)
+            if late_seconds > _LATE_SECONDS:
+                yield f"call {call.number} is told {late_seconds:.2f} s late that its deadline has passed"
 
 
 def _over_limits(record):

@@ -50,11 +50,12 @@ class Shop:
 
     async def send(self, replica, sale_id, build, deadline, *, bound_seconds, goes_away_after=None):
         """Sends one command. Returns its call, answered or not. `build` makes the command, in the replica."""
-        call = self._history.begin(replica.name, sale_id, bound_seconds)
+        call = self._history.begin(replica.name, sale_id, bound_seconds, deadline)
 
         async def handle():
             call.command = await build(replica)
             self._trace.note(f"call {call.number} {replica.name} {sale_id} {type(call.command).__name__}")
+            call.queued_at = self._loop.time()
             if isinstance(call.command, Transfer):
                 return await replica.ledger.transfer(call.command, deadline)
             return await replica.ledger.execute(sale_id, call.command, deadline)
@@ -64,7 +65,7 @@ class Shop:
 
     async def submit(self, replica, sale_id, builds, deadline, *, bound_seconds):
         """Sends several in one call."""
-        calls = [self._history.begin(replica.name, sale_id, bound_seconds) for _ in builds]
+        calls = [self._history.begin(replica.name, sale_id, bound_seconds, deadline) for _ in builds]
 
         async def handle():
             for call, build in zip(calls, builds, strict=True):
