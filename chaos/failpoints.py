@@ -37,9 +37,10 @@ class Orders:
         self.armed = {}
         self.clock_offset_seconds = 0.0
         self.loop = None
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = None
 
     def listen(self, port):
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", port))
         threading.Thread(target=self._obey, daemon=True, name="orders").start()
 

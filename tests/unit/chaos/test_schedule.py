@@ -1,0 +1,53 @@
+"""When what strikes follows from the seed alone, and a long run leaves nothing out."""
+
+from collections import Counter
+from itertools import pairwise
+from types import SimpleNamespace
+
+from chaos.nemeses import NEMESES
+from chaos.schedule import brief_schedule, schedule
+
+SECONDS = 150.0
+
+
+def topology():
+    inventories = [SimpleNamespace(name=f"inventory-{number}") for number in (1, 2, 3)]
+    gateways = [SimpleNamespace(name=f"gateway-{number}") for number in (1, 2)]
+    links = {f"client -> {service.name}": None for service in (*inventories, *gateways)}
+    return SimpleNamespace(
+        inventories=inventories, gateways=gateways, services=[*inventories, *gateways], links=links | {"a -> b": None}
+    )
+
+
+def of(seed, nemeses=tuple(NEMESES)):
+    return schedule(seed, topology(), SECONDS, nemeses)
+
+
+def test_a_seed_gives_the_same_schedule_again():
+    assert of(7) == of(7)
+    assert of(7) != of(8)
+    assert brief_schedule(7, topology()) == brief_schedule(7, topology())
+
+
+def test_every_nemesis_strikes_in_a_long_run_and_none_far_more_than_another():
+    times = Counter(strike.nemesis for strike in of(7))
+    assert times.keys() == NEMESES.keys()
+    assert max(times.values()) - min(times.values()) <= 1
+
+
+def test_strikes_overlap_and_leave_healthy_moments():
+    strikes = of(7)
+    begins = [strike.at for strike in strikes]
+    assert begins == sorted(begins)
+    assert any(later.at < strike.at + strike.seconds for strike, later in pairwise(strikes))
+    assert max(later - earlier for earlier, later in pairwise(begins)) > 2.0
+
+
+def test_only_what_is_wanted_strikes():
+    assert {strike.nemesis for strike in of(7, ("kill", "cut-link"))} == {"kill", "cut-link"}
+
+
+def test_half_a_minute_has_all_that_a_run_must_have_met():
+    nemeses = [strike.nemesis for strike in brief_schedule(7, topology())]
+    assert nemeses.count("kill-in-commit") >= 2
+    assert {"promote-standby", "kill-primary", "rolling-restart", "garble-valkey"} <= set(nemeses)
