@@ -150,12 +150,13 @@ class _Run:
         return step
 
     async def _greedy(self, transport):
-        """Others ask for half of the capacity: alone, beside a customer and beside a sale that want far more."""
+        """Others ask for half of the capacity: alone, beside a customer and beside a sale that want far more.
+
+        Over gRPC the edge does not see which sale a call is for.
+        """
         rate = self._result.capacity[transport]
-        port = self._system.edge_port
-        if transport == "rest":
-            # With rates, as an operator sets them who knows the capacity. Over gRPC the edge sees neither of the two.
-            port, _ = self._system.edge(2 * rate, rate / 10, rate)
+        # With rates, as an operator sets them who knows the capacity: an address a tenth of it, a sale a half.
+        port, _ = self._system.edge(*(max(1, rate * share) for share in (4, 0.1, 0.5)))
         greedy = {
             "alone": None,
             "beside a greedy customer": Crowd(SALES[:1], customers=1, prefix="greedy"),

@@ -89,7 +89,9 @@ class Shopping:
         return self._random.choice(self._crowd.sales), self._customer(), f"{self._run}-{self._count}"
 
     def _grpc(self, kind, identity):
-        headers = [("grpc-timeout", "5S")]
+        customer = self._customer() if identity is None else identity[1]
+        # A shop's backend may pass on whom it asks for.
+        headers = [("grpc-timeout", "5S"), self._address(customer)]
         if kind == "read":
             request = sales_pb.GetItemRequest(name=f"sales/{self._random.choice(self._crowd.sales)}/items/{ITEM}")
             return grpc_request("/holdfast.inventory.v1.SaleService/GetItem", headers, request.SerializeToString())
