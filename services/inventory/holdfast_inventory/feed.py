@@ -36,8 +36,8 @@ __all__ = ["Change", "FeedLimits", "Heartbeat", "MovementEvent", "Snapshot", "St
 
 _CONCURRENT_READS = 4
 _POLLS_PER_SECOND = 100.0
-_RETRY_SECONDS = 5.0
-"""After which a refused watch may be tried again: others do not end often."""
+_RETRY_SECONDS = (3.0, 8.0)
+"""Between which, at random, a refused watch may be tried again: others do not end often."""
 _END_SECONDS = 2.0
 
 _Event = TypeVar("_Event")
@@ -78,6 +78,7 @@ class StockFeed:
     ) -> None:
         """`reader` is the `ledger.catalog.Catalog`."""
         self._limits = limits or FeedLimits()
+        self._entropy = entropy
         self._clock = clock
         self._access = Access(
             reader,
@@ -231,7 +232,7 @@ class StockFeed:
             raise Draining
         watches_of_sale = 0 if follower is None else follower.watchers
         if self._watches >= self._limits.max_watches or watches_of_sale >= self._limits.max_watches_per_sale:
-            raise Overloaded(_RETRY_SECONDS)
+            raise Overloaded(self._entropy.uniform(*_RETRY_SECONDS))
 
     def _enter(self, follower: Follower) -> None:
         follower.watchers += 1

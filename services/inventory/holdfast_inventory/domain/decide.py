@@ -1,7 +1,7 @@
 """The stock core: what a batch of commands does to a sale. Pure; the caller holds the sale's lock.
 
-Commands are decided in arrival order, each against what the ones before it left. With 5 units and 3, 3, 1, 2, 1
-asked, the answers are yes, no, yes, no, yes.
+Commands are decided in the order in which they are given, each against what the ones before it left. With 5 units and
+3, 3, 1, 2, 1 asked, the answers are yes, no, yes, no, yes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
