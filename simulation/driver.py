@@ -3,11 +3,20 @@
 # ruff: noqa: ASYNC109 -- their timeouts are parameters, as asyncpg's are
 
 import asyncio
+from dataclasses import dataclass
 
 import asyncpg
 
 from holdfast_inventory.ledger.statements import name_of
 from simulation.weather import Sent
+
+
+@dataclass
+class ServerWarning:
+    """As asyncpg has a message of the server's log."""
+
+    message: str
+    severity_en: str = "WARNING"
 
 
 class ModelDriver:
@@ -59,6 +68,7 @@ class ModelConnection:
         self._process = process
         self._closed = False
         self._pending = None
+        self._listeners = []
         self._transport = self  # Whose socket the product would keep alive.
         self.arrives_at = 0.0
         self.is_severed = False
@@ -79,10 +89,12 @@ class ModelConnection:
         pass
 
     def add_log_listener(self, callback):
-        """What the server warns of: `callback(connection, message)` before the result that the warning stands before.
+        """`callback(connection, message)` is called before the result that a warning stands before."""
+        self._listeners.append(callback)
 
-        A commit whose wait for the standby was called off is acknowledged with a WARNING; nothing warns here yet.
-        """
+    def warned(self, text):
+        for callback in self._listeners:
+            callback(self, ServerWarning(text))
 
     async def execute(self, sql, *arguments, timeout=None):
         await self._ask(sql, arguments, timeout)
@@ -147,6 +159,8 @@ class ModelConnection:
         if isinstance(outcome, Exception):
             self._fail_pending(outcome)
             return
+        if sent.warning is not None:
+            self.warned(sent.warning)
         self._pending = None
         if not sent.answer.done():
             sent.answer.set_result(outcome)

@@ -12,8 +12,8 @@ class Call:
     """One command, sent once. Moments are (place in the history, loop time).
 
     `answer` is a reply, a refusal, or none: the caller went away, or the replica died. `replicated` is how far the
-    standby was when it was answered. After `patience_seconds` its answer is overdue, whatever it is. `queued_at`: when it
-    was given to the ledger by itself.
+    standby was when it was answered. After `patience_seconds` its answer is overdue, whatever it is. `queued_at` is
+    when it was given to the ledger, by itself.
     """
 
     number: int

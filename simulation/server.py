@@ -192,6 +192,13 @@ class Server:
                 return True
         return False
 
+    def stop_waiting_for_standby(self):
+        """Whoever waits is told yes, with a warning: as when the setting is taken back, or the statement cancelled."""
+        waiting, self._unacknowledged = self._unacknowledged, deque()
+        for commit, then in waiting:
+            self._show(commit)
+            then(warning="canceling wait for synchronous replication due to user request")
+
     # What may happen to it
 
     def restart(self, *, tells):
@@ -319,8 +326,9 @@ class Backend:
         if not self.ended:
             self.server.make_durable(self, self._committed)
 
-    def _committed(self):
-        self.server.trace.note(f"b{self.number} committed")
+    def _committed(self, warning=None):
+        self.server.trace.note(f"b{self.number} committed{', with a warning' if warning else ''}")
+        self._running.warning = warning
         self._end_transaction()
         self._done(())
 

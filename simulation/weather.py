@@ -40,6 +40,7 @@ class Sent:
     answer: object
     fault: Exception | None = None
     fate: str | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,10 @@ class World:
                 weather.read_only(random.choice((0.1, 1.0, 3.0)))
             case "standby stalls":
                 weather.stall_standby(random.choice((0.5, 3.0, 8.0)))
+            case "standby is given up":
+                weather.stall_standby(3.0)
+                await asyncio.sleep(2.0 * random.random())
+                server.stop_waiting_for_standby()
             case "backend ends":
                 server.end_some_backend(random.choice)
             case "refuse":

@@ -114,6 +114,11 @@ def acknowledge_replays_without_a_commit(monkeypatch):
     monkeypatch.setattr(group_commit, "_is_refusal", lambda _answer: True)
 
 
+def ignore_warnings(monkeypatch):
+    """A server that no longer waits for its standby is believed."""
+    monkeypatch.setattr(Database, "_heed", lambda _self, _connection, _message: None)
+
+
 def remember_sold_out_for_ever(monkeypatch):
     real = SoldOut.__init__
     monkeypatch.setattr(SoldOut, "__init__", lambda self, _seconds: real(self, float("inf")))
@@ -148,6 +153,7 @@ def take_every_replay_after_a_lost_commit_for_ours(monkeypatch):
         (count_use_as_it_was, ("has ",)),
         (cancel_a_slow_commit, ("asked for by nobody", "are told that they created")),
         (acknowledge_replays_without_a_commit, ("before it was durable", "is not there", "was shortened")),
+        (ignore_warnings, ("before it was durable", "was never committed", "is not there")),
         (remember_sold_out_for_ever, ("never true", "are refused")),
         (refuse_replays_from_memory, ("granted before",)),
         (take_every_replay_after_a_lost_commit_for_ours, ("answered before it was made", "are told that they created")),
