@@ -14,8 +14,8 @@ from simulation.weather import FATES, Climate
 
 ITEMS = ("apple", "bread", "cider")
 EVENTS = (
-    "restart", "failover", "read only", "standby stalls", "standby is given up", "backend ends", "kill", "stop", "rules",
-    "refuse",
+    "restart", "failover", "read only", "standby stalls", "standby is given up", "backend ends", "kill", "stop",
+    "rules", "refuse",
 )  # fmt: skip
 _NEED_A_STANDBY = {"failover", "standby stalls", "standby is given up"}
 
