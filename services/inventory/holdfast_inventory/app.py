@@ -276,4 +276,5 @@ def _server_limits(settings: InventorySettings) -> ServerLimits:
         max_connection_age_seconds=settings.connection_age_seconds,
         max_connection_age_grace_seconds=settings.connection_age_grace_seconds,
         max_streams_per_connection=settings.connection_streams_limit,
+        max_connections=settings.connection_limit,
     )

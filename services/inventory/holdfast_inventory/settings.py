@@ -15,7 +15,6 @@ class InventorySettings(ServiceSettings):
         "body_limit_bytes",
         "body_timeout_seconds",
         "connect_wait_seconds",
-        "connection_limit",
         "cors_origins",
         "gateway_metrics_port",
         "header_limit_bytes",
@@ -89,6 +88,7 @@ class InventorySettings(ServiceSettings):
     call_default_seconds: float = Field(10.0, gt=0, description="How long a call without a deadline may take.")
     call_limit_seconds: float = Field(60.0, gt=0, description="The most that a caller's deadline counts for.")
     request_limit_bytes: int = Field(4_194_304, ge=1024, description="The largest request.")
+    connection_limit: int = Field(4096, ge=1, description="The most connections; more are closed at once.")
     connection_streams_limit: int = Field(2_000, ge=1, description="The most calls in progress on one connection.")
     connection_age_seconds: float = Field(
         300.0, gt=0, description="After so long a connection is asked to be made anew, so that new replicas are found."

@@ -36,6 +36,21 @@ async def test_every_name_serves_once_it_has_started(service):
     )
 
 
+async def test_connections_over_the_limit_are_closed_at_once(database_url):
+    async with running_service(database_url, connection_limit=3) as service:
+        port = int(service.app.server.address.rpartition(":")[2])
+        # One is the service's own channel, which may not have been needed yet.
+        assert await service.status() == SERVING
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(6)]
+        for _, writer in opened:
+            writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        async with asyncio.timeout(10):
+            served = [bool(await reader.read(9)) for reader, _ in opened]
+        for _, writer in opened:
+            writer.close()
+        assert served == [True, True, False, False, False, False]
+
+
 async def test_what_is_asked_while_it_drains_is_served_and_nothing_is_lost(database_url):
     async with running_service(database_url, drain_quiet_seconds=0.5, drain_min_seconds=0.5) as service:
         await service.create_sale(cap=10_000)

@@ -31,6 +31,7 @@ class ServerLimits:
     max_connection_age_seconds: float
     max_connection_age_grace_seconds: float
     max_streams_per_connection: int
+    max_connections: int
 
 
 class Server:
@@ -78,6 +79,8 @@ def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:
         # Our own answers are bounded by page sizes, of movements and reservations with up to 100 lines.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
+        # More are closed at once: without a bound, memory and files would go first.
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
         # Names are resolved again only on disconnect: without an age, new replicas would get no traffic.
         ("grpc.max_connection_age_ms", round(limits.max_connection_age_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round(limits.max_connection_age_grace_seconds * 1000)),
