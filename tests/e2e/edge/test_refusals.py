@@ -127,20 +127,20 @@ async def test_too_many_requests_of_all_clients(start_edge, gateway, inventory, 
 
 
 async def test_each_kind_of_request_has_places_of_its_own(start_edge, gateway, inventory, rest):
-    """Eight for what begins a purchase and for what ends one, one for reads; and twice as many to wait for one."""
+    """Eight for what begins a purchase and for what ends one, one for reads, and as many again to wait for one."""
     edge = await start_edge([gateway], [inventory], request_limit=16)
     waiting = []
 
     async def send(method, count, cluster):
-        """So many that are answered, then twice as many that wait."""
+        """So many that a gateway has, then as many that wait for it."""
         before = len(gateway.requests)
-        for number in range(3 * count):
+        for number in range(2 * count):
             waiting.append(asyncio.ensure_future(rest.request(method, f"{edge.url}/v1/wait")))
             if number == count - 1:
                 await eventually(lambda: len(gateway.requests) == before + count)
 
         async def all_wait():
-            return await edge.stat(f"cluster.{cluster}.upstream_rq_pending_active") == 2 * count
+            return await edge.stat(f"cluster.{cluster}.upstream_rq_pending_active") == count
 
         await eventually(all_wait)
 
