@@ -130,9 +130,10 @@ def _plot(result, path):
         steps = [step for step in result.steps if step.transport == transport and step.multiple is not None]
         offered = [step.tally.offered / step.tally.seconds / capacity for step in steps]
         goodput.plot(offered, [step.tally.goodput / capacity for step in steps], marker="o", label=transport)
-        latency.plot(offered, [step.p99_ms for step in steps], marker="o", label=f"{transport}, accepted")
+        [line] = latency.plot(offered, [step.p99_ms for step in steps], marker="o", label=f"{transport}, accepted")
         refused = [percentile(step.tally.refused, 0.99) * 1000 or None for step in steps]
-        latency.plot(offered, refused, marker="x", linestyle="--", label=f"{transport}, refused")
+        style = {"marker": "x", "linestyle": "--", "color": line.get_color()}
+        latency.plot(offered, refused, label=f"{transport}, refused", **style)
     goodput.axhline(0.8, color="grey", linestyle=":")
     goodput.set(title="goodput, of the capacity", xlabel="offered, in multiples of the capacity", xscale="log", ylim=0)
     latency.set(title="99th percentile, ms", xlabel="offered, in multiples of the capacity", xscale="log", yscale="log")
@@ -156,14 +157,19 @@ def _plot_kinds(result, axes):
 
 
 def _plot_after(result, axes):
-    for step in result.steps:
-        if step.name == "after":
-            buckets = Counter(int(due / _BUCKET_SECONDS) for due, accepted, _ in step.tally.history if accepted)
-            offered = Counter(int(due / _BUCKET_SECONDS) for due, _, _ in step.tally.history)
-            moments = sorted(offered)
-            axes.plot(
-                [moment * _BUCKET_SECONDS for moment in moments],
-                [buckets[moment] / offered[moment] for moment in moments],
-                label=step.transport,
-            )
-    axes.set(title="accepted after the peak, at half the capacity", xlabel="seconds since the peak", ylim=(0, 1.05))
+    """How many of those who came were accepted, in the peak and then."""
+    for transport in result.capacity:
+        shares = {}
+        peak = result.step(transport, max(result.plan.multiples))
+        calm = next(step for step in result.steps if (step.transport, step.name) == (transport, "after"))
+        for step, begin in ((peak, -peak.tally.seconds), (calm, 0.0)):
+            for due, accepted, _ in step.tally.history:
+                shares.setdefault(int((due + begin) // _BUCKET_SECONDS), []).append(accepted)
+        moments = sorted(shares)
+        axes.plot(
+            [moment * _BUCKET_SECONDS for moment in moments],
+            [sum(shares[moment]) / len(shares[moment]) for moment in moments],
+            label=transport,
+        )
+    axes.axvline(0, color="grey", linestyle=":")
+    axes.set(title="accepted of all that came", xlabel="seconds since the end of the peak", ylim=(0, 1.05))

@@ -30,10 +30,12 @@ class Plan:
     multiples: tuple = (0.5, 1.0, 2.0, 10.0)
     callers: tuple = (64, 256)
     transports: tuple = ("grpc", "rest")
-    core_share: float = 0.5
-    request_limit: int = 64
+    core_share: float = 0.4
+    request_limit: int = 48
     greed: float = 2.0
     """What one customer, or one sale, is asked for beside the others, in multiples of the capacity."""
+    past_the_edge: float = 3.0
+    """What somebody asks the inventory for who comes past the edge, in multiples of the capacity."""
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Step:
     service_ms: dict = field(default_factory=dict)
     """The 99th percentile of how long each service took over its refusals."""
     cpu: dict = field(default_factory=dict)
+    is_judged: bool = True
 
     @property
     def p99_ms(self):
@@ -97,6 +100,8 @@ class _Run:
             with self._pool(transport) as pool:
                 await self._multiples(transport, pool)
             await self._greedy(transport)
+        if "grpc" in self._plan.transports:
+            await self._past_the_edge()
         await asyncio.sleep(SETTLE_SECONDS)
         self._result.after = self._system.sizes()
 
@@ -148,6 +153,12 @@ class _Run:
         if keep:
             self._result.steps.append(step)
         return step
+
+    async def _past_the_edge(self):
+        """What the edge spares the inventory. Nothing is demanded but that it is over when it is over."""
+        with self._pool("grpc", self._system.grpc_port) as pool:
+            step = await self._step("grpc", pool, "past", self._plan.past_the_edge)
+        step.multiple, step.is_judged = None, False
 
     async def _greedy(self, transport):
         """Others ask for half of the capacity: alone, beside a customer and beside a sale that want far more.

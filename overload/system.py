@@ -13,7 +13,7 @@ from bench.stack import SERVER_CORE, Stack, _wait_for, get
 from holdfast_devstack.ports import free_port
 
 CPU_GROUP = Path("/sys/fs/cgroup/cpu") / f"holdfast-overload-{os.getpid()}"
-PERIOD_MICROSECONDS = 100_000
+PERIOD_MICROSECONDS = 50_000
 MOST_SHARES = 262_144
 _ANY = 1_000_000
 

@@ -31,7 +31,8 @@ def faults(result):
     """Broken promises, in words."""
     found = []
     for step in result.steps:
-        found += _faults_of_step(step)
+        if step.is_judged:
+            found += _faults_of_step(step)
     for transport, told in result.others.items():
         for name, tally in told.items():
             if tally.indefinite:
