@@ -13,7 +13,7 @@ from datetime import timedelta
 import asyncpg
 
 from simulation.loop import BEGINNING, BEGINNING_SECONDS, context_of
-from simulation.statements import EXCLUSIVE, SHARED, STATEMENTS, WRITES, lock_of
+from simulation.statements import EXCLUSIVE, LOCKS_WITHOUT_WAITING, SHARED, STATEMENTS, WRITES, lock_of
 from simulation.tables import Tables, View
 
 LOCK_TIMEOUT_SECONDS = 0.5
@@ -281,6 +281,7 @@ class Backend:
             control(self)
             return
         lock = lock_of(sent.name, sent.arguments)
+        self._has_id |= sent.name in LOCKS_WITHOUT_WAITING
         if lock is None:
             self._evaluate(None)
         else:

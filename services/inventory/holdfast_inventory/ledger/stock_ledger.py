@@ -73,6 +73,7 @@ class StockLedger:
         self._bound_ids = BoundIds(database)
         self._groups = GroupCommit(database, limits, self, entropy=entropy)
         self._salts: dict[str, bytes] = {}
+        self._salt_reads: dict[str, asyncio.Task[bytes]] = {}
 
     @property
     def waiting(self) -> int:
@@ -88,14 +89,12 @@ class StockLedger:
         known = self._salts.get(sale_id)
         if known is not None:
             return known
-        async with self._database.reading() as connection:
-            salt: bytes | None = await connection.fetchval(SQL["read_salt"], sale_id)
-        if salt is None:
-            raise NotFound(f"sales/{sale_id}")
-        if len(self._salts) >= _MAX_SALTS:
-            self._salts.clear()
-        self._salts[sale_id] = salt
-        return salt
+        reading = self._salt_reads.get(sale_id)
+        if reading is None:
+            reading = self._salt_reads[sale_id] = asyncio.ensure_future(self._read_salt(sale_id))
+            reading.add_done_callback(lambda done: self._salt_was_read(sale_id, done))
+        # Shielded, for others may wait for the same.
+        return await asyncio.shield(reading)
 
     async def execute(self, sale_id: str, command: Command, deadline: float | None) -> Reply:
         """Executes one command."""
@@ -171,6 +170,26 @@ class StockLedger:
     def changed_elsewhere(self, sale_id: str) -> None:
         """Another replica moved the sale's stock: what is remembered of it may be old."""
         self._sold_out.forget(sale_id)
+
+    async def _read_salt(self, sale_id: str) -> bytes:
+        try:
+            # What is kept for ever must be durable, or a failover could undo the sale, and the same sale come again
+            # with another salt. The lock makes this commit wait for the standby.
+            async with self._database.writing() as connection:
+                salt: bytes | None = await connection.fetchval(SQL["read_salt"], sale_id)
+        except OutcomeUnknown as fault:
+            raise DatabaseUnavailable from fault
+        if salt is None:
+            raise NotFound(f"sales/{sale_id}")
+        return salt
+
+    def _salt_was_read(self, sale_id: str, reading: asyncio.Task[bytes]) -> None:
+        del self._salt_reads[sale_id]
+        if reading.cancelled() or reading.exception() is not None:
+            return
+        if len(self._salts) >= _MAX_SALTS:
+            self._salts.clear()
+        self._salts[sale_id] = reading.result()
 
     def _begin(self, sale_id: str, command: Command, deadline: float | None) -> Answer | asyncio.Future[Answer]:
         if isinstance(command, Create):

@@ -169,5 +169,6 @@ SELECT
 WHERE cardinality($32::smallint[]) > 0
 
 -- name: read_salt
--- What makes a sale's reservation ids unguessable. It never changes.
-SELECT salt FROM sales WHERE sale_id = $1
+-- What makes a sale's reservation ids unguessable. It never changes. The weakest lock, which no batch waits for, so
+-- that the transaction has something to commit.
+SELECT salt FROM sales WHERE sale_id = $1 FOR KEY SHARE
