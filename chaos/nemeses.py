@@ -235,11 +235,7 @@ async def _fill_wal_disk(stage, strike):
             await stage.ask("SELECT pg_switch_wal()")
         await asyncio.sleep(_EVERY_SECONDS)
     primary.wal_disk.free()
-    if not primary.child.wait(0):
-        # It may be about to give up, or to recover.
-        await asyncio.sleep(_EVERY_SECONDS)
-    if not primary.is_running:
-        await databases.start_primary()
+    await databases.ensure_primary()
     await databases.ensure_synchronous()
 
 

@@ -266,6 +266,9 @@ class Run:
             elif event.kind in (Kind.OK, Kind.FAIL, Kind.INFO):
                 self.result.operations[event.kind, event.action, event.reason if event.kind is not Kind.OK else ""] += 1
         self.result.notes += self._stage.failures
+        self.result.notes += [
+            f"{times} times: {trouble}" for trouble, times in self._topology.databases.troubles.items()
+        ]
         if self._topology.databases.wal_disk_missing and self._plan.shape.wal_disk:
             self.result.notes.append("a full disk could not be arranged: no file system may be mounted here")
 

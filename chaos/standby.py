@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ _START_SECONDS = 60.0
 _BASEBACKUP_SECONDS = 20.0
 _NEW_STANDBY_SECONDS = 60.0
 _CAUGHT_UP_SECONDS = 8.0
+_ANSWER_SECONDS = 4.0
 _LOOK_SECONDS = 0.05
 _CAUGHT_UP = """
     SELECT coalesce(bool_or(sync_state = 'sync' AND state = 'streaming' AND flush_lsn >= '{position}'), false)
@@ -43,10 +45,14 @@ _SETTINGS = {
 class Server(PostgresServer):
     """A server that can be frozen, and made as the copy of another."""
 
-    def __init__(self, directory, settings, copy_of=None, wal_disk=None):
-        """`copy_of` gives the connection URL of the primary, through the link that the standby is to use."""
+    def __init__(self, directory, settings, logs, copy_of=None, wal_disk=None):
+        """`copy_of` gives the connection URL of the primary, through the link that the standby is to use.
+
+        What it logged is kept in `logs` when it is discarded.
+        """
         super().__init__(directory, settings=settings)
         self.wal_disk = wal_disk
+        self._logs = logs
         self._copy_of = copy_of
 
     @property
@@ -74,6 +80,8 @@ class Server(PostgresServer):
         if self._child is not None:
             self.thaw()
             self.kill()
+            with suppress(OSError):
+                shutil.copy(self.child.log_path, self._logs / f"{self._directory.name}.log")
         if self.wal_disk is not None:
             self.wal_disk.unmount()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -161,14 +169,17 @@ class WalDisk:
 class Databases:
     """A primary and the standby that every COMMIT waits for, from the first on: whoever is promoted has them all."""
 
-    def __init__(self, directory, settings, replication, with_wal_disk=True):
+    def __init__(self, directory, settings, logs, replication, with_wal_disk=True):
         """`replication` is the link by which the standby reaches the primary."""
         self.primary = None
         self.standby = None
         self.service_links = []
         """Links that lead to the primary, whoever that is."""
         self.wal_disk_missing = False
+        self.troubles = Counter()
+        """Why the primary could not be copied, and how often."""
         self._directory, self._settings = directory, _SETTINGS | settings
+        self._logs = logs
         self._replication = replication
         self._with_wal_disk = with_wal_disk
         self._servers = 0
@@ -209,10 +220,11 @@ class Databases:
                 try:
                     await asyncio.to_thread(self.standby.prepare)
                     break
-                except (StartError, subprocess.SubprocessError):
+                except (StartError, subprocess.SubprocessError) as error:
+                    self.troubles[str(error).splitlines()[-1][-200:]] += 1
                     # Who is copied may die meanwhile, of what was done to it before, or the link.
                     await asyncio.to_thread(self.standby.discard)
-                    await self._revive_primary()
+                    await self.ensure_primary()
             await self.start_standby()
             await self.until_synchronous(_NEW_STANDBY_SECONDS)
 
@@ -241,7 +253,7 @@ class Databases:
                         return
                 except (RuntimeError, subprocess.SubprocessError):
                     position = None
-                    await self._revive_primary()
+                    await self.ensure_primary()
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def promote(self):
@@ -258,9 +270,7 @@ class Databases:
         self.primary.thaw()
         if self.primary.wal_disk is not None:
             self.primary.wal_disk.free()
-        if not self.primary.is_running:
-            await self.start_primary()
-        self.aim_links()
+        await self.ensure_primary()
         if self.standby is None:
             await self.add_standby()
         self.standby.thaw()
@@ -274,10 +284,20 @@ class Databases:
             if server is not None:
                 server.discard()
 
-    async def _revive_primary(self):
-        if not self.primary.is_running:
-            await self.start_primary()
-        await asyncio.sleep(_LOOK_SECONDS)
+    async def ensure_primary(self):
+        """Returns once the primary answers. It is started again if it has ended, or if it does not come back: a
+        PostgreSQL whose recovery fails for want of room may neither end nor try again.
+        """
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                while self.primary.is_running:
+                    with suppress(RuntimeError, subprocess.SubprocessError):
+                        await self._ask("SELECT 1")
+                        return
+                    await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError:
+            self.primary.kill()
+        await self.start_primary()
 
     async def _ask(self, statement):
         return await asyncio.to_thread(self.primary.execute, statement)
@@ -287,7 +307,7 @@ class Databases:
         directory = self._directory / f"postgres-{self._servers}"
         disk = WalDisk.create(self._directory / f"wal-{self._servers}") if self._with_wal_disk else None
         self.wal_disk_missing = disk is None
-        return Server(directory, self._settings, copy_of, disk)
+        return Server(directory, self._settings, self._logs, copy_of, disk)
 
 
 def _through(url, link):

@@ -57,7 +57,7 @@ class Topology:
         self.valkey.start()
         replication = await self._link("standby -> primary", 0)
         self.databases = Databases(
-            self._directory, self.shape.database_settings, replication, with_wal_disk=self.shape.wal_disk
+            self._directory, self.shape.database_settings, self._logs, replication, with_wal_disk=self.shape.wal_disk
         )
         await asyncio.to_thread(self.databases.prepare)
         for number in range(1, self.shape.inventories + 1):
