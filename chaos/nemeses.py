@@ -229,6 +229,8 @@ async def _fill_wal_disk(stage, strike):
     """No room for the next segment: PostgreSQL panics, and cannot recover before there is room again."""
     databases = stage.topology.databases
     primary = databases.primary
+    if primary.wal_disk is None:
+        return  # The report says so.
     await asyncio.to_thread(primary.wal_disk.fill)
     for _ in _during(strike.seconds):
         with suppress(*_NO_ANSWER):

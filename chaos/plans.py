@@ -18,7 +18,7 @@ def full(output, seed, seconds, nemeses=tuple(NEMESES)):
 
 def brief(output, seed, *, is_timed=True):
     """A fixed choice, on whom the seed says."""
-    return Plan(output, seed, brief_schedule, _BRIEF_SECONDS, is_timed=is_timed)
+    return Plan(output, seed, brief_schedule, _BRIEF_SECONDS, Shape(wal_disk=False), is_timed=is_timed)
 
 
 def planted(output, seed, name):
