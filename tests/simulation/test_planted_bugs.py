@@ -17,6 +17,8 @@ from holdfast_inventory.ledger.sold_out import SoldOut
 from holdfast_inventory.ledger.stock_ledger import StockLedger
 from simulation.run import run
 
+pytestmark = pytest.mark.timeout(240)
+
 MOST_SEEDS = 400
 
 

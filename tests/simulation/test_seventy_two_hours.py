@@ -8,6 +8,8 @@ from holdfast_inventory.domain.schedule import Remainder
 from holdfast_inventory.schedules import Scheduler
 from simulation.seventy_two_hours import Course, run_course
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.mark.parametrize("remainder", Remainder)
 def test_each_hour_has_its_sale_and_every_unit_sells(capsys, remainder):
