@@ -20,7 +20,8 @@ async def wait_until_quiet(world):
     """No transaction is open and no hold is left, in bounded time: the longest hold, and what a backend may idle."""
     server = world.server
     give_up = world.loop.time() + _MOST_SECONDS
-    while server.busy or any(server.tables.open_holds.values()):
+    # A command whose caller has gone may still be under way.
+    while server.busy or any(server.tables.open_holds.values()) or any(replica.is_busy for replica in world.replicas):
         if world.loop.time() >= give_up:
             held = sorted(sale_id for sale_id, holds in server.tables.open_holds.items() if holds)
             return [f"it does not become quiet: {len(server.busy)} transactions are open, {held} hold units"]

@@ -142,6 +142,10 @@ class Replica:
         return [f"{self.name} leaks {what}" for what in found]
 
     @property
+    def is_busy(self):
+        return bool(self.ledger._groups._lanes)
+
+    @property
     def open_connections(self):
         return self._driver.open_connections
 
