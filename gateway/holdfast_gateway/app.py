@@ -51,7 +51,7 @@ class App:
             settings.submit_concurrency,
             settings.submit_queue_limit,
         )
-        coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), clock, entropy)
+        coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), clock)
         self._api = Api(routes, self.inventory, coalescer, cors, settings, entropy)
         pages = pages_of(self._health, registry, routes, version)
         self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, clock, entropy)

@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
-from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.recent import Recent
 from holdfast_gateway.metrics import SubmitMetrics
@@ -36,7 +35,6 @@ _FIELD_OF_REQUEST = {
 }
 # Inventory answers at the deadline; the answer needs a moment to get here.
 _ANSWER_MARGIN_SECONDS = 0.25
-_RETRY_SECONDS = (0.5, 2.0)
 
 # Who goes first; inventory has the same order.
 _RANKS = {"confirm": 0, "release": 1, "extend": 2}
@@ -99,13 +97,11 @@ class Coalescer:
         limits: Limits,
         metrics: SubmitMetrics,
         clock: Clock = SYSTEM_CLOCK,
-        entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
         self._inventory = inventory
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
-        self._entropy = entropy
         self._grants: Recent[int | None] = Recent(_REMEMBERED_GRANTS)
         self._sales: dict[str, _Sale] = {}
         self._waiting = 0
@@ -139,7 +135,7 @@ class Coalescer:
         self._waiting += 1
         if len(sale.waiting) > fair_share(self._limits.waiting, self._waiting - len(sale.waiting)):
             self._waiting -= 1
-            self._refuse(sale.waiting.pop_last())
+            _refuse(sale.waiting.pop_last())
         if not sale.flush_due and sale.under_way < self._limits.concurrency:
             # Not at once: the calls that this turn of the event loop brings can share.
             sale.flush_due = True
@@ -148,13 +144,6 @@ class Coalescer:
 
     def _rank(self, kind: str, waiter: _Waiter) -> int:
         return _RANKS.get(kind, _REPLAY if waiter.identity in self._grants else _CREATE)
-
-    def _refuse(self, waiter: _Waiter) -> None:
-        if waiter.outcome.done():
-            return
-        seconds = self._entropy.uniform(*_RETRY_SECONDS)
-        problem = Problem(OVERLOADED, "Too many calls are waiting for the inventory.", retry_after_seconds=seconds)
-        waiter.outcome.set_exception(ProblemError(problem))
 
     def _flush(self, sale: _Sale) -> None:
         sale.flush_due = False
@@ -236,6 +225,12 @@ def _fail(batch: Sequence[_Waiter], error: Exception) -> None:
             # An exception of its own for each: one that is raised twice gathers tracebacks.
             own = ProblemError(error.problem) if isinstance(error, ProblemError) else error
             waiter.outcome.set_exception(own)
+
+
+def _refuse(waiter: _Waiter) -> None:
+    if not waiter.outcome.done():
+        problem = Problem(OVERLOADED, "Too many calls are waiting for the inventory.")
+        waiter.outcome.set_exception(ProblemError(problem))
 
 
 def _expire(waiter: _Waiter) -> None:

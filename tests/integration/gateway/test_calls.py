@@ -326,6 +326,6 @@ async def test_a_full_queue_refuses_at_once(start_gateway, inventory, until):
     await until(lambda: gateway.app._gateway.in_flight.count == 2)
     status, problem, headers = await gateway.send("POST", RESERVATIONS, json=BODY)
     assert (status, problem["reason"], problem["retryable"]) == (429, "OVERLOADED", True)
-    assert headers["Retry-After"] == "1"
+    assert headers["Retry-After"] in {"1", "2", "3"}
     gate.set()
     assert [status for status, _, _ in await asyncio.gather(first, second)] == [200, 200]

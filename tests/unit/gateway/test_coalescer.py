@@ -247,13 +247,6 @@ async def test_a_granted_request_that_comes_again_goes_before_new_ones(crowded, 
     assert [command.create.customer for command in inventory.submits[3].commands] == ["patient", "new"]
 
 
-async def test_refusals_tell_each_another_time_to_come_back(crowded):
-    coalescer, answers = crowded
-    refused = await answers(*[buy(coalescer, f"c-{i}") for i in range(40)])
-    delays = {error.problem.retry_after_seconds for error in refused if isinstance(error, ProblemError)}
-    assert len(delays) == 36
-
-
 async def test_who_goes_away_is_dropped_from_the_queue(inventory):
     coalescer = make(inventory, concurrency=1)
     under_way = buy(coalescer, "under way")
