@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 TICK_SECONDS = 0.001
 PATIENCE_SECONDS = 15.0
 
-# What tells a caller neither yes nor no.
-INDEFINITE = frozenset({"LOST", "OUTCOME_UNKNOWN", "INTERNAL", "UNANSWERED"})
+# What tells a caller neither yes nor no; gRPC's codes are those that came without a reason of ours.
+INDEFINITE = frozenset(
+    {"LOST", "UNANSWERED", "OUTCOME_UNKNOWN", "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"}
+)
 
 
 @dataclass
@@ -143,7 +145,10 @@ class OpenLoop:
         self._pool.send(request, answered)
 
 
-def recovery_seconds(tally, calm_seconds):
-    """How long after the beginning of a calm load somebody was still refused, or waited longer than that."""
-    disturbed = [due for due, accepted, latency in tally.history if not accepted or latency > calm_seconds]
-    return max(disturbed, default=0.0)
+def recovery_seconds(peak, calm, calm_seconds):
+    """How long after the end of a peak somebody was still refused, or waited longer than that, though it was calm.
+
+    The calm begins when the last of the peak has its answer.
+    """
+    disturbed = [due for due, accepted, latency in calm.history if not accepted or latency > calm_seconds]
+    return calm.begun - peak.begun - peak.seconds + max(disturbed, default=0.0)

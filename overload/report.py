@@ -162,9 +162,10 @@ def _plot_after(result, axes):
         shares = {}
         peak = result.step(transport, max(result.plan.multiples))
         calm = next(step for step in result.steps if (step.transport, step.name) == (transport, "after"))
-        for step, begin in ((peak, -peak.tally.seconds), (calm, 0.0)):
+        end = peak.tally.begun + peak.tally.seconds
+        for step in (peak, calm):
             for due, accepted, _ in step.tally.history:
-                shares.setdefault(int((due + begin) // _BUCKET_SECONDS), []).append(accepted)
+                shares.setdefault(int((step.tally.begun + due - end) // _BUCKET_SECONDS), []).append(accepted)
         moments = sorted(shares)
         axes.plot(
             [moment * _BUCKET_SECONDS for moment in moments],

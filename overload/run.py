@@ -127,8 +127,9 @@ class _Run:
         for multiple in self._plan.multiples:
             await self._step(transport, pool, f"x{multiple:g}", multiple)
         calm = await self._step(transport, pool, "after", CALM, keep=False)
-        usual_seconds = self._result.step(transport, CALM).p99_ms / 1000
-        self._result.recovery_seconds[transport] = recovery_seconds(calm.tally, max(0.1, 3 * usual_seconds))
+        peak, usual_seconds = self._result.steps[-1], self._result.step(transport, CALM).p99_ms / 1000
+        recovered = recovery_seconds(peak.tally, calm.tally, max(0.1, 3 * usual_seconds))
+        self._result.recovery_seconds[transport] = recovered
         calm.multiple = None
         self._result.steps.append(calm)
 
