@@ -59,7 +59,7 @@ chaos: $(VENV)/dev.stamp ## break real processes, links and servers under load, 
 	$(BIN)/python -m chaos $(ARGS)
 
 .PHONY: overload
-overload: $(VENV)/dev.stamp tools ## up to ten times more load than can be served: a table and a plot (minutes)
+overload: $(VENV)/dev.stamp ## up to ten times more load than can be served: a table and a plot (minutes)
 	$(BIN)/python -m overload $(ARGS)
 
 .PHONY: check
