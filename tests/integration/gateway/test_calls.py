@@ -79,13 +79,15 @@ async def test_calls_of_a_sale_that_come_together_travel_together(gateway, inven
     calls = [
         asyncio.ensure_future(gateway.send("POST", RESERVATIONS, json=BODY | {"customer": f"c-{i}"})) for i in range(60)
     ]
-    await until(lambda: gateway.app._gateway.in_flight.count == 60)
+    # A request in flight may still be on its way to the others.
+    coalescer = gateway.app._api._coalescer
+    await until(lambda: coalescer._waiting + sum(len(submit.commands) for submit in inventory.submits) == 60)
     assert len(inventory.submits) <= 2
     gate.set()
     answers = await asyncio.gather(*calls)
     assert {body["customer"] for _, body, _ in answers} == {f"c-{i}" for i in range(60)}
     assert sum(len(submit.commands) for submit in inventory.submits) == 60
-    assert len(inventory.submits) <= 6
+    assert len(inventory.submits) <= 4
 
 
 async def test_each_command_carries_its_own_correlation(gateway, inventory):
