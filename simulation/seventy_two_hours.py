@@ -87,7 +87,7 @@ def every_boot_minute(base):
     stream(base, "minutes").shuffle(minutes)
     for number in range(30):
         pair = (minutes[2 * number], minutes[2 * number + 1])
-        yield run_course(Course(base + number, pair, list(Remainder)[number % 3]))
+        yield Course(base + number, pair, list(Remainder)[number % 3])
 
 
 def run_course(course, hours=HOURS):
