@@ -122,3 +122,17 @@ def tool() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def drawn(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tells at the end of the run, pass or fail, what a test has drawn by chance, so that it can be had again."""
+    return lambda what: record_property("drawn", what)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was drawn: a process of xdist's has no terminal to tell it on."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, what in report.user_properties if report.when == "call" else ():
+            if name == "drawn":
+                terminalreporter.write_line(f"drawn by chance: {what}")

@@ -13,10 +13,9 @@ FRESH = 250
 FOUND = [401, 489, 693, 1115, 1139, 1282, 1371, 1408, 25655594445924]
 
 
-def test_fresh_seeds_keep_every_promise(capsys):
+def test_fresh_seeds_keep_every_promise(drawn):
     base = secrets.randbits(48)
-    with capsys.disabled():
-        print(f"\n{FRESH} seeds from {base}: python -m simulation --base {base} --seeds {FRESH}")
+    drawn(f"{FRESH} seeds: python -m simulation --base {base} --seeds {FRESH}")
     for seed in range(base, base + FRESH):
         result = run(seed)
         assert result.passed, result.told()

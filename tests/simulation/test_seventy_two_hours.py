@@ -12,13 +12,12 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.parametrize("remainder", Remainder)
-def test_each_hour_has_its_sale_and_every_unit_sells(capsys, remainder):
+def test_each_hour_has_its_sale_and_every_unit_sells(drawn, remainder):
     seed = secrets.randbits(48)
     course = Course(seed, (seed % 60, seed // 60 % 60), remainder)
+    drawn(f"seventy-two hours: {course}")
     verdict = run_course(course)
-    with capsys.disabled():
-        print(f"\n{verdict.told()}")
-    assert verdict.passed
+    assert verdict.passed, verdict.told()
 
 
 def test_a_course_gives_the_same_trace_twice():
