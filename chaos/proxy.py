@@ -16,6 +16,8 @@ _DRIP_BYTES = 16
 _DRIP_SECONDS = 0.005
 _CONNECT_SECONDS = 2.0
 _NO_LINGERING = struct.pack("ii", 1, 0)  # A close then resets the connection.
+_ACCEPT_TURNS = 10
+"""More turns of the event loop than pass between accepting a connection and serving it."""
 
 
 class Link:
@@ -42,6 +44,9 @@ class Link:
     async def close(self):
         self._server.close()
         self.heal()
+        self.accepts = False
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         self.reset()
         await asyncio.gather(*self._pairs.values(), return_exceptions=True)
 

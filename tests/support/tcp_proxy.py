@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 CHUNK_BYTES = 65_536
 SSL_REQUEST, CANCEL_REQUEST, GSS_REQUEST = 80877103, 80877102, 80877104
 NO_LINGERING = struct.pack("ii", 1, 0)  # A close then resets the connection.
+ACCEPT_TURNS = 10
+"""More turns of the event loop than pass between accepting a connection and serving it."""
 
 
 @asynccontextmanager
@@ -53,6 +55,9 @@ class TcpProxy:
 
     async def stop(self):
         self._server.close()
+        self.accepts = False
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         self.thaw()
         self.reset()
         await asyncio.gather(*self._links.values(), return_exceptions=True)
