@@ -174,8 +174,10 @@ _LINK = "standby -> primary"
 BUGS = {
     "acknowledge-before-commit": Bug(
         _acknowledge_before_commit,
-        ((0.3, 1.0, "kill-in-commit", "inventory-1 before-commit"),),
+        tuple((1.0 + 1.5 * at, 1.0, "kill-in-commit", f"inventory-{1 + at % 2} before-commit") for at in range(4)),
         frozenset({"acknowledged-lost"}),
+        # Who asks again for what was lost gets it then, and all that remains is that it came late.
+        habits={"weights": {"create": 40, "adjust": 20, "confirm": 10}},
     ),
     "redis-as-truth": Bug(
         _redis_as_truth,
