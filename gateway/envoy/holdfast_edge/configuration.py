@@ -41,6 +41,7 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
         "inventories": _endpoints(settings.edge_inventories),
         "cors_origins": [{"exact": origin} for origin in settings.cors_origins],
         "refusals": local_reply_config(),
+        "sale_of_message": (DIRECTORY / "sale.lua").read_text(encoding="utf-8"),
         "tls_certificate_file": str(DIRECTORY / "tls_certificate.yaml"),
     }
 

@@ -140,6 +140,18 @@ class FakeInventory(reservation_service_pb2_grpc.ReservationServiceServicer, sal
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the application's own word")
         return reservation_service_pb2.Reservation(name=request.name)
 
+    async def CreateReservation(self, request, context):  # noqa: N802 - as above
+        self.calls.append(request.parent)
+        return reservation_service_pb2.Reservation(name=f"{request.parent}/reservations/r")
+
+    async def ConfirmReservation(self, request, context):  # noqa: N802 - as above
+        self.calls.append(request.name)
+        return reservation_service_pb2.Reservation(name=request.name)
+
+    async def Submit(self, request, context):  # noqa: N802 - as above
+        self.calls.append(request.parent)
+        return reservation_service_pb2.SubmitResponse()
+
     async def WatchStock(self, request, context):  # noqa: N802 - as above
         self.calls.append(request.name)
         yield sale_service_pb2.WatchStockResponse()

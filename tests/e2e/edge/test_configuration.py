@@ -176,6 +176,16 @@ def test_methods_that_change_nothing_are_sent_to_those_who_look():
                 assert bool(ends.fullmatch(path)) == (method.name in ENDS), path
 
 
+def test_a_message_begins_with_its_sale():
+    """What sale.lua relies on."""
+    for file in (reservation_service_pb2, sale_service_pb2):
+        for name, message in file.DESCRIPTOR.message_types_by_name.items():
+            fields = message.fields_by_name
+            for field in ("parent", "name"):
+                if name.endswith("Request") and field in fields:
+                    assert fields[field].number == 1, name
+
+
 def test_what_ends_a_purchase_has_places_of_its_own():
     for name in ("rest_end", "grpc_end"):
         assert routes()[name]["route"]["priority"] == "HIGH"

@@ -99,11 +99,15 @@ async def test_clients_do_not_use_up_each_others_share(start_edge, gateway, inve
         assert answer.status == 429
 
 
-async def test_a_sale_does_not_use_up_what_is_there_for_others(start_edge, gateway, inventory, rest):
-    edge = await start_edge([gateway], [inventory], sale_requests_per_second=1, trusted_hops=1)
+@pytest.fixture
+async def sparing_edge(start_edge, gateway, inventory):
+    """An edge that lets one request a second through that begins a purchase in a sale, and one that looks at it."""
+    return await start_edge([gateway], [inventory], sale_requests_per_second=1, trusted_hops=1)
 
+
+async def test_a_sale_does_not_use_up_what_is_there_for_others(sparing_edge, rest):
     async def ask(path, client):
-        async with rest.get(f"{edge.url}{path}", headers={"x-forwarded-for": f"203.0.113.{client}"}) as answer:
+        async with rest.get(f"{sparing_edge.url}{path}", headers={"x-forwarded-for": f"203.0.113.{client}"}) as answer:
             return answer.status
 
     hot = [await ask(f"/v1/sales/hot{rest_of_path}", number) for number, rest_of_path in enumerate(HOT_PATHS)]
@@ -114,6 +118,91 @@ async def test_a_sale_does_not_use_up_what_is_there_for_others(start_edge, gatew
 
 
 HOT_PATHS = ("/items/i", "?x=1", "/reservations/r", "", "/items/j", "/items/k")
+
+
+async def test_over_rest_a_sale_that_is_bought_too_fast_is_still_looked_at_and_paid_for(sparing_edge, rest):
+    async def post(path):
+        async with rest.post(f"{sparing_edge.url}/v1/sales/{path}", json={}) as answer:
+            return answer.status
+
+    begun = [await post(f"hot/reservations{kind}") for kind in ("", ":submit", "?x=1", "%3Asubmit")]
+    assert begun[0] == 200
+    assert 429 in begun
+    assert [await post("hot/reservations/r:confirm") for _ in range(5)] == [200] * 5
+    assert await post("calm/reservations") == 200
+    async with rest.get(f"{sparing_edge.url}/v1/sales/hot") as answer:
+        assert answer.status == 200
+
+
+async def outcome(call):
+    try:
+        await call
+    except grpc.aio.AioRpcError as refused:
+        return refused.code()
+    return grpc.StatusCode.OK
+
+
+def create(stub, sale, compression=None):
+    # What does not become smaller is sent as it is.
+    customer = "c" * (1 if compression is None else 1000)
+    request = reservation_service_pb2.CreateReservationRequest(parent=f"sales/{sale}", customer=customer)
+    return outcome(stub.CreateReservation(request, timeout=10, compression=compression))
+
+
+async def test_over_grpc_a_sale_that_is_bought_too_fast_is_still_looked_at_and_paid_for(sparing_edge, channel):
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel(sparing_edge.target))
+    begun = [await create(stub, "hot") for _ in range(5)]
+    assert begun[0] == grpc.StatusCode.OK
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in begun
+    confirm = reservation_service_pb2.ConfirmReservationRequest(name="sales/hot/reservations/r", order="o")
+    assert [await outcome(stub.ConfirmReservation(confirm, timeout=10)) for _ in range(5)] == [grpc.StatusCode.OK] * 5
+    look = reservation_service_pb2.GetReservationRequest(name="sales/hot/reservations/r")
+    looked = [await outcome(stub.GetReservation(look, timeout=10)) for _ in range(5)]
+    assert looked[0] == grpc.StatusCode.OK
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in looked
+    assert await create(stub, "calm") == grpc.StatusCode.OK
+
+
+async def test_a_sale_has_one_rate_over_both_transports(sparing_edge, rest, channel):
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel(sparing_edge.target))
+    begun = []
+    for _ in range(5):
+        begun.append(await create(stub, "hot") == grpc.StatusCode.OK)
+        async with rest.post(f"{sparing_edge.url}/v1/sales/hot/reservations", json={}) as answer:
+            begun.append(answer.status == 200)
+    assert begun[:2] == [True, False]
+
+
+async def test_messages_that_cannot_be_read_have_the_rate_of_a_sale_together(sparing_edge, channel):
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel(sparing_edge.target))
+    begun = [await create(stub, f"sale-{number}", grpc.Compression.Gzip) for number in range(5)]
+    assert begun[0] == grpc.StatusCode.OK
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in begun
+    assert await create(stub, "sale-9") == grpc.StatusCode.OK
+
+
+async def test_the_longest_name_is_read(sparing_edge, channel):
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel(sparing_edge.target))
+    looks = [reservation_service_pb2.GetReservationRequest(name=name) for name in LONG_NAMES]
+    looked = [await outcome(stub.GetReservation(look, timeout=10)) for look in looks]
+    assert looked[0] == grpc.StatusCode.OK
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in looked
+
+
+LONG_NAMES = [f"sales/{'s' * 63}/reservations/{number}{'r' * 62}" for number in range(5)]
+
+
+async def test_a_batch_may_be_as_large_as_the_inventory_takes(edge, inventory, channel):
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel(edge.target))
+
+    def submit(sale, size):
+        command = reservation_service_pb2.Command(create={"customer": "c" * size})
+        request = reservation_service_pb2.SubmitRequest(parent=f"sales/{sale}", commands=[command])
+        return outcome(stub.Submit(request, timeout=10))
+
+    assert await submit("large", 1_000_000) == grpc.StatusCode.OK
+    assert await submit("too-large", 1_100_000) == grpc.StatusCode.INVALID_ARGUMENT
+    assert inventory.calls == ["sales/large"]
 
 
 async def test_too_many_requests_of_all_clients(start_edge, gateway, inventory, rest):
