@@ -5,8 +5,9 @@ run is void. A fault is never raised for what the promises allow; what cannot be
 
     python -m chaos.judge HISTORY LEDGERS
 
-judges a recorded run again. Each family of rules is a module: stock, lives, limits, effects, changes, identity, order,
-reads, refusals, watches, recovery. The bugs of chaos/bugs.py are found by these rules, by one at least of each line:
+judges a recorded run again. Each family of rules is a module: stock, lives, limits, effects, changes, hours, identity,
+order, reads, refusals, watches, recovery. The bugs of chaos/bugs.py are found by these rules, by one at least of each
+line:
 
     acknowledge-before-commit    acknowledged-lost
     redis-as-truth               key-of-two-reservations, replay-differs; oversold, stale-refusal, undersold
@@ -21,7 +22,20 @@ reads, refusals, watches, recovery. The bugs of chaos/bugs.py are found by these
 from collections.abc import Mapping, Sequence
 
 from chaos.history import Event, SaleLedger
-from chaos.judge import changes, effects, identity, limits, lives, order, reads, recovery, refusals, stock, watches
+from chaos.judge import (
+    changes,
+    effects,
+    hours,
+    identity,
+    limits,
+    lives,
+    order,
+    reads,
+    recovery,
+    refusals,
+    stock,
+    watches,
+)
 from chaos.judge.case import case_of
 from chaos.judge.loss import without_what_may_be_lost
 from chaos.judge.verdict import RULES, Fault, Rule, Verdict
@@ -30,7 +44,7 @@ from chaos.judge.witness import void_because, witnessed
 __all__ = ["RULES", "Fault", "Rule", "Verdict", "judge"]
 
 _OF_WHAT_IS_SEEN = (reads, refusals)
-_FAMILIES = (stock, lives, limits, effects, changes, identity, order, reads, refusals, watches, recovery)
+_FAMILIES = (stock, lives, limits, effects, changes, hours, identity, order, reads, refusals, watches, recovery)
 
 
 def judge(events: Sequence[Event], ledgers: Mapping[str, SaleLedger], leaks: Sequence[str] = ()) -> Verdict:

@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from chaos.history import Event, Kind, SaleLedger, completions
-from chaos.judge.operations import Intent, Operation
+from chaos.judge.operations import Intent, Key, Operation
 from chaos.judge.records import (
     Item,
     Level,
@@ -17,6 +18,8 @@ from chaos.judge.records import (
     parsed_item,
     parsed_movement,
     parsed_reservation,
+    parsed_seconds,
+    parsed_time,
     sale_of,
 )
 
@@ -46,17 +49,32 @@ class ItemLog:
 
 @dataclass(frozen=True)
 class Book:
-    """A sale at the end, and how it came there. `lives` has each reservation's movements."""
+    """A sale at the end, and how it came there. `lives` has each reservation's movements.
+
+    `close_time` and `cancel_time` are infinity when there is none.
+    """
 
     name: str
     limit: int
-    is_cancelled: bool
+    state: str
+    open_time: float
+    close_time: float
+    cancel_time: float
+    max_hold_seconds: float
     sequence: int
     items: Mapping[str, Item]
     reservations: Mapping[str, Reservation]
     movements: Sequence[Movement]
     discrepancies: Sequence[Any]
     is_verified: bool
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.cancel_time < inf
+
+    def latest_end(self, reservation: Reservation) -> float:
+        """Until when it may be held at most, over all its extensions."""
+        return round(reservation.create_time + self.max_hold_seconds, 6)
 
     @cached_property
     def logs(self) -> Mapping[str, ItemLog]:
@@ -84,7 +102,11 @@ def _book(name: str, ledger: SaleLedger) -> Book:
     return Book(
         name=name,
         limit=ledger.sale.get("per_customer_limit", 0),
-        is_cancelled=bool(ledger.sale.get("cancel_time")),
+        state=ledger.sale["state"],
+        open_time=parsed_time(ledger.sale["open_time"]),
+        close_time=parsed_time(ledger.sale.get("close_time") or "") or inf,
+        cancel_time=parsed_time(ledger.sale.get("cancel_time") or "") or inf,
+        max_hold_seconds=parsed_seconds(ledger.sale["max_hold_time"]),
         sequence=int(ledger.sale.get("sequence", 0)),
         items={item.item: item for item in items},
         reservations={reservation.name: reservation for reservation in reservations},
@@ -126,7 +148,7 @@ class Case:
 
     @cached_property
     def intents(self) -> Sequence[Intent]:
-        groups: dict[tuple, list[Operation]] = defaultdict(list)
+        groups: dict[Key, list[Operation]] = defaultdict(list)
         for operation in self.operations:
             if not operation.action.startswith("get_"):
                 groups[operation.key, operation.meaning].append(operation)

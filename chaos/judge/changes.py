@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from chaos.judge.case import Book, Case
 from chaos.judge.effects import out_of_time
-from chaos.judge.operations import Intent, Operation
+from chaos.judge.operations import Intent, Key, Operation
 from chaos.judge.records import Movement, sale_of
 from chaos.judge.verdict import Fault, fault
 
@@ -22,7 +22,7 @@ class _Row(NamedTuple):
 
 
 def faults(case: Case) -> Iterator[Fault]:
-    rows: dict[tuple, list[_Row]] = defaultdict(list)
+    rows: dict[Key, list[_Row]] = defaultdict(list)
     for book in case.books.values():
         for movement in book.movements:
             if movement.kind not in {"ADJUST", "TRANSFER"} or _is_first_stock(book, movement):
@@ -34,7 +34,9 @@ def faults(case: Case) -> Iterator[Fault]:
             else:
                 rows[operation.key, operation.meaning].append(_Row(book, movement))
     for intent in case.intents_of("adjust", "transfer"):
-        yield from _change(intent, rows[intent.first.key, intent.first.meaning])
+        found = rows[intent.first.key, intent.first.meaning]
+        yield from _change(intent, found)
+        yield from _of_another_version(intent, found)
 
 
 def _is_first_stock(book: Book, movement: Movement) -> bool:
@@ -69,6 +71,16 @@ def _change(intent: Intent, rows: Sequence[_Row]) -> Iterator[Fault]:
             yield fault("fields-differ", f"The {intent.action} of {intent.numbers} asked otherwise than {told}.")
     else:
         yield from out_of_time(intent, [row.movement for row in rows])
+
+
+def _of_another_version(intent: Intent, rows: Sequence[_Row]) -> Iterator[Fault]:
+    """Who expects a version changes that one, and none that somebody has made of it."""
+    expected = intent.first.expected_version
+    for book, movement in rows:
+        version, _ = book.logs[movement.item].at(movement.sequence - 1)
+        if expected not in {None, version}:
+            told = f"{book.name}, sequence {movement.sequence}, of {intent.numbers}"
+            yield fault("changed-unseen", f"{told}: expected was version {expected}, and it was {version}.")
 
 
 def _expected(operation: Operation) -> Iterator[tuple[str, str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from chaos.judge.case import Case
 from chaos.judge.matching import unmatched
 from chaos.judge.operations import CLOCK_SLACK_SECONDS, Intent, Operation
-from chaos.judge.records import Movement, Reservation, sale_of
+from chaos.judge.records import Movement, Reservation, parsed_time, sale_of
 from chaos.judge.verdict import Fault, fault
 
 
@@ -177,9 +177,13 @@ def _unasked_endings(case: Case, intents: Mapping[tuple[str, str], Sequence[Inte
 
 
 def _extensions(case: Case) -> Iterator[Fault]:
-    """An acknowledged extension is kept: the hold's end is at least what was told."""
+    """An acknowledged extension is kept: the hold's end is at least what was told, and that what was asked."""
     for intent in case.intents_of("extend"):
         for operation in intent.acknowledged:
+            asked, told = operation.request["expire_time"], operation.reservation.expire_time
+            if told < parsed_time(asked):
+                text = f"{operation.target} was to be held until {asked}, and operation {operation.number} got {told}."
+                yield fault("fields-differ", text)
             kept = case.reservations.get(operation.target)
             if kept is None:
                 text = f"{operation.target} was extended by operation {operation.number} and is gone."

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from chaos.judge.case import Case
-from chaos.judge.operations import Operation, numbers
+from chaos.judge.operations import Key, Operation, numbers
 from chaos.judge.verdict import Fault, fault
 
 
 def faults(case: Case) -> Iterator[Fault]:
-    groups: dict[tuple, list[Operation]] = defaultdict(list)
+    groups: dict[Key, list[Operation]] = defaultdict(list)
     for operation in case.operations:
         if operation.request.get("request_id"):
             groups[operation.key].append(operation)

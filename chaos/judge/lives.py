@@ -28,6 +28,7 @@ def faults(case: Case) -> Iterator[Fault]:
     for book in case.books.values():
         for name in book.lives.keys() | book.reservations.keys():
             yield from _life(book, name)
+        yield from _held_too_long(book)
         if "drain" in case.phases:
             yield from _outlived(case, book)
 
@@ -75,6 +76,14 @@ def _times(reservation: Reservation, parts: Sequence[Sequence[Movement]]) -> Ite
         yield fault("expired-early", f"{told}, {reservation.expire_time - end.time:.3f} s before its time.")
     if end.kind != "EXPIRE" and is_due:
         yield fault("ended-after-expiry", f"{told}, {end.time - reservation.expire_time:.3f} s after it ran out.")
+
+
+def _held_too_long(book: Book) -> Iterator[Fault]:
+    """Promise 5: however often a hold is extended, it keeps units from others for max_hold_time at most."""
+    for reservation in book.reservations.values():
+        over = reservation.expire_time - book.latest_end(reservation)
+        if over > 0:
+            yield fault("held-too-long", f"{reservation.name} ends {over:.6f} s later than it may.")
 
 
 def _outlived(case: Case, book: Book) -> Iterator[Fault]:

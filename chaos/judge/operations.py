@@ -10,11 +10,26 @@ from math import inf
 from typing import Any
 
 from chaos.history import Kind
-from chaos.judge.records import Item, Lines, Reservation, merged, parsed_item, parsed_reservation, sale_of
+from chaos.judge.records import (
+    Item,
+    Lines,
+    Reservation,
+    merged,
+    parsed_item,
+    parsed_reservation,
+    parsed_seconds,
+    sale_of,
+)
 
 CLOCK_SLACK_SECONDS = 0.05
 """Between a process's reading of the clock and the moment that it stands for. The database and the runner read the
 same clock, so all that comes between is the scheduler of a busy machine."""
+
+Key = tuple[object, ...]
+"""What must be equal for two to be the same."""
+
+RULE_CHANGES = frozenset({"pause", "resume", "update"})
+"""What staff do to a sale's rules; its answer is the sale."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,8 @@ class Operation:
     @cached_property
     def target(self) -> str:
         """The sale, item or reservation that it is about; of a transfer, the source."""
-        return self.request.get("parent") or self.request.get("source") or self.request["name"]
+        about = self.request["sale"] if self.action == "update" else self.request
+        return str(about.get("parent") or about.get("source") or about["name"])
 
     @property
     def sale(self) -> str:
@@ -75,8 +91,14 @@ class Operation:
             return parsed_item(self.answer["source"]), parsed_item(self.answer["destination"])
         return ()
 
+    @property
+    def expected_version(self) -> int | None:
+        """The version that an adjustment's item must have, if it says so."""
+        version = self.request.get("expected_version")
+        return None if version is None else int(version)
+
     @cached_property
-    def key(self) -> tuple:
+    def key(self) -> Key:
         """What makes it happen once: operations with one key are one."""
         request = self.request
         match self.action:
@@ -98,23 +120,19 @@ class Operation:
         return self.key != (self.action, self.number)
 
     @cached_property
-    def meaning(self) -> tuple:
+    def meaning(self) -> Key:
         """What must be equal for the key to be the same request."""
         ask = self.request.get
         match self.action:
             case "create":
                 flags = bool(ask("allow_partial")), bool(ask("confirm")), ask("order") or ""
-                return ("create", self.lines, _seconds(ask("hold_time")), *flags)
+                hold_time = ask("hold_time")
+                return ("create", self.lines, parsed_seconds(hold_time) if hold_time else None, *flags)
             case "adjust":
-                version = ask("expected_version")
-                return "adjust", self.target, ask("delta"), ask("reason"), None if version is None else int(version)
+                return "adjust", self.target, ask("delta"), ask("reason"), self.expected_version
             case "transfer":
                 return "transfer", self.target, ask("destination"), ask("quantity")
         return (self.action,)
-
-
-def _seconds(duration: str | None) -> float | None:
-    return float(duration.rstrip("s")) if duration else None
 
 
 @dataclass(frozen=True)

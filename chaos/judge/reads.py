@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from chaos.judge.case import Case
-from chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
+from chaos.judge.operations import CLOCK_SLACK_SECONDS, RULE_CHANGES, Operation
 from chaos.judge.order import Span, effects, reversals
 from chaos.judge.records import Item, sale_of
 from chaos.judge.verdict import Fault, fault
@@ -25,7 +25,7 @@ def faults(case: Case) -> Iterator[Fault]:
     spans: dict[str, list[Span]] = defaultdict(list)
     for operation in granted:
         yield from _items(case, operation, spans)
-        if not operation.items:
+        if not operation.items and operation.action not in RULE_CHANGES:
             yield from _reservation(case, operation, spans)
     _add_writers(case, spans)
     for subject, found in spans.items():

@@ -65,6 +65,11 @@ def parsed_time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
+def parsed_seconds(duration: str) -> float:
+    """Of a duration as JSON has it: `"1.500s"`."""
+    return float(duration.rstrip("s"))
+
+
 def merged(lines: Iterable[Mapping[str, Any]]) -> Lines:
     """One line for each item, by item."""
     units: dict[str, int] = defaultdict(int)

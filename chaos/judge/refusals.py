@@ -7,37 +7,58 @@ tell when: batches of a sale follow each other under its lock, and each reads th
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
+from typing import NamedTuple
 
+from chaos.judge import hours
 from chaos.judge.case import Book, Case
 from chaos.judge.holds import Hold, LiveHolds, Timeline
+from chaos.judge.hours import Hours, hours_of
 from chaos.judge.limits import Use
 from chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
-from chaos.judge.records import Lines, Movement
+from chaos.judge.records import Lines, Movement, parsed_time
 from chaos.judge.verdict import Fault, fault
 
 STALE_SECONDS = 0.2
 """Promise 4: so old may the memory be from which short stock is refused."""
 
 
+class Truth(NamedTuple):
+    """What the ledger tells of each sale at any time, and when somebody was first told of a reservation."""
+
+    shelves: Mapping[str, Mapping[str, Timeline]]
+    uses: Mapping[str, Mapping[tuple[str, str], Timeline]]
+    hours: Mapping[str, Hours]
+    told_at: Mapping[str, float]
+
+
 def faults(case: Case) -> Iterator[Fault]:
     shelves = {name: available(book) for name, book in case.books.items()}
     uses = {name: used(book) for name, book in case.books.items()}
-    told_at = _told_at(case)
+    truth = Truth(shelves, uses, hours_of(case), _told_at(case))
     for operation in case.operations:
         if operation.reason == "INTERNAL":
             # Whether as a refusal or as something that proves nothing: it is no answer.
             yield fault("internal-error", f"Operation {operation.number}, {operation.action}.")
-        if not operation.is_refused or operation.sale not in case.books:
-            continue
-        match operation.reason:
-            case "INSUFFICIENT_STOCK" | "BELOW_HELD":
-                yield from _short(case, operation, shelves[operation.sale])
-            case "CUSTOMER_LIMIT_REACHED":
-                yield from _over_limit(case, operation, uses[operation.sale])
-            case "NOT_FOUND":
-                yield from _not_found(case, operation, told_at)
-            case "RESERVATION_EXPIRED" | "RESERVATION_RELEASED" | "RESERVATION_CONFIRMED":
-                yield from _ended(case, operation)
+        if operation.is_refused and operation.sale in case.books:
+            yield from _untrue(case, operation, truth)
+
+
+def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Fault]:
+    match operation.reason:
+        case "INSUFFICIENT_STOCK" | "BELOW_HELD":
+            yield from _short(case, operation, truth.shelves[operation.sale])
+        case "CUSTOMER_LIMIT_REACHED":
+            yield from _over_limit(case, operation, truth.uses[operation.sale])
+        case "SALE_NOT_OPEN" | "SALE_CLOSED" | "SALE_PAUSED":
+            yield from hours.untrue(operation, truth.hours[operation.sale])
+        case "STOCK_CHANGED":
+            yield from _unchanged(case, operation)
+        case "EXTENSION_LIMIT_REACHED":
+            yield from _within_limit(case, operation)
+        case "NOT_FOUND":
+            yield from _not_found(case, operation, truth.told_at)
+        case "RESERVATION_EXPIRED" | "RESERVATION_RELEASED" | "RESERVATION_CONFIRMED":
+            yield from _ended(case, operation)
 
 
 # Stock
@@ -100,6 +121,20 @@ def _asked(case: Case, operation: Operation) -> Lines:
     return ()
 
 
+def _unchanged(case: Case, operation: Operation) -> Iterator[Fault]:
+    """STOCK_CHANGED: the item had another version than was expected. Under the lock, so nothing is stale."""
+    log = case.books[operation.sale].logs.get(operation.target.rpartition("/")[2])
+    if log is None:
+        return
+    versions = Timeline()
+    for movement in log.movements:
+        versions.set(movement.time, movement.sequence)
+    first, last = operation.invoked_wall - CLOCK_SLACK_SECONDS, operation.completed_wall + CLOCK_SLACK_SECONDS
+    if set(versions.between(first, last)) == {operation.expected_version}:
+        told = f"{operation.target} had version {operation.expected_version} all the time"
+        yield fault("needless-refusal", f"Operation {operation.number}: {told}.")
+
+
 # Limits
 
 
@@ -144,12 +179,20 @@ def _over_limit(case: Case, operation: Operation, uses: Mapping[tuple[str, str],
 
 def _customer(case: Case, operation: Operation) -> str:
     if operation.action == "create":
-        return operation.request["customer"]
+        return str(operation.request["customer"])
     kept = case.reservations.get(operation.target)
     return kept.customer if kept else ""
 
 
 # Reservations
+
+
+def _within_limit(case: Case, operation: Operation) -> Iterator[Fault]:
+    """EXTENSION_LIMIT_REACHED: it was to be held longer than it may. That does not depend on when it is asked."""
+    kept = case.reservations.get(operation.target)
+    asked = operation.request["expire_time"]
+    if kept and parsed_time(asked) <= case.books[operation.sale].latest_end(kept):
+        yield fault("needless-refusal", f"Operation {operation.number}: {kept.name} may be held until {asked}.")
 
 
 def _told_at(case: Case) -> Mapping[str, float]:

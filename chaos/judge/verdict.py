@@ -27,6 +27,7 @@ RULES: Mapping[str, Rule] = {
     "expired-early": Rule(2, "A hold does not expire before its time."),
     "ended-after-expiry": Rule(5, "A hold that has run out is not sold or released as if it had not."),
     "hold-outlived": Rule(5, "After the drain no hold is open that has run out."),
+    "held-too-long": Rule(5, "No hold lasts longer than the sale's max_hold_time, however often it is extended."),
     # effects
     "acknowledged-lost": Rule(2, "What was acknowledged is in the ledger."),
     "applied-twice": Rule(3, "An operation has its effect once."),
@@ -35,6 +36,10 @@ RULES: Mapping[str, Rule] = {
     "refused-but-applied": Rule(3, "What was refused is not in the ledger."),
     "applied-out-of-time": Rule(3, "An operation has its effect between its invocation and its answer."),
     "transfer-torn": Rule(1, "A transfer takes from one sale what it gives to the other."),
+    # changes
+    "changed-unseen": Rule(4, "Who expects a version of an item changes that one and no later."),
+    # hours
+    "given-while-closed": Rule(4, "Nothing is given while a sale is paused, closed, cancelled or not yet open."),
     # identity
     "key-of-two-reservations": Rule(3, "A request id belongs to one reservation."),
     "replay-differs": Rule(3, "All answers to one request id are about the same thing, further on in its life."),
@@ -49,7 +54,7 @@ RULES: Mapping[str, Rule] = {
     "read-went-back": Rule(2, "Who asks later does not see an earlier state."),
     # refusals
     "stale-refusal": Rule(4, "Short stock was short at most 200 ms before the request came, dead holds not counted."),
-    "needless-refusal": Rule(5, "A refusal for a limit or a reservation's state was true while the request was there."),
+    "needless-refusal": Rule(5, "A refusal for a limit, a state or a version was true while the request was there."),
     "internal-error": Rule(8, "Nobody is told INTERNAL."),
     # watches
     "watch-gap": Rule(7, "A watch leaves nothing out, across its resumes."),

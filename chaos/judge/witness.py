@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from chaos.history import Kind
 from chaos.judge.case import Case
-from chaos.judge.operations import Operation, numbers
+from chaos.judge.operations import Key, Operation, numbers
 
 KILL_IN_COMMIT = "kill-in-commit"
 """The nemesis' action that ends a process, or its connection, while it waits for a COMMIT."""
@@ -23,12 +23,13 @@ _STEADY_SECONDS = 1.0
 
 def witnessed(case: Case) -> Mapping[str, int]:
     """Counts of everything that makes a run worth judging."""
+    granted = [operation for operation in case.operations if operation.is_ok]
     refusals = Counter(operation.reason for operation in case.operations if operation.is_refused)
     kinds = Counter(movement.kind for book in case.books.values() for movement in book.movements)
     unknown = [operation for intent in case.intents for operation in intent.operations if operation.is_unknown]
     return {
         "operations": len(case.operations),
-        "acknowledged": sum(operation.is_ok for operation in case.operations),
+        "acknowledged": len(granted),
         "movements": kinds.total(),
         "unknown_outcomes": len(unknown),
         "resolved_unknowns": len(unknown) - len(unresolved(case)),
@@ -38,6 +39,11 @@ def witnessed(case: Case) -> Mapping[str, int]:
         "sell_outs": refusals["INSUFFICIENT_STOCK"],
         "limit_refusals": refusals["CUSTOMER_LIMIT_REACHED"],
         "expired_refusals": refusals["RESERVATION_EXPIRED"],
+        "extension_refusals": refusals["EXTENSION_LIMIT_REACHED"],
+        "pause_refusals": refusals["SALE_PAUSED"],
+        "window_refusals": refusals["SALE_CLOSED"] + refusals["SALE_NOT_OPEN"],
+        "expected_versions": sum(operation.expected_version is not None for operation in granted),
+        "version_refusals": refusals["STOCK_CHANGED"],
         "expiries": kinds["EXPIRE"],
         "late_confirms": _late_confirms(case),
         "transfers": kinds["TRANSFER"] // 2,
@@ -76,7 +82,7 @@ def _settles(other: Operation, unknown: Operation) -> bool:
 
 def _concurrent_same_keys(case: Case) -> int:
     """Operations that began while another of the same key was under way."""
-    groups: dict[tuple, list[Operation]] = defaultdict(list)
+    groups: dict[Key, list[Operation]] = defaultdict(list)
     for operation in case.operations:
         if operation.request.get("request_id"):
             groups[operation.key].append(operation)

@@ -266,6 +266,68 @@ def somebody_is_refused_though_stock_is_there(tale: Tale, pick: int) -> bool:
     return True
 
 
+@lie("given-while-closed")
+def everything_was_bought_while_the_sale_was_paused(tale: Tale, pick: int) -> bool:
+    """The last part of it, of which nobody is in doubt."""
+    began = sell_out(tale)
+    ask(tale, began.at - 1, "pause", {"name": "sales/a"})
+    return any(event.at > began.at and event.answer["name"].startswith("sales/a/") for event in answers(tale, "create"))
+
+
+@lie("needless-refusal")
+def an_open_sale_says_that_it_is_not(tale: Tale, pick: int) -> bool:
+    reason = chosen(["SALE_PAUSED", "SALE_CLOSED", "SALE_NOT_OPEN"], pick)
+    ask(tale, sell_out(tale).at - 1, "create", creation("eve", "e"), kind=Kind.FAIL, reason=reason)
+    return True
+
+
+@lie("acknowledged-lost")
+def a_pause_is_forgotten(tale: Tale, pick: int) -> bool:
+    ask(tale, sell_out(tale).at - 1, "pause", {"name": "sales/a"})
+    return True
+
+
+@lie("held-too-long")
+def a_hold_lasted_longer_than_any_may(tale: Tale, pick: int) -> bool:
+    ledger = tale.ledgers["sales/a"]
+    held = [lasted(found) for found in ledger.reservations if lasted(found)]
+    if not held:
+        return False
+    ledger.sale["max_hold_time"] = f"{chosen(held, pick).total_seconds() - 0.1:.6f}s"
+    return True
+
+
+@lie("needless-refusal")
+def an_extension_within_the_limit_is_refused(tale: Tale, pick: int) -> bool:
+    held = chosen([found for found in tale.ledgers["sales/a"].reservations if lasted(found)], pick)
+    if held is None:
+        return False
+    request = {"name": held["name"], "expire_time": held["expire_time"]}
+    ask(tale, tale.events[-1].at + 1, "extend", request, kind=Kind.FAIL, reason="EXTENSION_LIMIT_REACHED")
+    return True
+
+
+@lie("changed-unseen")
+def another_version_was_expected(tale: Tale, pick: int) -> bool:
+    changed = chosen(used_once(tale, "adjust"), pick)
+    if changed is None:
+        return False
+    asked, _ = completions(tale.events)[changed.operation]
+    asked.request["expected_version"] = str(int(changed.answer["version"]) + 1)
+    return True
+
+
+@lie("needless-refusal")
+def who_expected_the_right_version_is_refused(tale: Tale, pick: int) -> bool:
+    """When nothing has moved for seconds."""
+    at = sell_out(tale).at - 1
+    until = time_message(BEGAN + timedelta(seconds=at))
+    rows = [row for row in tale.ledgers["sales/a"].movements if row["item"] == "x" and row["create_time"] < until]
+    request = {"actor": "op-0", **adjustment(1, "never", version=int(rows[-1]["sequence"]))}
+    ask(tale, at, "adjust", request, kind=Kind.FAIL, reason="STOCK_CHANGED")
+    return True
+
+
 # Watches
 
 
@@ -338,6 +400,17 @@ def renumber(ledger: SaleLedger) -> None:
         own = [movement["sequence"] for movement in ledger.movements if movement["item"] == item["item"]]
         item["version"] = own[-1] if own else "0"
     ledger.sale["sequence"] = str(len(ledger.movements))
+
+
+def sell_out(tale: Tale) -> Event:
+    """When it began: no hold is left then, and nothing has moved for seconds."""
+    return next(event for event in tale.events if event.action == "sell-out")
+
+
+def lasted(reservation: dict) -> timedelta:
+    """From its creation until it ran out, or would have."""
+    create_time, expire_time = (datetime.fromisoformat(reservation[name]) for name in ("create_time", "expire_time"))
+    return expire_time - create_time
 
 
 def answers(tale: Tale, action: str) -> list[Event]:

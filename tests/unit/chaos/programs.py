@@ -10,6 +10,8 @@ from itertools import count
 from hypothesis import strategies as st
 
 from chaos.history import Kind
+from chaos.judge.hours import LATE_SECONDS
+from chaos.judge.operations import RULE_CHANGES
 from tests.unit.chaos.stage import (
     MAX_HOLD_SECONDS,
     Call,
@@ -17,8 +19,10 @@ from tests.unit.chaos.stage import (
     adjustment,
     creation,
     item_message,
+    sale_id_of,
     time_message,
     transfer,
+    window,
 )
 from tests.unit.chaos.watcher import MovementWatcher, StockWatcher
 
@@ -61,6 +65,8 @@ _ACTIONS = (
             "release",
             "extend",
             "adjust",
+            "recount",
+            "shut",
             "transfer",
             "get_item",
             "get_item",
@@ -175,11 +181,28 @@ class Run:
             case "adjust":
                 delta = step.quantity if step.flag else -step.quantity
                 return "adjust", adjustment(delta, f"a-{step.key}", sale, item)
+            case "recount":
+                version = self.stage.stores[sale].items[item].version - step.key // 10
+                return "adjust", adjustment(step.quantity, f"r-{step.key}", sale, item, version)
+            case "shut":
+                return self._shutting(step, f"sales/{sale}")
             case "transfer":
                 return "transfer", transfer(step.quantity, f"t-{step.key}")
             case "get_item":
                 return "get_item", {"name": f"sales/{sale}/items/{item}"}
         return (step.action, self._on_reservation(step, name)) if name else None
+
+    def _shutting(self, step: Step, name: str) -> tuple[str, dict]:
+        """What staff do to a sale's hours: one that is shut is mostly opened again."""
+        sale, soon = name.rpartition("/")[2], self.stage.clock + timedelta(seconds=0.1 * step.key)
+        match step.pick // 3:
+            case 0:
+                return "pause", {"name": name}
+            case 1:
+                return "update", window(sale, close_time=soon if step.flag else None)
+            case 2:
+                return "update", window(sale, open_time=soon)
+        return "resume", {"name": name}
 
     def _on_reservation(self, step: Step, name: str) -> dict:
         match step.action:
@@ -190,7 +213,7 @@ class Run:
         return {"name": name}
 
     def _apply(self, call: Call, *, remembering: bool = False) -> None:
-        sale = (call.request.get("parent") or call.request.get("source") or call.request["name"]).split("/")[1]
+        sale = sale_id_of(call.request)
         then, available = self._memory.get(sale, (-1.0, {}))
         is_known = remembering and call.action == "create" and self.stage.now - then <= STALE_SECONDS
         if is_known and not call.request.get("allow_partial"):
@@ -239,9 +262,13 @@ class Run:
         stage.phase("heal")
         stage.phase("replay")
         for call in self.unknown:
-            stage.do(call.action, **call.request)
+            if call.action not in RULE_CHANGES:
+                stage.do(call.action, **call.request)
+        for sale in stage.stores:
+            stage.do("resume", name=f"sales/{sale}")
+            stage.do("update", **window(sale, open_time=stage.clock, close_time=None))
         stage.phase("drain")
-        stage.wait(MAX_HOLD_SECONDS + 6)
+        stage.wait(max(MAX_HOLD_SECONDS + 6, LATE_SECONDS + 2))
         stage.sweep()
         stage.phase("sell-out")
         self._sell_out()

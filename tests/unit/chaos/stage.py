@@ -4,7 +4,7 @@ Each operation has three moments, its invocation, its effect and its answer, and
 The stock core is the real one; networks, replicas and databases are the story that a test tells.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from chaos.history import Event, Kind, SaleLedger
 from chaos.judge import Verdict, judge
+from chaos.judge.operations import RULE_CHANGES
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
 from holdfast_inventory.domain.decide import Adjusted, Answer, Done, Transferred
@@ -81,7 +82,12 @@ class Stage:
 
     def apply(self, call: Call) -> None:
         """It comes to the service, which does what it would."""
-        call.outcome = self._read(call) if call.action.startswith("get_") else self._told(call, self._run(call))
+        if call.action in RULE_CHANGES:
+            call.outcome = self._change_rules(call)
+        elif call.action.startswith("get_"):
+            call.outcome = self._read(call)
+        else:
+            call.outcome = self._told(call, self._run(call))
 
     def answer(self, call: Call) -> Call:
         assert call.outcome is not None
@@ -124,8 +130,13 @@ class Stage:
             command = _transfer(self.stores, call.request)
             source, destination = (self.stores[command.source_sale_id], self.stores[command.destination_sale_id])
             return run_transfer(source, destination, command, self.clock)
-        store = self.stores[_sale_id(call.request.get("parent") or call.request["name"])]
+        store = self.stores[sale_id_of(call.request)]
         return store.run([self._command(store.sale.salt, call)], self.clock)[0]
+
+    def _change_rules(self, call: Call) -> tuple[Kind, dict[str, Any]]:
+        store = self.stores[sale_id_of(call.request)]
+        store.sale = replace(store.sale, updated_at=self.clock, **_rules(call.action, call.request))
+        return Kind.OK, {"answer": sale_message(store.sale, self.clock)}
 
     def sweep(self) -> None:
         for store in self.stores.values():
@@ -198,7 +209,7 @@ class Stage:
     # What is left in the end
 
     def ledgers(self) -> dict[str, SaleLedger]:
-        return {f"sales/{name}": _ledger(store) for name, store in self.stores.items()}
+        return {f"sales/{name}": _ledger(store, self.clock) for name, store in self.stores.items()}
 
     def verdict(self) -> Verdict:
         return judge(self.events, self.ledgers())
@@ -213,9 +224,11 @@ def creation(customer: str = "ann", key: str = "", sale: str = "a", lines: Any =
     return {"parent": f"sales/{sale}", "customer": customer, "lines": asked, "request_id": key, **more}
 
 
-def adjustment(delta: int, key: str, sale: str = "a", item: str = "x") -> dict[str, Any]:
-    name = f"sales/{sale}/items/{item}"
-    return {"name": name, "delta": delta, "reason": "RECEIVED" if delta > 0 else "LOST", "request_id": key}
+def adjustment(delta: int, key: str, sale: str = "a", item: str = "x", version: int | None = None) -> dict[str, Any]:
+    """Whatever the item's version is, unless it says which it must be."""
+    name, reason = f"sales/{sale}/items/{item}", "RECEIVED" if delta > 0 else "LOST"
+    expected = {} if version is None else {"expected_version": str(version)}
+    return {"name": name, "delta": delta, "reason": reason, "request_id": key, **expected}
 
 
 def transfer(quantity: int, key: str, item: str = "x") -> dict[str, Any]:
@@ -224,7 +237,28 @@ def transfer(quantity: int, key: str, item: str = "x") -> dict[str, Any]:
     return {**names, "quantity": quantity, "request_id": key}
 
 
+def window(sale: str = "a", **times: datetime | None) -> dict[str, Any]:
+    """An update of `open_time` or `close_time`; None takes it away."""
+    told = {name: time_message(time) for name, time in times.items() if time}
+    mask = ",".join({"open_time": "openTime", "close_time": "closeTime"}[name] for name in times)
+    return {"sale": {"name": f"sales/{sale}", **told}, "update_mask": mask}
+
+
 # Messages of the contract
+
+
+def sale_message(sale: Sale, now: datetime) -> dict[str, Any]:
+    return {
+        "name": f"sales/{sale.sale_id}",
+        "open_time": time_message(sale.open_at),
+        **({"close_time": time_message(sale.close_at)} if sale.close_at else {}),
+        "per_customer_limit": sale.per_customer_limit,
+        "hold_time": f"{sale.hold_time.total_seconds():.3f}s",
+        "max_hold_time": f"{sale.max_hold_time.total_seconds():.3f}s",
+        "state": sale.state_at(now).name,
+        "update_time": time_message(sale.updated_at),
+        "sequence": str(sale.sequence),
+    }
 
 
 def item_message(sale_id: str, item: Item) -> dict[str, Any]:
@@ -277,14 +311,10 @@ def time_message(time: datetime) -> str:
     return time.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def _ledger(store: MemoryStore) -> SaleLedger:
+def _ledger(store: MemoryStore, now: datetime) -> SaleLedger:
     name = store.sale.sale_id
     return SaleLedger(
-        sale={
-            "name": f"sales/{name}",
-            "per_customer_limit": store.sale.per_customer_limit,
-            "sequence": str(store.sale.sequence),
-        },
+        sale=sale_message(store.sale, now),
         items=[item_message(name, item) for item in store.items.values()],
         reservations=[reservation_message(name, reservation) for reservation in store.reservations.values()],
         movements=[movement_message(name, movement) for movement in store.ledger],
@@ -312,6 +342,18 @@ def _store(name: str, limit: int, item_limit: int) -> MemoryStore:
     return MemoryStore(sale)
 
 
+def _rules(action: str, request: dict[str, Any]) -> dict[str, Any]:
+    """What of a sale a request changes."""
+    if action != "update":
+        return {"paused": action == "pause"}
+    columns = {"openTime": ("open_at", "open_time"), "closeTime": ("close_at", "close_time")}
+    masked = [columns[name] for name in request["update_mask"].split(",")]
+    return {
+        column: datetime.fromisoformat(request["sale"][name]) if name in request["sale"] else None
+        for column, name in masked
+    }
+
+
 def _transfer(stores: dict[str, MemoryStore], request: dict[str, Any]) -> Transfer:
     source, destination = request["source"], request["destination"]
     salt = stores[_sale_id(source)].sale.salt
@@ -326,6 +368,12 @@ def _transfer(stores: dict[str, MemoryStore], request: dict[str, Any]) -> Transf
         actor=request["actor"],
         fingerprint=identity.transfer_fingerprint(*facts),
     )
+
+
+def sale_id_of(request: dict[str, Any]) -> str:
+    """The sale that a request is about; of a transfer, the source."""
+    about = request.get("sale", request)
+    return _sale_id(about.get("parent") or about.get("source") or about["name"])
 
 
 def _sale_id(name: str) -> str:

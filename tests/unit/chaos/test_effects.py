@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.unit.chaos.lies import forget, tale_of
 from tests.unit.chaos.stage import Stage, adjustment, creation, time_message, transfer
 
@@ -233,6 +235,15 @@ def test_an_extension_that_was_lost_is_found():
     assert tale.rules() == {"acknowledged-lost"}
 
 
+def test_an_extension_that_was_granted_and_is_shorter_differs():
+    stage = Stage()
+    name = stage.create(key="k")
+    call = stage.do("extend", name=name, expire_time=time_message(stage.clock + timedelta(seconds=1)))
+    assert rules(stage) == set(), "it was held longer already"
+    call.request["expire_time"] = time_message(stage.clock + timedelta(seconds=3))
+    assert rules(stage) == {"fields-differ"}
+
+
 # Adjustments and transfers
 
 
@@ -275,6 +286,37 @@ def test_a_change_by_other_units_differs():
     tale = tale_of(stage)
     tale.events[0].request["delta"] = 3
     assert tale.rules() == {"fields-differ"}
+
+
+def test_a_change_of_the_version_that_it_expects_is_honest():
+    stage = Stage()
+    stage.create(key="k1")
+    version = stage.stores["a"].items["x"].version
+    stage.create(key="k2", lines={"y": 1})
+    stage.do("adjust", **adjustment(2, "k3", version=version))
+    stage.do("adjust", **adjustment(2, "k3", version=version))
+    assert rules(stage) == set()
+
+
+@pytest.mark.parametrize("error", [-1, 1])
+def test_a_change_of_another_version_than_it_expects_is_found(error: int):
+    """As when the version is not compared under the lock."""
+    stage = Stage()
+    stage.create(key="k1")
+    call = stage.do("adjust", **adjustment(2, "k2", version=stage.stores["a"].items["x"].version))
+    call.request["expected_version"] = str(int(call.request["expected_version"]) + error)
+    assert rules(stage) == {"changed-unseen"}
+
+
+def test_of_two_who_expect_the_same_version_one_may_change_it():
+    stage = Stage()
+    version = stage.stores["a"].items["x"].version
+    rivals = [stage.invoke("adjust", **adjustment(2, f"k{number}", version=version)) for number in range(2)]
+    for call in rivals:
+        stage.apply(call)
+        stage.answer(call)
+    assert rules(stage) == set()
+    assert stage.events[-1].reason == "STOCK_CHANGED"
 
 
 def test_half_a_transfer_is_torn():

@@ -6,7 +6,7 @@ import pytest
 
 from chaos.history import Kind
 from tests.unit.chaos.lies import ask, tale_of
-from tests.unit.chaos.stage import HOLD_SECONDS, Stage, adjustment, creation, time_message, transfer
+from tests.unit.chaos.stage import HOLD_SECONDS, MAX_HOLD_SECONDS, Stage, adjustment, creation, time_message, transfer
 
 X = {"name": "sales/a/items/x"}
 
@@ -218,7 +218,49 @@ def test_a_late_confirm_is_not_refused_what_is_there():
     assert refused(stage, "INSUFFICIENT_STOCK", "confirm", **request) == set()
 
 
+# Versions
+
+
+def test_who_expected_a_version_that_has_passed_is_refused():
+    stage = Stage()
+    version = stage.stores["a"].items["x"].version
+    stage.create(key="k")
+    assert refused(stage, "STOCK_CHANGED", "adjust", **adjustment(1, "a", version=version)) == set()
+
+
+def test_who_expected_the_version_that_there_is_is_not_refused():
+    stage = Stage()
+    stage.create(key="k1")
+    version = stage.stores["a"].items["x"].version
+    stage.create(key="k2", lines={"y": 1})
+    assert refused(stage, "STOCK_CHANGED", "adjust", **adjustment(1, "a", version=version)) == set(), "just now"
+    stage.wait(1)
+    assert refused(stage, "STOCK_CHANGED", "adjust", **adjustment(1, "a", version=version)) == {"needless-refusal"}
+
+
+def test_a_version_may_pass_while_a_request_waits():
+    stage = Stage()
+    waiting = stage.invoke("adjust", **adjustment(1, "a", version=stage.stores["a"].items["x"].version))
+    stage.wait(1)
+    stage.create(key="k")
+    stage.wait(1)
+    stage.refuse(waiting, "STOCK_CHANGED")
+    assert rules(stage) == set()
+
+
 # Limits and states
+
+
+def test_an_extension_is_refused_only_beyond_its_limit():
+    stage = Stage()
+    name = stage.create(key="k")
+    latest = stage.clock - timedelta(seconds=0.02) + timedelta(seconds=MAX_HOLD_SECONDS)
+    beyond = time_message(latest + timedelta(microseconds=1))
+    stage.do("extend", name=name, expire_time=beyond)
+    assert stage.events[-1].reason == "EXTENSION_LIMIT_REACHED"
+    assert rules(stage) == set()
+    request = {"name": name, "expire_time": time_message(latest)}
+    assert refused(stage, "EXTENSION_LIMIT_REACHED", "extend", **request) == {"needless-refusal"}
 
 
 def test_a_limit_is_told_to_those_who_would_go_over_it():

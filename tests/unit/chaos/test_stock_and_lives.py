@@ -162,6 +162,17 @@ def test_a_hold_that_is_sold_after_its_time_was_dead(tale: Tale):
     assert "ended-after-expiry" in tale.rules()
 
 
+def test_a_hold_may_be_extended_to_its_limit_and_no_further():
+    stage = Stage()
+    name = stage.create(key="k")
+    created = datetime.fromisoformat(stage.events[-1].answer["create_time"])
+    stage.do("extend", name=name, expire_time=time_message(created + timedelta(seconds=MAX_HOLD_SECONDS)))
+    assert stage.verdict().is_clean
+    tale = tale_of(stage)
+    ledger(tale).sale["max_hold_time"] = f"{MAX_HOLD_SECONDS - 0.001:.3f}s"
+    assert tale.rules() == {"held-too-long"}
+
+
 def test_a_hold_that_is_open_long_after_its_time_outlived_the_drain():
     stage = Stage()
     stage.create(key="k")
