@@ -5,58 +5,31 @@ answers with what is wrong.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Transfer
-from holdfast_inventory.domain.errors import DeadlineInQueue, InsufficientStock, Internal
-
-HELD, CONFIRMED, RELEASED, EXPIRED = 1, 2, 3, 4
-HOLD, CONFIRM, RELEASE, EXPIRE, ADJUST, TRANSFER = 1, 2, 3, 4, 5, 6
-_STALE_SECONDS = 0.2
-_LATE_SECONDS = 1.0
-"""A look at the queue, on a machine that stalls."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One movement of a sale's ledger."""
-
-    sequence: int
-    at: object
-    kind: int
-    item_id: str
-    on_hand: int
-    held: int
-    sold: int
-    reservation_id: object
-    actor: str
-
-
-@dataclass
-class SaleRecord:
-    """All that the server has of a sale, and the commits that made it so."""
-
-    sale: dict
-    entries: list[Entry]
-    items: dict
-    reservations: dict
-    stock_changes: dict
-    commits: list = field(default_factory=list)
-
-    @property
-    def sale_id(self):
-        return self.sale["sale_id"]
-
-    def entries_of(self, reservation_id):
-        return [entry for entry in self.entries if entry.reservation_id == reservation_id]
+from holdfast_inventory.domain.errors import Internal
+from simulation.record import (
+    CONFIRM,
+    CONFIRMED,
+    EXPIRE,
+    EXPIRED,
+    HELD,
+    HOLD,
+    RELEASE,
+    RELEASED,
+    TRANSFER,
+    records_of,
+    state_of,
+)
+from simulation.refusals import false_refusals, late_refusals
 
 
 def judge(history, server):
     """What is wrong, in words; nothing, if all is well."""
-    records = {record.sale_id: record for record in _records(server)}
+    records = {record.sale_id: record for record in records_of(server)}
     calls = [call for call in history.calls if call.command is not None]
     faults = [f"call {call.number} was answered {call.answer!r}" for call in calls if isinstance(call.answer, Internal)]
-    faults += _late_refusals(calls)
+    faults += late_refusals(calls)
     faults += _unbalanced_transfers(records.values())
     faults += _out_of_order(records, calls)
     clocks_agree = not server.skew_seconds
@@ -69,41 +42,12 @@ def judge(history, server):
         faults += _unasked_changes(record, calls)
         faults += _unkept_words(record, own)
         faults += _false_firsts(own)
+        faults += _untimely(record)
         if clocks_agree:
             faults += _over_limits(record)
         if clocks_agree and not server.lost:
-            faults += _false_shortages(record, own, server)
+            faults += false_refusals(record, own, server)
     return faults
-
-
-def _records(server):
-    tables = server.tables
-    commits = defaultdict(list)
-    for commit in server.log:
-        for sale_id in dict.fromkeys(of for table, of, _ in commit.writes if table in _OF_SALES):
-            commits[sale_id].append(commit)
-    for sale_id in list(commits):
-        sale = tables.partition("sales", sale_id).get("")
-        if sale is not None:
-            yield SaleRecord(
-                sale,
-                list(_entries(tables.partition("ledger", sale_id))),
-                dict(tables.partition("items", sale_id)),
-                dict(tables.partition("reservations", sale_id)),
-                dict(tables.partition("stock_changes", sale_id)),
-                commits[sale_id],
-            )
-
-
-_OF_SALES = {"sales", "items", "reservations", "stock_changes", "ledger"}
-
-
-def _entries(ledger):
-    for last in sorted(ledger):
-        row = ledger[last]
-        columns = ("kinds", "item_ids", "on_hand_deltas", "held_deltas", "sold_deltas", "reservation_ids", "actors")
-        for place, values in enumerate(zip(*(row[name] for name in columns), strict=True)):
-            yield Entry(row["first_sequence"] + place, row["created_at"], *values)
 
 
 # The ledger by itself
@@ -274,7 +218,7 @@ def _unbalanced_transfers(records):
 
 def _unkept_words(record, calls):
     """What was acknowledged is there, with the same fields, and was durable when it was acknowledged."""
-    written = _first_written(record)
+    written = record.first_written
     for call in calls:
         if call.is_done and (fault := _unkept_word(record, call, written)):
             yield f"call {call.number} ({type(call.command).__name__}) {fault}; answered {call.answer}"
@@ -338,21 +282,6 @@ def _false_firsts(calls):
             yield f"{len(first)} of {len(done)} are told that they created {reservation_id}: calls {first}"
 
 
-def _first_written(record):
-    """The commit by which each state of a reservation, each of its ends, and each change came to be."""
-    written = {}
-    for commit in record.commits:
-        for (table, of, key), row in commit.writes.items():
-            if of != record.sale_id:
-                continue
-            if table == "reservations":
-                written.setdefault(("state", key, row["state"]), commit)
-                written.setdefault(("end", key, row["expires_at"]), commit)
-            elif table == "stock_changes":
-                written.setdefault(("change", key), commit)
-    return written
-
-
 def _out_of_order(records, calls):
     """What was answered before something else was asked has a smaller sequence."""
     spans = defaultdict(list)
@@ -394,18 +323,20 @@ def _spans(records, call):
     return [(sale_id, (sequences[0], sequences[-1])) for sale_id, sequences in mine.items() if sequences]
 
 
-# Limits, and refusals
+# Rules and limits
 
 
-def _late_refusals(calls):
-    """Whose deadline passes in the queue is told so then, and not when whatever is before it has ended."""
-    for call in calls:
-        # Before some a look-up comes that may take as long as a read may.
-        looks_up = isinstance(call.command, Transfer) or getattr(call.command, "bound", False)
-        if isinstance(call.answer, DeadlineInQueue) and call.queued_at is not None and not looks_up:
-            late_seconds = call.answered[1] - max(call.queued_at, call.deadline)
-            if late_seconds > _LATE_SECONDS:
-                yield f"call {call.number} is told {late_seconds:.2f} s late that its deadline has passed"
+def _untimely(record):
+    """Nothing is held or sold anew but while the sale is open, by the rules that its batch had locked."""
+    seen = set()
+    for commit in record.commits:
+        rules = commit.writes.get(("sales", record.sale_id, ""))
+        for (table, of, key), row in commit.writes.items():
+            if table != "reservations" or of != record.sale_id or key in seen:
+                continue
+            seen.add(key)
+            if (state := state_of(rules, row["created_at"])) != "open":
+                yield f"{record.sale_id}/{str(key)[:8]} was created while the sale was {state}"
 
 
 def _over_limits(record):
@@ -426,7 +357,7 @@ def _over_limits(record):
             held.pop(key, None)
             continue
         is_new = key not in held
-        held[key] = (row["customer"], entry.held or -entry.on_hand, entry.kind == CONFIRM, row["expires_at"])
+        held[key] = (row["customer"], abs(entry.held or entry.on_hand), entry.kind == CONFIRM, row["expires_at"])
         if is_new:
             yield from _over_limit(record, held, entry, row["customer"], limit, item_limits.get(entry.item_id, 0))
 
@@ -441,65 +372,3 @@ def _over_limit(record, held, entry, customer, limit, item_limit):
     of_item = sum(units for item_id, units in counted if item_id == entry.item_id)
     if (limit and total > limit) or (item_limit and of_item > item_limit):
         yield f"{record.sale_id}: {customer} has {total}, {of_item} of {entry.item_id}, at {entry.sequence}"
-
-
-def _false_shortages(record, calls, server):
-    """Whoever was told that there is too little was told the truth, of that moment or of 200 ms before."""
-    refused = [
-        call for call in calls if isinstance(call.command, Create) and isinstance(call.answer, InsufficientStock)
-    ]
-    if not refused:
-        return
-    moments = list(_levels(record))
-    granted = {key: commit.seen_at for (what, key, *_), commit in _first_written(record).items() if what == "state"}
-    for call in refused:
-        begin, end = call.invoked[1] - _STALE_SECONDS, call.answered[1]
-        if not any(_is_short(call.command, *moment, server) for moment in _within(moments, begin, end)):
-            yield f"call {call.number} was refused with {call.answer}, which was never true"
-        before = granted.get(call.command.reservation_id)
-        if before is not None and before < call.invoked[1]:
-            yield f"call {call.number} was refused with {call.answer}, though it had been granted before"
-
-
-def _levels(record):
-    """When the sale's stock changed, by which time that was decided, and what was on hand and who held what then."""
-    items, holds = {}, {}
-    for commit in sorted((commit for commit in record.commits if commit.seen_at is not None), key=_seen):
-        decided_at = None
-        for (table, of, key), row in commit.writes.items():
-            if of != record.sale_id:
-                continue
-            if table == "items":
-                items[key] = row["on_hand"]
-            elif table == "reservations":
-                holds[key] = row
-            elif table == "ledger":
-                decided_at = row["created_at"]
-        yield commit.seen_at, decided_at, dict(items), [row for row in holds.values() if row["state"] == HELD]
-
-
-def _seen(commit):
-    return commit.seen_at, commit.lsn
-
-
-def _within(moments, begin, end):
-    """The state at the beginning, and those that came until the end."""
-    before = [moment for moment in moments if moment[0] <= begin]
-    for _, _, *levels in before[-1:]:
-        yield begin, None, *levels
-    yield from (moment for moment in moments if begin < moment[0] <= end)
-
-
-def _is_short(command, at, decided_at, items, holds, server):
-    now = decided_at or server.at(at)
-    for item_id, wanted in command.lines:
-        held = sum(
-            units
-            for row in holds
-            if row["expires_at"] > now
-            for held_item, units in zip(row["item_ids"], row["quantities"], strict=True)
-            if held_item == item_id
-        )
-        if items.get(item_id, 0) - held < wanted:
-            return True
-    return False

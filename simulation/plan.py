@@ -17,17 +17,22 @@ EVENTS = (
     "restart", "failover", "read only", "standby stalls", "standby is given up", "backend ends", "kill", "stop",
     "rules", "refuse",
 )  # fmt: skip
+_HOURS_SHARE = 0.1
 _NEED_A_STANDBY = {"failover", "standby stalls", "standby is given up"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`news`: how other replicas hear of stock that moved. `acts` begin within `seconds`, most of them early."""
+    """`news`: how other replicas hear of stock that moved. `acts` begin within `seconds`, most of them early.
+
+    `hours`: after how many seconds the first sale opens and closes; none: it is open from the beginning, and stays so.
+    """
 
     climate: Climate
     make: Make
     replicas: int
     sales: tuple[NewSale, ...]
+    hours: tuple[float | None, float | None]
     schedule: Schedule | None
     acts: int
     seconds: float
@@ -47,7 +52,8 @@ def plan_of(seed):
         climate=climate,
         make=make,
         replicas=random.choice((1, 2, 2, 3)),
-        sales=tuple(_sale(random, f"sale-{number}") for number in range(random.choice((1, 1, 2)))),
+        sales=_sales(random),
+        hours=_hours(stream(seed, "hours"), seconds),
         schedule=schedule,
         acts=random.randint(12, 30),
         seconds=seconds,
@@ -75,6 +81,17 @@ def _make(random, *, schedules):
         sold_out_seconds=random.choice((0.0, 0.2, 0.2)),
         schedules=schedules,
     )
+
+
+def _sales(random):
+    return tuple(_sale(random, f"sale-{number}") for number in range(random.choice((1, 1, 2))))
+
+
+def _hours(random, seconds):
+    opens, closes = (random.random() < _HOURS_SHARE for _ in range(2))
+    open_at = seconds * random.uniform(0.1, 0.4) if opens else None
+    close_at = seconds * random.uniform(0.5, 1.5) if closes else None
+    return open_at, close_at
 
 
 def _sale(random, sale_id):

@@ -1,6 +1,8 @@
 """A seed's world: replicas, their server, who shops, and what happens to all of them."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 from holdfast_inventory.domain.errors import DomainError
 from holdfast_inventory.ledger.database import UnavailableError
@@ -14,6 +16,8 @@ from simulation.server import Server
 from simulation.shop import Shop
 from simulation.trace import Trace
 from simulation.weather import CALM, Weather
+
+_RESUMED_SHARE = 0.7
 
 
 class World:
@@ -29,6 +33,7 @@ class World:
         self.faults = []
         self._seed = seed
         self._random = stream(seed, "world")
+        self._pauses = stream(seed, "pause")
         self._named = 0
         shelves = {sale.sale_id: [item.item_id for item in sale.items] for sale in plan.sales}
         self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(seed, "shop"), shelves)
@@ -42,7 +47,7 @@ class World:
         self.weather.change(CALM)
         await asyncio.gather(*(self._boot() for _ in range(plan.replicas)))
         first = self.replicas[0]
-        for sale in plan.sales:
+        for sale in self._sales():
             await first.run(first.catalog.create_sale(sale))
         if plan.schedule is not None:
             await first.run(first.catalog.create_schedule(plan.schedule))
@@ -51,6 +56,13 @@ class World:
         events = [_later(at, self._happen, event) for at, event in plan.events]
         await asyncio.gather(*acts, *events)
         await self._clear_up()
+
+    def _sales(self):
+        """The plan's, the first of them with its hours."""
+        first, *others = self.plan.sales
+        now = self.server.now()
+        open_at, close_at = (hour and now + timedelta(seconds=hour) for hour in self.plan.hours)
+        return [replace(first, open_at=open_at, close_at=close_at), *others]
 
     async def _clear_up(self):
         self.trace.note("it clears up")
@@ -89,10 +101,9 @@ class World:
                 self.server.after(seconds, replica.ledger.changed_elsewhere, change.sale_id)
 
     async def _replace(self, event):
-        serving = [replica for replica in self.replicas if replica.is_serving]
-        if not serving:
+        if not self._serving:
             return
-        replica = self._random.choice(serving)
+        replica = self._random.choice(self._serving)
         self.replicas.remove(replica)
         self.trace.note(f"{event} {replica.name}")
         if event == "kill":
@@ -131,18 +142,27 @@ class World:
                 await self._replace(event)
 
     async def _change_rules(self):
-        serving = [replica for replica in self.replicas if replica.is_serving]
-        if not serving:
+        if not self._serving:
             return
-        replica, sale = self._random.choice(serving), self._random.choice(self.plan.sales)
-        change = self._random.choice(("pause", "pause", "cancel"))
+        replica, sale = self._random.choice(self._serving), self._random.choice(self.plan.sales)
+        if self._random.choice(("pause", "pause", "cancel")) == "cancel":
+            await self._rule(replica, replica.catalog.cancel_sale(sale.sale_id))
+            return
+        await self._rule(replica, replica.catalog.set_paused(sale.sale_id, paused=True))
+        if self._pauses.random() < _RESUMED_SHARE:
+            await asyncio.sleep(self._pauses.random())
+            for replica in self._serving[:1]:
+                await self._rule(replica, replica.catalog.set_paused(sale.sale_id, paused=False))
+
+    async def _rule(self, replica, change):
         try:
-            if change == "cancel":
-                await replica.run(replica.catalog.cancel_sale(sale.sale_id))
-            else:
-                await replica.run(replica.catalog.set_paused(sale.sale_id, paused=True))
+            await replica.run(change)
         except (DomainError, ReplicaDiedError) as error:
             self.trace.note(f"rules: {error!r}")
+
+    @property
+    def _serving(self):
+        return [replica for replica in self.replicas if replica.is_serving]
 
 
 async def _later(seconds, do, *arguments):

@@ -2,13 +2,16 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from uuid import UUID
 
 import pytest
 
 from holdfast_inventory.domain import decide
-from holdfast_inventory.domain.commands import Create
+from holdfast_inventory.domain.commands import Create, Extend
+from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached
+from holdfast_inventory.domain.sale import Sale, SaleState
 from holdfast_inventory.ledger import batch, database, group_commit
 from holdfast_inventory.ledger.database import Database
 from holdfast_inventory.ledger.faults import InDoubt, NotApplied
@@ -20,6 +23,7 @@ from simulation.run import run
 pytestmark = pytest.mark.timeout(240)
 
 MOST_SEEDS = 400
+HALF_A_SECOND = timedelta(seconds=0.5)
 
 
 def find():
@@ -144,6 +148,93 @@ def take_every_replay_after_a_lost_commit_for_ours(monkeypatch):
     monkeypatch.setattr(group_commit, "_as_first", as_first)
 
 
+def open_late(monkeypatch):
+    """A clock that is half a second behind decides when a sale opens."""
+    lie_about_the_state(monkeypatch, SaleState.SCHEDULED, lambda sale, now: now - HALF_A_SECOND < sale.open_at)
+
+
+def close_early(monkeypatch):
+    lie_about_the_state(
+        monkeypatch, SaleState.CLOSED, lambda sale, now: sale.close_at and sale.close_at <= now + HALF_A_SECOND
+    )
+
+
+def sell_in_paused_sales(monkeypatch):
+    lie_about_the_state(monkeypatch, SaleState.OPEN, lambda sale, _: sale.paused)
+
+
+def lie_about_the_state(monkeypatch, state, when):
+    real = Sale.state_at
+    monkeypatch.setattr(Sale, "state_at", lambda sale, now: state if when(sale, now) else real(sale, now))
+
+
+def refuse_for_ever_what_was_paused_once(monkeypatch):
+    real, paused = group_commit.lock_sale, set()
+
+    async def lock_sale(connection, sale_id):
+        sale = await real(connection, sale_id)
+        if sale.paused:
+            paused.add(sale.salt)
+        return replace(sale, paused=sale.salt in paused)
+
+    monkeypatch.setattr(group_commit, "lock_sale", lock_sale)
+
+
+def refuse_replays_when_a_sale_is_over(monkeypatch):
+    """Whether it may be bought is asked before whether it has been."""
+
+    def create(batch, command):
+        batch.check_open()
+        return decide._Batch.create(batch, command)
+
+    monkeypatch.setitem(decide._HANDLERS, Create, create)
+
+
+def refuse_late_confirmations_of_closed_sales(monkeypatch):
+    """As if it were a new hold: but only of a cancelled sale is it refused."""
+    real = decide._Batch.check_late_confirmation
+
+    def check_late_confirmation(batch, reservation):
+        batch.check_open()
+        real(batch, reservation)
+
+    monkeypatch.setattr(decide._Batch, "check_late_confirmation", check_late_confirmation)
+
+
+def count_dead_holds_as_use(monkeypatch):
+    """A customer is refused because of what has run out."""
+    real = batch._read_used
+
+    async def read_used(connection, sale, customers, now):
+        return await real(connection, sale, customers, now - timedelta(seconds=2))
+
+    monkeypatch.setattr(batch, "_read_used", read_used)
+
+
+def allow_one_less(monkeypatch):
+    """A customer is told the truth, and refused without need."""
+    real = decide._Batch.check_limits
+
+    def check_limits(working, customer, lines):
+        real(working, customer, lines)
+        limit, used = working.state.sale.per_customer_limit, sum(working.used.get(customer, {}).values())
+        if limit and used + sum(line.quantity for line in lines) == limit:
+            raise CustomerLimitReached(limit, used)
+
+    monkeypatch.setattr(decide._Batch, "check_limits", check_limits)
+
+
+def extend_no_further_than_a_hold_time(monkeypatch):
+    def extend(working, command):
+        done = decide._Batch.extend(working, command)
+        latest = done.reservation.created_at + 2 * working.state.sale.hold_time
+        if command.expires_at > latest:
+            raise ExtensionLimitReached(latest)
+        return done
+
+    monkeypatch.setitem(decide._HANDLERS, Extend, extend)
+
+
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
@@ -158,6 +249,15 @@ def take_every_replay_after_a_lost_commit_for_ours(monkeypatch):
         (ignore_warnings, ("before it was durable", "was never committed", "is not there")),
         (remember_sold_out_for_ever, ("never true", "are refused")),
         (refuse_replays_from_memory, ("granted before",)),
+        (open_late, ("refused with SaleNotOpen",)),
+        (close_early, ("refused with SaleClosed",)),
+        (sell_in_paused_sales, ("while the sale was paused",)),
+        (refuse_for_ever_what_was_paused_once, ("SalePaused(), which was never true",)),
+        (refuse_replays_when_a_sale_is_over, ("granted before",)),
+        (refuse_late_confirmations_of_closed_sales, ("(Confirm) was refused with Sale",)),
+        (count_dead_holds_as_use, ("refused with CustomerLimitReached",)),
+        (allow_one_less, ("refused with CustomerLimitReached",)),
+        (extend_no_further_than_a_hold_time, ("refused with ExtensionLimitReached",)),
         (take_every_replay_after_a_lost_commit_for_ours, ("answered before it was made", "are told that they created")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -1,0 +1,105 @@
+"""What the server has of a sale, and the commits that made it so: what a judge knows besides what callers were told."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+
+HELD, CONFIRMED, RELEASED, EXPIRED = 1, 2, 3, 4
+HOLD, CONFIRM, RELEASE, EXPIRE, ADJUST, TRANSFER = 1, 2, 3, 4, 5, 6
+_OF_SALES = {"sales", "items", "reservations", "stock_changes", "ledger"}
+_COLUMNS = ("kinds", "item_ids", "on_hand_deltas", "held_deltas", "sold_deltas", "reservation_ids", "actors")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One movement of a sale's ledger."""
+
+    sequence: int
+    at: object
+    kind: int
+    item_id: str
+    on_hand: int
+    held: int
+    sold: int
+    reservation_id: object
+    actor: str
+
+
+@dataclass
+class SaleRecord:
+    """All that the server has of a sale, and the commits that made it so."""
+
+    sale: dict
+    entries: list[Entry]
+    items: dict
+    reservations: dict
+    stock_changes: dict
+    commits: list = field(default_factory=list)
+
+    @property
+    def sale_id(self):
+        return self.sale["sale_id"]
+
+    def entries_of(self, reservation_id):
+        return [entry for entry in self.entries if entry.reservation_id == reservation_id]
+
+    @cached_property
+    def seen(self):
+        """The commits that could be seen, in the order in which they could."""
+        return sorted((commit for commit in self.commits if commit.seen_at is not None), key=_seen)
+
+    @cached_property
+    def first_written(self):
+        """The commit by which each state of a reservation, each of its ends, and each change came to be."""
+        written = {}
+        for commit in self.commits:
+            for (table, of, key), row in commit.writes.items():
+                if of != self.sale_id:
+                    continue
+                if table == "reservations":
+                    written.setdefault(("state", key, row["state"]), commit)
+                    written.setdefault(("end", key, row["expires_at"]), commit)
+                elif table == "stock_changes":
+                    written.setdefault(("change", key), commit)
+        return written
+
+
+def records_of(server):
+    """A record for each sale that the server has."""
+    tables = server.tables
+    commits = defaultdict(list)
+    for commit in server.log:
+        for sale_id in dict.fromkeys(of for table, of, _ in commit.writes if table in _OF_SALES):
+            commits[sale_id].append(commit)
+    for sale_id in list(commits):
+        sale = tables.partition("sales", sale_id).get("")
+        if sale is not None:
+            yield SaleRecord(
+                sale,
+                [entry for _, row in sorted(tables.partition("ledger", sale_id).items()) for entry in entries_in(row)],
+                dict(tables.partition("items", sale_id)),
+                dict(tables.partition("reservations", sale_id)),
+                dict(tables.partition("stock_changes", sale_id)),
+                commits[sale_id],
+            )
+
+
+def entries_in(row):
+    """The movements of a row of the ledger, which is those of a batch."""
+    for place, values in enumerate(zip(*(row[name] for name in _COLUMNS), strict=True)):
+        yield Entry(row["first_sequence"] + place, row["created_at"], *values)
+
+
+def state_of(rules, now):
+    """What a sale is doing at a time, by its row."""
+    if rules["cancelled_at"] is not None:
+        return "cancelled"
+    if rules["close_at"] is not None and rules["close_at"] <= now:
+        return "closed"
+    if now < rules["open_at"]:
+        return "scheduled"
+    return "paused" if rules["paused"] else "open"
+
+
+def _seen(commit):
+    return commit.seen_at, commit.lsn
