@@ -60,6 +60,9 @@ class GrpcClient:
             "get_reservation": reservations.GetReservation,
             "adjust": sales.AdjustStock,
             "transfer": sales.TransferStock,
+            "pause": sales.PauseSale,
+            "resume": sales.ResumeSale,
+            "update": sales.UpdateSale,
             "get_item": sales.GetItem,
         }[action]
         call = method(request_of(action, fields), timeout=seconds)

@@ -5,8 +5,9 @@ import random
 
 from chaos.clients import CALL_SECONDS
 from chaos.history import Kind, SaleLedger, completions
+from chaos.judge.operations import RULE_CHANGES
 from chaos.messages import READS, as_dict
-from chaos.workload import LONGEST_HOLD_SECONDS, SALES
+from chaos.workload import LONGEST_HOLD_SECONDS, SALES, window
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 
@@ -30,7 +31,7 @@ class Ending:
         """Sends each request whose outcome nobody knows again, until it is known; how many there were."""
         unknown = {}
         for invoked, completed in completions(self._desk.recorder.events).values():
-            if completed is not None and completed.kind is Kind.INFO and invoked.action not in READS:
+            if completed is not None and completed.kind is Kind.INFO and invoked.action not in (*READS, *RULE_CHANGES):
                 unknown[repr((invoked.action, sorted(invoked.request.items(), key=str)))] = invoked
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -52,7 +53,13 @@ class Ending:
                     await asyncio.sleep(_LOOK_SECONDS)
 
     async def sell_out(self):
-        """Fresh customers buy what is left of every item, until they are told that there is none."""
+        """Fresh customers buy what is left of every item, until they are told that there is none.
+
+        A sale may be shut by a request that nobody was answered, and that came late.
+        """
+        for sale in SALES:
+            await self._until_known("resume", as_dict(ss.ResumeSaleRequest(name=f"sales/{sale}")))
+            await self._until_known("update", as_dict(window(f"sales/{sale}", close_time=None)))
         await asyncio.gather(
             *(self._sell_out(sale, item.item) for sale, template in SALES.items() for item in template.items)
         )

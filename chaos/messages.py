@@ -15,6 +15,9 @@ REQUESTS = {
     "extend": rs.ExtendReservationRequest,
     "adjust": ss.AdjustStockRequest,
     "transfer": ss.TransferStockRequest,
+    "pause": ss.PauseSaleRequest,
+    "resume": ss.ResumeSaleRequest,
+    "update": ss.UpdateSaleRequest,
     "get_item": ss.GetItemRequest,
     "get_reservation": rs.GetReservationRequest,
 }
@@ -51,7 +54,7 @@ def answer_of_json(action, document):
 
 
 def http_of(action, fields):
-    """The HTTP request for a request: method, path, body and headers."""
+    """The HTTP request for a request: method, path, body and headers. Sales are changed by gRPC alone."""
     document = json_format.MessageToDict(request_of(action, fields))
     key = document.pop("requestId", None) if action == "create" else None
     headers = {"Idempotency-Key": key} if key else {}

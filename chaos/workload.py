@@ -10,12 +10,11 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chaos.clients import Outcome
+from chaos.clients import GRPC, Outcome
 from chaos.history import Kind
 from chaos.messages import as_dict
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
@@ -28,6 +27,7 @@ LONGEST_HOLD_SECONDS = 8
 _PAUSE_SECONDS = (0.04, 0.2)
 _IMPATIENCE_SECONDS = (0.002, 0.06)
 _CLOSE_SECONDS = 0.3
+_SHUT_SECONDS = (0.3, 0.6)
 _CUSTOMERS = 8
 _REMEMBERED = 400
 _HELD = 250
@@ -43,6 +43,8 @@ _WEIGHTS = {
     "reuse": 3,
     "adjust": 8,
     "transfer": 3,
+    "recount": 4,
+    "shut": 0.6,
     "get_item": 6,
     "get_reservation": 6,
 }
@@ -52,7 +54,7 @@ _WEIGHTS = {
 class Habits:
     """What clients do how often: `weights` relative to each other, `late` the share of those who come too late."""
 
-    weights: Mapping[str, int] = field(default_factory=lambda: _WEIGHTS)
+    weights: Mapping[str, float] = field(default_factory=lambda: _WEIGHTS)
     late: float = 0.15
 
 
@@ -112,6 +114,8 @@ class Shop:
         self.asked = deque(maxlen=_REMEMBERED)
         self.open = asyncio.Event()
         """Set while there is to be shopping."""
+        self.shutting = asyncio.Lock()
+        """Held by who shuts a sale for a moment: the others are open."""
         self.items = [(sale, item.item) for sale, template in SALES.items() for item in template.items]
         self._numbers = itertools.count(1)
         self._customers = [f"c-{next(self._numbers)}" for _ in range(_CUSTOMERS)]
@@ -135,6 +139,7 @@ class Client:
         """`client` is how it sends; `other` is what it sends by as well when it races itself."""
         self.name = f"{client.transport}-{number}"
         self._shop, self._client, self._other = shop, client, other
+        self._grpc = client if client.transport == GRPC else other
         self._chance = random.Random(f"{shop.seed} client {number}")
         self.busy = False
 
@@ -214,10 +219,14 @@ class Client:
 
     async def _extend(self):
         if reservation := self._some_reservation():
-            later = Timestamp()
-            later.FromJsonString(reservation["expire_time"])
-            later.FromDatetime(later.ToDatetime() + _seconds(self._chance.uniform(0.5, 4.0)))
-            await self._send("extend", rs.ExtendReservationRequest(name=reservation["name"], expire_time=later))
+            later = self._chance.uniform(0.5, 4.0)
+            if self._chance.random() < 0.7:
+                end = _unix_time(reservation["expire_time"]) + later
+            else:
+                # As long as it may be held at most, or somewhat longer.
+                end = _unix_time(reservation["create_time"]) + LONGEST_HOLD_SECONDS + self._chance.choice((0, later))
+            message = rs.ExtendReservationRequest(name=reservation["name"], expire_time=_timestamp(end))
+            await self._send("extend", message)
 
     def _some_reservation(self):
         """One that may still be held or, by those who come too late, one that cannot be."""
@@ -262,17 +271,32 @@ class Client:
 
     async def _adjust(self):
         sale, item = self._chance.choice(self._shop.items)
+        await self._adjust_by(f"sales/{sale}/items/{item}", self._chance.choice((1, 1, 2, 3, 4, -1)))
+
+    async def _recount(self):
+        """Looks, and changes what was seen and nothing newer; sometimes so do two at once, and one may."""
+        sale, item = self._chance.choice(self._shop.items)
+        name = f"sales/{sale}/items/{item}"
+        seen = await self._send("get_item", ss.GetItemRequest(name=name))
+        if seen.kind is Kind.OK:
+            version = int(seen.answer["version"])
+            clients = [self._client, self._other][: self._chance.choice((1, 2))]
+            await asyncio.gather(
+                *(self._adjust_by(name, self._chance.choice((1, -1)), version, client) for client in clients)
+            )
+
+    async def _adjust_by(self, name, delta, version=None, client=None):
         operation = self._shop.desk.recorder.next_operation()
-        delta = self._chance.choice((1, 1, 2, 3, 4, -1))
         message = ss.AdjustStockRequest(
-            name=f"sales/{sale}/items/{item}",
+            name=name,
             delta=delta,
             reason=AdjustReason.RECEIVED if delta > 0 else AdjustReason.DAMAGED,
+            expected_version=version,
             request_id=f"k-{self._shop.number()}",
             actor=f"op-{operation}",
         )
         self._shop.asked.append(("adjust", as_dict(message)))
-        await self._send("adjust", message, operation=operation)
+        await self._send("adjust", message, client, operation)
 
     async def _transfer(self):
         source, destination = self._chance.sample(list(SALES), 2)
@@ -288,6 +312,32 @@ class Client:
         self._shop.asked.append(("transfer", as_dict(message)))
         await self._send("transfer", message, operation=operation)
 
+    async def _shut(self):
+        """Nothing is sold for a moment: a sale is paused, closed, or to open a little later.
+
+        By gRPC, which sends once here: of what a gateway sends again, without a request id, the first may come late
+        and undo what came after the second.
+        """
+        if self._shop.shutting.locked():
+            return
+        async with self._shop.shutting:
+            name = f"sales/{self._chance.choice(list(SALES))}"
+            seconds = self._chance.uniform(*_SHUT_SECONDS)
+            ways = (
+                ("pause", ss.PauseSaleRequest(name=name)),
+                ("update", window(name, close_time=time.time())),
+                ("update", window(name, open_time=time.time() + seconds)),
+            )
+            await self._send(*self._chance.choice(ways), self._grpc)
+            await asyncio.sleep(seconds)
+            await self._until_granted("resume", ss.ResumeSaleRequest(name=name))
+            await self._until_granted("update", window(name, close_time=None))
+
+    async def _until_granted(self, action, message):
+        # Nobody tells when they are well again.
+        while (await self._send(action, message, self._grpc)).kind is not Kind.OK:  # noqa: ASYNC110
+            await asyncio.sleep(self._chance.uniform(*_PAUSE_SECONDS))
+
     # Who only looks
 
     async def _get_item(self):
@@ -299,11 +349,23 @@ class Client:
             await self._send("get_reservation", rs.GetReservationRequest(name=reservation["name"]))
 
 
+def window(name, **times):
+    """An update of a sale's open_time or close_time, Unix seconds; None takes it away."""
+    message = ss.UpdateSaleRequest(sale=sale_pb2.Sale(name=name))
+    for field_name, moment in times.items():
+        message.update_mask.paths.append(field_name)
+        if moment is not None:
+            getattr(message.sale, field_name).CopyFrom(_timestamp(moment))
+    return message
+
+
+def _timestamp(unix_time):
+    moment = Timestamp()
+    moment.FromMicroseconds(round(unix_time * 1_000_000))
+    return moment
+
+
 def _unix_time(text):
     moment = Timestamp()
     moment.FromJsonString(text)
     return moment.ToNanoseconds() / 1e9
-
-
-def _seconds(seconds):
-    return datetime.fromtimestamp(seconds, UTC) - datetime.fromtimestamp(0, UTC)
