@@ -279,9 +279,13 @@ def remaining_items(view, now, sale_id):
     return sorted(found, key=lambda row: row["item_id"])
 
 
-def occurrences_to_settle(view, now, schedule_id, most):
-    found = (row for row in _sales_of(view, schedule_id) if _is_over(row, now) and _has_left_overs(view, row))
-    return list(islice(found, most))
+def occurrences_to_settle(view, now, schedule_id, before, most):
+    newest_first = _sales_of(view, schedule_id)[::-1]
+    newest, others = newest_first[:most], newest_first[most:]
+    older = [row for row in others if before is None or row["open_at"] < before][:most]
+    due = [row for row in reversed(newest + older) if _is_over(row, now) and _has_left_overs(view, row)]
+    looked_back_to = older[-1]["open_at"] if older else None
+    return [{"sale_ids": [row["sale_id"] for row in due], "looked_back_to": looked_back_to}]
 
 
 def next_occurrence(view, now, schedule_id, sale_id):

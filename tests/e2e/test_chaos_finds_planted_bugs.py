@@ -1,4 +1,7 @@
-"""Chaos is only worth its name if it finds the bugs that it is there for: each is planted, and must be found."""
+"""Chaos is only worth its name if it finds the bugs that it is there for: each is planted, and must be found.
+
+Some need a chance meeting that a busy machine may not bring about in a run of seconds; so they have three.
+"""
 
 import pytest
 
@@ -7,11 +10,14 @@ from chaos.bugs import BUGS
 from chaos.report import table
 from chaos.run import chaos
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
+SEEDS = (1, 2, 3)
 
 
 @pytest.mark.parametrize("bug", BUGS)
 async def test_a_planted_bug_is_found(tmp_path, bug):
-    result = await chaos(plans.planted(tmp_path, seed=1, name=bug))
-    broken = {fault.rule for fault in result.verdict.faults}
-    assert broken & BUGS[bug].found_as, table(result)
+    for seed in SEEDS:
+        result = await chaos(plans.planted(tmp_path / str(seed), seed=seed, name=bug))
+        if BUGS[bug].found_as & {fault.rule for fault in result.verdict.faults}:
+            return
+    pytest.fail(table(result))

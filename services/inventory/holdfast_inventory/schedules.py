@@ -16,7 +16,10 @@ from holdfast_inventory.ledger.catalog import Catalog
 from holdfast_inventory.recurring import Recurring
 
 _PAGE_SCHEDULES = 1_000
-_MOST_SETTLED = 100
+_STRETCH_SALES = 50
+"""A round looks for remainders in so many of a schedule's newest sales, and in so many before those, further back from
+round to round: what it costs must not grow with the schedule's age.
+"""
 
 _LATE_LEAD = timedelta(seconds=60)
 """How far ahead a sale is put up whose units come from a shelf to which those of the sale before return."""
@@ -41,6 +44,7 @@ class Scheduler:
         self._catalog = catalog
         self._created: set[_Opening] = set()
         self._failing: set[str] = set()
+        self._look_before: dict[str, datetime | None] = {}
         self._rounds = Recurring("schedule", self._attend_to_all, interval_seconds, entropy)
 
     async def start(self) -> None:
@@ -83,7 +87,10 @@ class Scheduler:
             await self._settle(schedule)
 
     async def _settle(self, schedule: Schedule) -> None:
-        for sale_id in await self._catalog.occurrences_to_settle(schedule, _MOST_SETTLED):
+        before = self._look_before.get(schedule.schedule_id)
+        due, before = await self._catalog.occurrences_to_settle(schedule, before, _STRETCH_SALES)
+        self._look_before[schedule.schedule_id] = before
+        for sale_id in due:
             if await self._catalog.settle_remainder(schedule, sale_id):
                 _log.info("a sale's remainder was settled", sale=sale_id, remainder=schedule.remainder.name)
 

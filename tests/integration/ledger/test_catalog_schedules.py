@@ -47,6 +47,17 @@ def end(sql):
 
 
 @pytest.fixture
+def due(catalog):
+    """The sales whose remainder is due, among the newest."""
+
+    async def due(schedule):
+        sale_ids, _ = await catalog.occurrences_to_settle(schedule, None, 10)
+        return sale_ids
+
+    return due
+
+
+@pytest.fixture
 def stock(catalog):
     """On hand, by item; and proves the ledger."""
 
@@ -167,7 +178,7 @@ async def test_concurrent_draws_from_one_source_share_what_there_is(catalog, thi
     assert await stock("main") == {"socks": 0}
 
 
-async def test_what_remains_returns_to_the_source_once(catalog, ledger, this_hour, open_sale, end, stock):
+async def test_what_remains_returns_to_the_source_once(catalog, ledger, this_hour, open_sale, end, due, stock):
     await catalog.create_sale(new_sale("main", socks=10))
     schedule = await catalog.create_schedule(hourly(source="main", remainder=Remainder.RETURN, socks=4))
     sale_id = await open_sale(schedule, this_hour)
@@ -176,25 +187,25 @@ async def test_what_remains_returns_to_the_source_once(catalog, ledger, this_hou
 
     assert not await catalog.settle_remainder(schedule, sale_id), "it is open"
     await end(sale_id)
-    assert await catalog.occurrences_to_settle(schedule, 10) == []
+    assert await due(schedule) == []
     assert not await catalog.settle_remainder(schedule, sale_id), "a hold is open"
     await ledger.execute(sale_id, confirm(held), None)
 
-    assert await catalog.occurrences_to_settle(schedule, 10) == [sale_id]
+    assert await due(schedule) == [sale_id]
     assert all(await asyncio.gather(*(catalog.settle_remainder(schedule, sale_id) for _ in range(5))))
-    assert await catalog.occurrences_to_settle(schedule, 10) == []
+    assert await due(schedule) == []
     assert await stock(sale_id) == {"socks": 0}
     assert await stock("main") == {"socks": 14}
 
 
-async def test_what_remains_carries_over_to_the_next_that_is_not_over(catalog, this_hour, open_sale, end, stock):
+async def test_what_remains_carries_over_to_the_next_that_is_not_over(catalog, this_hour, open_sale, end, due, stock):
     schedule = await catalog.create_schedule(hourly(remainder=Remainder.CARRY_OVER, socks=4))
     first, second = [await open_sale(schedule, this_hour - n * HOUR) for n in (3, 2)]
     await catalog.create_item(first, replace(schedule.items[0], item_id="extra", on_hand=1))
 
     assert not await catalog.settle_remainder(schedule, first), "the next is over, and none follows yet"
     third, fourth = [await open_sale(schedule, this_hour + n * HOUR) for n in (0, 1)]
-    assert await catalog.occurrences_to_settle(schedule, 10) == [first, second]
+    assert await due(schedule) == [first, second]
     for sale_id in (first, second):
         assert await catalog.settle_remainder(schedule, sale_id)
 
@@ -235,11 +246,34 @@ async def test_units_that_the_destination_cannot_count_stay(catalog, this_hour, 
     assert (await catalog.get_item("main", "full")) == Item("full", MAX_UNITS, 0, 0, 1, 4)
 
 
-async def test_a_remainder_that_stays_is_never_due(catalog, this_hour, open_sale, end, stock):
+async def test_a_remainder_that_stays_is_never_due(catalog, this_hour, open_sale, end, due, stock):
     schedule = await catalog.create_schedule(hourly(socks=4))
     sale_id = await open_sale(schedule, this_hour)
     await end(sale_id)
 
-    assert await catalog.occurrences_to_settle(schedule, 10) == []
+    assert await due(schedule) == []
     assert await catalog.settle_remainder(schedule, sale_id)
     assert await stock(sale_id) == {"socks": 4}
+
+
+async def test_what_comes_back_to_a_sale_long_past_is_found_by_looking_further_back_each_time(
+    catalog, ledger, this_hour, open_sale
+):
+    await catalog.create_sale(new_sale("main", socks=0))
+    schedule = await catalog.create_schedule(hourly(source="main", remainder=Remainder.RETURN, socks=4))
+    past = [await open_sale(schedule, this_hour - n * HOUR) for n in range(7, 0, -1)]
+    await ledger.execute(past[0], adjust("socks", 1), None)
+    await ledger.execute(past[-1], adjust("socks", 1), None)
+
+    looks, before = [], None
+    for _ in range(4):
+        sale_ids, before = await catalog.occurrences_to_settle(schedule, before, 2)
+        looks.append((sale_ids, before))
+
+    newest, oldest = past[-1], past[0]
+    assert looks == [
+        ([newest], this_hour - 4 * HOUR),
+        ([newest], this_hour - 6 * HOUR),
+        ([oldest, newest], this_hour - 7 * HOUR),
+        ([newest], None),
+    ]

@@ -38,6 +38,17 @@ GROWTH = """
     FROM generate_series(1, 50000) AS n;
     INSERT INTO stock_changes SELECT gen_random_uuid(), 'sale-1', '', now() FROM generate_series(1, 5000);
 """
+# What an hourly schedule leaves behind: sales that are over and sold out, the newest an hour ago.
+PAST = """
+    INSERT INTO sales (sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at,
+        schedule_id, salt, limits_customers)
+    SELECT 'hourly-' || n, now() - (n + 1) * interval '1 hour', now() - n * interval '1 hour', 0, '1 minute', '1 minute',
+        now(), now(), 'hourly', decode(repeat('00', 32), 'hex'), false
+    FROM generate_series($1::integer, $2) AS n;
+"""
+SHELVES = """
+    INSERT INTO items SELECT 'shoe', 'hourly-' || n, 0, 0, 5, 0, 1 FROM generate_series($1::integer, $2) AS n;
+"""
 
 
 def nodes(plan):
@@ -109,3 +120,33 @@ async def test_a_statement_looks_up_by_key_in_a_table_of_one_row(database, sql):
 
     async with database.writing() as connection:
         assert await all_faults(connection) == {}
+
+
+def rows_read(plan):
+    """How many rows were read from tables, whether anything came of them or not."""
+    return sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in nodes(plan)
+        if node.get("Relation Name") in TABLES
+    )
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+async def test_looking_for_remainders_reads_as_many_rows_after_ten_thousand_sales_as_after_a_hundred(
+    database, sql, plans
+):
+    stretch = 20
+    looked_at = []
+    async with database.reading() as connection:
+        await connection.execute(f"SET plan_cache_mode = {plans}")
+        await connection.execute(f"PREPARE look AS {load('schedules')['occurrences_to_settle']}")
+        for first, last in ((1, 100), (101, 10_000)):
+            for grow in (PAST, SHELVES):
+                await sql.execute(grow, first, last)
+            await sql.execute("ANALYZE")
+            look = f"EXECUTE look ('hourly', now() - interval '50 hours', {stretch})"
+            plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {look}")
+            looked_at.append(rows_read(json.loads(plan)[0]["Plan"]))
+
+    # A stretch of the newest and one of those before: each sale, and its shelf.
+    assert looked_at == [2 * 2 * stretch] * 2

@@ -130,13 +130,19 @@ class ScheduleBook:
         self._tell(commits or [])
         return commits is not None
 
-    async def occurrences_to_settle(self, schedule: Schedule, limit: int) -> list[str]:
-        """The ids of the schedule's sales whose remainder is due to be settled, the oldest first."""
+    async def occurrences_to_settle(
+        self, schedule: Schedule, before: datetime | None, stretch: int
+    ) -> tuple[list[str], datetime | None]:
+        """The ids of a schedule's sales whose remainder is due to be settled, the oldest first, and the next `before`.
+
+        Looks at the newest `stretch` sales, and at as many of those that opened before `before`. Whoever goes on from
+        there comes to the first of them, and then gets None, with which it begins anew.
+        """
         if schedule.remainder is Remainder.STAY:
-            return []
+            return [], None
         async with self._database.reading() as connection:
-            rows = await connection.fetch(SQL["occurrences_to_settle"], schedule.schedule_id, limit)
-        return [row["sale_id"] for row in rows]
+            [row] = await connection.fetch(SQL["occurrences_to_settle"], schedule.schedule_id, before, stretch)
+        return row["sale_ids"], row["looked_back_to"]
 
     def _tell(self, commits: list[Committed]) -> None:
         for commit in commits:

@@ -42,6 +42,8 @@ class Book:
         self.outages = outages
         self.broken = {}
         self.attempts = 0
+        self.looks = []
+        self.looked_back_to = iter(())
 
     async def database_now(self):
         await self._answer()
@@ -63,13 +65,15 @@ class Book:
         self.sales[sale_id] = now()
         return True
 
-    async def occurrences_to_settle(self, schedule, limit):
+    async def occurrences_to_settle(self, schedule, before, stretch):
         await self._answer()
         if schedule.remainder is Remainder.STAY:
-            return []
+            return [], None
+        self.looks.append(before)
         last = opening_at_or_before(schedule, now()) - schedule.period
         sale_id = occurrence_id(schedule, last)
-        return [sale_id] if sale_id in self.sales and sale_id not in self.settled else []
+        due = [sale_id] if sale_id in self.sales and sale_id not in self.settled else []
+        return due, next(self.looked_back_to, None)
 
     async def settle_remainder(self, schedule, sale_id):
         await self._answer()
@@ -170,6 +174,13 @@ def test_remainders_are_settled_once_their_sale_is_over():
     carrying = replace(HOURLY, remainder=Remainder.CARRY_OVER)
     book = simulate(Book(carrying), (at(0), at(130)))
     assert book.settled == sorted(hourly(0, 1))
+
+
+def test_remainders_are_looked_for_further_back_from_round_to_round_and_then_anew():
+    book = Book(replace(HOURLY, remainder=Remainder.CARRY_OVER))
+    book.looked_back_to = iter([at(-60), at(-120), None])
+    simulate(book, (at(1), at(6)))
+    assert book.looks[:5] == [None, at(-60), at(-120), None, None]
 
 
 def test_one_schedule_that_fails_does_not_keep_the_others_from_opening():

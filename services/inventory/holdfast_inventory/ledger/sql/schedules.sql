@@ -51,15 +51,42 @@ WHERE sale_id = $1 AND on_hand > 0
 ORDER BY item_id
 
 -- name: occurrences_to_settle
--- Sales of the schedule that are over, hold nothing and have units left; the oldest first.
-SELECT sales.sale_id
-FROM sales
-WHERE
-    sales.schedule_id = $1 AND (sales.close_at <= clock_timestamp() OR sales.cancelled_at IS NOT NULL)
-    AND EXISTS (SELECT FROM items WHERE items.sale_id = sales.sale_id AND items.on_hand > 0)
-    AND NOT EXISTS (SELECT FROM items WHERE items.sale_id = sales.sale_id AND items.held > 0)
-ORDER BY sales.open_at
-LIMIT $2
+-- Sales of the schedule that are over, hold nothing and have units left, the oldest first; and before which opening to
+-- look next time. Looks at the newest $3 sales, where nearly all of these are, and at $3 of those before that opened
+-- before $2: whoever goes on like that gets to all of them, and no look costs more than another. Where a unit comes back
+-- to a sale long past, that is early enough. Shelves are summed up, for the planner would read all that there are, of
+-- all sales, rather than look for units sale by sale.
+WITH newest AS (
+    SELECT sale_id, open_at, close_at, cancelled_at
+    FROM sales
+    WHERE schedule_id = $1
+    ORDER BY open_at DESC
+    LIMIT $3
+),
+
+older AS (
+    SELECT sale_id, open_at, close_at, cancelled_at
+    FROM sales
+    WHERE schedule_id = $1 AND open_at < least($2, (SELECT min(newest.open_at) FROM newest))
+    ORDER BY open_at DESC
+    LIMIT $3
+)
+
+SELECT
+    array(
+        SELECT seen.sale_id
+        FROM (SELECT * FROM newest UNION ALL SELECT * FROM older) AS seen
+        CROSS JOIN LATERAL (
+            SELECT sum(on_hand) AS on_hand, sum(held) AS held
+            FROM items
+            WHERE items.sale_id = seen.sale_id
+        ) AS shelves
+        WHERE
+            (seen.close_at <= clock_timestamp() OR seen.cancelled_at IS NOT NULL)
+            AND shelves.on_hand > 0 AND shelves.held = 0
+        ORDER BY seen.open_at
+    ) AS sale_ids,
+    (SELECT min(older.open_at) FROM older) AS looked_back_to
 
 -- name: next_occurrence
 -- The sale that the units of an earlier one ($2) move to: the first behind it that is not over itself.
