@@ -42,8 +42,8 @@ GROWTH = """
 PAST = """
     INSERT INTO sales (sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at,
         schedule_id, salt, limits_customers)
-    SELECT 'hourly-' || n, now() - (n + 1) * interval '1 hour', now() - n * interval '1 hour', 0, '1 minute', '1 minute',
-        now(), now(), 'hourly', decode(repeat('00', 32), 'hex'), false
+    SELECT 'hourly-' || n, now() - (n + 1) * interval '1 hour', now() - n * interval '1 hour', 0, '2 minutes',
+        '15 minutes', now(), now(), 'hourly', decode(repeat('00', 32), 'hex'), false
     FROM generate_series($1::integer, $2) AS n;
 """
 SHELVES = """
