@@ -120,6 +120,15 @@ def test_a_sale_that_nobody_touches_keeps_the_hours_that_it_was_set_up_with():
     assert refused(stage, "SALE_CLOSED") == {"needless-refusal"}
 
 
+def test_a_sale_is_not_paused_before_anybody_asks_for_it():
+    stage = Stage()
+    tale = tale_of(stage)
+    ask(tale, 2, "create", creation("eve", "e"), kind=Kind.FAIL, reason="SALE_PAUSED")
+    ask(tale, 3, "pause", A)
+    ask(tale, 4, "resume", A)
+    assert tale.rules() == {"needless-refusal"}
+
+
 # What is not known for sure
 
 
@@ -150,6 +159,7 @@ def test_of_a_pause_and_a_resume_that_overlap_any_may_be_the_last():
 def test_a_pause_that_nobody_was_answered_may_come_late_but_not_for_ever():
     stage = Stage()
     stage.lose(stage.invoke("pause", **A))
+    stage.wait(10)
     stage.do("resume", **A)
     stage.wait(LATE_SECONDS)
     assert refused(stage, "SALE_PAUSED") == set(), "it may have come behind the resume"
