@@ -33,7 +33,7 @@ def table(result):
         for name, tally in told.items():
             lines.append(
                 f"{transport:6} others {name:26} offered/s {tally.offered / tally.seconds:7.0f}"
-                f"  goodput/s {tally.goodput:7.0f}  p99 ms {_ms(tally.accepted, 0.99)}"
+                f"  goodput/s {tally.goodput:7.0f}  p99 ms {_ms(tally.accepted, 0.99)}  {_shares(tally)}"
             )
     lines.append("")
     for name, before in result.before.items():

@@ -162,13 +162,11 @@ class _Run:
         step.multiple, step.is_judged = None, False
 
     async def _greedy(self, transport):
-        """Others ask for half of the capacity: alone, beside a customer and beside a sale that want far more.
-
-        Over gRPC the edge does not see which sale a call is for.
-        """
+        """Others ask for half of the capacity: alone, beside a customer and beside a sale that want far more."""
         rate = self._result.capacity[transport]
-        # With rates, as an operator sets them who knows the capacity: an address a tenth of it, a sale a half.
-        port, _ = self._system.edge(*(max(1, rate * share) for share in (4, 0.1, 0.5)))
+        # With rates, as an operator sets them who knows the capacity: an address a tenth of it, a sale a quarter of
+        # what begins, and as much of what looks, which makes about half of all that can be served.
+        port, _ = self._system.edge(*(max(1, rate * share) for share in (4, 0.1, 0.25)))
         greedy = {
             "alone": None,
             "beside a greedy customer": Crowd(SALES[:1], customers=1, prefix="greedy"),
