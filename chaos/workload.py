@@ -28,6 +28,7 @@ _PAUSE_SECONDS = (0.04, 0.2)
 _IMPATIENCE_SECONDS = (0.002, 0.06)
 _CLOSE_SECONDS = 0.3
 _SHUT_SECONDS = (0.3, 0.6)
+_OPENING_ATTEMPTS = 100
 _CUSTOMERS = 8
 _REMEMBERED = 400
 _HELD = 250
@@ -334,8 +335,10 @@ class Client:
             await self._until_granted("update", window(name, close_time=None))
 
     async def _until_granted(self, action, message):
-        # Nobody tells when they are well again.
-        while (await self._send(action, message, self._grpc)).kind is not Kind.OK:  # noqa: ASYNC110
+        """Asks again and again, but not for ever: whoever shuts the sale next opens it, and at last the end does."""
+        for _ in range(_OPENING_ATTEMPTS):
+            if (await self._send(action, message, self._grpc)).kind is Kind.OK:
+                return
             await asyncio.sleep(self._chance.uniform(*_PAUSE_SECONDS))
 
     # Who only looks
