@@ -77,6 +77,12 @@ class Replica:
         self._scheduler = Scheduler(self.catalog, interval_seconds=make.schedule_seconds, entropy=entropy)
         self._schedules = make.schedules
 
+    def look_every(self, schedule_seconds, sweep_seconds):
+        """Scheduler and sweeper look at once, and from then on so often."""
+        for rounds, seconds in ((self._scheduler._rounds, schedule_seconds), (self._sweeper._rounds, sweep_seconds)):
+            rounds._interval_seconds = seconds
+            rounds.wake()
+
     async def start(self, patience_seconds=60.0):
         """As the product does it; `UnavailableError` when there is no database for so long."""
         await self.run(self._start(patience_seconds))

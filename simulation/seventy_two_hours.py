@@ -18,6 +18,7 @@ from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import NewItem, NewSale
 from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence_id
 from holdfast_inventory.ledger.database import UnavailableError
+from holdfast_inventory.schedules import lead
 from simulation.chance import stream
 from simulation.history import History
 from simulation.judge import judge
@@ -35,7 +36,15 @@ _HOUR = 3600.0
 _ITEM = "shoe"
 _MAIN = "main"
 _STOCK = UNITS * (HOURS + 2)
-_INTERVAL_SECONDS = 30.0
+_CLOSELY = (Make.schedule_seconds, Make.sweep_seconds)
+_SELDOM = (120.0, 120.0)
+"""How often schedulers and sweepers look, in seconds: over the hour as the product does, seldom when little is due."""
+_EARLY_SECONDS = 10.0
+"""Before the hour they begin to look closely; or before the minute ahead of it, if what returns is then drawn again."""
+_LATE_SECONDS = 30.0
+"""After the hour, or an outage over it, they still do."""
+_BACK_SECONDS = 15.0
+"""So long after an outage all that was missed is made up for: a connection that hangs, a pause, a round."""
 _LAST_HOLD_SECONDS = 300.0
 """Before the close: what is held until then is over or sold before the last buyer comes."""
 _MORE_WORK = 1.2
@@ -123,7 +132,9 @@ class _Days:
         self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(course.seed, "shop"), {})
         self.faults = []
         self.outages = []
+        self.absences = []
         self.restarts = 0
+        self._cadence = _CLOSELY
         self.work = []
         self._random = stream(course.seed, "days")
         self._named = 0
@@ -153,11 +164,11 @@ class _Days:
             asyncio.create_task(self._live(60.0 * (second - first), boots=True)),
         ]
         hours = [asyncio.create_task(self._hour(hour)) for hour in range(self.hours)]
-        strikes = asyncio.create_task(self._strike())
+        others = [asyncio.create_task(self._strike()), asyncio.create_task(self._watch_the_clock())]
         await asyncio.gather(*hours)
-        for task in (*lives, strikes):
+        for task in (*lives, *others):
             task.cancel()
-        await asyncio.gather(*lives, strikes, return_exceptions=True)
+        await asyncio.gather(*lives, *others, return_exceptions=True)
 
     async def _set_up(self):
         catalog = self.shop.replicas[0].catalog
@@ -166,9 +177,13 @@ class _Days:
         items = (NewItem(_ITEM, _STOCK, 0),)
         await run(catalog.create_sale(NewSale(_MAIN, None, None, items=items, **rules)))
         await run(catalog.create_schedule(self.schedule))
+        self.shop.replicas[0].look_every(*self._cadence)  # As whoever creates a schedule has it looked at.
+
+    def _seconds(self):
+        return self.loop.time() - BEGINNING_SECONDS
 
     async def _until(self, seconds):
-        await asyncio.sleep(max(0.0, BEGINNING_SECONDS + seconds - self.loop.time()))
+        await asyncio.sleep(max(0.0, seconds - self._seconds()))
 
     async def _live(self, boots_after, *, boots=False):
         """One of the two replicas: it is stopped or killed every few hours, and comes back in minutes."""
@@ -178,6 +193,8 @@ class _Days:
             await asyncio.sleep(self._random.expovariate(1 / (6 * _HOUR)))
             self.restarts += 1
             self.shop.replicas.remove(replica)
+            if not self.shop.replicas:
+                self.absences.append([self._seconds(), float("inf")])
             if self._random.random() < 0.5:
                 replica.kill()
             else:
@@ -189,15 +206,34 @@ class _Days:
         while True:
             self._named += 1
             name = f"r{self._named}"
-            make = Make(sweep_seconds=_INTERVAL_SECONDS, schedule_seconds=_INTERVAL_SECONDS)
-            replica = Replica(name, self.server, stream(self.course.seed, name), make, lambda *_: None)
+            replica = Replica(name, self.server, stream(self.course.seed, name), Make(), lambda *_: None)
             try:
                 await replica.start()
             except UnavailableError:  # An orchestrator starts it again.
                 await replica.stop()
                 continue
+            if self.absences and not self.shop.replicas:
+                self.absences[-1][1] = self._seconds()
             self.shop.replicas.append(replica)
+            replica.look_every(*self._cadence)
             return replica
+
+    async def _watch_the_clock(self):
+        """Looking every second for three days would take half an hour, and find nothing more than this does."""
+        returns = self.course.remainder is Remainder.RETURN
+        early_seconds = _EARLY_SECONDS + (lead(self.schedule).total_seconds() if returns else 0.0)
+        for hour in range(self.hours + 1):
+            await self._until(hour * _HOUR - early_seconds)
+            await self._look(_CLOSELY)
+            await self._until(hour * _HOUR + _LATE_SECONDS)
+            await self._until(max((end for _, end in self.outages), default=0.0) + _LATE_SECONDS)
+            await self._look(_SELDOM)
+
+    async def _look(self, cadence):
+        self._cadence = cadence
+        for replica in list(self.shop.replicas):
+            await asyncio.sleep(self._random.uniform(0.0, Make.schedule_seconds))  # Replicas do not work in step.
+            replica.look_every(*cadence)
 
     async def _strike(self):
         """The database is away over the hour, one hour in five or so."""
@@ -223,7 +259,7 @@ class _Days:
         await self._until(closes - self._random.uniform(20, 60))
         await asyncio.gather(*shoppers)
         if hour >= max(self.course.boot_minutes) // 60 and self._is_sold_out_at_last(hour):
-            await self._buy_all(sale_id)
+            await self._buy_all(sale_id, closes)
         await self._until(closes)
         self.work.append(sum(self.server.statements.values()) - before)
 
@@ -242,12 +278,13 @@ class _Days:
             await asyncio.sleep(self._random.uniform(1, 30))
             await self._ask(sale_id, Confirm(reservation.reservation_id, "", True, reservation.customer))
 
-    async def _buy_all(self, sale_id):
-        """Every unit must be sellable until the end."""
+    async def _buy_all(self, sale_id, closes):
+        """Every unit must be sellable until the end, if anybody is there to ask."""
         left = self.shelves()[sale_id]["on_hand"] if sale_id in self.sales() else 0
         if left:
             answer = await self._ask(sale_id, self._hold(sale_id, left, confirm=True))
-            if not isinstance(answer, Done):
+            was_nobody_there = any(begin <= closes <= end for begin, end in self.absences)
+            if not (isinstance(answer, Done) or was_nobody_there):
                 self.faults.append(f"{sale_id}: {left} are left before the close, and are refused: {answer!r}")
 
     def _hold(self, sale_id, units, *, confirm):
@@ -304,12 +341,16 @@ class _Days:
                 yield f"{sale_id} was put up at {sale['created_at']:%d %H:%M:%S}, too late"
 
     def _back_at(self, opening):
-        """When a sale that is put up shortly before its opening must be there: an outage and a round later."""
+        """When a sale that is put up shortly before its opening must be there: then, or shortly after an outage."""
         if self.course.remainder is not Remainder.RETURN:
             return opening
         seconds = (opening - BEGINNING).total_seconds()
-        ends = [end for begin, end in self.outages if begin <= seconds <= end + 60.0]
-        return BEGINNING + timedelta(seconds=max(ends, default=seconds) + 2 * _INTERVAL_SECONDS + 5.0)
+        return BEGINNING + timedelta(seconds=max([seconds, *self._made_up_for_at(seconds)]))
+
+    def _made_up_for_at(self, seconds):
+        """When those outages are made up for that were at this moment: of the database, or of both replicas."""
+        away = [*self.outages, *self.absences]
+        return [end + _BACK_SECONDS for begin, end in away if begin <= seconds <= end + _BACK_SECONDS]
 
     def _left_overs(self):
         """Nothing is held after the close; what is left of it has gone where it should, and no unit is lost."""

@@ -53,6 +53,8 @@ def _change_sale(view, sale_id, **changes):
     _check(timedelta() < row["hold_time"] <= row["max_hold_time"], "sales_hold_time_check")
     _check(row["sequence"] >= 0, "sales_sequence_check")
     view.put("sales", sale_id, "", row)
+    if row["schedule_id"] is not None:
+        view.put("sales_of", row["schedule_id"], sale_id, {"open_at": row["open_at"]})
     return row
 
 
@@ -282,36 +284,33 @@ def remaining_items(view, now, sale_id):
 def occurrences_to_settle(view, now, schedule_id, before, most):
     newest_first = _sales_of(view, schedule_id)[::-1]
     newest, others = newest_first[:most], newest_first[most:]
-    older = [row for row in others if before is None or row["open_at"] < before][:most]
-    due = [row for row in reversed(newest + older) if _is_over(row, now) and _has_left_overs(view, row)]
-    looked_back_to = older[-1]["open_at"] if older else None
-    return [{"sale_ids": [row["sale_id"] for row in due], "looked_back_to": looked_back_to}]
+    older = [(open_at, sale_id) for open_at, sale_id in others if before is None or open_at < before][:most]
+    left = [sale_id for _, sale_id in reversed(newest + older) if _has_left_overs(view, sale_id)]
+    due = [sale_id for sale_id in left if _is_over(_sale(view, sale_id), now)]
+    return [{"sale_ids": due, "looked_back_to": older[-1][0] if older else None}]
 
 
 def next_occurrence(view, now, schedule_id, sale_id):
     this = _sale(view, sale_id)
     later = (
-        row
-        for row in _sales_of(view, schedule_id)
-        if this is not None and row["open_at"] > this["open_at"] and not _is_over(row, now)
+        {"sale_id": later_id}
+        for open_at, later_id in _sales_of(view, schedule_id)
+        if this is not None and open_at > this["open_at"] and not _is_over(_sale(view, later_id), now)
     )
     return list(islice(later, 1))
 
 
 def _sales_of(view, schedule_id):
-    # They are put up in the order of their openings, near enough; the order is exact all the same.
-    keys = view.tables.partition("sales_of", schedule_id)
-    found = (_sale(view, sale_id) for sale_id in keys)
-    return sorted((row for row in found if row is not None), key=lambda row: row["open_at"])
+    return sorted((row["open_at"], sale_id) for sale_id, row in view.tables.partition("sales_of", schedule_id).items())
 
 
 def _is_over(row, now):
     return row["cancelled_at"] is not None or row["close_at"] <= now
 
 
-def _has_left_overs(view, row):
-    items = view.rows("items", row["sale_id"])
-    return any(item["on_hand"] for item in items) and not any(item["held"] for item in items)
+def _has_left_overs(view, sale_id):
+    left = view.tables.stocked[sale_id]
+    return left and not any(item["held"] for item in left.values())
 
 
 # shelves.sql
@@ -325,8 +324,6 @@ def insert_sale(view, now, sale_id, open_at, close_at, limit, hold_time, max_hol
         salt, limited,
     )  # fmt: skip
     view.put("sales", sale_id, "", dict(zip(_SALE, values, strict=True)))
-    if schedule_id is not None:
-        view.put("sales_of", schedule_id, sale_id, {})
     return [_change_sale(view, sale_id)]
 
 

@@ -10,11 +10,12 @@ HELD = 1
 
 
 class Tables:
-    """What is committed. `open_holds` is the index of that name: the reservations of a sale that are held."""
+    """What is committed. `open_holds`: a sale's reservations that are held; `stocked`: its items with units on hand."""
 
     def __init__(self):
         self._rows = defaultdict(dict)
         self.open_holds = defaultdict(dict)
+        self.stocked = defaultdict(dict)
 
     def partition(self, table, of):
         return self._rows[table, of]
@@ -31,16 +32,22 @@ class Tables:
         else:
             rows[key] = row
         if table == "reservations":
-            if row is not None and row["state"] == HELD:
-                self.open_holds[of][key] = row
-            else:
-                self.open_holds[of].pop(key, None)
+            _index(self.open_holds[of], key, row, row is not None and row["state"] == HELD)
+        elif table == "items":
+            _index(self.stocked[of], key, row, row is not None and row["on_hand"] > 0)
         return before
 
     def apply(self, writes):
         """Commits writes. Returns those that undo them."""
         undo = [(place, self.put(*place, row)) for place, row in writes.items()]
         return dict(reversed(undo))
+
+
+def _index(rows, key, row, belongs):
+    if belongs:
+        rows[key] = row
+    else:
+        rows.pop(key, None)
 
 
 class View:
