@@ -187,8 +187,10 @@ def a_change_that_never_was_is_acknowledged(tale: Tale, pick: int) -> bool:
 
 @lie("refused-but-applied", "row-without-operation")
 def an_applied_create_was_refused(tale: Tale, pick: int) -> bool:
-    """One whose key was used once: otherwise another operation may have been it."""
-    created = chosen(used_once(tale, "create"), pick)
+    """One whose key was used once, of a customer of whom all is known: otherwise another operation may have been it."""
+    pairs = completions(tale.events)
+    doubtful = [buyer(asked) for asked, ended in pairs.values() if ended.kind is Kind.INFO]
+    created = chosen([one for one in used_once(tale, "create") if buyer(pairs[one.operation][0]) not in doubtful], pick)
     if created is None:
         return False
     tale.replace(created, kind=Kind.FAIL, answer={}, reason="DATABASE_UNAVAILABLE")
@@ -427,6 +429,11 @@ def used_once(tale: Tale, action: str) -> list[Event]:
         for (invoked, ended), key in zip(pairs, keys, strict=True)
         if ended.kind is Kind.OK and invoked.action == action and key[1] and keys.count(key) == 1
     ]
+
+
+def buyer(asked: Event) -> tuple[str, str]:
+    """The sale and the customer of a create."""
+    return asked.request.get("parent", ""), asked.request.get("customer", "")
 
 
 def told_by_watches(tale: Tale) -> list[Event]:

@@ -264,17 +264,22 @@ class Run:
         for call in self.unknown:
             if call.action not in RULE_CHANGES:
                 stage.do(call.action, **call.request)
-        for sale in stage.stores:
-            stage.do("resume", name=f"sales/{sale}")
-            stage.do("update", **window(sale, open_time=stage.clock, close_time=None))
         stage.phase("drain")
         stage.wait(max(MAX_HOLD_SECONDS + 6, LATE_SECONDS + 2))
         stage.sweep()
+        self._open()
+        stage.wait(2)
         stage.phase("sell-out")
         self._sell_out()
         stage.phase("end")
         for watcher in self.watchers:
             watcher.take()
+
+    def _open(self) -> None:
+        """When no request that was lost can come any more, so that it is known what the sales are."""
+        for sale in self.stage.stores:
+            self.stage.do("resume", name=f"sales/{sale}")
+            self.stage.do("update", **window(sale, open_time=self.stage.clock, close_time=None))
 
     def _sell_out(self) -> None:
         for number in count():
