@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 
 _LATE_SECONDS = 0.05
 _CACHED_SECONDS = 10.0
+_REMEMBERED_SECONDS = 1.0
+_STALE_SECONDS = 0.1
 _ANSWER_SECONDS = 0.2
 
 
@@ -166,6 +168,65 @@ def _limit_outside_lock():
     batch._read_used = remembered
 
 
+def _remembered_rules():
+    """A sale's rules are remembered for a while, rather than read under the lock."""
+    from holdfast_inventory.ledger import group_commit
+
+    lock_sale = group_commit.lock_sale
+    known = {}
+
+    async def remembering(connection, sale_id):
+        sale = await lock_sale(connection, sale_id)
+        at, rules = known.get(sale_id, (0.0, None))
+        if time.monotonic() - at > _REMEMBERED_SECONDS:
+            known[sale_id] = time.monotonic(), sale
+            return sale
+        return replace(sale, paused=rules.paused, open_at=rules.open_at, close_at=rules.close_at)
+
+    group_commit.lock_sale = remembering
+
+
+def _version_outside_lock():
+    """Versions are compared with what was read a while ago."""
+    from holdfast_inventory.domain import decide as module
+    from holdfast_inventory.domain.commands import Adjust
+
+    adjust = module._HANDLERS[Adjust]
+    known = {}
+
+    def late(self, command):
+        item = self.item(command.item_id)
+        at, version = known.get((self.state.sale.sale_id, command.item_id), (0.0, item.version))
+        if time.monotonic() - at > _STALE_SECONDS:
+            known[self.state.sale.sale_id, command.item_id] = time.monotonic(), item.version
+            version = item.version
+        if command.expected_version == version:
+            command = replace(command, expected_version=item.version)
+        return adjust(self, command)
+
+    module._HANDLERS[Adjust] = late
+
+
+def _unlimited_extensions():
+    """Extensions have a second more than they may."""
+    from datetime import timedelta
+
+    from holdfast_inventory.domain import decide as module
+    from holdfast_inventory.domain.commands import Extend
+
+    extend = module._HANDLERS[Extend]
+
+    def generous(self, command):
+        sale = self.state.sale
+        self.state = replace(self.state, sale=replace(sale, max_hold_time=sale.max_hold_time + timedelta(seconds=1)))
+        try:
+            return extend(self, command)
+        finally:
+            self.state = replace(self.state, sale=sale)
+
+    module._HANDLERS[Extend] = generous
+
+
 def _nothing():
     """The servers' settings are the bug."""
 
@@ -218,5 +279,24 @@ BUGS = {
     ),
     "dropped-watch-event": Bug(_dropped_watch_event, (), frozenset({"watch-gap"})),
     "limit-outside-lock": Bug(_limit_outside_lock, (), frozenset({"limit-exceeded"})),
+    "remembered-rules": Bug(
+        _remembered_rules,
+        (),
+        # What was opened is still refused, as what was shut is still given.
+        frozenset({"given-while-closed", "needless-refusal"}),
+        habits={"weights": {"create": 60, "shut": 8}},
+    ),
+    "version-outside-lock": Bug(
+        _version_outside_lock,
+        (),
+        frozenset({"changed-unseen"}),
+        habits={"weights": {"create": 30, "recount": 20, "adjust": 10}},
+    ),
+    "unlimited-extensions": Bug(
+        _unlimited_extensions,
+        (),
+        frozenset({"held-too-long"}),
+        habits={"weights": {"create": 30, "extend": 30, "adjust": 10}},
+    ),
 }
 """By what is wrong. Each is looked for on two inventories and a gateway."""
