@@ -164,8 +164,8 @@ class _Run:
     async def _greedy(self, transport):
         """Others ask for half of the capacity: alone, beside a customer and beside a sale that want far more."""
         rate = self._result.capacity[transport]
-        # With rates, as an operator sets them who knows the capacity: an address a tenth of it, a sale a quarter of
-        # what begins, and as much of what looks, which makes about half of all that can be served.
+        # With rates, as an operator sets them who knows the capacity: an address a tenth of it, a sale a quarter, and
+        # half of that in looks.
         port, _ = self._system.edge(*(max(1, rate * share) for share in (4, 0.1, 0.25)))
         greedy = {
             "alone": None,

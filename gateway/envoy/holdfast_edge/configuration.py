@@ -35,6 +35,7 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
         "half_request_limit": settings.edge_request_limit // 2,
         "read_limit": settings.edge_request_limit // 8,
         "half_read_limit": settings.edge_request_limit // 16,
+        "half_sale_requests_per_second": max(1, settings.edge_sale_requests_per_second // 2),
         "header_timeout": f"{settings.edge_header_timeout_seconds:g}s",
         "request_timeout": f"{settings.edge_request_timeout_seconds:g}s",
         "gateways": _endpoints(settings.edge_gateways),

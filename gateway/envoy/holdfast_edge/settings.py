@@ -65,7 +65,7 @@ class EdgeSettings(ServiceSettings):
     edge_request_limit: int = Field(1_024, ge=16)
     edge_requests_per_second: int = Field(20_000, ge=1)
     edge_client_requests_per_second: int = Field(2_000, ge=1)
-    # For one sale: what begins purchases, and as much again of what looks.
+    # For one sale: what begins purchases, and half as much of what looks.
     edge_sale_requests_per_second: int = Field(10_000, ge=1)
 
     # How long a client may take to send its headers, and all of its request.
