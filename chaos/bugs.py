@@ -6,6 +6,7 @@ They are put into the running services, or into the servers' settings; the produ
 # ruff: noqa: PLC0415 - only what the launched service itself imports
 
 import asyncio
+import math
 import os
 import time
 import uuid
@@ -148,22 +149,30 @@ def _dropped_watch_event():
     MovementFollower.movements_after = leaky
 
 
+class _Memory:
+    """What was read is believed for so long, whatever is read meanwhile."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+        self._known = {}
+
+    def of(self, key, fresh):
+        at, known = self._known.get(key, (-math.inf, None))
+        if time.monotonic() - at <= self._seconds:
+            return known
+        self._known[key] = time.monotonic(), fresh
+        return fresh
+
+
 def _limit_outside_lock():
     """What a customer has is remembered for a while, rather than read under the lock."""
     from holdfast_inventory.ledger import batch
 
-    read_used = batch._read_used
-    known = {}
+    read_used, memory = batch._read_used, _Memory(_CACHED_SECONDS)
 
     async def remembered(connection, sale, customers, now):
-        used = {}
-        for customer in customers:
-            at, units = known.get((sale.sale_id, customer), (0.0, {}))
-            if time.monotonic() - at > _CACHED_SECONDS:
-                units = await read_used(connection, sale, [customer], now)
-                known[sale.sale_id, customer] = time.monotonic(), units
-            used |= units
-        return used
+        used = await read_used(connection, sale, customers, now)
+        return {customer: memory.of((sale.sale_id, customer), used.get(customer, {})) for customer in customers}
 
     batch._read_used = remembered
 
@@ -172,15 +181,11 @@ def _remembered_rules():
     """A sale's rules are remembered for a while, rather than read under the lock."""
     from holdfast_inventory.ledger import group_commit
 
-    lock_sale = group_commit.lock_sale
-    known = {}
+    lock_sale, memory = group_commit.lock_sale, _Memory(_REMEMBERED_SECONDS)
 
     async def remembering(connection, sale_id):
         sale = await lock_sale(connection, sale_id)
-        at, rules = known.get(sale_id, (0.0, None))
-        if time.monotonic() - at > _REMEMBERED_SECONDS:
-            known[sale_id] = time.monotonic(), sale
-            return sale
+        rules = memory.of(sale_id, sale)
         return replace(sale, paused=rules.paused, open_at=rules.open_at, close_at=rules.close_at)
 
     group_commit.lock_sale = remembering
@@ -191,17 +196,12 @@ def _version_outside_lock():
     from holdfast_inventory.domain import decide as module
     from holdfast_inventory.domain.commands import Adjust
 
-    adjust = module._HANDLERS[Adjust]
-    known = {}
+    adjust, memory = module._HANDLERS[Adjust], _Memory(_STALE_SECONDS)
 
     def late(self, command):
-        item = self.item(command.item_id)
-        at, version = known.get((self.state.sale.sale_id, command.item_id), (0.0, item.version))
-        if time.monotonic() - at > _STALE_SECONDS:
-            known[self.state.sale.sale_id, command.item_id] = time.monotonic(), item.version
-            version = item.version
-        if command.expected_version == version:
-            command = replace(command, expected_version=item.version)
+        version = self.item(command.item_id).version
+        if command.expected_version == memory.of((self.state.sale.sale_id, command.item_id), version):
+            command = replace(command, expected_version=version)
         return adjust(self, command)
 
     module._HANDLERS[Adjust] = late

@@ -20,6 +20,12 @@ _ACCEPT_TURNS = 10
 """More turns of the event loop than pass between accepting a connection and serving it."""
 
 
+async def last_arrivals():
+    """Returns when nobody can be on the way any more from a server that was closed to what serves its connections."""
+    for _ in range(_ACCEPT_TURNS):
+        await asyncio.sleep(0)
+
+
 class Link:
     """A link from one process to another. `start` first, `close` last; faults may be set at any time."""
 
@@ -45,8 +51,7 @@ class Link:
         self._server.close()
         self.heal()
         self.accepts = False
-        for _ in range(_ACCEPT_TURNS):
-            await asyncio.sleep(0)
+        await last_arrivals()
         self.reset()
         await asyncio.gather(*self._pairs.values(), return_exceptions=True)
 

@@ -7,11 +7,11 @@ from collections import deque
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+from chaos.proxy import last_arrivals
+
 CHUNK_BYTES = 65_536
 SSL_REQUEST, CANCEL_REQUEST, GSS_REQUEST = 80877103, 80877102, 80877104
 NO_LINGERING = struct.pack("ii", 1, 0)  # A close then resets the connection.
-ACCEPT_TURNS = 10
-"""More turns of the event loop than pass between accepting a connection and serving it."""
 
 
 @asynccontextmanager
@@ -56,8 +56,7 @@ class TcpProxy:
     async def stop(self):
         self._server.close()
         self.accepts = False
-        for _ in range(ACCEPT_TURNS):
-            await asyncio.sleep(0)
+        await last_arrivals()
         self.thaw()
         self.reset()
         await asyncio.gather(*self._links.values(), return_exceptions=True)
