@@ -2,16 +2,28 @@
 
 import socket
 from contextlib import closing
+from itertools import chain, cycle, islice
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY
 
 LOOPBACK = "127.0.0.1"
 
+# Below what systems give to outgoing connections, and to servers that take any port: neither may come in between.
+_PORTS = range(10_000, 32_768)
+# Each process begins elsewhere, for several look for ports at a time.
+_first = _PORTS[int.from_bytes(SYSTEM_ENTROPY.token_bytes(4)) % len(_PORTS)]
+_candidates = cycle(chain(range(_first, _PORTS.stop), range(_PORTS.start, _first)))
+
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on at this moment."""
-    with closing(socket.socket()) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback interface that nobody listens on at this moment, and not one that was given before.
+
+    Raises OSError when all are taken.
+    """
+    for port in islice(_candidates, len(_PORTS)):
+        if not is_taken(port):
+            return port
+    raise OSError(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def is_taken(port: int, host: str = LOOPBACK) -> bool:

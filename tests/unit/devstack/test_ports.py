@@ -1,12 +1,24 @@
 """Ports are found and judged as servers see them."""
 
 import socket
+from contextlib import closing
 
 from holdfast_devstack.ports import free_port, is_taken
 
 
 def test_free_port_is_not_taken():
     assert not is_taken(free_port())
+
+
+def test_no_free_port_is_given_twice():
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == 500
+
+
+def test_no_free_port_is_one_that_servers_get_who_take_any():
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        assert free_port() < server.getsockname()[1]
 
 
 def test_port_with_a_listener_is_taken():
