@@ -28,7 +28,7 @@ up: $(VENV)/devstack.stamp ## run it all on this machine until Ctrl-C (EDGE=1: w
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measure it side by side with simpler ways (minutes)
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m lab.bench $(ARGS)
 
 ##### Test
 
@@ -40,7 +40,7 @@ test: $(VENV)/dev.stamp tools ## run all tests (needs Debian's postgresql-15 and
 images: ## build the images (VERSION=1.2.3)
 	docker build --file services/inventory/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-inventory:$(VERSION) .
 	docker build --file gateway/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-gateway:$(VERSION) .
-	docker build --file gateway/envoy/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-edge:$(VERSION) .
+	docker build --file gateway/edge/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-edge:$(VERSION) .
 
 .PHONY: images-test
 images-test: $(VENV)/dev.stamp tools ## build the images and run them (needs a container engine, or docker.io and debootstrap)
@@ -48,19 +48,19 @@ images-test: $(VENV)/dev.stamp tools ## build the images and run them (needs a c
 
 .PHONY: drill
 drill: $(VENV)/dev.stamp ## restart, scale and hurt real processes under load; fails when anybody noticed (5 minutes)
-	$(BIN)/python -m drill $(ARGS)
+	$(BIN)/python -m lab.drill $(ARGS)
 
 .PHONY: simulate
 simulate: $(VENV)/dev.stamp ## the stock core on virtual time, thousands of seeds (ARGS="--seed 7": one again)
-	$(BIN)/python -m simulation $(ARGS)
+	$(BIN)/python -m lab.simulation $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/dev.stamp ## break real processes, links and servers under load, and judge the whole history (4 minutes)
-	$(BIN)/python -m chaos $(ARGS)
+	$(BIN)/python -m lab.chaos $(ARGS)
 
 .PHONY: overload
 overload: $(VENV)/dev.stamp ## up to ten times more load than can be served: a table and a plot (minutes)
-	$(BIN)/python -m overload $(ARGS)
+	$(BIN)/python -m lab.overload $(ARGS)
 
 .PHONY: check
 check: lint types imports contract files locks ## run all linters

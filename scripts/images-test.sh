@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 version=0.0.0-test
 services=(inventory gateway edge)
-declare -A dockerfiles=([inventory]=services/inventory/Dockerfile [gateway]=gateway/Dockerfile [edge]=gateway/envoy/Dockerfile)
+declare -A dockerfiles=([inventory]=services/inventory/Dockerfile [gateway]=gateway/Dockerfile [edge]=gateway/edge/Dockerfile)
 base=$(sed -n 's/^ARG PYTHON_IMAGE=//p' services/inventory/Dockerfile)
 base_kind="the base image itself"
 work=$(mktemp -d -t holdfast-images.XXXXXX)

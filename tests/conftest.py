@@ -12,7 +12,7 @@ import pytest
 from holdfast_devstack.ports import free_port as any_free_port
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.valkey import ValkeyServer
-from holdfast_inventory.ledger.migrations import migrate
+from holdfast_inventory.postgres.migrations import migrate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")

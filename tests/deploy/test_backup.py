@@ -12,9 +12,9 @@ import yaml
 
 from holdfast_inventory.domain.commands import Confirm
 from holdfast_inventory.domain.sale import NewItem, NewSale
-from holdfast_inventory.ledger import migrations
-from holdfast_inventory.ledger.catalog import Catalog
-from holdfast_inventory.ledger.database import Database, DatabaseLimits
+from holdfast_inventory.postgres import migrations
+from holdfast_inventory.postgres.catalog import Catalog
+from holdfast_inventory.postgres.database import Database, DatabaseLimits
 from tests.deploy.render import REPOSITORY
 from tests.support.postgres import on_every_version
 from tests.support.replicas import replica

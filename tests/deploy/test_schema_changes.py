@@ -13,8 +13,8 @@ import pytest
 from tests.deploy.render import REPOSITORY
 from tests.deploy.stack import Stack
 
-SOURCES = ("protos/gen", "services/chassis", "services/inventory", "gateway", "gateway/envoy")
-MIGRATIONS = "services/inventory/holdfast_inventory/ledger/migrations"
+SOURCES = ("protos/gen", "services/chassis", "services/inventory", "gateway", "gateway/edge")
+MIGRATIONS = "services/inventory/holdfast_inventory/postgres/migrations"
 
 
 def release_before():

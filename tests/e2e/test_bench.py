@@ -15,7 +15,7 @@ BENCH_SECONDS = 240
 @pytest.mark.timeout(BENCH_SECONDS + 60)
 async def test_benchmark_measures_and_writes_json_and_a_plot(tmp_path, tool):
     tool("ghz")
-    command = [sys.executable, "-m", "bench", "--smoke", "--output", tmp_path]
+    command = [sys.executable, "-m", "lab.bench", "--smoke", "--output", tmp_path]
     printed = await succeed(*command, within=BENCH_SECONDS, cwd=REPOSITORY)
     assert str(tmp_path) in printed
     [measured] = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from chaos import plans
-from chaos.history import read_history, read_ledgers
-from chaos.judge import judge
-from chaos.report import table
-from chaos.run import chaos
+from lab.chaos import plans
+from lab.chaos.history import read_history, read_ledgers
+from lab.chaos.judge import judge
+from lab.chaos.report import table
+from lab.chaos.run import chaos
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -5,10 +5,10 @@ Some need a chance meeting that a busy machine may not bring about in a run of s
 
 import pytest
 
-from chaos import plans
-from chaos.bugs import BUGS
-from chaos.report import table
-from chaos.run import chaos
+from lab.chaos import plans
+from lab.chaos.bugs import BUGS
+from lab.chaos.report import table
+from lab.chaos.run import chaos
 
 pytestmark = pytest.mark.timeout(300)
 SEEDS = (1, 2, 3)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from drill.report import table, write
-from drill.run import Plan, drill
+from lab.drill.report import table, write
+from lab.drill.run import Plan, drill
 
 pytestmark = pytest.mark.timeout(240)
 

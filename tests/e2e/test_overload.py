@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from overload.report import table, write
-from overload.run import Plan, overload
-from overload.verdict import faults
+from lab.overload.report import table, write
+from lab.overload.run import Plan, overload
+from lab.overload.verdict import faults
 
 pytestmark = pytest.mark.timeout(240)
 

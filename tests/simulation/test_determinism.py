@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulation.run import run
+from lab.simulation.run import run
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(40, 52)
@@ -42,5 +42,5 @@ def test_the_hashes_of_strings_do_not_matter(hash_seed):
 def test_a_result_tells_how_to_run_its_seed_again():
     result = run(SEEDS[0])
     result.faults.append("planted")
-    assert f"python -m simulation --seed {SEEDS[0]}" in result.told()
+    assert f"python -m lab.simulation --seed {SEEDS[0]}" in result.told()
     assert result.lines[-1] in result.told()

@@ -8,13 +8,13 @@ import pytest
 
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.domain.sale import NewItem, NewSale
-from simulation.chance import stream
-from simulation.logs import silent
-from simulation.loop import VirtualTimeLoop
-from simulation.replica import Make, Replica
-from simulation.server import Server
-from simulation.trace import Trace
-from simulation.weather import Climate, Weather
+from lab.simulation.chance import stream
+from lab.simulation.logs import silent
+from lab.simulation.loop import VirtualTimeLoop
+from lab.simulation.replica import Make, Replica
+from lab.simulation.server import Server
+from lab.simulation.trace import Trace
+from lab.simulation.weather import Climate, Weather
 
 HOLD = timedelta(seconds=60)
 SALE = NewSale("drop", None, None, 0, HOLD, HOLD, (NewItem("shoe", 5, 0),))

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from simulation.loop import BEGINNING_SECONDS, DeadEndError, EndlessError, Process, VirtualTimeLoop, context_of
+from lab.simulation.loop import BEGINNING_SECONDS, DeadEndError, EndlessError, Process, VirtualTimeLoop, context_of
 
 
 @pytest.fixture

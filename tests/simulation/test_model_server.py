@@ -5,13 +5,13 @@ import asyncio
 import asyncpg
 import pytest
 
-from holdfast_inventory.ledger.statements import load
-from simulation.chance import stream
-from simulation.driver import ModelDriver
-from simulation.loop import BEGINNING_SECONDS, Process, VirtualTimeLoop
-from simulation.server import IDLE_IN_TRANSACTION_SECONDS, LOCK_TIMEOUT_SECONDS, Server
-from simulation.trace import Trace
-from simulation.weather import Climate, Weather
+from holdfast_inventory.postgres.statements import load
+from lab.simulation.chance import stream
+from lab.simulation.driver import ModelDriver
+from lab.simulation.loop import BEGINNING_SECONDS, Process, VirtualTimeLoop
+from lab.simulation.server import IDLE_IN_TRANSACTION_SECONDS, LOCK_TIMEOUT_SECONDS, Server
+from lab.simulation.trace import Trace
+from lab.simulation.weather import Climate, Weather
 
 BEGIN, COMMIT, ROLLBACK = "BEGIN", load("transaction")["commit"], "ROLLBACK"
 LOCK, APPEND, HAS = load("batch")["lock_sale"], load("batch")["append"], load("shelves")["has_sale"]

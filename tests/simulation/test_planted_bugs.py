@@ -12,13 +12,14 @@ from holdfast_inventory.domain import decide
 from holdfast_inventory.domain.commands import Create, Extend
 from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached
 from holdfast_inventory.domain.sale import Sale, SaleState
-from holdfast_inventory.ledger import batch, database, group_commit
-from holdfast_inventory.ledger.database import Database
-from holdfast_inventory.ledger.faults import InDoubt, NotApplied
-from holdfast_inventory.ledger.group_commit import GroupCommit
-from holdfast_inventory.ledger.sold_out import SoldOut
-from holdfast_inventory.ledger.stock_ledger import StockLedger
-from simulation.run import run
+from holdfast_inventory.postgres import batch, database
+from holdfast_inventory.postgres.database import Database
+from holdfast_inventory.postgres.faults import InDoubt, NotApplied
+from holdfast_inventory.stock import group_commit
+from holdfast_inventory.stock.group_commit import GroupCommit
+from holdfast_inventory.stock.sold_out import SoldOut
+from holdfast_inventory.stock.stock_ledger import StockLedger
+from lab.simulation.run import run
 
 pytestmark = pytest.mark.timeout(240)
 

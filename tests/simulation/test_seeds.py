@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from simulation.run import run
+from lab.simulation.run import run
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -15,7 +15,7 @@ FOUND = [401, 489, 693, 1115, 1139, 1282, 1371, 1408, 25655594445924]
 
 def test_fresh_seeds_keep_every_promise(drawn):
     base = secrets.randbits(48)
-    drawn(f"{FRESH} seeds: python -m simulation --base {base} --seeds {FRESH}")
+    drawn(f"{FRESH} seeds: python -m lab.simulation --base {base} --seeds {FRESH}")
     for seed in range(base, base + FRESH):
         result = run(seed)
         assert result.passed, result.told()

@@ -4,9 +4,9 @@ import secrets
 
 import pytest
 
+from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.domain.schedule import Remainder
-from holdfast_inventory.schedules import Scheduler
-from simulation.seventy_two_hours import Course, run_course
+from lab.simulation.seventy_two_hours import Course, run_course
 
 pytestmark = pytest.mark.timeout(240)
 

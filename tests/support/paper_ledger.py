@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from holdfast_inventory.domain.errors import NotFound
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import Movement, MovementKind
-from holdfast_inventory.ledger.group_commit import Committed
+from holdfast_inventory.ports import Committed
 
 SALE = "drop-1"
 

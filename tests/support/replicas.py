@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Create, Transfer
 from holdfast_inventory.domain.reservation import merge_lines
-from holdfast_inventory.ledger.database import Database, DatabaseLimits
-from holdfast_inventory.ledger.group_commit import GroupCommitLimits
-from holdfast_inventory.ledger.stock_ledger import StockLedger
+from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.stock.group_commit import GroupCommitLimits
+from holdfast_inventory.stock.stock_ledger import StockLedger
 
 
 class Measured:

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
-from chaos.proxy import last_arrivals
+from lab.chaos.proxy import last_arrivals
 
 CHUNK_BYTES = 65_536
 SSL_REQUEST, CANCEL_REQUEST, GSS_REQUEST = 80877103, 80877102, 80877104

@@ -19,7 +19,7 @@ from holdfast_devstack.ports import LOOPBACK, is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer
-from holdfast_inventory.ledger.migrations import MigrationError, migrate
+from holdfast_inventory.postgres.migrations import MigrationError, migrate
 
 _DATABASE = "holdfast"
 _START_TIMEOUT_SECONDS = 180.0

@@ -13,8 +13,8 @@ from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_inventory.app import App
-from holdfast_inventory.ledger.migrations import MigrationError
-from holdfast_inventory.ledger.migrations import migrate as run_migrations
+from holdfast_inventory.postgres.migrations import MigrationError
+from holdfast_inventory.postgres.migrations import migrate as run_migrations
 from holdfast_inventory.settings import InventorySettings
 
 _HEALTH_SECONDS = 3.0

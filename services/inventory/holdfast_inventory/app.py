@@ -8,15 +8,13 @@ from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_inventory.api.calls import CallLimits, Calls
+from holdfast_inventory.api.reservation_service import ReservationService
+from holdfast_inventory.api.sale_service import SaleService
+from holdfast_inventory.background.expiry import Sweeper
+from holdfast_inventory.background.recurring import Recurring
+from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
-from holdfast_inventory.expiry import Sweeper
-from holdfast_inventory.fanout import Fanout, NoFanout, StockFanout
-from holdfast_inventory.feed import FeedLimits, StockFeed
-from holdfast_inventory.ledger import migrations
-from holdfast_inventory.ledger.catalog import Catalog
-from holdfast_inventory.ledger.database import Database, DatabaseLimits
-from holdfast_inventory.ledger.group_commit import Committed, GroupCommitLimits
-from holdfast_inventory.ledger.stock_ledger import StockLedger
 from holdfast_inventory.metrics import (
     CallMetrics,
     FanoutMetrics,
@@ -25,15 +23,18 @@ from holdfast_inventory.metrics import (
     ProcessMetrics,
     StockLevels,
 )
+from holdfast_inventory.ports import Committed
+from holdfast_inventory.postgres import migrations
+from holdfast_inventory.postgres.catalog import Catalog
+from holdfast_inventory.postgres.database import Database, DatabaseLimits
 from holdfast_inventory.readiness import Readiness
-from holdfast_inventory.recurring import Recurring
-from holdfast_inventory.rpc.calls import CallLimits, Calls
-from holdfast_inventory.rpc.health import Health
-from holdfast_inventory.rpc.reservation_service import ReservationService
-from holdfast_inventory.rpc.sale_service import SaleService
-from holdfast_inventory.rpc.server import SERVICE_NAMES, Server, ServerLimits
-from holdfast_inventory.schedules import Scheduler
 from holdfast_inventory.settings import InventorySettings
+from holdfast_inventory.stock.group_commit import GroupCommitLimits
+from holdfast_inventory.stock.stock_ledger import StockLedger
+from holdfast_inventory.transports.grpc_aio import SERVICE_NAMES, Server, ServerLimits
+from holdfast_inventory.transports.health import Health
+from holdfast_inventory.watches.fanout import Fanout, NoFanout, StockFanout
+from holdfast_inventory.watches.feed import FeedLimits, StockFeed
 
 log = get_logger("holdfast.app")
 

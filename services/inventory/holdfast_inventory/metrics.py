@@ -17,7 +17,7 @@ from holdfast_chassis.logs import get_logger
 
 if TYPE_CHECKING:
     from holdfast_inventory.domain.item import Item
-    from holdfast_inventory.ledger.group_commit import Committed
+    from holdfast_inventory.ports import Committed
 
 log = get_logger("holdfast.metrics")
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import HealthBoard
 from holdfast_chassis.logs import get_logger
-from holdfast_inventory.recurring import Recurring
-from holdfast_inventory.rpc.health import LIVENESS, Health, Serving
+from holdfast_inventory.background.recurring import Recurring
+from holdfast_inventory.transports.health import LIVENESS, Health, Serving
 
 log = get_logger("holdfast.readiness")
 

@@ -10,11 +10,11 @@ import pytest
 from holdfast_inventory.domain.commands import Confirm, Create, Release
 from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import NewItem, NewSale
-from holdfast_inventory.feed import FeedLimits, StockFeed
-from holdfast_inventory.ledger.catalog import Catalog
-from holdfast_inventory.ledger.database import Database, DatabaseLimits
-from holdfast_inventory.ledger.group_commit import GroupCommitLimits
-from holdfast_inventory.ledger.stock_ledger import StockLedger
+from holdfast_inventory.postgres.catalog import Catalog
+from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.stock.group_commit import GroupCommitLimits
+from holdfast_inventory.stock.stock_ledger import StockLedger
+from holdfast_inventory.watches.feed import FeedLimits, StockFeed
 
 SALE = "drop-1"
 

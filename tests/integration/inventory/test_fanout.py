@@ -11,9 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 from holdfast_devstack.valkey import ValkeyServer
-from holdfast_inventory import fanout
-from holdfast_inventory.fanout import NoFanout, StockFanout
-from holdfast_inventory.ledger.group_commit import Committed
+from holdfast_inventory.ports import Committed
+from holdfast_inventory.watches import fanout
+from holdfast_inventory.watches.fanout import NoFanout, StockFanout
 
 BOUND_SECONDS = 20
 CHANNEL = "holdfast:stock-changed"

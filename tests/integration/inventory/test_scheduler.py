@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.domain.sale import NewItem, SaleState
 from holdfast_inventory.domain.schedule import Remainder, Schedule
-from holdfast_inventory.schedules import Scheduler
 from tests.support.postgres import on_every_version
 
 BOUND_SECONDS = 30

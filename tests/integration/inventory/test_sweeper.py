@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import pytest
 
+from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.domain.movement import MovementKind
 from holdfast_inventory.domain.reservation import ReservationState
-from holdfast_inventory.expiry import Sweeper
 from tests.support.postgres import on_every_version
 
 SALE = "drop-1"

@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.domain.sale import NewItem
-from holdfast_inventory.fanout import StockFanout
-from holdfast_inventory.feed import Change, Heartbeat, Snapshot
+from holdfast_inventory.watches.fanout import StockFanout
+from holdfast_inventory.watches.feed import Change, Heartbeat, Snapshot
 from tests.support.postgres import on_every_version
 
 SALE = "drop-1"

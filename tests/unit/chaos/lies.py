@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from chaos.history import Event, Kind, SaleLedger, completions
-from chaos.judge import Verdict, judge
+from lab.chaos.history import Event, Kind, SaleLedger, completions
+from lab.chaos.judge import Verdict, judge
 from tests.unit.chaos.stage import BEGAN, Stage, adjustment, creation, time_message
 
 

@@ -9,9 +9,9 @@ from itertools import count
 
 from hypothesis import strategies as st
 
-from chaos.history import Kind
-from chaos.judge.hours import LATE_SECONDS
-from chaos.judge.operations import RULE_CHANGES
+from lab.chaos.history import Kind
+from lab.chaos.judge.hours import LATE_SECONDS
+from lab.chaos.judge.operations import RULE_CHANGES
 from tests.unit.chaos.stage import (
     MAX_HOLD_SECONDS,
     Call,

@@ -10,9 +10,6 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from chaos.history import Event, Kind, SaleLedger
-from chaos.judge import Verdict, judge
-from chaos.judge.operations import RULE_CHANGES
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
 from holdfast_inventory.domain.decide import Adjusted, Answer, Done, Transferred
@@ -21,6 +18,9 @@ from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement
 from holdfast_inventory.domain.reservation import Line, Reservation, merge_lines
 from holdfast_inventory.domain.sale import Sale
+from lab.chaos.history import Event, Kind, SaleLedger
+from lab.chaos.judge import Verdict, judge
+from lab.chaos.judge.operations import RULE_CHANGES
 from tests.property.memory_store import MemoryStore, run_transfer
 
 BEGAN = datetime(2026, 6, 1, 12, tzinfo=UTC)

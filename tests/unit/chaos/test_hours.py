@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from chaos.history import Kind
-from chaos.judge.hours import LATE_SECONDS
+from lab.chaos.history import Kind
+from lab.chaos.judge.hours import LATE_SECONDS
 from tests.unit.chaos.lies import ask, tale_of
 from tests.unit.chaos.stage import BEGAN, Stage, creation, time_message, window
 

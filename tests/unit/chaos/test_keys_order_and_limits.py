@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from chaos.judge.matching import unmatched
-from chaos.judge.order import Span, reversals
+from lab.chaos.judge.matching import unmatched
+from lab.chaos.judge.order import Span, reversals
 from tests.unit.chaos.lies import Tale, chosen, renumber, tale_of
 from tests.unit.chaos.stage import Stage, adjustment, creation, time_message
 

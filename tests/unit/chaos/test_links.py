@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chaos.proxy import Link
+from lab.chaos.proxy import Link
 
 
 @pytest.fixture

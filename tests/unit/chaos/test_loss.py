@@ -2,8 +2,8 @@
 
 import pytest
 
-from chaos.history import Kind
-from chaos.judge.loss import LAG_SECONDS, LOSSY_PROMOTION
+from lab.chaos.history import Kind
+from lab.chaos.judge.loss import LAG_SECONDS, LOSSY_PROMOTION
 from tests.unit.chaos.stage import Stage
 
 X = {"name": "sales/a/items/x"}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from chaos.history import Kind
+from lab.chaos.history import Kind
 from tests.unit.chaos.lies import ask, tale_of
 from tests.unit.chaos.stage import HOLD_SECONDS, MAX_HOLD_SECONDS, Stage, adjustment, creation, time_message, transfer
 

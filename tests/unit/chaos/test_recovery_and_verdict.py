@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from chaos.bugs import BUGS
-from chaos.history import Kind, write_ledgers
-from chaos.judge import RULES, judge
-from chaos.judge.__main__ import main
+from lab.chaos.bugs import BUGS
+from lab.chaos.history import Kind, write_ledgers
+from lab.chaos.judge import RULES, judge
+from lab.chaos.judge.__main__ import main
 from tests.unit.chaos.lies import LIES
 from tests.unit.chaos.stage import Stage, creation
 

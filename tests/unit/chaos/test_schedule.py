@@ -4,8 +4,8 @@ from collections import Counter
 from itertools import pairwise
 from types import SimpleNamespace
 
-from chaos.nemeses import NEMESES
-from chaos.schedule import brief_schedule, schedule
+from lab.chaos.nemeses import NEMESES
+from lab.chaos.schedule import brief_schedule, schedule
 
 SECONDS = 150.0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.history import Kind
+from lab.chaos.history import Kind
 from tests.unit.chaos.lies import tale_of, told_by_watches
 from tests.unit.chaos.stage import Stage
 from tests.unit.chaos.watcher import MovementWatcher, StockWatcher

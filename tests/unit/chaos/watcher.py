@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from chaos.history import Kind
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import Movement
+from lab.chaos.history import Kind
 from tests.unit.chaos.stage import Stage, item_message, movement_message
 
 

@@ -1,6 +1,6 @@
 """Why a request is refused: a class for each reason, with the facts that a caller needs.
 
-The reasons are those of `holdfast.inventory.v1.ErrorReason`; `rpc.status` gives each its gRPC code and details.
+The reasons are those of `holdfast.inventory.v1.ErrorReason`; `api.status` gives each its gRPC code and details.
 """
 
 from dataclasses import dataclass

@@ -15,8 +15,8 @@ from holdfast_inventory.domain.errors import (
     Overloaded,
     ReaderTooSlow,
 )
-from holdfast_inventory.feed import Change, FeedLimits, Heartbeat, Snapshot, StockFeed
-from holdfast_inventory.followers import PAGE_CHANGES, PAGE_MOVEMENTS, FollowerLimits
+from holdfast_inventory.watches.feed import Change, FeedLimits, Heartbeat, Snapshot, StockFeed
+from holdfast_inventory.watches.followers import PAGE_CHANGES, PAGE_MOVEMENTS, FollowerLimits
 from tests.support.paper_ledger import SALE, PaperLedger
 
 LIMITS = FeedLimits(heartbeat_seconds=10, poll_seconds=0.3, reader_seconds=60)

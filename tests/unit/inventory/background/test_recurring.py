@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from holdfast_inventory.recurring import Recurring
+from holdfast_inventory.background.recurring import Recurring
 
 
 class Work:

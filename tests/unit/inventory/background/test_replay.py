@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import Movement, MovementKind
-from holdfast_inventory.followers import moved_by, redo, undo
+from holdfast_inventory.watches.followers import moved_by, redo, undo
 
 BATCHES = st.lists(
     st.lists(

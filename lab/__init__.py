@@ -1,0 +1,1 @@
+"""What proves the promises and measures the cost: bench, chaos, drill, overload, simulation."""

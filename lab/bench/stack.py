@@ -1,0 +1,156 @@
+"""The processes that are measured: servers on one core, PostgreSQL and the clients on the other."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+
+from holdfast.inventory.v1 import sale_pb2, sale_service_pb2
+from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from holdfast_devstack.ports import free_port
+from holdfast_devstack.postgres import PostgresServer
+
+SERVER_CORE = 0
+START_SECONDS = 60
+STOP_SECONDS = 60
+UNITS = 2_000_000_000
+
+
+class Stack:
+    """Starts processes, and stops them in reverse order."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        self._exit = ExitStack()
+        self.database_url = ""
+
+    def __enter__(self):
+        postgres = PostgresServer(self._directory / "postgres", settings={"max_wal_size": "4GB"})
+        postgres.start()
+        self._exit.callback(postgres.stop)
+        subprocess.run(["taskset", "-a", "-p", "-c", "1", str(postgres.child.pid)], check=True, capture_output=True)
+        postgres.create_database("bench")
+        self.database_url = postgres.url("bench")
+        self._postgres = postgres
+        return self
+
+    def __exit__(self, *exception):
+        self._exit.close()
+
+    def execute(self, sql):
+        return self._postgres.execute(sql, "bench")
+
+    def migrate(self):
+        run = [sys.executable, "-m", "holdfast_inventory", "migrate"]
+        subprocess.run(run, env=self._environment(), check=True, capture_output=True, timeout=START_SECONDS)
+
+    def inventory(self, core=SERVER_CORE):
+        """An inventory process; its gRPC and metrics ports, and its pid."""
+        grpc_port, metrics_port = free_port(), free_port()
+        pid = self._spawn(
+            f"inventory-{grpc_port}",
+            ["-m", "holdfast_inventory", "serve"],
+            core,
+            HOLDFAST_GRPC_PORT=grpc_port,
+            HOLDFAST_METRICS_PORT=metrics_port,
+        )
+        _wait_for(lambda: _serves(grpc_port))
+        return grpc_port, metrics_port, pid
+
+    def gateway(self, grpc_port, core=SERVER_CORE):
+        """A gateway before the inventory on `grpc_port`; its port and its pid."""
+        http_port = free_port()
+        pid = self._spawn(
+            f"gateway-{http_port}",
+            ["-m", "holdfast_gateway", "serve"],
+            core,
+            HOLDFAST_HTTP_PORT=http_port,
+            HOLDFAST_GATEWAY_METRICS_PORT=free_port(),
+            HOLDFAST_INVENTORY_TARGET=f"ipv4:127.0.0.1:{grpc_port}",
+        )
+        _wait_for(lambda: get(f"http://127.0.0.1:{http_port}/health/ready"))
+        return http_port, pid
+
+    def yardstick(self, kind, *arguments, core=SERVER_CORE):
+        """One of the servers of `bench.yardsticks`; its port."""
+        port = free_port()
+        self._spawn(f"yardstick-{kind}-{port}", ["-m", "lab.bench.yardsticks", kind, str(port), *arguments], core)
+        _wait_for(lambda: _listens(port))
+        return port
+
+    def _spawn(self, name, arguments, core, **environment):
+        log = self._exit.enter_context((self._directory / f"{name}.log").open("wb"))
+        command = ["taskset", "-c", str(core), sys.executable, *arguments]
+        process = subprocess.Popen(command, env=self._environment(**environment), stdout=log, stderr=log)
+        self._exit.callback(_stop, process)
+        return process.pid
+
+    def _environment(self, **more):
+        # Short waits at the end, for nobody drains here.
+        quiet = {
+            "HOLDFAST_DRAIN_QUIET_SECONDS": "0",
+            "HOLDFAST_DRAIN_MIN_SECONDS": "0",
+            "HOLDFAST_GRPC_HOST": "127.0.0.1",
+            "HOLDFAST_HTTP_HOST": "127.0.0.1",
+            "HOLDFAST_METRICS_HOST": "127.0.0.1",
+        }
+        return {**os.environ, **quiet, "DATABASE_URL": self.database_url, **{k: str(v) for k, v in more.items()}}
+
+
+def create_sale(grpc_port, sale_id, on_hand=UNITS):
+    with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+        sale = sale_pb2.Sale(items=[sale_pb2.Item(item="hot", on_hand=on_hand)])
+        sale.hold_time.FromSeconds(3600)
+        SaleServiceStub(channel).CreateSale(sale_service_pb2.CreateSaleRequest(sale_id=sale_id, sale=sale), timeout=10)
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read().decode()
+    except OSError:
+        return None
+
+
+def resident_bytes(pid):
+    """Resident memory; of the process itself, for `taskset` replaces itself by what it starts."""
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _serves(port):
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            request = sale_service_pb2.ListSalesRequest(page_size=1)
+            SaleServiceStub(channel).ListSales(request, timeout=2)
+        except grpc.RpcError:
+            return False
+        return True
+
+
+def _listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_for(is_ready):
+    deadline = time.monotonic() + START_SECONDS
+    while not is_ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError("a server did not come up; see its log")
+        time.sleep(0.1)
+
+
+def _stop(process):
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

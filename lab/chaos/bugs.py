@@ -1,0 +1,302 @@
+"""Bugs to plant, each with the strikes that bring it to light, and the rules that must then be found broken.
+
+They are put into the running services, or into the servers' settings; the product has none of them.
+"""
+
+# ruff: noqa: PLC0415 - only what the launched service itself imports
+
+import asyncio
+import math
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+_LATE_SECONDS = 0.05
+_CACHED_SECONDS = 10.0
+_REMEMBERED_SECONDS = 1.0
+_STALE_SECONDS = 0.1
+_ANSWER_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`strikes` are as a schedule has them: at, seconds, nemesis, target."""
+
+    plant: Callable[[], None]
+    strikes: tuple[tuple[float, float, str, str], ...]
+    found_as: frozenset[str]
+    """Some of the rules of the judge that it breaks; one of them at least must be found broken."""
+    seconds: float = 2.0
+    """How long the strikes and what follows them take; they are repeated until there were so many `operations`."""
+    operations: int = 500
+    habits: Mapping[str, object] = field(default_factory=lambda: _BUYING)
+    inventory_settings: Mapping[str, str] = field(default_factory=dict)
+    database_settings: Mapping[str, str] = field(default_factory=dict)
+
+
+_BUYING = {"weights": {"create": 40, "replay": 25, "adjust": 20, "confirm": 10, "race": 5}}
+"""Much comes and goes, and is asked for again."""
+
+
+def _acknowledge_before_commit():
+    """Answers go out when everything is appended; the COMMIT follows."""
+    import asyncpg
+
+    from holdfast_inventory.postgres.statements import load
+
+    commit = load("transaction")["commit"]
+    pending = {}
+
+    def behind_the_commit(method):
+        async def wait_and_do(self, *arguments, **options):
+            if (earlier := pending.pop(self, None)) is not None:
+                await asyncio.wait({earlier})
+            return await method(self, *arguments, **options)
+
+        return wait_and_do
+
+    execute_at_once = asyncpg.Connection.execute
+    execute = behind_the_commit(execute_at_once)
+
+    async def commit_later(connection):
+        await asyncio.sleep(_LATE_SECONDS)
+        await execute_at_once(connection, commit)
+
+    async def answering_execute(self, query, *arguments, **options):
+        if query != commit:
+            return await execute(self, query, *arguments, **options)
+        pending[self] = asyncio.ensure_future(commit_later(self))
+        return "COMMIT"
+
+    asyncpg.Connection.fetch = behind_the_commit(asyncpg.Connection.fetch)
+    asyncpg.Connection.fetchrow = behind_the_commit(asyncpg.Connection.fetchrow)
+    asyncpg.Connection.execute = answering_execute
+
+
+def _redis_as_truth():
+    """Which reservation a request id is bound to is what Redis says."""
+    from redis import Redis, RedisError
+
+    from holdfast_inventory.api.reservation_requests import CreateRequest
+
+    redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=_ANSWER_SECONDS)
+
+    def bound_command(self, _salt):
+        key = f"bound:{self.sale_id}:{self.customer}:{self.request_id}"
+        identity = uuid.uuid4()
+        try:
+            if not redis.set(key, identity.bytes, nx=True):
+                identity = uuid.UUID(bytes=redis.get(key))
+        except (RedisError, TypeError):
+            pass
+        return self._command(identity, bound=True)
+
+    CreateRequest.bound_command = bound_command
+
+
+def _retry_without_key():
+    """What is tried again after a lost COMMIT is a new request."""
+    from holdfast_inventory.domain.commands import Create
+    from holdfast_inventory.stock.group_commit import GroupCommit
+
+    still_patient = GroupCommit._still_patient
+
+    def forgetful(self, batch, refusal):
+        patient = still_patient(self, batch, refusal)
+        for waiting in patient:
+            if waiting.doubtful and isinstance(waiting.command, Create):
+                waiting.command = replace(waiting.command, reservation_id=uuid.uuid4())
+        return patient
+
+    GroupCommit._still_patient = forgetful
+
+
+def _replay_without_durability():
+    """A batch of nothing but replays is rolled back: there is nothing to write."""
+    from holdfast_inventory.stock import group_commit
+
+    is_refusal = group_commit._is_refusal
+    group_commit._is_refusal = lambda answer: is_refusal(answer) or getattr(answer, "replayed", False)
+
+
+def _confirm_racing_expiry():
+    """Whether a hold has run out is what the service's own clock says."""
+    from holdfast_chassis.clock import SYSTEM_CLOCK
+    from holdfast_inventory.domain.reservation import Reservation
+
+    is_due = Reservation.is_due
+    Reservation.is_due = lambda self, _now: is_due(self, SYSTEM_CLOCK.now())
+
+
+def _dropped_watch_event():
+    """Of every fifth page of movements, the first is dropped."""
+    from holdfast_inventory.watches.followers import MovementFollower
+
+    movements_after = MovementFollower.movements_after
+    pages = 0
+
+    async def leaky(self, sequence):
+        nonlocal pages
+        page = await movements_after(self, sequence)
+        if len(page) > 1:
+            pages += 1
+            if pages % 5 == 0:
+                return page[1:]
+        return page
+
+    MovementFollower.movements_after = leaky
+
+
+class _Memory:
+    """What was read is believed for so long, whatever is read meanwhile."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+        self._known = {}
+
+    def of(self, key, fresh):
+        at, known = self._known.get(key, (-math.inf, None))
+        if time.monotonic() - at <= self._seconds:
+            return known
+        self._known[key] = time.monotonic(), fresh
+        return fresh
+
+
+def _limit_outside_lock():
+    """What a customer has is remembered for a while, rather than read under the lock."""
+    from holdfast_inventory.postgres import batch
+
+    read_used, memory = batch._read_used, _Memory(_CACHED_SECONDS)
+
+    async def remembered(connection, sale, customers, now):
+        used = await read_used(connection, sale, customers, now)
+        return {customer: memory.of((sale.sale_id, customer), used.get(customer, {})) for customer in customers}
+
+    batch._read_used = remembered
+
+
+def _remembered_rules():
+    """A sale's rules are remembered for a while, rather than read under the lock."""
+    from holdfast_inventory.stock import group_commit
+
+    lock_sale, memory = group_commit.lock_sale, _Memory(_REMEMBERED_SECONDS)
+
+    async def remembering(connection, sale_id):
+        sale = await lock_sale(connection, sale_id)
+        rules = memory.of(sale_id, sale)
+        return replace(sale, paused=rules.paused, open_at=rules.open_at, close_at=rules.close_at)
+
+    group_commit.lock_sale = remembering
+
+
+def _version_outside_lock():
+    """Versions are compared with what was read a while ago."""
+    from holdfast_inventory.domain import decide as module
+    from holdfast_inventory.domain.commands import Adjust
+
+    adjust, memory = module._HANDLERS[Adjust], _Memory(_STALE_SECONDS)
+
+    def late(self, command):
+        version = self.item(command.item_id).version
+        if command.expected_version == memory.of((self.state.sale.sale_id, command.item_id), version):
+            command = replace(command, expected_version=version)
+        return adjust(self, command)
+
+    module._HANDLERS[Adjust] = late
+
+
+def _unlimited_extensions():
+    """Extensions have a second more than they may."""
+    from datetime import timedelta
+
+    from holdfast_inventory.domain import decide as module
+    from holdfast_inventory.domain.commands import Extend
+
+    extend = module._HANDLERS[Extend]
+
+    def generous(self, command):
+        sale = self.state.sale
+        self.state = replace(self.state, sale=replace(sale, max_hold_time=sale.max_hold_time + timedelta(seconds=1)))
+        try:
+            return extend(self, command)
+        finally:
+            self.state = replace(self.state, sale=sale)
+
+    module._HANDLERS[Extend] = generous
+
+
+def _nothing():
+    """The servers' settings are the bug."""
+
+
+_LINK = "standby -> primary"
+BUGS = {
+    "acknowledge-before-commit": Bug(
+        _acknowledge_before_commit,
+        tuple((1.0 + 1.5 * at, 1.0, "kill-in-commit", f"inventory-{1 + at % 2} before-commit") for at in range(4)),
+        frozenset({"acknowledged-lost"}),
+        # Who asks again for what was lost gets it then, and all that remains is that it came late.
+        habits={"weights": {"create": 40, "adjust": 20, "confirm": 10}},
+    ),
+    "redis-as-truth": Bug(
+        _redis_as_truth,
+        ((1.0, 0.1, "flush-valkey", "valkey"), (2.0, 0.1, "flush-valkey", "valkey")),
+        frozenset({"key-of-two-reservations", "replay-differs"}),
+    ),
+    "retry-without-key": Bug(
+        _retry_without_key,
+        tuple((0.3 * at, 1.0, "lose-in-commit", f"inventory-{1 + at % 2} before-reply") for at in range(6)),
+        frozenset({"row-without-operation", "key-of-two-reservations"}),
+    ),
+    "synchronous-commit-off": Bug(
+        _nothing,
+        ((2.0, 0.1, "kill-primary", "primary"),),
+        frozenset({"acknowledged-lost"}),
+        operations=100,
+        inventory_settings={"HOLDFAST_ALLOW_UNSAFE_DURABILITY": "true"},
+        database_settings={"synchronous_commit": "off", "wal_writer_delay": "10s"},
+    ),
+    "replay-without-durability": Bug(
+        _replay_without_durability,
+        (
+            # Who waits loses the connection once, and has the time to ask again, on a busy machine too.
+            (0.5, 7.0, "swallow-answers", _LINK),
+            (1.5, 0.1, "terminate-backends", "primary"),
+            (3.5, 0.1, "terminate-backends", "primary"),
+            (6.0, 0.1, "promote-standby", "standby"),
+        ),
+        # Lost for good, or made anew for one who asked once more.
+        frozenset({"acknowledged-lost", "fields-differ"}),
+        operations=100,
+    ),
+    "confirm-racing-expiry": Bug(
+        _confirm_racing_expiry,
+        ((0.0, 6.0, "jump-clock", "inventory-1 -3600"), (0.0, 6.0, "jump-clock", "inventory-2 -3600")),
+        frozenset({"ended-after-expiry"}),
+        habits={"weights": {"create": 40, "confirm": 25, "adjust": 20}, "late": 0.9},
+    ),
+    "dropped-watch-event": Bug(_dropped_watch_event, (), frozenset({"watch-gap"})),
+    "limit-outside-lock": Bug(_limit_outside_lock, (), frozenset({"limit-exceeded"})),
+    "remembered-rules": Bug(
+        _remembered_rules,
+        (),
+        # What was opened is still refused, as what was shut is still given.
+        frozenset({"given-while-closed", "needless-refusal"}),
+        habits={"weights": {"create": 60, "shut": 8}},
+    ),
+    "version-outside-lock": Bug(
+        _version_outside_lock,
+        (),
+        frozenset({"changed-unseen"}),
+        habits={"weights": {"create": 30, "recount": 20, "adjust": 10}},
+    ),
+    "unlimited-extensions": Bug(
+        _unlimited_extensions,
+        (),
+        frozenset({"held-too-long"}),
+        habits={"weights": {"create": 30, "extend": 30, "adjust": 10}},
+    ),
+}
+"""By what is wrong. Each is looked for on two inventories and a gateway."""

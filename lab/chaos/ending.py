@@ -1,0 +1,137 @@
+"""After the faults: each unknown is sent again by its key, holds run out, what is left is bought, ledgers are read."""
+
+import asyncio
+import random
+
+from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.chaos.clients import CALL_SECONDS
+from lab.chaos.history import Kind, SaleLedger, completions
+from lab.chaos.judge.operations import RULE_CHANGES
+from lab.chaos.messages import READS, as_dict
+from lab.chaos.workload import LONGEST_HOLD_SECONDS, SALES, window
+
+_WHO = "the end"
+_AT_ONCE = 4
+_ATTEMPTS = 10
+_AGAIN_SECONDS = 0.3
+_DRAIN_SECONDS = LONGEST_HOLD_SECONDS + 20.0
+_LOOK_SECONDS = 0.2
+_PAGE = 1000
+_SINGLE_UNITS = 6
+
+
+class Ending:
+    """What is left to do, by a client that asks healthy services."""
+
+    def __init__(self, desk, client):
+        self._desk, self._client = desk, client
+
+    async def replay(self):
+        """Sends each request whose outcome nobody knows again, until it is known; how many there were."""
+        unknown = {}
+        for invoked, completed in completions(self._desk.recorder.events).values():
+            if completed is not None and completed.kind is Kind.INFO and invoked.action not in (*READS, *RULE_CHANGES):
+                unknown[repr((invoked.action, sorted(invoked.request.items(), key=str)))] = invoked
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def again(invoked):
+            async with gate:
+                await self._until_known(invoked.action, invoked.request)
+
+        await asyncio.gather(*map(again, unknown.values()))
+        return len(unknown)
+
+    async def drain(self):
+        """Returns when no reservation is held any more. Raises TimeoutError when some never end."""
+        reservations, _ = self._client.stubs()
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            for sale in SALES:
+                request = rs.ListReservationsRequest(parent=f"sales/{sale}", state=rs.Reservation.HELD)
+                # Nothing tells when the last hold has ended.
+                while (await reservations.ListReservations(request, timeout=CALL_SECONDS)).reservations:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+    async def sell_out(self):
+        """Fresh customers buy what is left of every item, until they are told that there is none.
+
+        A sale may be shut by a request that nobody was answered, and that came late.
+        """
+        for sale in SALES:
+            await self._until_known("resume", as_dict(ss.ResumeSaleRequest(name=f"sales/{sale}")))
+            await self._until_known("update", as_dict(window(f"sales/{sale}", close_time=None)))
+        await asyncio.gather(
+            *(self._sell_out(sale, item.item) for sale, template in SALES.items() for item in template.items)
+        )
+
+    async def _sell_out(self, sale, item):
+        _, sales = self._client.stubs()
+        number = 0
+        while True:
+            level = await sales.GetItem(ss.GetItemRequest(name=f"sales/{sale}/items/{item}"), timeout=CALL_SECONDS)
+            number += 1
+            # A few at a time at first, and the last ones singly: the limits are of a customer, not of a purchase.
+            quantity = 2 if level.available > _SINGLE_UNITS else 1
+            message = rs.CreateReservationRequest(
+                parent=f"sales/{sale}",
+                customer=f"last-{item}-{number}",
+                lines=[rs.Line(item=item, quantity=quantity)],
+                confirm=True,
+                order=f"last-{sale}-{item}-{number}",
+                request_id=f"last-{sale}-{item}-{number}",
+            )
+            outcome = await self._until_known("create", as_dict(message))
+            if outcome.kind is not Kind.OK:
+                return
+
+    async def read(self):
+        """Each sale's ledger, by the sale's name."""
+        return {f"sales/{sale}": await self._read(f"sales/{sale}") for sale in SALES}
+
+    async def _read(self, name):
+        """All of a sale at one moment: read again when a hold has run out meanwhile."""
+        while True:
+            ledger = await self._read_once(name)
+            if ledger.sale["sequence"] == ledger.verified["sequence"]:
+                return ledger
+
+    async def _read_once(self, name):
+        reservations, sales = self._client.stubs()
+        sale = as_dict(await sales.GetSale(ss.GetSaleRequest(name=name), timeout=CALL_SECONDS))
+        items = await _pages(lambda t: sales.ListItems(_page(ss.ListItemsRequest, name, t)), "items")
+        held = await _pages(
+            lambda t: reservations.ListReservations(_page(rs.ListReservationsRequest, name, t)), "reservations"
+        )
+        movements = await _pages(lambda t: sales.ListMovements(_page(ss.ListMovementsRequest, name, t)), "movements")
+        return SaleLedger(
+            sale=sale,
+            items=items,
+            reservations=held,
+            movements=movements,
+            verified=as_dict(await sales.VerifyLedger(ss.VerifyLedgerRequest(name=name), timeout=CALL_SECONDS)),
+        )
+
+    async def _until_known(self, action, fields):
+        for _ in range(_ATTEMPTS):
+            outcome = await self._desk.perform(_WHO, self._client, action, fields)
+            if outcome.kind is not Kind.INFO and outcome.reason not in _TRY_AGAIN:
+                break
+            await asyncio.sleep(_AGAIN_SECONDS * random.uniform(0.5, 1.5))
+        return outcome
+
+
+_TRY_AGAIN = ("OVERLOADED", "DATABASE_UNAVAILABLE", "DEADLINE_IN_QUEUE", "DRAINING")
+
+
+def _page(kind, parent, token):
+    return kind(parent=parent, page_size=_PAGE, page_token=token)
+
+
+async def _pages(ask, field):
+    found, token = [], ""
+    while True:
+        page = await ask(token)
+        found += map(as_dict, getattr(page, field))
+        token = page.next_page_token
+        if not token:
+            return found

@@ -1,0 +1,56 @@
+"""The judge of the fault checker: what in a history, and in the ledgers that it led to, breaks which promise.
+
+Pure functions: `judge(events, ledgers)` tells the faults by the rules of `RULES`, what was witnessed, and whether the
+run is void. A fault is never raised for what the promises allow; what cannot be known is given the benefit.
+
+    python -m lab.chaos.judge HISTORY LEDGERS
+
+judges a recorded run again. Each family of rules is a module: stock, lives, limits, effects, changes, hours, identity,
+order, reads, refusals, watches, recovery. The bugs of chaos/bugs.py are found by these rules, by one at least of each
+line:
+
+    acknowledge-before-commit    acknowledged-lost
+    redis-as-truth               key-of-two-reservations, replay-differs; oversold, stale-refusal, undersold
+    retry-without-key            row-without-operation, key-of-two-reservations
+    synchronous-commit-off       acknowledged-lost
+    replay-without-durability    acknowledged-lost
+    confirm-racing-expiry        ended-after-expiry; ended-twice, state-differs, expired-early
+    dropped-watch-event          watch-gap, watch-unfinished
+    limit-outside-lock           limit-exceeded
+"""
+
+from collections.abc import Mapping, Sequence
+
+from lab.chaos.history import Event, SaleLedger
+from lab.chaos.judge import (
+    changes,
+    effects,
+    hours,
+    identity,
+    limits,
+    lives,
+    order,
+    reads,
+    recovery,
+    refusals,
+    stock,
+    watches,
+)
+from lab.chaos.judge.case import case_of
+from lab.chaos.judge.loss import without_what_may_be_lost
+from lab.chaos.judge.verdict import RULES, Fault, Rule, Verdict
+from lab.chaos.judge.witness import void_because, witnessed
+
+__all__ = ["RULES", "Fault", "Rule", "Verdict", "judge"]
+
+_OF_WHAT_IS_SEEN = (reads, refusals)
+_FAMILIES = (stock, lives, limits, effects, changes, hours, identity, order, reads, refusals, watches, recovery)
+
+
+def judge(events: Sequence[Event], ledgers: Mapping[str, SaleLedger], leaks: Sequence[str] = ()) -> Verdict:
+    """Judges a run. `leaks` is what the runner found left behind."""
+    case = case_of(events, ledgers, leaks)
+    counts = witnessed(case)
+    kept = without_what_may_be_lost(case)
+    faults = [fault for family in _FAMILIES for fault in family.faults(kept if family in _OF_WHAT_IS_SEEN else case)]
+    return Verdict(faults, counts, void_because(case, counts))

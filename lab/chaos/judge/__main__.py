@@ -1,0 +1,34 @@
+"""Judges a recorded run again: python -m lab.chaos.judge HISTORY LEDGERS."""
+
+import sys
+from pathlib import Path
+
+from lab.chaos.history import read_history, read_ledgers
+from lab.chaos.judge import judge
+from lab.chaos.judge.verdict import Verdict
+
+_USAGE = "usage: python -m lab.chaos.judge HISTORY LEDGERS"
+
+
+def main(arguments: list[str]) -> int:
+    """0 when it is clean, 1 when there are faults, 3 when it is void."""
+    if len(arguments) != 2:
+        print(_USAGE, file=sys.stderr)
+        return 2
+    history, ledgers = map(Path, arguments)
+    verdict = judge(read_history(history), read_ledgers(ledgers))
+    print(told(verdict))
+    return 1 if verdict.faults else 3 if verdict.void_because else 0
+
+
+def told(verdict: Verdict) -> str:
+    """The verdict for people."""
+    lines = [str(fault) for fault in verdict.faults]
+    lines += [f"void: {reason}" for reason in verdict.void_because]
+    lines += [f"{count:>9} {name.replace('_', ' ')}" for name, count in verdict.witnessed.items()]
+    lines.append(f"{len(verdict.faults)} faults")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

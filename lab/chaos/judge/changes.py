@@ -1,0 +1,97 @@
+"""Exactly once, of stock changed by hand: a row for each adjustment, two for each transfer. Promises 2 and 3."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from lab.chaos.judge.case import Book, Case
+from lab.chaos.judge.effects import out_of_time
+from lab.chaos.judge.operations import Intent, Key, Operation
+from lab.chaos.judge.records import Movement, sale_of
+from lab.chaos.judge.verdict import Fault, fault
+
+
+class _Row(NamedTuple):
+    """A movement of stock by hand, and where."""
+
+    book: Book
+    movement: Movement
+
+    def __str__(self) -> str:
+        return f"{self.book.name}, sequence {self.movement.sequence}"
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    rows: dict[Key, list[_Row]] = defaultdict(list)
+    for book in case.books.values():
+        for movement in book.movements:
+            if movement.kind not in {"ADJUST", "TRANSFER"} or _is_first_stock(book, movement):
+                continue
+            operation = _actor(case, movement)
+            if operation is None:
+                row = _Row(book, movement)
+                yield fault("row-without-operation", f"{row}: {movement.kind} by {movement.actor!r}, who is unknown.")
+            else:
+                rows[operation.key, operation.meaning].append(_Row(book, movement))
+    for intent in case.intents_of("adjust", "transfer"):
+        found = rows[intent.first.key, intent.first.meaning]
+        yield from _change(intent, found)
+        yield from _of_another_version(intent, found)
+
+
+def _is_first_stock(book: Book, movement: Movement) -> bool:
+    """A sale is set up with stock before the history begins."""
+    is_first = book.logs[movement.item].sequences[0] == movement.sequence
+    return is_first and movement.kind == "ADJUST" and movement.reason == "RECEIVED" and movement.actor == ""
+
+
+def _actor(case: Case, movement: Movement) -> Operation | None:
+    """The operation that the actor names, whose key it is that did it."""
+    number = movement.actor.removeprefix("op-")
+    operation = case.by_number.get(int(number)) if number.isdecimal() else None
+    return operation if operation and operation.action.upper() == movement.kind else None
+
+
+def _change(intent: Intent, rows: Sequence[_Row]) -> Iterator[Fault]:
+    """An adjustment is one row, a transfer one in each sale; all or none of them, once, if it was acknowledged."""
+    expected = Counter(_expected(intent.first))
+    found = Counter((row.book.name, row.movement.item, row.movement.on_hand) for row in rows)
+    told = ", ".join(map(str, rows)) or "no row"
+    if intent.acknowledged and not rows:
+        yield fault("acknowledged-lost", f"The {intent.action} of {intent.numbers} was acknowledged and has no row.")
+    elif rows and not intent.possible:
+        yield fault("refused-but-applied", f"The {intent.action} of {intent.numbers} was refused, and has {told}.")
+    elif rows and found != expected:
+        lacking, more = expected - found, found - expected
+        if more and not lacking:
+            yield fault("applied-twice", f"The {intent.action} of {intent.numbers} has {told}.")
+        elif lacking and not more:
+            yield fault("transfer-torn", f"The transfer of {intent.numbers} has only {told}.")
+        else:
+            yield fault("fields-differ", f"The {intent.action} of {intent.numbers} asked otherwise than {told}.")
+    else:
+        yield from out_of_time(intent, [row.movement for row in rows])
+
+
+def _of_another_version(intent: Intent, rows: Sequence[_Row]) -> Iterator[Fault]:
+    """Who expects a version changes that one, and none that somebody has made of it."""
+    expected = intent.first.expected_version
+    for book, movement in rows:
+        version, _ = book.logs[movement.item].at(movement.sequence - 1)
+        if expected not in {None, version}:
+            told = f"{book.name}, sequence {movement.sequence}, of {intent.numbers}"
+            yield fault("changed-unseen", f"{told}: expected was version {expected}, and it was {version}.")
+
+
+def _expected(operation: Operation) -> Iterator[tuple[str, str, int]]:
+    """Sale, item and change of each row."""
+    request = operation.request
+    if operation.action == "adjust":
+        yield operation.sale, _item(request["name"]), request["delta"]
+    else:
+        for name, sign in (("source", -1), ("destination", 1)):
+            yield sale_of(request[name]), _item(request[name]), sign * request["quantity"]
+
+
+def _item(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,148 @@
+"""Stock is given only while its sale is open, and who is told that it is not is told the truth. Promises 4 and 5.
+
+Staff pause a sale and move its window while others buy. Each of these rules is what the last change made of it; of
+changes that overlap any may be the last, and one without an answer may still come, or never. So what a rule was at a
+time is a set of values, and only what none of them allows is a fault. The product reads the rules under the sale's
+lock, as it reads the stock, so nothing is stale.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
+from typing import NamedTuple
+
+from lab.chaos.judge.case import Book, Case
+from lab.chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
+from lab.chaos.judge.records import parsed_time
+from lab.chaos.judge.verdict import Fault, fault
+
+LATE_SECONDS = 15.0
+"""How long after it was sent a change may come that got no answer: it may lie in a black hole, then in a process that
+is stopped, and then wait for the sale's lock, some seconds each."""
+
+_STATES = {
+    "SALE_NOT_OPEN": {"SCHEDULED"},
+    "SALE_CLOSED": {"CLOSED", "CANCELLED"},
+    "SALE_PAUSED": {"PAUSED"},
+}
+"""What a sale is doing that refuses so."""
+
+
+class Change(NamedTuple):
+    """A rule was set, at some time from `began` to `ended`; if not `is_sure`, perhaps."""
+
+    began: float
+    ended: float
+    value: float
+    is_sure: bool
+
+
+class Register:
+    """A rule that is changed now and then."""
+
+    def __init__(self, first: float, changes: Iterable[Change]) -> None:
+        self._first = first
+        self._changes = list(changes)
+
+    def between(self, first: float, last: float) -> set[float]:
+        """All that it may have been between two times."""
+        settled = [change.began for change in self._changes if change.is_sure and change.ended < first]
+        # Whatever was over before this one began has been overwritten by it.
+        latest = max(settled, default=-inf)
+        possible = {change.value for change in self._changes if change.began <= last and change.ended >= latest}
+        return possible if settled else possible | {self._first}
+
+
+class Hours:
+    """What a sale may have been doing, and when."""
+
+    def __init__(self, book: Book, operations: Iterable[Operation]) -> None:
+        changes: dict[str, list[Change]] = defaultdict(list)
+        for operation in operations:
+            for rule, value in _set_by(operation):
+                changes[rule].append(_change(operation, value))
+        # A sale whose window is moved is set up open.
+        opens_at = -inf if changes["open_time"] else book.open_time
+        closes_at = inf if changes["close_time"] else book.close_time
+        self._cancelled_at = book.cancel_time
+        self._opens_at = Register(opens_at, changes["open_time"])
+        self._closes_at = Register(closes_at, changes["close_time"])
+        self._paused = Register(False, changes["paused"])
+
+    def between(self, first: float, last: float) -> set[str]:
+        """All states that the sale may have had between two times, each a moment earlier or later."""
+        first, last = first - CLOCK_SLACK_SECONDS, last + CLOCK_SLACK_SECONDS
+        cancelled = {"CANCELLED"} if self._cancelled_at <= last else set()
+        return cancelled | (self._uncancelled(first, last) if first < self._cancelled_at else set())
+
+    def _uncancelled(self, first: float, last: float) -> set[str]:
+        """A sale that has closed is that, whatever else; one that does not open yet is not paused."""
+        opens_at, closes_at = self._opens_at.between(first, last), self._closes_at.between(first, last)
+        states = {"CLOSED"} if min(closes_at) <= last else set()
+        if max(closes_at) > first:
+            states |= {"SCHEDULED"} if max(opens_at) > first else set()
+            if min(opens_at) <= last:
+                states |= {"PAUSED" if paused else "OPEN" for paused in self._paused.between(first, last)}
+        return states
+
+
+def hours_of(case: Case) -> Mapping[str, Hours]:
+    """Those of each sale."""
+    operations: dict[str, list[Operation]] = defaultdict(list)
+    for operation in case.operations:
+        operations[operation.sale].append(operation)
+    return {name: Hours(book, operations[name]) for name, book in case.books.items()}
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    for name, hours in hours_of(case).items():
+        yield from _given(case.books[name], hours)
+        yield from _left(case, case.books[name], hours)
+
+
+def _given(book: Book, hours: Hours) -> Iterator[Fault]:
+    """A reservation's create_time is when its batch read the clock, under the lock under which rules are changed."""
+    for reservation in book.reservations.values():
+        states = hours.between(reservation.create_time, reservation.create_time)
+        if "OPEN" not in states:
+            yield fault("given-while-closed", f"{reservation.name} was created while the sale was {_told(states)}.")
+
+
+def _left(case: Case, book: Book, hours: Hours) -> Iterator[Fault]:
+    """What staff were told is so in the end."""
+    end = case.phases.get("end") or (case.events[-1] if case.events else None)
+    states = hours.between(end.wall, inf) if end else {book.state}
+    if book.state not in states:
+        yield fault("acknowledged-lost", f"{book.name} is {book.state} in the end, and was made {_told(states)}.")
+
+
+def untrue(operation: Operation, hours: Hours) -> Iterator[Fault]:
+    """A refusal for the sale's state, which it had not. Only a cancelled sale refuses anything but a create."""
+    reasons = _STATES[operation.reason] if operation.action == "create" else {"CANCELLED"}
+    states = hours.between(operation.invoked_wall, operation.completed_wall)
+    if not states & reasons:
+        told = f"Operation {operation.number}, {operation.action}, was refused as {operation.reason}"
+        yield fault("needless-refusal", f"{told}; the sale was {_told(states)}.")
+
+
+def _set_by(operation: Operation) -> Iterator[tuple[str, float]]:
+    """Rules and the values that the operation gives them."""
+    if operation.is_refused:
+        return
+    if operation.action in {"pause", "resume"}:
+        yield "paused", operation.action == "pause"
+    elif operation.action == "update":
+        sale, masked = operation.request["sale"], operation.request["update_mask"].split(",")
+        if "openTime" in masked:
+            yield "open_time", parsed_time(sale["open_time"])
+        if "closeTime" in masked:
+            yield "close_time", parsed_time(sale.get("close_time") or "") or inf
+
+
+def _change(operation: Operation, value: float) -> Change:
+    ended = operation.completed_wall if operation.is_ok else operation.invoked_wall + LATE_SECONDS
+    return Change(operation.invoked_wall, ended, value, operation.is_ok)
+
+
+def _told(states: Iterable[str]) -> str:
+    return " or ".join(sorted(states))

@@ -1,0 +1,56 @@
+"""A key means one thing and has one effect. Promise 3."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from lab.chaos.judge.case import Case
+from lab.chaos.judge.operations import Key, Operation, numbers
+from lab.chaos.judge.verdict import Fault, fault
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    groups: dict[Key, list[Operation]] = defaultdict(list)
+    for operation in case.operations:
+        if operation.request.get("request_id"):
+            groups[operation.key].append(operation)
+    for group in groups.values():
+        acknowledged = [operation for operation in group if operation.is_ok]
+        yield from _meanings(acknowledged)
+        yield from _reservations(acknowledged)
+        yield from _refusals(group)
+
+
+def _meanings(acknowledged: Sequence[Operation]) -> Iterator[Fault]:
+    """Another meaning under a used id is refused, so those that were granted mean the same."""
+    if len({operation.meaning for operation in acknowledged}) > 1:
+        yield fault("key-of-two-meanings", f"{_key(acknowledged)} was granted for different requests.")
+
+
+def _reservations(acknowledged: Sequence[Operation]) -> Iterator[Fault]:
+    """All answers name one reservation, for the same customer, with the same lines and create_time."""
+    creates = [operation for operation in acknowledged if operation.action == "create"]
+    names = {operation.reservation.name for operation in creates}
+    if len(names) > 1:
+        yield fault("key-of-two-reservations", f"{_key(creates)} got {', '.join(sorted(names))}.")
+        return
+    facts = {(one.reservation.customer, one.reservation.lines, one.reservation.create_time) for one in creates}
+    if len(facts) > 1:
+        yield fault("replay-differs", f"{_key(creates)} was answered with different fields of {names.pop()}.")
+
+
+def _refusals(group: Sequence[Operation]) -> Iterator[Fault]:
+    """REQUEST_ID_REUSED needs somebody who used it otherwise, and who began before this was answered."""
+    for operation in group:
+        if operation.reason != "REQUEST_ID_REUSED":
+            continue
+        others = [
+            other
+            for other in group
+            if other.meaning != operation.meaning and not other.is_refused and other.invoked <= operation.completed
+        ]
+        if not others:
+            yield fault("key-refused-wrongly", f"{_key([operation])}: nobody used the id with another meaning.")
+
+
+def _key(operations: Sequence[Operation]) -> str:
+    return f"Request id {operations[0].request['request_id']} of {numbers(operations)}"

@@ -1,0 +1,70 @@
+"""No customer holds and has bought more than a limit, at any sequence."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from lab.chaos.judge.case import Book, Case
+from lab.chaos.judge.holds import Hold, LiveHolds
+from lab.chaos.judge.records import Movement
+from lab.chaos.judge.verdict import Fault, fault
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    for book in case.books.values():
+        if book.limit or any(item.limit for item in book.items.values()):
+            yield from _exceeded(book)
+
+
+def _exceeded(book: Book) -> Iterator[Fault]:
+    """Limits count confirmed units and open holds; a hold that is due counts no more, whether or not it has ended."""
+    uses: dict[str, Use] = defaultdict(Use)
+    for movement in book.movements:
+        reservation = book.reservations.get(movement.reservation)
+        if reservation is None:
+            continue
+        use = uses[reservation.customer]
+        use.take(movement, reservation.expire_time)
+        if not _gives(movement):
+            continue
+        told = f"{book.name}: customer {reservation.customer} has at sequence {movement.sequence}"
+        limit = book.items[movement.item].limit if movement.item in book.items else 0
+        if book.limit and use.total > book.limit:
+            yield fault("limit-exceeded", f"{told} {use.total} units, and may have {book.limit}.")
+        if limit and use.units[movement.item] > limit:
+            yield fault(
+                "limit-exceeded", f"{told} {use.units[movement.item]} of {movement.item}, and may have {limit}."
+            )
+
+
+def _gives(movement: Movement) -> bool:
+    """Whether it gives a customer units that they did not have: a hold, or a sale of what was not held."""
+    return movement.kind == "HOLD" or (movement.kind == "CONFIRM" and not movement.held)
+
+
+class Use:
+    """What a customer holds and has bought, movement by movement."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, int] = defaultdict(int)
+        self._holds = LiveHolds()
+
+    @property
+    def total(self) -> int:
+        return sum(self.units.values())
+
+    def take(self, movement: Movement, expire_time: float) -> None:
+        """Counts a movement of one of the customer's reservations."""
+        for _ in self.pass_to(movement.time):
+            pass
+        hold = Hold(movement.reservation, movement.item)
+        if movement.kind == "HOLD":
+            self._holds.begin(hold, movement.held, expire_time)
+            self.units[movement.item] += movement.held
+        else:
+            self.units[movement.item] += movement.sold - self._holds.end(hold)
+
+    def pass_to(self, time: float) -> Iterator[tuple[float, str]]:
+        """Forgets the holds that are due by then, and tells when, and of which item, that was."""
+        for expire_time, hold, units in self._holds.due(time):
+            self.units[hold.item] -= units
+            yield expire_time, hold.item

@@ -1,0 +1,169 @@
+"""What was asked, and what became of it.
+
+`at` and `wall` are those of the history: seconds since the run began, and the clock that the database has as well.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+from typing import Any
+
+from lab.chaos.history import Kind
+from lab.chaos.judge.records import (
+    Item,
+    Lines,
+    Reservation,
+    merged,
+    parsed_item,
+    parsed_reservation,
+    parsed_seconds,
+    sale_of,
+)
+
+CLOCK_SLACK_SECONDS = 0.05
+"""Between a process's reading of the clock and the moment that it stands for. The database and the runner read the
+same clock, so all that comes between is the scheduler of a busy machine."""
+
+Key = tuple[object, ...]
+"""What must be equal for two to be the same."""
+
+RULE_CHANGES = frozenset({"pause", "resume", "update"})
+"""What staff do to a sale's rules; its answer is the sale."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An invocation and what became of it. Without an answer it ended never: `completed` is infinity."""
+
+    number: int
+    client: str
+    action: str
+    request: Mapping[str, Any]
+    invoked: float
+    invoked_wall: float
+    completed: float = inf
+    completed_wall: float = inf
+    outcome: Kind = Kind.INFO
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    replayed: bool = False
+    reason: str = ""
+    phase: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        return self.outcome is Kind.OK
+
+    @property
+    def is_refused(self) -> bool:
+        return self.outcome is Kind.FAIL
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.outcome is Kind.INFO
+
+    @cached_property
+    def target(self) -> str:
+        """The sale, item or reservation that it is about; of a transfer, the source."""
+        about = self.request["sale"] if self.action == "update" else self.request
+        return str(about.get("parent") or about.get("source") or about["name"])
+
+    @property
+    def sale(self) -> str:
+        return sale_of(self.target)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """What a create asks for."""
+        return merged(self.request.get("lines", ()))
+
+    @cached_property
+    def reservation(self) -> Reservation:
+        """What the answer says, of an operation on reservations."""
+        return parsed_reservation(self.answer)
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """The stock levels that the answer tells."""
+        if self.action in {"get_item", "adjust"}:
+            return (parsed_item(self.answer),)
+        if self.action == "transfer":
+            return parsed_item(self.answer["source"]), parsed_item(self.answer["destination"])
+        return ()
+
+    @property
+    def expected_version(self) -> int | None:
+        """The version that an adjustment's item must have, if it says so."""
+        version = self.request.get("expected_version")
+        return None if version is None else int(version)
+
+    @cached_property
+    def key(self) -> Key:
+        """What makes it happen once: operations with one key are one."""
+        request = self.request
+        match self.action:
+            case "create" if request.get("request_id"):
+                return "create", self.sale, request["customer"], request["request_id"]
+            case "adjust" | "transfer" if request.get("request_id"):
+                return "stock", self.sale, request["request_id"]
+            case "confirm":
+                return "confirm", self.target, request.get("order", "")
+            case "release":
+                return "release", self.target
+            case "extend":
+                return "extend", self.target, request["expire_time"]
+        return self.action, self.number
+
+    @property
+    def has_key(self) -> bool:
+        """Whether it can be sent again."""
+        return self.key != (self.action, self.number)
+
+    @cached_property
+    def meaning(self) -> Key:
+        """What must be equal for the key to be the same request."""
+        ask = self.request.get
+        match self.action:
+            case "create":
+                flags = bool(ask("allow_partial")), bool(ask("confirm")), ask("order") or ""
+                hold_time = ask("hold_time")
+                return ("create", self.lines, parsed_seconds(hold_time) if hold_time else None, *flags)
+            case "adjust":
+                return "adjust", self.target, ask("delta"), ask("reason"), self.expected_version
+            case "transfer":
+                return "transfer", self.target, ask("destination"), ask("quantity")
+        return (self.action,)
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What somebody wanted to happen once: all operations of one key and one meaning."""
+
+    operations: tuple[Operation, ...]
+
+    @property
+    def first(self) -> Operation:
+        return self.operations[0]
+
+    @property
+    def action(self) -> str:
+        return self.first.action
+
+    @cached_property
+    def acknowledged(self) -> tuple[Operation, ...]:
+        return tuple(operation for operation in self.operations if operation.is_ok)
+
+    @cached_property
+    def possible(self) -> tuple[Operation, ...]:
+        """Those that may have done it: all that were not refused."""
+        return tuple(operation for operation in self.operations if not operation.is_refused)
+
+    @cached_property
+    def numbers(self) -> str:
+        return numbers(self.operations)
+
+
+def numbers(operations: Iterable[Operation]) -> str:
+    """How a fault names operations."""
+    found = [str(operation.number) for operation in operations]
+    return f"operation{'s' if len(found) > 1 else ''} {', '.join(found)}"

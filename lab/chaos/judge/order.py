@@ -1,0 +1,82 @@
+"""Real time: what was over before something else began comes before it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from math import inf
+from typing import NamedTuple
+
+from lab.chaos.judge.case import Case
+from lab.chaos.judge.operations import Intent
+from lab.chaos.judge.records import Movement, sale_of
+from lab.chaos.judge.verdict import Fault, fault
+
+
+class Span(NamedTuple):
+    """Something that surely happened between two times, and its places `first` to `last` in an order."""
+
+    began: float
+    ended: float
+    first: int
+    last: int
+    told: str
+
+
+def reversals(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
+    """Each span that is placed before one that had ended when it began, with the worst of those. O(n log n)."""
+    by_began = sorted(spans, key=lambda span: span.began)
+    by_ended = iter(sorted(by_began, key=lambda span: span.ended))
+    ended = next(by_ended, None)
+    highest: Span | None = None
+    for span in by_began:
+        while ended is not None and ended.ended < span.began:
+            highest = ended if highest is None or ended.last > highest.last else highest
+            ended = next(by_ended, None)
+        if highest is not None and span.first < highest.last:
+            yield highest, span
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    """If one operation was acknowledged before another was invoked, all its sequences are smaller."""
+    spans: dict[str, list[Span]] = defaultdict(list)
+    for intent, movements in effects(case):
+        by_sale: dict[str, list[int]] = defaultdict(list)
+        for sale, movement in movements:
+            by_sale[sale].append(movement.sequence)
+        for sale, sequences in by_sale.items():
+            spans[sale].append(_span(intent, sequences))
+    for sale, found in spans.items():
+        for earlier, later in reversals(found):
+            text = f"{sale}: {earlier.told} was over before {later.told} began."
+            yield fault("order-reversed", text)
+
+
+def _span(intent: Intent, sequences: list[int]) -> Span:
+    began = min(operation.invoked for operation in intent.possible)
+    ended = min((operation.completed for operation in intent.acknowledged), default=inf)
+    low, high = min(sequences), max(sequences)
+    return Span(began, ended, low, high, f"{intent.first.action} of {intent.numbers} at {low} to {high}")
+
+
+def effects(case: Case) -> Iterator[tuple[Intent, list[tuple[str, Movement]]]]:
+    """Each intent whose movements are known for sure, and these with their sales."""
+    for intent in case.intents:
+        if intent.possible:
+            movements = list(_movements(case, intent))
+            if movements:
+                yield intent, movements
+
+
+def _movements(case: Case, intent: Intent) -> Iterator[tuple[str, Movement]]:
+    match intent.action:
+        case "create" if intent.acknowledged:
+            name = intent.acknowledged[0].reservation.name
+            life = case.life(name)
+            yield from ((sale_of(name), movement) for movement in life if movement.kind == life[0].kind)
+        case "confirm" | "release" if intent.acknowledged and intent.first.target in case.reservations:
+            name, order = intent.first.target, intent.first.request.get("order", "")
+            if intent.action == "confirm" and case.reservations[name].order != order:
+                return  # A confirm without an order is content with somebody else's.
+            yield from ((sale_of(name), one) for one in case.life(name) if one.kind == intent.action.upper())
+        case "adjust" | "transfer":
+            for operation in intent.operations:
+                yield from case.by_actor.get(f"op-{operation.number}", ())

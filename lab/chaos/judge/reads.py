@@ -1,0 +1,90 @@
+"""What is read is a state that there was, and nobody who asks later sees an earlier one. Promise 2.
+
+An answer to whatever was asked is a reading too: an adjustment tells its item, a confirmation its reservation. How
+long after its time a movement could be seen is not known, for its commit comes later; so a state may be read until
+somebody has been told of the next one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from lab.chaos.judge.case import Case
+from lab.chaos.judge.operations import CLOCK_SLACK_SECONDS, RULE_CHANGES, Operation
+from lab.chaos.judge.order import Span, effects, reversals
+from lab.chaos.judge.records import Item, sale_of
+from lab.chaos.judge.verdict import Fault, fault
+
+_ENDINGS = {"CONFIRMED": "CONFIRM", "RELEASED": "RELEASE", "EXPIRED": "EXPIRE"}
+
+_NOT_BEHIND = 2**63
+"""The place of something that is behind nothing."""
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    granted = [operation for operation in case.operations if operation.is_ok]
+    spans: dict[str, list[Span]] = defaultdict(list)
+    for operation in granted:
+        yield from _items(case, operation, spans)
+        if not operation.items and operation.action not in RULE_CHANGES:
+            yield from _reservation(case, operation, spans)
+    _add_writers(case, spans)
+    for subject, found in spans.items():
+        for earlier, later in reversals(found):
+            yield fault("read-went-back", f"{subject}: {later.told}, after {earlier.told}.")
+
+
+def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Fault]:
+    """A stock level that was told is that of the ledger at its version."""
+    for item in operation.items:
+        book = case.books.get(sale_of(item.name))
+        log = book.logs.get(item.item) if book else None
+        version, level = log.at(item.version) if log else (0, None)
+        if (item.version, item.level, item.available) != (version, level, item.level.available):
+            ledger = f"the ledger has {level} at {version}"
+            yield fault("read-differs", f"Operation {operation.number} read {_told(item)}; {ledger}.")
+        else:
+            spans[item.name].append(_span(operation, item.version, f"version {item.version}"))
+
+
+def _reservation(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Fault]:
+    """A reservation that was told is as it was at some time: one that ran out may be told HELD until it is ended."""
+    told, life = operation.reservation, case.life(operation.reservation.name)
+    kept = case.reservations.get(told.name)
+    if kept is None or not life:
+        if operation.action == "get_reservation":
+            yield fault("acknowledged-lost", f"{told.name} was read by operation {operation.number} and is gone.")
+        return
+    ending = _ENDINGS.get(told.state)
+    reached = [movement for movement in life if movement.kind == ending] if ending else life[:1]
+    if not reached or (ending is None and reached[0].kind != "HOLD"):
+        yield fault("read-differs", f"Operation {operation.number} read {told.name} as {told.state}; it never was.")
+        return
+    if reached[0].time > operation.completed_wall + CLOCK_SLACK_SECONDS:
+        yield fault("read-differs", f"Operation {operation.number} read {told.name} as {told.state} too early.")
+    is_same = (told.customer, told.lines, told.create_time) == (kept.customer, kept.lines, kept.create_time)
+    if operation.action == "get_reservation" and not (is_same and told.expire_time <= kept.expire_time):
+        yield fault("read-differs", f"Operation {operation.number} read {told}; the ledger has {kept}.")
+    spans[told.name].append(_span(operation, reached[-1].sequence, told.state))
+    microseconds = round(told.expire_time * 1_000_000)
+    spans[f"{told.name}, expire_time"].append(_span(operation, microseconds, f"{told.expire_time:.6f}"))
+
+
+def _add_writers(case: Case, spans: dict[str, list[Span]]) -> None:
+    """Whoever was told that stock moved knows of the item's version from then on. Only those items that are read."""
+    for intent, movements in effects(case):
+        for sale, movement in movements:
+            name = f"{sale}/items/{movement.item}"
+            if name in spans:
+                for operation in intent.acknowledged:
+                    span = _span(operation, movement.sequence, f"movement {movement.sequence}")
+                    # A replay's movement may be long ago, and says nothing of what is read now.
+                    spans[name].append(span._replace(first=_NOT_BEHIND))
+
+
+def _span(operation: Operation, place: int, told: str) -> Span:
+    saw = f"operation {operation.number} saw {told}"
+    return Span(operation.invoked, operation.completed, place, place, saw)
+
+
+def _told(item: Item) -> str:
+    return f"{item.name} as {item.level}, {item.available} available at version {item.version}"

@@ -1,0 +1,58 @@
+"""After healing everything is as before the faults. Promise 8."""
+
+from collections.abc import Iterator, Sequence
+
+from lab.chaos.history import LEFT
+from lab.chaos.judge.case import Case
+from lab.chaos.judge.operations import Operation
+from lab.chaos.judge.verdict import Fault, fault
+
+RECOVERY_SECONDS = 10.0
+"""So long after the phase heal began may anything still be slow or refused."""
+USUAL_SECONDS = 1.0
+"""What 99 of 100 operations take at most from then on."""
+LONGEST_SECONDS = 5.0
+"""What any operation takes at most; far more than USUAL_SECONDS, for two cores carry the whole run."""
+
+BUSY_SHARE = 0.05
+"""What part of the operations may then be told to come back in a moment. It is a real answer, as promised, and two
+cores are easily busy; but it is not to be the usual one."""
+
+_BROKEN = {"DATABASE_UNAVAILABLE", "INVENTORY_UNAVAILABLE", "DRAINING"}
+_BUSY = {"OVERLOADED", "RATE_LIMITED", "DEADLINE_IN_QUEUE"}
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    yield from (fault("leak", leak) for leak in case.leaks)
+    heal = case.phases.get("heal")
+    if heal is None:
+        return
+    later = [operation for operation in case.operations if operation.invoked >= heal.at + RECOVERY_SECONDS]
+    yield from _unavailable(later)
+    yield from _slow(later)
+
+
+def _unavailable(operations: Sequence[Operation]) -> Iterator[Fault]:
+    """Nothing is broken any more: nobody is refused for that, and who waits for an outcome is told it."""
+    for operation in operations:
+        if (operation.is_unknown and operation.reason not in LEFT) or operation.reason in _BROKEN:
+            told = operation.reason or "no answer"
+            text = f"Operation {operation.number}, {operation.action}, in phase {operation.phase}: {told}."
+            yield fault("unavailable-after-healing", text)
+    busy = [operation for operation in operations if operation.reason in _BUSY]
+    if len(busy) > BUSY_SHARE * len(operations):
+        told = f"{len(busy)} of {len(operations)} operations, {busy[0].number} the first, were told to come back"
+        yield fault("unavailable-after-healing", f"{told}.")
+
+
+def _slow(operations: Sequence[Operation]) -> Iterator[Fault]:
+    """99 of 100 take at most USUAL_SECONDS, and all at most LONGEST_SECONDS."""
+    took = sorted((one.completed - one.invoked, one.number) for one in operations if not one.is_unknown)
+    if not took:
+        return
+    usual, number = took[(len(took) - 1) * 99 // 100]
+    if usual > USUAL_SECONDS:
+        yield fault("slow-after-healing", f"99 of 100 operations took up to {usual:.2f} s, as operation {number} did.")
+    longest, number = took[-1]
+    if longest > LONGEST_SECONDS:
+        yield fault("slow-after-healing", f"Operation {number} took {longest:.2f} s.")

@@ -1,0 +1,237 @@
+"""A refusal was true at some moment while the request was under way; of short stock, or 200 ms before. Promises 4, 5.
+
+Every batch ends due holds before it decides, so a refusal rests on what is left without them. The ledger's times
+tell when: batches of a sale follow each other under its lock, and each reads the clock behind it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+from typing import NamedTuple
+
+from lab.chaos.judge import hours
+from lab.chaos.judge.case import Book, Case
+from lab.chaos.judge.holds import Hold, LiveHolds, Timeline
+from lab.chaos.judge.hours import Hours, hours_of
+from lab.chaos.judge.limits import Use
+from lab.chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
+from lab.chaos.judge.records import Lines, Movement, parsed_time
+from lab.chaos.judge.verdict import Fault, fault
+
+STALE_SECONDS = 0.2
+"""Promise 4: so old may the memory be from which short stock is refused."""
+
+
+class Truth(NamedTuple):
+    """What the ledger tells of each sale at any time, and when somebody was first told of a reservation."""
+
+    shelves: Mapping[str, Mapping[str, Timeline]]
+    uses: Mapping[str, Mapping[tuple[str, str], Timeline]]
+    hours: Mapping[str, Hours]
+    told_at: Mapping[str, float]
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    shelves = {name: available(book) for name, book in case.books.items()}
+    uses = {name: used(book) for name, book in case.books.items()}
+    truth = Truth(shelves, uses, hours_of(case), _told_at(case))
+    for operation in case.operations:
+        if operation.reason == "INTERNAL":
+            # Whether as a refusal or as something that proves nothing: it is no answer.
+            yield fault("internal-error", f"Operation {operation.number}, {operation.action}.")
+        if operation.is_refused and operation.sale in case.books:
+            yield from _untrue(case, operation, truth)
+
+
+def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Fault]:
+    match operation.reason:
+        case "INSUFFICIENT_STOCK" | "BELOW_HELD":
+            yield from _short(case, operation, truth.shelves[operation.sale])
+        case "CUSTOMER_LIMIT_REACHED":
+            yield from _over_limit(case, operation, truth.uses[operation.sale])
+        case "SALE_NOT_OPEN" | "SALE_CLOSED" | "SALE_PAUSED":
+            yield from hours.untrue(operation, truth.hours[operation.sale])
+        case "STOCK_CHANGED":
+            yield from _unchanged(case, operation)
+        case "EXTENSION_LIMIT_REACHED":
+            yield from _within_limit(case, operation)
+        case "NOT_FOUND":
+            yield from _not_found(case, operation, truth.told_at)
+        case "RESERVATION_EXPIRED" | "RESERVATION_RELEASED" | "RESERVATION_CONFIRMED":
+            yield from _ended(case, operation)
+
+
+# Stock
+
+
+def available(book: Book) -> Mapping[str, Timeline]:
+    """What was available of each item without dead holds, after every change."""
+    return {item: _available(book, log.movements) for item, log in book.logs.items()}
+
+
+def _available(book: Book, movements: Sequence[Movement]) -> Timeline:
+    timeline, holds, units = Timeline(), LiveHolds(), 0
+    for movement in movements:
+        for expire_time, _, freed in holds.due(movement.time):
+            units += freed
+            timeline.set(expire_time, units)
+        hold = Hold(movement.reservation, movement.item)
+        units += movement.on_hand
+        if movement.kind == "HOLD":
+            units -= movement.held
+            kept = book.reservations.get(movement.reservation)
+            holds.begin(hold, movement.held, kept.expire_time if kept else inf)
+        elif movement.reservation:
+            units += holds.end(hold)
+        timeline.set(movement.time, units)
+    for expire_time, _, freed in holds.due(inf):
+        units += freed
+        timeline.set(expire_time, units)
+    return timeline
+
+
+def _short(case: Case, operation: Operation, shelves: Mapping[str, Timeline]) -> Iterator[Fault]:
+    """One of the lines was short; of one that takes what there is, all of them had nothing."""
+    first = operation.invoked_wall - STALE_SECONDS - CLOCK_SLACK_SECONDS
+    last = operation.completed_wall + CLOCK_SLACK_SECONDS
+    asked = _asked(case, operation)
+    least = {item: min(shelves[item].between(first, last)) for item, _ in asked if item in shelves}
+    is_partial = bool(operation.request.get("allow_partial"))
+    short = [item for item, units in asked if least.get(item, 0) < (1 if is_partial else units)]
+    if asked and (len(short) < len(asked) if is_partial else not short):
+        there = ", ".join(f"{units} {item} with at least {least[item]} available" for item, units in asked)
+        yield fault(
+            "stale-refusal",
+            f"Operation {operation.number}, {operation.action}, was refused {there} since {STALE_SECONDS} s before.",
+        )
+
+
+def _asked(case: Case, operation: Operation) -> Lines:
+    """Units that it takes from its sale."""
+    request = operation.request
+    match operation.action:
+        case "create":
+            return operation.lines
+        case "confirm" if operation.target in case.reservations:
+            return case.reservations[operation.target].lines
+        case "transfer":
+            return ((operation.target.rpartition("/")[2], request["quantity"]),)
+        case "adjust":
+            return ((operation.target.rpartition("/")[2], -request["delta"]),)
+    return ()
+
+
+def _unchanged(case: Case, operation: Operation) -> Iterator[Fault]:
+    """STOCK_CHANGED: the item had another version than was expected. Under the lock, so nothing is stale."""
+    log = case.books[operation.sale].logs.get(operation.target.rpartition("/")[2])
+    if log is None:
+        return
+    versions = Timeline()
+    for movement in log.movements:
+        versions.set(movement.time, movement.sequence)
+    first, last = operation.invoked_wall - CLOCK_SLACK_SECONDS, operation.completed_wall + CLOCK_SLACK_SECONDS
+    if set(versions.between(first, last)) == {operation.expected_version}:
+        told = f"{operation.target} had version {operation.expected_version} all the time"
+        yield fault("needless-refusal", f"Operation {operation.number}: {told}.")
+
+
+# Limits
+
+
+def used(book: Book) -> Mapping[tuple[str, str], Timeline]:
+    """What each customer held and had bought of each item, and of all together (item ""), after every change."""
+    uses: dict[str, Use] = defaultdict(Use)
+    timelines: dict[tuple[str, str], Timeline] = defaultdict(Timeline)
+
+    def note(customer: str, time: float, item: str) -> None:
+        timelines[customer, item].set(time, uses[customer].units[item])
+        timelines[customer, ""].set(time, uses[customer].total)
+
+    for movement in book.movements:
+        reservation = book.reservations.get(movement.reservation)
+        if reservation is None:
+            continue
+        use = uses[reservation.customer]
+        for time, item in use.pass_to(movement.time):
+            note(reservation.customer, time, item)
+        use.take(movement, reservation.expire_time)
+        note(reservation.customer, movement.time, movement.item)
+    for customer, use in uses.items():
+        for time, item in use.pass_to(inf):
+            note(customer, time, item)
+    return timelines
+
+
+def _over_limit(case: Case, operation: Operation, uses: Mapping[tuple[str, str], Timeline]) -> Iterator[Fault]:
+    """The customer would have come over a limit. Nothing is said from memory here, so nothing is stale."""
+    book, asked = case.books[operation.sale], _asked(case, operation)
+    first, last = operation.invoked_wall - CLOCK_SLACK_SECONDS, operation.completed_wall + CLOCK_SLACK_SECONDS
+    customer = _customer(case, operation)
+
+    def most(item: str) -> int:
+        return max(uses[customer, item].between(first, last)) if (customer, item) in uses else 0
+
+    limits = [(most(item), units, book.items[item].limit) for item, units in asked if item in book.items]
+    limits.append((most(""), sum(units for _, units in asked), book.limit))
+    if customer and not any(limit and had + units > limit for had, units, limit in limits):
+        yield fault("needless-refusal", f"Operation {operation.number}: {customer} was below every limit.")
+
+
+def _customer(case: Case, operation: Operation) -> str:
+    if operation.action == "create":
+        return str(operation.request["customer"])
+    kept = case.reservations.get(operation.target)
+    return kept.customer if kept else ""
+
+
+# Reservations
+
+
+def _within_limit(case: Case, operation: Operation) -> Iterator[Fault]:
+    """EXTENSION_LIMIT_REACHED: it was to be held longer than it may. That does not depend on when it is asked."""
+    kept = case.reservations.get(operation.target)
+    asked = operation.request["expire_time"]
+    if kept and parsed_time(asked) <= case.books[operation.sale].latest_end(kept):
+        yield fault("needless-refusal", f"Operation {operation.number}: {kept.name} may be held until {asked}.")
+
+
+def _told_at(case: Case) -> Mapping[str, float]:
+    """When somebody was first told of a reservation."""
+    told_at: dict[str, float] = {}
+    for operation in case.operations:
+        if operation.is_ok and operation.action == "create":
+            name = operation.reservation.name
+            told_at[name] = min(told_at.get(name, inf), operation.completed)
+    return told_at
+
+
+def _not_found(case: Case, operation: Operation, told_at: Mapping[str, float]) -> Iterator[Fault]:
+    """NOT_FOUND is not said of a reservation that somebody had been told of, unless it is another customer's."""
+    kept = case.reservations.get(operation.target)
+    is_foreign = kept is not None and operation.request.get("customer", "") not in {"", kept.customer}
+    if not is_foreign and told_at.get(operation.target, inf) < operation.invoked:
+        yield fault("needless-refusal", f"Operation {operation.number}: {operation.target} was not found.")
+
+
+def _ended(case: Case, operation: Operation) -> Iterator[Fault]:
+    """It had ended so, or run out, before the answer; and under another order, if that is why it is not sold."""
+    kept, life = case.reservations.get(operation.target), case.life(operation.target)
+    if kept is None or not life:
+        return
+    latest = operation.completed_wall + CLOCK_SLACK_SECONDS
+    state = operation.reason.removeprefix("RESERVATION_")
+    if state == "EXPIRED":
+        was_true = kept.expire_time <= latest and [movement.kind for movement in life][-1] != "RELEASE"
+        was_true = was_true and not _was_sold_in_time(life)
+    else:
+        kind = {"RELEASED": "RELEASE", "CONFIRMED": "CONFIRM"}[state]
+        was_true = any(movement.kind == kind and movement.time <= latest for movement in life)
+        if operation.action == "confirm" and state == "CONFIRMED":
+            was_true = was_true and operation.request.get("order", "") not in {"", kept.order}
+    if not was_true:
+        text = f"Operation {operation.number}, {operation.action}: {kept.name} was not {state}, it is {kept.state}."
+        yield fault("needless-refusal", text)
+
+
+def _was_sold_in_time(life: Sequence[Movement]) -> bool:
+    return life[-1].kind == "CONFIRM" and all(movement.kind != "EXPIRE" for movement in life)

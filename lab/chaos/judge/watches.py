@@ -1,0 +1,148 @@
+"""A watch tells everything once and in order, across all its resumes. Promise 7.
+
+A watcher is a client; each of its openings says where it goes on: at a resume token that it was given, behind a
+sequence, or anew. What it was told must follow on that.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+from typing import Any
+
+from lab.chaos.history import Event, Kind
+from lab.chaos.judge.case import Book, Case
+from lab.chaos.judge.records import parsed_item, parsed_movement, sale_of
+from lab.chaos.judge.verdict import Fault, fault
+
+
+def faults(case: Case) -> Iterator[Fault]:
+    sales: dict[int, str] = {}
+    told: dict[tuple[str, str, str], list[Event]] = defaultdict(list)
+    for event in case.events:
+        if event.kind is Kind.WATCH:
+            if event.request:
+                sales[event.operation] = sale_of(event.request.get("parent") or event.request["name"])
+            told[event.client, event.action, sales.get(event.operation, "")].append(event)
+    for (client, action, sale), events in told.items():
+        if sale in case.books:
+            watcher = _Movements if action == "watch_movements" else _Stock
+            end = case.phases.get("end")
+            yield from watcher(client, case.books[sale], end.at if end else inf).follow(events)
+
+
+class _Watcher:
+    """One that watches a sale, and stands behind `position`; nowhere, before its first snapshot."""
+
+    starts_at: int | None = None
+
+    def __init__(self, client: str, book: Book, ledger_read: float) -> None:
+        self.client = client
+        self.book = book
+        self._ledger_read = ledger_read
+        self.position: int | None = None
+        self._tokens: dict[str, int | None] = {}
+
+    def follow(self, events: Sequence[Event]) -> Iterator[Fault]:
+        for event in events:
+            if event.request:
+                self._open(event.request)
+            if event.answer:
+                yield from self.take(event)
+                self._tokens[event.answer.get("resume_token", "")] = self.position
+        # In the end every watcher has been told of the last movement.
+        if (self.position or 0) < self.book.sequence:
+            arrived = f"{self.client} came to {self.position} of {self.book.sequence}"
+            yield fault("watch-unfinished", f"{self.book.name}: {arrived}.")
+
+    def take(self, event: Event) -> Iterator[Fault]:
+        """Holds what was told against where the watcher stands, and moves on."""
+        raise NotImplementedError
+
+    def _open(self, request: Mapping[str, Any]) -> None:
+        """Goes on where the opening says. A token that nobody was given leaves it where it is."""
+        if token := request.get("resume_token"):
+            self.position = self._tokens.get(token, self.position)
+        else:
+            self.position = int(request.get("after_sequence") or 0) or self.starts_at
+
+    def is_newer(self, event: Event, sequence: int) -> bool:
+        """Whether it tells of what came after the ledger had been read."""
+        return sequence > self.book.sequence and event.at >= self._ledger_read
+
+    def told(self, event: Event) -> str:
+        return f"{self.client}, opening {event.operation} at {event.at:.3f} s"
+
+
+class _Movements(_Watcher):
+    starts_at = 0
+
+    def take(self, event: Event) -> Iterator[Fault]:
+        """Each movement has the next sequence, and is the ledger's row."""
+        for message in event.answer.get("movements", ()):
+            movement = parsed_movement(message)
+            expected = (self.position or 0) + 1
+            if movement.sequence > expected:
+                yield fault("watch-gap", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
+            elif movement.sequence < expected:
+                yield fault("watch-repeat", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
+            row = self.book.by_sequence.get(movement.sequence)
+            if movement != row and not self.is_newer(event, movement.sequence):
+                yield fault("watch-differs", f"{self.told(event)}: {movement}; the ledger has {row}.")
+            self.position = movement.sequence
+
+
+class _Stock(_Watcher):
+    def take(self, event: Event) -> Iterator[Fault]:
+        answer = event.answer
+        if answer.get("snapshot"):
+            yield from self._snapshot(event, answer["snapshot"])
+        elif answer.get("change"):
+            yield from self._change(event, answer["change"])
+        elif answer.get("heartbeat") and int(answer["heartbeat"].get("sequence", 0)) != self.position:
+            said = answer["heartbeat"].get("sequence", 0)
+            yield fault("watch-gap", f"{self.told(event)}: a heartbeat at {said} after {self.position}.")
+
+    def _snapshot(self, event: Event, snapshot: Mapping[str, Any]) -> Iterator[Fault]:
+        """All items as they were after a sequence, which is not before where the watcher stood."""
+        sequence = int(snapshot.get("sequence", 0))
+        if self.position is not None and sequence < self.position:
+            yield fault("watch-repeat", f"{self.told(event)}: a snapshot at {sequence} after {self.position}.")
+        if self.position is not None and not snapshot.get("lagged"):
+            text = f"{self.told(event)}: a snapshot at {sequence} after {self.position} that does not say lagged."
+            yield fault("watch-gap", text)
+        yield from self._levels(event, snapshot.get("items", ()), sequence, set(self.book.items))
+        self.position = sequence
+
+    def _change(self, event: Event, change: Mapping[str, Any]) -> Iterator[Fault]:
+        """What moved since the event before, as it was after the change's sequence."""
+        sequence, previous = int(change.get("sequence", 0)), int(change.get("previous_sequence", 0))
+        if self.position is None:
+            yield fault("watch-gap", f"{self.told(event)}: a change to {sequence} before any snapshot.")
+        before = self.position if self.position is not None else previous
+        if previous != before or sequence <= previous:
+            rule = "watch-gap" if previous > before else "watch-repeat"
+            yield fault(rule, f"{self.told(event)}: a change from {previous} to {sequence} after {before}.")
+        moved = {
+            self.book.by_sequence[number].item
+            for number in range(before + 1, sequence + 1)
+            if number in self.book.by_sequence
+        }
+        yield from self._levels(event, change.get("items", ()), sequence, moved)
+        self.position = sequence
+
+    def _levels(
+        self, event: Event, messages: Sequence[Mapping[str, Any]], sequence: int, expected: set[str]
+    ) -> Iterator[Fault]:
+        """Each level is the ledger's after `sequence`, and no expected item is left out."""
+        if self.is_newer(event, sequence):
+            return
+        items = [parsed_item(message) for message in messages]
+        if missing := expected - {item.item for item in items}:
+            yield fault("watch-gap", f"{self.told(event)}: {sorted(missing)} left out at {sequence}.")
+        for item in items:
+            log = self.book.logs.get(item.item)
+            version, level = log.at(sequence) if log else (0, None)
+            if (item.version, item.level, item.available) != (version, level, item.level.available):
+                told = f"{item.item} as {item.level} at version {item.version}"
+                ledger = f"the ledger has {level} at {version}"
+                yield fault("watch-differs", f"{self.told(event)}, sequence {sequence}: {told}; {ledger}.")

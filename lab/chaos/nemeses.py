@@ -1,0 +1,379 @@
+"""What is done to the system. Each nemesis begins, lasts, and puts right what it did, as far as nobody else has."""
+
+import asyncio
+import itertools
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from lab.chaos import failpoints
+from lab.chaos.history import Kind
+from lab.chaos.judge.loss import LOSSY_PROMOTION
+from lab.chaos.judge.witness import KILL_IN_COMMIT
+from lab.chaos.standby import DATABASE
+
+_CLOCK_JUMP_SECONDS = 3600
+_AROUND_COMMIT = (failpoints.BEFORE_COMMIT, failpoints.IN_COMMIT, failpoints.BEFORE_REPLY)
+_SQL_SECONDS = 2.0
+_EVERY_SECONDS = 0.25
+
+
+class Stage:
+    """What nemeses act on, and where they write down what they do."""
+
+    def __init__(self, topology, recorder):
+        self.topology, self.recorder = topology, recorder
+        self.databases_taken = asyncio.Lock()
+        """Held by who has killed, frozen or replaced a database server: one at a time."""
+        self.failures = []
+        """What a nemesis could not do."""
+        self._reached = {}
+        topology.desk.on_reached = self._on_reached
+
+    def tell(self, action, target, reason):
+        self.recorder.record(Kind.NEMESIS, action=action, client=target, reason=reason)
+
+    async def play(self, strike):
+        """One strike, from its beginning to its end."""
+        nemesis = NEMESES[strike.nemesis]
+        try:
+            async with self.databases_taken if nemesis.takes_databases else _nobody():
+                if nemesis.tells_itself:
+                    await nemesis.act(self, strike)
+                    return
+                self.tell(strike.nemesis, strike.target, "begin")
+                await nemesis.act(self, strike)
+                self.tell(strike.nemesis, strike.target, "end")
+        except Exception as error:  # noqa: BLE001 - the others are to be played all the same
+            self.failures.append(f"{strike.nemesis} on {strike.target}: {type(error).__name__}: {error}")
+
+    async def reaches(self, service, point, action, seconds):
+        """Arms a point; whether the service came to it in time."""
+        event = self._reached[service.orders_port, point] = asyncio.Event()
+        try:
+            if await self.topology.desk.send(service.orders_port, "arm", point=point, action=action) is None:
+                return False
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            await self.topology.desk.send(service.orders_port, "disarm")
+            return event.is_set()
+        return True
+
+    async def ask(self, statement, database=DATABASE):
+        """Asks the primary, past every link."""
+        connection = await asyncpg.connect(self.topology.databases.primary.url(database), timeout=_SQL_SECONDS)
+        try:
+            return await connection.fetch(statement, timeout=_SQL_SECONDS)
+        finally:
+            connection.terminate()
+
+    def _on_reached(self, port, point, action):
+        service = next(each for each in self.topology.services if each.orders_port == port)
+        if action != failpoints.LOSE:
+            service.was_harmed()
+        if event := self._reached.get((port, point)):
+            event.set()
+
+
+class Nemesis(NamedTuple):
+    """`targets` says what it can be done to. `seconds` is how long it lasts, at least and at most."""
+
+    act: Callable[[Stage, "object"], Awaitable[None]]
+    targets: Callable[[object], list[str]]
+    seconds: tuple[float, float] = (1.0, 3.0)
+    takes_databases: bool = False
+    tells_itself: bool = False
+
+
+# Processes
+
+
+async def _kill(stage, strike):
+    service = stage.topology.service(strike.target)
+    service.kill()
+    await service.until_ready()
+
+
+async def _freeze(stage, strike):
+    service = stage.topology.service(strike.target)
+    service.freeze()
+    await asyncio.sleep(strike.seconds)
+    service.thaw()
+
+
+async def _restart_all(stage, strike):
+    for service in stage.topology.inventories if strike.target == "inventories" else stage.topology.gateways:
+        await service.restart()
+
+
+async def _jump_clock(stage, strike):
+    name, _, offset_seconds = strike.target.partition(" ")
+    port = stage.topology.service(name).orders_port
+    await stage.topology.desk.send(port, "clock", offset_seconds=int(offset_seconds))
+    await asyncio.sleep(strike.seconds)
+    await stage.topology.desk.send(port, "clock", offset_seconds=0)
+
+
+def _at_point(action, told_as):
+    """A nemesis that waits for a service at a point of its transaction; it is told only once that was reached."""
+
+    async def act(stage, strike):
+        name, _, point = strike.target.partition(" ")
+        service = stage.topology.service(name)
+        if not await stage.reaches(service, point, action, _REACHED_SECONDS):
+            return
+        stage.tell(told_as, strike.target, "begin")
+        if action == failpoints.KILL:
+            await service.until_ready()
+        elif action == failpoints.FREEZE:
+            await asyncio.sleep(strike.seconds)
+            service.thaw()
+        stage.tell(told_as, strike.target, "end")
+
+    return act
+
+
+_REACHED_SECONDS = 4.0
+
+# PostgreSQL
+
+# What there is to expect of a server that somebody else may have hurt, too.
+_NO_ANSWER = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+async def _terminate_backends(stage, strike):
+    for _ in _during(strike.seconds):
+        with suppress(*_NO_ANSWER):
+            await stage.ask(_TERMINATE)
+        await asyncio.sleep(_EVERY_SECONDS)
+
+
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holdfast-inventory'"
+
+
+async def _kill_primary(stage, strike):
+    databases = stage.topology.databases
+    databases.primary.kill()
+    await asyncio.sleep(strike.seconds)
+    await databases.start_primary()
+
+
+async def _kill_standby(stage, strike):
+    databases = stage.topology.databases
+    databases.standby.kill()
+    await asyncio.sleep(strike.seconds)
+    await databases.start_standby()
+    await databases.ensure_synchronous()
+
+
+async def _freeze_primary(stage, strike):
+    primary = stage.topology.databases.primary
+    primary.freeze()
+    await asyncio.sleep(strike.seconds)
+    primary.thaw()
+
+
+async def _freeze_standby(stage, strike):
+    standby = stage.topology.databases.standby
+    standby.freeze()
+    await asyncio.sleep(strike.seconds)
+    standby.thaw()
+
+
+async def _promote_standby(stage, strike):
+    """Told by another name when the standby lacks something: what nobody was told of, but others may have seen."""
+    databases = stage.topology.databases
+    action = strike.nemesis if await _has_caught_up(stage) else LOSSY_PROMOTION
+    stage.tell(action, strike.target, "begin")
+    await databases.promote()
+    stage.tell(action, strike.target, "end")
+    await databases.add_standby()
+
+
+async def _has_caught_up(stage):
+    with suppress(*_NO_ANSWER):
+        [(caught_up,)] = await stage.ask(_CAUGHT_UP)
+        return caught_up
+    return False
+
+
+_CAUGHT_UP = """
+SELECT coalesce(bool_or(sync_state = 'sync' AND flush_lsn >= pg_current_wal_flush_lsn()), false)
+FROM pg_stat_replication
+"""
+
+
+async def _exhaust_connections(stage, strike):
+    """Takes every place for a connection, those of the services, too."""
+    url = stage.topology.databases.primary.url()
+    taken = []
+    try:
+        with suppress(*_NO_ANSWER):
+            await stage.ask(_TERMINATE)
+            while True:
+                taken.append(await asyncpg.connect(url, timeout=_SQL_SECONDS))
+        await asyncio.sleep(strike.seconds)
+    finally:
+        for connection in taken:
+            connection.terminate()
+
+
+async def _fill_wal_disk(stage, strike):
+    """No room for the next segment: PostgreSQL panics, and cannot recover before there is room again."""
+    databases = stage.topology.databases
+    primary = databases.primary
+    if primary.wal_disk is None:
+        return  # The report says so.
+    await asyncio.to_thread(primary.wal_disk.fill)
+    for _ in _during(strike.seconds):
+        with suppress(*_NO_ANSWER):
+            await stage.ask("SELECT pg_switch_wal()")
+        await asyncio.sleep(_EVERY_SECONDS)
+    primary.wal_disk.free()
+    await databases.ensure_primary()
+    await databases.ensure_synchronous()
+
+
+# Valkey
+
+
+async def _kill_valkey(stage, strike):
+    valkey = stage.topology.valkey
+    valkey.kill()
+    await asyncio.sleep(strike.seconds)
+    valkey.start()
+
+
+async def _freeze_valkey(stage, strike):
+    child = stage.topology.valkey.child
+    child.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(strike.seconds)
+    child.send_signal(signal.SIGCONT)
+
+
+async def _flush_valkey(stage, strike):
+    with suppress(OSError):
+        await asyncio.to_thread(stage.topology.valkey.flush)
+
+
+async def _garble_valkey(stage, strike):
+    """Garbage on the services' channel, and lies that look like news."""
+    chance = random.Random(strike.at)
+    garbage = itertools.cycle(
+        [
+            b"\xff\x00" * 40,
+            b"[" * 5000,
+            b'{"sale_id": "a", "sequence": 999999999, "origin": "nobody"}',
+            b'{"sale_id": "nowhere", "sequence": 1, "origin": "nobody"}',
+            b'{"sale_id": 7, "sequence": "seven"}',
+            b"null",
+        ]
+    )
+    async with Redis.from_url(stage.topology.valkey.url, socket_timeout=1) as client:
+        for _ in _during(strike.seconds, every_seconds=0.02):
+            with suppress(RedisError, OSError):
+                await client.publish("holdfast:stock-changed", next(garbage))
+                await client.set(f"holdfast:{chance.randrange(100)}", chance.randbytes(20))
+            await asyncio.sleep(0.02)
+
+
+# Links
+
+
+def _on_link(begin):
+    """A nemesis that does something to a link, and heals it."""
+
+    async def act(stage, strike):
+        link = stage.topology.links[strike.target]
+        begin(link)
+        await asyncio.sleep(strike.seconds)
+        link.heal()
+
+    return act
+
+
+def _slow(link):
+    link.delay_seconds = 0.15
+
+
+def _drip(link):
+    link.drips = True
+
+
+def _services(topology):
+    return [service.name for service in topology.services]
+
+
+def _points(*points):
+    return lambda topology: [f"{inventory.name} {point}" for inventory in topology.inventories for point in points]
+
+
+def _jumps(topology):
+    return [f"{name} {sign}{_CLOCK_JUMP_SECONDS}" for name in _services(topology) for sign in "+-"]
+
+
+def _links(topology):
+    return list(topology.links)
+
+
+def _one(name):
+    return lambda _topology: [name]
+
+
+def _during(seconds, every_seconds=_EVERY_SECONDS):
+    return range(max(1, round(seconds / every_seconds)))
+
+
+class _nobody:  # noqa: N801 - reads as a function
+    async def __aenter__(self):
+        pass
+
+    async def __aexit__(self, *_):
+        pass
+
+
+def _database(act, target, *seconds):
+    return Nemesis(act, _one(target), seconds or (0.3, 1.5), takes_databases=True)
+
+
+def _point(action, told_as, *points):
+    return Nemesis(_at_point(action, told_as), _points(*points), (0.5, 2.5), tells_itself=True)
+
+
+NEMESES = {
+    "kill": Nemesis(_kill, _services),
+    "freeze": Nemesis(_freeze, _services),
+    "rolling-restart": Nemesis(_restart_all, lambda _: ["inventories", "gateways"]),
+    "jump-clock": Nemesis(_jump_clock, _jumps, (3.0, 6.0)),
+    "kill-before-begin": _point(failpoints.KILL, "kill-before-begin", failpoints.BEFORE_BEGIN),
+    "kill-after-lock": _point(failpoints.KILL, "kill-after-lock", failpoints.AFTER_LOCK),
+    KILL_IN_COMMIT: _point(failpoints.KILL, KILL_IN_COMMIT, *_AROUND_COMMIT),
+    "freeze-after-lock": _point(failpoints.FREEZE, "freeze-after-lock", failpoints.AFTER_LOCK),
+    "freeze-in-commit": _point(failpoints.FREEZE, "freeze-in-commit", *_AROUND_COMMIT),
+    "lose-in-commit": _point(failpoints.LOSE, "lose-in-commit", *_AROUND_COMMIT),
+    "terminate-backends": Nemesis(_terminate_backends, _one("primary"), (0.3, 2.0)),
+    "kill-primary": _database(_kill_primary, "primary"),
+    "kill-standby": _database(_kill_standby, "standby"),
+    "freeze-primary": _database(_freeze_primary, "primary", 1.0, 3.0),
+    "freeze-standby": _database(_freeze_standby, "standby", 1.0, 3.0),
+    "promote-standby": _database(_promote_standby, "standby")._replace(tells_itself=True),
+    "exhaust-connections": _database(_exhaust_connections, "primary", 1.0, 2.0),
+    "fill-wal-disk": _database(_fill_wal_disk, "primary", 1.0, 2.0),
+    "kill-valkey": Nemesis(_kill_valkey, _one("valkey")),
+    "freeze-valkey": Nemesis(_freeze_valkey, _one("valkey")),
+    "flush-valkey": Nemesis(_flush_valkey, _one("valkey")),
+    "garble-valkey": Nemesis(_garble_valkey, _one("valkey"), (2.0, 4.0)),
+    "delay-link": Nemesis(_on_link(_slow), _links, (2.0, 4.0)),
+    "drip-link": Nemesis(_on_link(_drip), _links, (1.0, 3.0)),
+    "cut-link": Nemesis(_on_link(lambda link: link.cut()), _links),
+    "reset-link": Nemesis(_on_link(lambda link: link.reset()), _links, (0.1, 0.2)),
+    "swallow-requests": Nemesis(_on_link(lambda link: link.swallow_requests()), _links),
+    "swallow-answers": Nemesis(_on_link(lambda link: link.swallow_answers()), _links),
+}

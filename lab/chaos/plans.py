@@ -1,0 +1,45 @@
+"""What can be run: the whole thing, half a minute of it, or a planted bug with what brings it to light."""
+
+from functools import partial
+
+from lab.chaos.bugs import BUGS
+from lab.chaos.nemeses import NEMESES
+from lab.chaos.run import Plan, Shape
+from lab.chaos.schedule import Strike, brief_schedule, schedule
+from lab.chaos.workload import Habits
+
+_BRIEF_SECONDS = 18.0
+
+
+def full(output, seed, seconds, nemeses=tuple(NEMESES)):
+    """Everything, or those nemeses, for so long."""
+    return Plan(output, seed, partial(schedule, seconds=seconds, nemeses=nemeses), seconds)
+
+
+def brief(output, seed, *, is_timed=True):
+    """A fixed choice, on whom the seed says."""
+    return Plan(output, seed, brief_schedule, _BRIEF_SECONDS, Shape(wal_disk=False), is_timed=is_timed)
+
+
+def planted(output, seed, name):
+    """A bug. What a run ends with is left out, for it is found before."""
+    bug = BUGS[name]
+    shape = Shape(
+        inventories=2,
+        gateways=1,
+        wal_disk=False,
+        bug=name,
+        inventory_settings=bug.inventory_settings,
+        database_settings=bug.database_settings,
+    )
+    strikes = [Strike(*strike) for strike in bug.strikes]
+    return Plan(
+        output,
+        seed,
+        lambda _seed, _topology: strikes,
+        bug.seconds,
+        shape,
+        Habits(**bug.habits),
+        bug.operations,
+        is_whole=False,
+    )

@@ -1,0 +1,54 @@
+"""The result for people."""
+
+from collections import Counter
+
+from lab.chaos.history import Kind
+
+_SHOWN = 40
+
+
+def table(result):
+    lines = [f"{'nemesis':24} times"]
+    lines += [f"{name:24} {times:5}" for name, times in sorted(result.strikes.items())]
+    lines += ["", *_operations(result.operations), ""]
+    lines += [f"{name:24} {count:7}" for name, count in result.verdict.witnessed.items()]
+    normal = result.normal_after_seconds
+    lines += [
+        "",
+        f"p95 before: {result.calm_ms:.0f} ms; after healing: {result.healed_ms:.0f} ms, {_told(normal)}",
+        f"unknown outcomes sent again at the end: {result.replayed}",
+    ]
+    lines += [f"note: {note}" for note in result.notes]
+    lines += [f"FAULT {fault}" for fault in result.verdict.faults[:_SHOWN]]
+    if len(result.verdict.faults) > _SHOWN:
+        lines.append(f"and {len(result.verdict.faults) - _SHOWN} more faults")
+    lines += [f"VOID: {reason}" for reason in result.verdict.void_because]
+    lines += ["", _conclusion(result)]
+    return "\n".join(lines)
+
+
+def _told(normal_after_seconds):
+    return "not normal" if normal_after_seconds is None else f"normal after {normal_after_seconds:.0f} s"
+
+
+def _operations(operations):
+    """How requests ended, by what they asked."""
+    kinds, reasons = Counter(), Counter()
+    for (kind, action, reason), count in operations.items():
+        kinds[action, kind] += count
+        if reason:
+            reasons[kind, reason] += count
+    lines = [f"{'action':24} {'granted':>8} {'refused':>8} {'unknown':>8}"]
+    for action in sorted({action for action, _ in kinds}):
+        counts = " ".join(f"{kinds[action, kind]:8}" for kind in (Kind.OK, Kind.FAIL, Kind.INFO))
+        lines.append(f"{action:24} {counts}")
+    lines += [f"{kind:5} {count:6}  {reason[:100]}" for (kind, reason), count in sorted(reasons.items())]
+    return lines
+
+
+def _conclusion(result):
+    requests = sum(result.operations.values())
+    told = f"{requests} requests, {sum(result.strikes.values())} strikes, {result.seconds:.0f} s"
+    if result.verdict.faults:
+        return f"FAILED ({len(result.verdict.faults)} faults): {told}"
+    return f"{'VOID' if result.verdict.void_because else 'PASSED'}: {told}"

@@ -1,0 +1,320 @@
+"""A run from its beginning to its end: everything is started, loaded, harmed, healed, emptied, and judged."""
+
+import asyncio
+import os
+import shutil
+import statistics
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.chaos import leaks
+from lab.chaos.clients import GrpcClient, RestClient
+from lab.chaos.ending import Ending
+from lab.chaos.history import Kind, Recorder, write_ledgers
+from lab.chaos.judge import judge
+from lab.chaos.judge.verdict import fault
+from lab.chaos.nemeses import Stage
+from lab.chaos.topology import Topology
+from lab.chaos.watchers import MOVEMENTS, STOCK, GrpcWatcher, SseWatcher
+from lab.chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
+
+_WARM_UP_SECONDS = 3.0
+_PAUSE_SECONDS = 10.0
+_NORMAL_WITHIN_SECONDS = 10.0
+_WINDOW_SECONDS = 1.0
+_CATCH_UP_SECONDS = 10.0
+_MOST_ROUNDS = 10
+_START_CALL_SECONDS = 20.0
+# A shared machine is not as quick at one moment as at another.
+_SLOWER, _SLOW_SECONDS = 3.0, 0.15
+_SLOW = "slow-after-healing"
+_SHARED_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many there are of each, and how they are set."""
+
+    inventories: int = 3
+    gateways: int = 2
+    wal_disk: bool = True
+    bug: str | None = None
+    inventory_settings: dict = field(default_factory=dict)
+    database_settings: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`strikes` makes the schedule, from the seed and the topology."""
+
+    output: Path
+    seed: int
+    strikes: object
+    seconds: float
+    """How long the load is harmed."""
+    shape: Shape = Shape()
+    habits: Habits = field(default_factory=Habits)
+    operations: int = 0
+    """Until there were so many, it is harmed again and again: machines are not equally fast."""
+    is_whole: bool = True
+    """Otherwise it ends once every outcome is known, with what it left behind."""
+    is_timed: bool = True
+    """Whether it counts how fast everything is after healing. Who shares a machine with others cannot tell."""
+
+
+@dataclass
+class Result:
+    seed: int
+    verdict: object = None
+    strikes: Counter = field(default_factory=Counter)
+    operations: Counter = field(default_factory=Counter)
+    calm_ms: float = 0.0
+    healed_ms: float = 0.0
+    normal_after_seconds: float | None = None
+    replayed: int = 0
+    leaks: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def passed(self):
+        return not self.verdict.faults and not self.verdict.void_because
+
+
+async def chaos(plan):
+    """Runs it, and returns its result, whatever that is. Raises only when it could not be played."""
+    plan.output.mkdir(parents=True, exist_ok=True)
+    logs = plan.output / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    began_at = time.monotonic()
+    with TemporaryDirectory(prefix="holdfast-chaos-", dir=_memory(), ignore_cleanup_errors=True) as directory:
+        topology = Topology(Path(directory), logs, plan.shape)
+        recorder = Recorder(plan.output / "history.jsonl")
+        try:
+            await topology.start()
+            run = Run(plan, topology, recorder)
+            try:
+                await run.play()
+            finally:
+                await run.close()
+            run.result.seconds = time.monotonic() - began_at
+            return run.result
+        finally:
+            recorder.close()
+            await topology.close()
+
+
+def _memory():
+    """Where files live in memory, if there is enough: nobody pulls the plug here, and a disk is waited for in vain."""
+    has_room = _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ENOUGH_BYTES
+    return _SHARED_MEMORY if has_room and os.access(_SHARED_MEMORY, os.W_OK) else None
+
+
+class Run:
+    """One run on a topology that has been started."""
+
+    def __init__(self, plan, topology, recorder):
+        self._plan, self._topology, self._recorder = plan, topology, recorder
+        self.result = Result(plan.seed)
+        self._stage = Stage(topology, recorder)
+        self._desk = TimedDesk(recorder)
+        self._shop = Shop(self._desk, plan.seed, plan.habits)
+        self._leave = asyncio.Event()
+        grpc_addresses = [topology.links[f"client -> {each.name}"].address for each in topology.inventories]
+        rest_urls = [f"http://{topology.links[f'client -> {each.name}'].address}" for each in topology.gateways]
+        self._grpc = [GrpcClient(grpc_addresses, f"{plan.seed} grpc {number}") for number in range(3)]
+        self._rest = [RestClient(rest_urls, f"{plan.seed} rest {number}") for number in range(3)]
+        self._clients = [self._client(number) for number in range(CLIENTS)]
+        self._tasks = []
+        self._watching = []
+        self.watchers = self._all_watchers()
+
+    async def play(self):
+        await self._open_sales()
+        self._tasks = [asyncio.create_task(client.run(self._leave)) for client in self._clients]
+        self._phase("load")
+        before = await self._warm_up() if self._plan.is_whole else None
+        self._shop.open.set()
+        self._watching = [asyncio.create_task(watcher.run()) for watcher in self.watchers]
+        await self._harm()
+        await self._topology.repair()
+        self._phase("heal")
+        if self._plan.is_whole:
+            await self._until_normal()
+        await self._finish_shopping()
+        ledgers = await self._end()
+        if self._plan.is_whole:
+            self.result.leaks += await leaks.leaks(self._topology, before)
+            self.result.leaks += [fault for service in self._topology.services for fault in service.faults]
+        self._count()
+        self.result.verdict = self._judge(ledgers)
+
+    async def _end(self):
+        """Every outcome becomes known and, in a whole run, everything is sold; the ledgers."""
+        ending = Ending(self._desk, self._grpc[0])
+        self._phase("replay")
+        self.result.replayed = await ending.replay()
+        if self._plan.is_whole:
+            self._phase("drain")
+            with suppress(TimeoutError):
+                # Of holds that never end, the ledger tells.
+                await ending.drain()
+            self._phase("sell-out")
+            await ending.sell_out()
+        self._phase("end")
+        ledgers = await ending.read()
+        await self._watchers_catch_up(ledgers)
+        write_ledgers(self._plan.output / "ledgers.json", ledgers)
+        return ledgers
+
+    def _judge(self, ledgers):
+        verdict = judge(self._recorder.events, ledgers, leaks=self.result.leaks)
+        faults = verdict.faults
+        if not self._plan.is_timed:
+            faults = [found for found in faults if found.rule != _SLOW]
+        elif self._plan.is_whole and self.result.normal_after_seconds is None:
+            took = f"calls still take {self.result.healed_ms:.0f} ms or fail; {self.result.calm_ms:.0f} ms is normal"
+            faults = [*faults, fault(_SLOW, f"{_NORMAL_WITHIN_SECONDS:g} s after healing, {took}.")]
+        return replace(verdict, faults=faults)
+
+    async def close(self):
+        self._leave.set()
+        for task in (*self._tasks, *self._watching):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._watching, return_exceptions=True)
+        for client in (*self._grpc, *self._rest):
+            with suppress(Exception):
+                await client.close()
+
+    async def _open_sales(self):
+        _, sales = self._grpc[0].stubs()
+        for name, template in SALES.items():
+            await sales.CreateSale(
+                ss.CreateSaleRequest(sale_id=name, sale=template), timeout=_START_CALL_SECONDS, wait_for_ready=True
+            )
+        # With a planted bug it might be lost, and that is not what is looked for.
+        await self._stage.ask("CHECKPOINT")
+
+    async def _warm_up(self):
+        """Some load without harm: what is normal, and what everything uses when it pauses."""
+        self._shop.open.set()
+        await asyncio.sleep(_WARM_UP_SECONDS)
+        self._shop.open.clear()
+        self.result.calm_ms = 1000 * self._desk.p95_since(self._recorder.now() - _WARM_UP_SECONDS / 2)
+        await self._pause()
+        return await leaks.measure(self._topology)
+
+    async def _pause(self):
+        async with asyncio.timeout(_PAUSE_SECONDS):
+            while any(client.busy for client in self._clients):  # noqa: ASYNC110 - they are two dozen
+                await asyncio.sleep(0.02)
+
+    async def _harm(self):
+        for _ in range(_MOST_ROUNDS):
+            await self._harm_once()
+            if self._desk.performed >= self._plan.operations:
+                return
+
+    async def _harm_once(self):
+        began = asyncio.get_running_loop().time()
+        strikes = self._plan.strikes(self._plan.seed, self._topology)
+
+        async def strike_at(strike):
+            await asyncio.sleep(began + strike.at - asyncio.get_running_loop().time())
+            await self._stage.play(strike)
+
+        await asyncio.gather(*map(strike_at, strikes))
+        await asyncio.sleep(began + self._plan.seconds - asyncio.get_running_loop().time())
+
+    async def _until_normal(self):
+        """How long it takes, after everything is repaired, until nobody notices any more that something was wrong."""
+        healed_at = self._recorder.now()
+        limit_seconds = max(_SLOWER * self.result.calm_ms / 1000, _SLOW_SECONDS)
+        while (now := self._recorder.now()) < healed_at + _NORMAL_WITHIN_SECONDS:
+            await asyncio.sleep(_WINDOW_SECONDS)
+            seconds = self._desk.p95_since(now)
+            self.result.healed_ms = 1000 * seconds
+            if seconds < limit_seconds and not self._desk.unknown_since(now):
+                self.result.normal_after_seconds = now - healed_at
+                return
+
+    async def _finish_shopping(self):
+        self._leave.set()
+        await asyncio.gather(*self._tasks)
+
+    async def _watchers_catch_up(self, ledgers):
+        """All who watch are given the time to see the last movement; then they go."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                for watcher in self.watchers:
+                    await watcher.until(len(ledgers[watcher.sale].movements))
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+
+    def _count(self):
+        for event in self._recorder.events:
+            if event.kind is Kind.NEMESIS and event.reason == "begin":
+                self.result.strikes[event.action] += 1
+            elif event.kind in (Kind.OK, Kind.FAIL, Kind.INFO):
+                self.result.operations[event.kind, event.action, event.reason if event.kind is not Kind.OK else ""] += 1
+        self.result.notes += self._stage.failures
+        self.result.notes += [
+            f"{times} times: {trouble}" for trouble, times in self._topology.databases.troubles.items()
+        ]
+        if self._topology.databases.wal_disk_missing and self._plan.shape.wal_disk:
+            self.result.notes.append("a full disk could not be arranged: no file system may be mounted here")
+
+    def _phase(self, name):
+        self._recorder.record(Kind.PHASE, action=name)
+
+    def _client(self, number):
+        grpc, rest = self._grpc[number % len(self._grpc)], self._rest[number % len(self._rest)]
+        mine, other = (grpc, rest) if number % 2 else (rest, grpc)
+        return Client(self._shop, number, mine, other)
+
+    def _all_watchers(self):
+        grpc, rest = self._grpc[1], self._rest[1]
+        return [
+            GrpcWatcher(self._recorder, grpc, MOVEMENTS, "sales/a"),
+            SseWatcher(self._recorder, rest, MOVEMENTS, "sales/a"),
+            GrpcWatcher(self._recorder, grpc, MOVEMENTS, "sales/b"),
+            GrpcWatcher(self._recorder, grpc, STOCK, "sales/b"),
+            SseWatcher(self._recorder, rest, STOCK, "sales/c"),
+        ]
+
+
+class TimedDesk(Desk):
+    """Remembers how long the latest requests took."""
+
+    def __init__(self, recorder):
+        super().__init__(recorder)
+        self._latest = deque(maxlen=5000)
+        self.performed = 0
+
+    async def perform(self, *arguments, **options):
+        began = self.recorder.now()
+        outcome = await super().perform(*arguments, **options)
+        self.performed += 1
+        self._latest.append((began, self.recorder.now() - began, outcome))
+        return outcome
+
+    def p95_since(self, moment):
+        """Seconds that a request took that began since then and was answered; infinite when there were none."""
+        seconds = [took for began, took, outcome in self._latest if began >= moment and outcome.kind is not Kind.INFO]
+        return statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 20 else float("inf")
+
+    def unknown_since(self, moment):
+        """How many requests that began since then were left open, by others than those who go away by themselves."""
+        return sum(
+            outcome.kind is Kind.INFO and outcome.reason != "the client went away"
+            for began, _, outcome in self._latest
+            if began >= moment
+        )

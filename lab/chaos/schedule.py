@@ -1,0 +1,64 @@
+"""When which nemesis strikes whom: a pure function of the seed. They overlap, and leave healthy moments in between."""
+
+import random
+from typing import NamedTuple
+
+from lab.chaos.nemeses import NEMESES
+
+_ROUND_SECONDS = 7.0
+_STRIKES_WITHIN_SECONDS = 4.0
+_STRIKES_PER_ROUND = 4
+
+
+class Strike(NamedTuple):
+    """`at` is seconds since the load began to be harmed."""
+
+    at: float
+    seconds: float
+    nemesis: str
+    target: str
+
+
+def schedule(seed, topology, seconds, nemeses):
+    """Rounds of strikes, dealt from a deck with each nemesis once, so that all occur in a run that is long enough."""
+    chance = random.Random(f"{seed} schedule")
+    strikes, deck = [], []
+    for number in range(max(1, int(seconds / _ROUND_SECONDS))):
+        for _ in range(min(_STRIKES_PER_ROUND, len(nemeses))):
+            if not deck:
+                deck = list(nemeses)
+                chance.shuffle(deck)
+            at = number * _ROUND_SECONDS + chance.uniform(0, _STRIKES_WITHIN_SECONDS)
+            strikes.append(strike(chance, at, deck.pop(), topology))
+    return sorted(strikes)
+
+
+def strike(chance, at, name, topology):
+    """A strike of that nemesis, on somebody and for as long as chance has it."""
+    nemesis = NEMESES[name]
+    return Strike(at, chance.uniform(*nemesis.seconds), name, chance.choice(nemesis.targets(topology)))
+
+
+# A run of half a minute: what each kind of promise needs at least.
+_BRIEF = (
+    (0.5, "kill-in-commit"),
+    (1.5, "swallow-answers"),
+    (2.5, "garble-valkey"),
+    (3.0, "lose-in-commit"),
+    (3.5, "kill-primary"),
+    (5.5, "kill-in-commit"),
+    (6.5, "promote-standby"),
+    (8.0, "kill"),
+    (9.0, "jump-clock"),
+    (10.0, "freeze-after-lock"),
+    (11.0, "kill-in-commit"),
+    (11.5, "rolling-restart"),
+    (12.0, "flush-valkey"),
+    (13.0, "terminate-backends"),
+)
+
+
+def brief_schedule(seed, topology):
+    """The same nemeses at the same times for every seed, on whom the seed says."""
+    chance = random.Random(f"{seed} schedule")
+    return [strike(chance, at, name, topology) for at, name in _BRIEF]

@@ -1,0 +1,220 @@
+"""How shoppers and shops talk to Holdfast: over REST and gRPC, through the edge and past it, and with bad manners.
+
+A command is sent once; whoever wants it to be retried does so. Answers are reservations' names, and everything else is
+raised as `Refused` or `Lost`.
+"""
+
+import asyncio
+import json
+import random
+import socket
+from typing import NamedTuple
+
+import aiohttp
+import grpc
+from aiohttp.abc import AbstractResolver
+from google.rpc import error_details_pb2, status_pb2
+
+from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
+from lab.drill.name_server import DOMAIN
+
+REQUEST_SECONDS = 12.0
+ITEM = "sneaker"
+_EVENT_BYTES = 4 * 1024 * 1024
+_RETRYABLE = {
+    "DATABASE_UNAVAILABLE",
+    "OUTCOME_UNKNOWN",
+    "INVENTORY_UNAVAILABLE",
+    "OVERLOADED",
+    "DEADLINE_IN_QUEUE",
+    "DRAINING",
+}
+# gRPC's own words for: nobody of that name is there and well, so nothing was sent.
+_NO_ADDRESS = ("empty address list", "connections to all backends failing", "DNS resolution failed")
+
+
+class Command(NamedTuple):
+    """One thing to do: hold, buy, confirm or release. `id` is whom it is for, too."""
+
+    operation: str
+    id: str
+    sale: str
+    reservation: str = ""
+
+
+class Refused(Exception):
+    """Holdfast says no, and that a retry may help."""
+
+
+class Lost(Exception):
+    """No answer, or none that there should be."""
+
+
+class RestClient:
+    """Keep-alive over REST. Each new connection goes to one of the replicas that are published then."""
+
+    def __init__(self, orchestrator, name, *, keep_alive=True, address=None):
+        self._url = f"http://{name}.{DOMAIN}:{orchestrator.kinds[name].port}"
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            resolver=_Published(orchestrator, name, address),
+            use_dns_cache=False,
+            force_close=not keep_alive,
+            happy_eyeballs_delay=None,
+        )
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS))
+        self.versions = set()
+
+    async def aclose(self):
+        await self._session.close()
+
+    async def send(self, command, body=None):
+        """The reservation's name. `body` may be a generator that gives the request's body slowly."""
+        path, content, headers = _rest_request(command)
+        sent = {"json": content} if body is None else {"data": body(content)}
+        headers["Content-Type"] = "application/json"
+        try:
+            async with self._session.post(self._url + path, headers=headers, **sent) as answer:
+                document = await answer.json(content_type=None)
+        except NoAddress as error:
+            raise Refused("NO_ADDRESS") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if isinstance(error.__cause__, NoAddress):
+                raise Refused("NO_ADDRESS") from error
+            raise Lost(f"{type(error).__name__}: {error}") from error
+        self.versions.add(answer.headers.get("X-Deployment-Version"))
+        if answer.status == 200:
+            return document["name"]
+        reason = str(document.get("reason"))
+        if reason in _RETRYABLE:
+            raise Refused(reason)
+        raise Lost(f"{answer.status} {reason}: {document.get('detail')}")
+
+    def stream(self, path, **headers):
+        """An open answer, to read server-sent events from."""
+        timeout = aiohttp.ClientTimeout(connect=REQUEST_SECONDS, sock_read=30)
+        return self._session.get(self._url + path, headers=headers, timeout=timeout, read_bufsize=_EVENT_BYTES)
+
+
+class NoAddress(OSError):
+    """Nobody is published under that name."""
+
+
+class _Published(AbstractResolver):
+    def __init__(self, orchestrator, name, address):
+        self._orchestrator, self._name, self._address = orchestrator, name, address
+
+    async def resolve(self, host, port=0, family=socket.AF_INET):
+        addresses = [self._address] if self._address else self._orchestrator.published(self._name)
+        if not addresses:
+            raise NoAddress(f"nobody is published as {self._name}")
+        return [
+            {
+                "hostname": host,
+                "host": random.choice(addresses),
+                "port": port,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST,
+            }
+        ]
+
+    async def close(self):
+        pass
+
+
+def _rest_request(command):
+    if command.reservation:
+        body = {"order": command.id} if command.operation == "confirm" else {}
+        return f"/v1/{command.reservation}:{command.operation}", body, {}
+    body = {"customer": command.id, "lines": [{"item": ITEM, "quantity": 1}], "confirm": command.operation == "buy"}
+    return f"/v1/{command.sale}/reservations", body, {"Idempotency-Key": command.id}
+
+
+class GrpcClient:
+    """A channel to a name, or to one replica. gRPC itself sends again only what has provably not been sent."""
+
+    def __init__(self, target, *, health_checked=False):
+        health = '"healthCheckConfig": {"serviceName": "holdfast.inventory.v1.ReservationService"}, '
+        config = f'{{{health if health_checked else ""}"loadBalancingConfig": [{{"round_robin": {{}}}}]}}'
+        self.channel = grpc.aio.insecure_channel(
+            target,
+            options=[
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.service_config", config),
+                ("grpc.service_config_disable_resolution", 1),
+                ("grpc.dns_min_time_between_resolutions_ms", 500),
+                ("grpc.max_reconnect_backoff_ms", 2000),
+                ("grpc.min_reconnect_backoff_ms", 1000),
+                ("grpc.initial_reconnect_backoff_ms", 200),
+            ],
+        )
+        self._stub = ReservationServiceStub(self.channel)
+
+    async def aclose(self):
+        await self.channel.close()
+
+    async def send(self, command):
+        """The reservation's name."""
+        try:
+            return (await self._call(command)).name
+        except grpc.aio.AioRpcError as error:
+            reason = reason_of(error)
+            if reason in _RETRYABLE:
+                raise Refused(reason) from error
+            if not reason and any(words in error.details() for words in _NO_ADDRESS):
+                raise Refused("NO_ADDRESS") from error
+            raise Lost(f"{error.code().name} {reason}: {error.details()}") from error
+
+    def _call(self, command):
+        if command.operation == "confirm":
+            request = rs.ConfirmReservationRequest(name=command.reservation, order=command.id)
+            return self._stub.ConfirmReservation(request, timeout=REQUEST_SECONDS)
+        if command.operation == "release":
+            request = rs.ReleaseReservationRequest(name=command.reservation)
+            return self._stub.ReleaseReservation(request, timeout=REQUEST_SECONDS)
+        request = rs.CreateReservationRequest(
+            parent=command.sale,
+            customer=command.id,
+            request_id=command.id,
+            lines=[rs.Line(item=ITEM, quantity=1)],
+            confirm=command.operation == "buy",
+        )
+        return self._stub.CreateReservation(request, timeout=REQUEST_SECONDS)
+
+
+def reason_of(error):
+    """What google.rpc.Status says; empty when there is none."""
+    info = error_details_pb2.ErrorInfo()
+    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+    for detail in status_pb2.Status.FromString(details).details:
+        detail.Unpack(info)
+    return info.reason
+
+
+def dripping(seconds):
+    """A body that takes so long to be sent: a phone on a bad line."""
+
+    def body(content):
+        return _pieces(content, lambda: asyncio.sleep(seconds / 4))
+
+    return body
+
+
+def halted(until):
+    """A body whose second half is sent once the event is set."""
+
+    def body(content):
+        return _pieces(content, until.wait, count=2)
+
+    return body
+
+
+async def _pieces(content, wait, count=4):
+    data = json.dumps(content).encode()
+    size = -(-len(data) // count)
+    for at in range(0, len(data), size):
+        if at:
+            await wait()
+        yield data[at : at + size]

@@ -1,0 +1,107 @@
+"""`python -m lab.drill.launcher MODULE ...` runs a service as `python -m MODULE ...` does, on the drill's terms.
+
+The edge asks the drill's name server, as /etc/resolv.conf would make it elsewhere. And faults may be planted, to see
+that the drill finds them: DRILL_FAULT names one. They are put into the running program; the product has no such thing.
+"""
+
+# ruff: noqa: PLC0415 - only what the launched service itself imports
+
+import os
+import runpy
+import sys
+
+# Envoy's own way to say whom it asks for names; the last part of the file, at its top level.
+_RESOLVER = """
+typed_dns_resolver_config:
+  name: envoy.network.dns_resolver.cares
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+    resolvers: [{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}]
+"""
+
+
+def main():
+    module = sys.argv[1]
+    if module == "holdfast_edge":
+        _ask_our_name_server(os.environ["DRILL_NAME_SERVER_PORT"])
+    if fault := os.environ.get("DRILL_FAULT"):
+        FAULTS[fault](module)
+    # The services refuse what they do not know only among HOLDFAST_*; nobody else needs these.
+    sys.argv = sys.argv[1:]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _ask_our_name_server(port):
+    from holdfast_edge import configuration
+
+    render = configuration.render
+    configuration.render = lambda *arguments: render(*arguments) + _RESOLVER.format(port=port)
+
+
+def _no_quiet_wait(module):
+    """SIGTERM stops at once, as most servers do."""
+    from holdfast_chassis.drain import Arrivals
+
+    async def at_once(self, *_):
+        return True
+
+    Arrivals.wait_until_quiet = at_once
+    if module == "holdfast_gateway":
+        from holdfast_gateway.http_server import HttpServer
+
+        async def go_on(self):
+            pass
+
+        HttpServer.stop_accepting = go_on
+
+
+def _liveness_on_database(module):
+    """An inventory without its database says that it is dead."""
+    if module != "holdfast_inventory":
+        return
+    from holdfast_inventory.transports import health
+
+    tell = health.Health.set
+
+    def tied(self, states):
+        told = dict(states)
+        if "database" in told:
+            told[health.LIVENESS] = told["database"]
+        elif health.LIVENESS in self.states:
+            told.pop(health.LIVENESS, None)
+        tell(self, told)
+
+    health.Health.set = tied
+
+
+def _no_connection_close(module):
+    """A draining gateway does not tell its clients to go."""
+    if module == "holdfast_gateway":
+        from holdfast_gateway.gateway import Gateway
+
+        Gateway.begin_draining = lambda self: None
+
+
+def _dying_hook(module):
+    """A part dies while it is being stopped."""
+    if module == "holdfast_inventory":
+        from holdfast_inventory.watches.fanout import StockFanout
+
+        stop = StockFanout.stop
+
+        async def die_half_way(self):
+            await stop(self)
+            raise RuntimeError("planted: the hook has died")
+
+        StockFanout.stop = die_half_way
+
+
+FAULTS = {
+    "no-quiet-wait": _no_quiet_wait,
+    "liveness-on-database": _liveness_on_database,
+    "no-connection-close": _no_connection_close,
+    "dying-hook": _dying_hook,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""What Kubernetes and its like do: start replicas, publish those that are ready, and end them within their time.
+
+`LAG_SECONDS`, or a replica's own `lag_seconds`, is how much later than SIGTERM the world learns that it is not to be
+called any more.
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+from holdfast_devstack.ports import free_port
+from lab.drill.name_server import Addresses, NameServer
+from lab.drill.replica import Kind, Replica
+
+READY_SECONDS = 60.0
+_PROBE_EVERY_SECONDS = 0.5
+_LIVENESS_FAILURES = 4
+_ENOUGH_TO_DIE_SECONDS = 5.0
+
+# Of the drains' settings (20 s at most until it is quiet), what may then be under way (10 s; the edge 6 s, for it cuts
+# watches off) and 15 s for the steps that remain. deploy/, k8s/ and compose/ allow for the longest requests as well.
+INVENTORY, GATEWAY, EDGE = "inventory", "gateway", "edge"
+_BUDGETS = {INVENTORY: 45.0, GATEWAY: 45.0, EDGE: 41.0}
+CONNECTION_AGE_SECONDS = 8.0
+LAG_SECONDS = 1.5
+_COMMON = {
+    "HOLDFAST_LOG_FORMAT": "json",
+    "HOLDFAST_CONNECTION_AGE_SECONDS": CONNECTION_AGE_SECONDS,
+    "HOLDFAST_CONNECTION_AGE_GRACE_SECONDS": 15,
+    "HOLDFAST_EDGE_FINISH_SECONDS": 6,
+    "HOLDFAST_EDGE_THREADS": 1,
+}
+
+
+class Orchestrator:
+    """Call `start` first and `close` last; nothing is left then."""
+
+    def __init__(self, directory, database_url, redis_url, fault=None):
+        self.kinds = {
+            INVENTORY: _kind(INVENTORY, "metrics"),
+            GATEWAY: _kind(GATEWAY, "metrics"),
+            EDGE: _kind(EDGE, "envoy"),
+        }
+        self.replicas = []
+        self.version = "1.0.0"
+        self.names = None
+        self._directory, self._fault = directory, fault
+        self._urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        self._addresses = Addresses()
+        self._published = dict.fromkeys(self.kinds, ())
+        self._probes = {}
+        self._counts = dict.fromkeys(self.kinds, 0)
+
+    async def start(self):
+        self.names = await NameServer.start()
+        self.names.records = {name: [] for name in self.kinds}
+
+    async def close(self):
+        for probe in self._probes.values():
+            probe.cancel()
+        await asyncio.gather(*self._probes.values(), return_exceptions=True)
+        await asyncio.gather(*(replica.close() for replica in self.replicas))
+        self.names.stop()
+
+    def target(self, name):
+        """What a gRPC client dials."""
+        return self.names.target(name, self.kinds[name].port)
+
+    def published(self, name):
+        """The addresses that a client gets which asks for that name now."""
+        return self._published[name]
+
+    def serving(self, name):
+        """The replicas that are to serve, the oldest first."""
+        return [each for each in self.replicas if each.kind.name == name and each.is_running and not each.terminated_at]
+
+    # Replicas come and go
+
+    async def add(self, name, *, wait=True, fault=None, **environment):
+        """One more replica, which is ready unless it is not to be waited for."""
+        self._counts[name] += 1
+        kind = self.kinds[name]
+        label = f"{name}-{self._counts[name]}"
+        address = self._addresses.take()
+        replica = Replica(
+            kind,
+            label,
+            address,
+            self.version,
+            self._environment(kind, address, fault or self._fault, environment),
+            self._directory / f"{label}.log",
+        )
+        self.replicas.append(replica)
+        await replica.start()
+        self._probes[replica] = asyncio.create_task(self._probe(replica))
+        if wait:
+            await self.until_ready(replica)
+        return replica
+
+    async def until_ready(self, *replicas):
+        async with asyncio.timeout(READY_SECONDS):
+            while not all(replica.ready for replica in replicas):
+                if dead := [replica.name for replica in replicas if not replica.is_running]:
+                    raise RuntimeError(f"{', '.join(dead)} ended while starting")
+                await asyncio.sleep(0.05)
+        self._publish()
+
+    async def remove(self, replica):
+        """SIGTERM, and its end. The world learns of it a little later."""
+        replica.terminate()
+        await self.gone(replica)
+
+    async def gone(self, replica):
+        """Waits for the end of a replica that was told to; SIGKILL when its time is up."""
+        budget = replica.kind.budget_seconds
+        if not await replica.ended(max(0.0, replica.terminated_at + budget - time.monotonic())):
+            replica.kill(f"it took more than {budget:g} s")
+            await replica.ended(_ENOUGH_TO_DIE_SECONDS)
+
+    async def replace(self, name, **environment):
+        """A new replica, then the oldest goes: one more than needed, never one less."""
+        oldest = self.serving(name)[0]
+        await self.add(name, **environment)
+        await self.remove(oldest)
+
+    async def roll(self, name, replicas=None):
+        """Replaces all, one after the other."""
+        for _ in range(replicas or len(self.serving(name))):
+            await self.replace(name)
+
+    async def scale(self, name, replicas):
+        """Starts or ends replicas, all at once; the new ones."""
+        serving = self.serving(name)
+        surplus = serving[: max(0, len(serving) - replicas)]
+        new = await asyncio.gather(*(self.add(name) for _ in range(replicas - len(serving))))
+        await asyncio.gather(*map(self.remove, surplus))
+        return new
+
+    async def migrate(self):
+        """The migration job of a release; what it said."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "holdfast_inventory", "migrate"),
+            env=_inherited() | self._urls | {"HOLDFAST_VERSION": self.version},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), READY_SECONDS)
+        if process.returncode != 0:
+            raise RuntimeError(f"migrating failed: {said.decode()}")
+        return said.decode()
+
+    # Who is well
+
+    async def _probe(self, replica):
+        """Readiness decides who is published; liveness decides who is killed and started again."""
+        failures = 0
+        while replica.is_running:
+            if replica.is_running and await replica.is_ready():
+                if replica.terminated_at is None:
+                    replica.be_ready()
+            elif replica.terminated_at is None:
+                replica.ready = False
+            self._publish()
+            failures = 0 if await replica.is_alive() or not replica.phases[1:] else failures + 1
+            if failures >= _LIVENESS_FAILURES and replica.terminated_at is None:
+                replica.kill("it did not say that it lives")
+            await asyncio.sleep(_PROBE_EVERY_SECONDS)
+        self._publish()
+
+    def _publish(self):
+        now = time.monotonic()
+        for name in self.kinds:
+            self._published[name] = [
+                replica.address
+                for replica in self.replicas
+                if replica.kind.name == name and replica.ready and self._is_known(replica, now)
+            ]
+        self.names.records = dict(self._published)
+
+    def _is_known(self, replica, now):
+        if replica.terminated_at is None:
+            return replica.is_running
+        return now < replica.terminated_at + (replica.lag_seconds or LAG_SECONDS)
+
+    def _environment(self, kind, address, fault, more):
+        inventory, gateway, edge = (self.kinds[name] for name in (INVENTORY, GATEWAY, EDGE))
+        of_kind = {
+            INVENTORY: {
+                **self._urls,
+                "HOLDFAST_GRPC_HOST": address,
+                "HOLDFAST_GRPC_PORT": inventory.port,
+                "HOLDFAST_METRICS_HOST": address,
+                "HOLDFAST_METRICS_PORT": inventory.metrics_port,
+            },
+            GATEWAY: {
+                "HOLDFAST_HTTP_HOST": address,
+                "HOLDFAST_HTTP_PORT": gateway.port,
+                "HOLDFAST_METRICS_HOST": address,
+                "HOLDFAST_GATEWAY_METRICS_PORT": gateway.metrics_port,
+                "HOLDFAST_INVENTORY_TARGET": self.target(INVENTORY),
+            },
+            EDGE: {
+                "HOLDFAST_EDGE_HOST": address,
+                "HOLDFAST_EDGE_HTTP_PORT": edge.port,
+                "HOLDFAST_EDGE_METRICS_HOST": address,
+                "HOLDFAST_EDGE_METRICS_PORT": edge.metrics_port,
+                "HOLDFAST_EDGE_ADMIN_PORT": free_port(),
+                "HOLDFAST_EDGE_GATEWAYS": self.names.target(GATEWAY, gateway.port).rpartition("/")[2],
+                "HOLDFAST_EDGE_INVENTORIES": self.names.target(INVENTORY, inventory.port).rpartition("/")[2],
+            },
+        }
+        ours = {
+            "HOLDFAST_VERSION": self.version,
+            "DRILL_NAME_SERVER_PORT": self.names.port,
+            **({"DRILL_FAULT": fault} if fault else {}),
+        }
+        wanted = _COMMON | of_kind[kind.name] | ours | more
+        return _inherited() | {name: str(value) for name, value in wanted.items()}
+
+
+def _kind(name, last_step):
+    return Kind(name, f"holdfast_{name}", free_port(), free_port(), _BUDGETS[name], last_step)
+
+
+def _inherited():
+    ours = ("HOLDFAST_", "DRILL_", "DATABASE_URL", "REDIS_URL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

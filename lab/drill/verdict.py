@@ -1,0 +1,96 @@
+"""What is wrong, scenario by scenario: the same questions for each of them."""
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass, field
+
+from lab.drill.request_ledger import Outcome
+
+_SHOWN = 4
+# Whom an orderly refusal may meet, by the beginning of the client's name. Without its database Holdfast can do nothing
+# else. And who dials inventories by name, rather than the edge, learns of new ones within a connection's age: gRPC asks
+# again only when a connection ends. Gateways know how to do better.
+MAY_REFUSE = {"database-first": "", "blue-green": "grpc-inventory"}
+_UNHURRIED = ("rest-", "grpc-")
+
+
+@dataclass
+class Row:
+    """One scenario. Times are seconds since the drill began."""
+
+    name: str
+    what: str
+    began_at: float
+    ended_at: float = 0.0
+    requests: int = 0
+    refused: int = 0
+    failed: int = 0
+    retried: int = 0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    processes_ended: int = 0
+    watches_resumed: int = 0
+    faults: list = field(default_factory=list)
+
+    @property
+    def passed(self):
+        return not self.faults
+
+
+def judge(row, rows, book, replicas):
+    """Fills the row in; `rows` are all."""
+    entries = [entry for entry in book.entries if _row_of(entry, rows) is row]
+    outcomes = Counter(entry.outcome for entry in entries)
+    row.requests, row.refused, row.failed = len(entries), outcomes[Outcome.REFUSED], outcomes[Outcome.FAILED]
+    row.retried = sum(entry.attempts > 1 for entry in entries)
+    row.p50_ms, row.p99_ms = _latencies(entries)
+    bad = [
+        entry
+        for entry in entries
+        if entry.outcome is Outcome.FAILED or (entry.outcome is Outcome.REFUSED and not _may_be_refused(entry, row))
+    ]
+    row.faults += _told(bad)
+    ended = [
+        replica
+        for replica in replicas
+        if replica.ended_at is not None and row.began_at <= replica.ended_at - book.began_at < row.ended_at
+    ]
+    row.processes_ended = len(ended)
+    for replica in ended:
+        row.faults += replica.faults()
+
+
+def _may_be_refused(entry, row):
+    return row.name in MAY_REFUSE and entry.client.startswith(MAY_REFUSE[row.name])
+
+
+def _row_of(entry, rows):
+    """Where it began; but what an outage may have met belongs to that."""
+    of_outage = [row for row in rows if row.name in MAY_REFUSE and row.began_at < entry.ended_at]
+    began_in = [row for row in rows if row.began_at <= entry.began_at]
+    met = [row for row in of_outage if entry.began_at < row.ended_at]
+    return (met or began_in)[-1] if met or began_in else None
+
+
+def _told(bad):
+    """By client and reason, for one cause makes many fail."""
+    kinds = Counter(
+        (entry.client.rpartition("-")[0] or entry.id.split("-")[0], str(entry.outcome), entry.reason[:160])
+        for entry in bad
+    )
+    told = [f"{count} {outcome}: {client}: {reason}" for (client, outcome, reason), count in kinds.most_common(_SHOWN)]
+    if len(kinds) > _SHOWN:
+        told.append(f"{sum(kinds.values())} in all, for {len(kinds)} reasons")
+    return told
+
+
+def _latencies(entries):
+    times = [
+        (entry.ended_at - entry.began_at) * 1000
+        for entry in entries
+        if entry.outcome is Outcome.ANSWERED and entry.client.startswith(_UNHURRIED)
+    ]
+    if len(times) < 2:
+        return 0.0, 0.0
+    cuts = statistics.quantiles(times, n=100)
+    return cuts[49], cuts[98]

@@ -1,0 +1,119 @@
+"""What must hold whatever the machine does, and what is aimed at on one that is quiet."""
+
+from dataclasses import dataclass
+
+from lab.overload.load import percentile
+from lab.overload.run import CALM
+
+MOST = 10.0
+# What memory may grow by under load: buffers that are kept, and nothing that goes on growing. The edge has a limit that
+# it keeps by refusing (HOLDFAST_EDGE_MEMORY_LIMIT_BYTES and a quarter), and what it once had it keeps.
+_GROWTH_BYTES = 96_000_000
+_EDGE_BYTES = 671_000_000
+_SPARE_CONNECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Aim:
+    """`reached` is to be at least `wanted`, or at most."""
+
+    name: str
+    wanted: float
+    reached: float
+    at_least: bool = False
+
+    @property
+    def is_met(self):
+        return self.reached >= self.wanted if self.at_least else self.reached <= self.wanted
+
+
+def faults(result):
+    """Broken promises, in words."""
+    found = []
+    for step in result.steps:
+        if step.is_judged:
+            found += _faults_of_step(step)
+    for transport, told in result.others.items():
+        for name, tally in told.items():
+            if tally.indefinite:
+                found.append(f"{transport}, {name}: {tally.indefinite} of the others had no definite answer")
+            if tally.goodput < 0.1 * told["alone"].goodput:
+                found.append(f"{transport}, {name}: the others starve")
+    return found + _faults_of_sizes(result)
+
+
+def _faults_of_step(step):
+    tally, where = step.tally, f"{step.transport} {step.name}"
+    found = []
+    if tally.indefinite:
+        found.append(f"{where}: {tally.indefinite} requests had no definite answer")
+    if tally.without_delay:
+        found.append(f"{where}: {tally.without_delay} refusals do not say when to come back")
+    if sum(tally.delays.values()) > 100 and len(tally.delays) < 3:
+        found.append(f"{where}: those who were refused are to come back all at once")
+    creates = tally.share_accepted("create")
+    for kind in ("confirm", "release"):
+        share = tally.share_accepted(kind)
+        if share is not None and creates is not None and share < creates - 0.02:
+            found.append(f"{where}: a {kind} was refused rather than a create ({share:.0%} and {creates:.0%} accepted)")
+    return found
+
+
+def _faults_of_sizes(result):
+    found = []
+    for name, before in result.before.items():
+        after = result.after[name]
+        limit = _EDGE_BYTES if name == "edge" else before.resident_bytes + _GROWTH_BYTES
+        if after.resident_bytes > limit:
+            grown = (after.resident_bytes - before.resident_bytes) / 1e6
+            found.append(f"{name} has grown by {grown:.0f} MB")
+        if after.connections > before.connections + _SPARE_CONNECTIONS:
+            found.append(f"{name} has kept {after.connections - before.connections} more connections")
+    return found
+
+
+def aims(result):
+    found = []
+    for transport, capacity in result.capacity.items():
+        most = result.step(transport, max(result.plan.multiples))
+        share = most.tally.goodput / capacity if capacity else 0.0
+        calm = result.step(transport, CALM)
+        found += [
+            Aim(
+                f"{transport}: offered at x{most.multiple:g}, in multiples of the capacity",
+                most.multiple * 0.95,
+                most.tally.offered / most.tally.seconds / capacity,
+                at_least=True,
+            ),
+            Aim(f"{transport}: goodput at x{most.multiple:g} / capacity", 0.8, share, at_least=True),
+            Aim(f"{transport}: p99 of what was accepted at x{most.multiple:g}, ms", 1000.0, most.p99_ms),
+            Aim(
+                f"{transport}: p99 of what was refused at x{most.multiple:g}, ms",
+                250.0,
+                percentile(most.tally.refused, 0.99) * 1000,
+            ),
+            Aim(
+                f"{transport}: confirms accepted at x{most.multiple:g}",
+                0.95,
+                most.tally.share_accepted("confirm") or 0.0,
+                at_least=True,
+            ),
+            Aim(f"{transport}: p99 at x{calm.multiple:g}, ms", 250.0, calm.p99_ms),
+            Aim(f"{transport}: calm again after, s", 3.0, result.recovery_seconds[transport]),
+        ]
+        found += [
+            Aim(f"{transport}: p99 of the {service}'s service time of a refusal, ms", 5.0, milliseconds)
+            for service, milliseconds in most.service_ms.items()
+        ]
+        told = result.others.get(transport, {})
+        found += [
+            Aim(
+                f"{transport}: goodput of others {name} / alone",
+                0.9,
+                tally.goodput / told["alone"].goodput,
+                at_least=True,
+            )
+            for name, tally in told.items()
+            if name != "alone"
+        ]
+    return found

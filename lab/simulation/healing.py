@@ -1,0 +1,86 @@
+"""What must be so once it has cleared up: nothing is busy, nothing is held that is over, and all that is left sells."""
+
+import asyncio
+
+from holdfast_inventory.domain import identity
+from holdfast_inventory.domain.commands import Create
+from holdfast_inventory.domain.decide import Done
+from holdfast_inventory.domain.errors import InsufficientStock, SaleClosed
+from holdfast_inventory.domain.item import MAX_UNITS
+from holdfast_inventory.domain.reservation import Line
+from lab.simulation.shop import TRANSIENT
+
+_MOST_SECONDS = 40.0
+_MOST_TRIES = 10
+_STALE_SECONDS = 0.25
+"""For so long, and a little more, a refusal may rest on what was true before."""
+
+
+async def wait_until_quiet(world):
+    """No transaction is open and no hold is left, in bounded time: the longest hold, and what a backend may idle."""
+    server = world.server
+    give_up = world.loop.time() + _MOST_SECONDS
+    # A command whose caller has gone may still be under way.
+    while server.busy or any(server.tables.open_holds.values()) or any(replica.is_busy for replica in world.replicas):
+        if world.loop.time() >= give_up:
+            held = sorted(sale_id for sale_id, holds in server.tables.open_holds.items() if holds)
+            return [f"it does not become quiet: {len(server.busy)} transactions are open, {held} hold units"]
+        await asyncio.sleep(0.5)
+    return []
+
+
+async def sell_out(world):
+    """Every unit that is there can be bought, from any replica, and no unit more."""
+    await asyncio.sleep(_STALE_SECONDS)
+    faults = []
+    for sale in _open_sales(world.server):
+        for item_id in sorted(world.server.tables.partition("items", sale["sale_id"])):
+            faults += await _sell_out(world, sale, item_id)
+    return faults
+
+
+async def _sell_out(world, sale, item_id):
+    sale_id = sale["sale_id"]
+    shelf = world.server.tables.partition("items", sale_id)
+    limits = (sale["per_customer_limit"], shelf[item_id]["per_customer_limit"])
+    most = min((limit for limit in limits if limit), default=MAX_UNITS)
+    # A schedule may draw from the same shelf meanwhile.
+    while units := min(shelf[item_id]["on_hand"], most):
+        answer = await _buy(world, sale_id, item_id, units)
+        if isinstance(answer, SaleClosed):
+            return []  # It was open a moment ago; whether this is true is for the judge.
+        if not isinstance(answer, Done) and shelf[item_id]["on_hand"] >= units:
+            return [
+                f"{sale_id}: {shelf[item_id]['on_hand']} of {item_id} are left, and {units} are refused: {answer!r}"
+            ]
+    answer = await _buy(world, sale_id, item_id, 1)
+    if isinstance(answer, InsufficientStock | SaleClosed) or shelf[item_id]["on_hand"]:
+        return []
+    return [f"{sale_id}: {item_id} is sold out, and one more gets {answer!r}"]
+
+
+def _open_sales(server):
+    sales = [rows[""] for rows in server.tables.partitions("sales") if rows]
+    for sale in sorted(sales, key=lambda row: row["sale_id"]):
+        is_over = sale["cancelled_at"] is not None or (sale["close_at"] and sale["close_at"] <= server.now())
+        if not (is_over or sale["paused"] or sale["open_at"] > server.now()):
+            yield sale
+
+
+async def _buy(world, sale_id, item_id, units):
+    world.replicas.append(world.replicas.pop(0))
+    replica = world.replicas[0]
+    customer, lines = f"late-{len(world.history.calls)}", (Line(item_id, units),)
+    policy = {"allow_partial": False, "confirm": True, "order": ""}
+    fingerprint = identity.create_fingerprint(customer, lines, None, **policy)
+
+    async def build(replica):
+        return Create(replica.entropy.uuid4(), customer, lines, None, fingerprint=fingerprint, bound=False, **policy)
+
+    # A connection that died in silence is found out by whoever uses it next, and costs that caller an attempt.
+    for _ in range(_MOST_TRIES):
+        call = await world.shop.send(replica, sale_id, build, None, bound_seconds=world.shop.bound_seconds)
+        if not isinstance(call.answer, TRANSIENT):
+            break
+        await asyncio.sleep(1.0)
+    return call.answer

@@ -1,0 +1,126 @@
+"""What a seed is made of. Each has a few kinds of faults only, for with all of them at once nothing would get far."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from holdfast_inventory.domain.sale import NewItem, NewSale
+from holdfast_inventory.domain.schedule import Remainder, Schedule
+from holdfast_inventory.postgres.database import DatabaseLimits
+from holdfast_inventory.stock.group_commit import GroupCommitLimits
+from lab.simulation.chance import stream
+from lab.simulation.loop import BEGINNING
+from lab.simulation.replica import Make
+from lab.simulation.weather import FATES, Climate
+
+ITEMS = ("apple", "bread", "cider")
+EVENTS = (
+    "restart", "failover", "read only", "standby stalls", "standby is given up", "backend ends", "kill", "stop",
+    "rules", "refuse",
+)  # fmt: skip
+_HOURS_SHARE = 0.1
+_NEED_A_STANDBY = {"failover", "standby stalls", "standby is given up"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`news`: how other replicas hear of stock that moved. `acts` begin within `seconds`, most of them early.
+
+    `hours`: after how many seconds the first sale opens and closes; none: it is open from the beginning, and stays so.
+    """
+
+    climate: Climate
+    make: Make
+    replicas: int
+    sales: tuple[NewSale, ...]
+    hours: tuple[float | None, float | None]
+    schedule: Schedule | None
+    acts: int
+    seconds: float
+    events: tuple[tuple[float, str], ...]
+    news: str
+    stall_share: float
+
+
+def plan_of(seed):
+    random = stream(seed, "plan")
+    climate = _climate(random)
+    seconds = random.choice((0.3, 1.0, 3.0, 8.0))
+    schedule = _schedule(random) if random.random() < 0.2 else None
+    make = _make(random, schedules=schedule is not None)
+    events = [event for event in EVENTS if climate.has_standby or event not in _NEED_A_STANDBY]
+    return Plan(
+        climate=climate,
+        make=make,
+        replicas=random.choice((1, 2, 2, 3)),
+        sales=_sales(random),
+        hours=_hours(stream(seed, "hours"), seconds),
+        schedule=schedule,
+        acts=random.randint(12, 30),
+        seconds=seconds,
+        events=tuple((seconds * random.random(), random.choice(events)) for _ in range(random.choice((0, 0, 1, 2, 4)))),
+        news=random.choice(("prompt", "late", "never")),
+        stall_share=random.choice((0.0, 0.0, 0.01, 0.05)),
+    )
+
+
+def _climate(random):
+    share = random.choice((0, 1, 2, 4)) / len(FATES)
+    return Climate(
+        latency=random.choice((0.0003, 0.001, 0.005, 0.03)),
+        rates=tuple((fate, random.choice((0.003, 0.01, 0.03))) for fate in FATES if random.random() < share),
+        has_standby=random.random() < 0.3,
+        replication=random.choice((0.001, 0.02, 0.2)),
+    )
+
+
+def _make(random, *, schedules):
+    return Make(
+        DatabaseLimits(writers=random.choice((1, 2, 4)), readers=random.choice((1, 2, 8))),
+        GroupCommitLimits(batch_commands=random.choice((1, 2, 5, 256)), due_holds=random.choice((1, 2, 256))),
+        sweep_seconds=random.choice((0.5, 1.0, 3.0)),
+        sold_out_seconds=random.choice((0.0, 0.2, 0.2)),
+        schedules=schedules,
+    )
+
+
+def _sales(random):
+    return tuple(_sale(random, f"sale-{number}") for number in range(random.choice((1, 1, 2))))
+
+
+def _hours(random, seconds):
+    opens, closes = (random.random() < _HOURS_SHARE for _ in range(2))
+    open_at = seconds * random.uniform(0.1, 0.4) if opens else None
+    close_at = seconds * random.uniform(0.5, 1.5) if closes else None
+    return open_at, close_at
+
+
+def _sale(random, sale_id):
+    items = tuple(
+        NewItem(item_id, random.choice((0, 1, 2, 4, 8, 20)), random.choice((0, 0, 0, 2))) for item_id in ITEMS
+    )
+    return NewSale(
+        sale_id=sale_id,
+        open_at=None,
+        close_at=None,
+        per_customer_limit=random.choice((0, 0, 3, 5)),
+        hold_time=timedelta(seconds=random.choice((1, 2))),
+        max_hold_time=timedelta(seconds=random.choice((4, 6))),
+        items=items[: random.choice((1, 2, 3))],
+    )
+
+
+def _schedule(random):
+    source = random.choice((None, "sale-0"))
+    remainder = random.choice(list(Remainder))
+    return Schedule(
+        schedule_id="hourly",
+        period=timedelta(seconds=60),
+        open_duration=timedelta(seconds=random.choice((20, 60))),
+        per_customer_limit=0,
+        hold_time=timedelta(seconds=1),
+        max_hold_time=timedelta(seconds=4),
+        items=(NewItem("apple", random.choice((1, 3)), 0),),
+        source_sale_id=source,
+        remainder=Remainder.STAY if remainder is Remainder.RETURN and source is None else remainder,
+        created_at=BEGINNING,
+    )

@@ -1,0 +1,169 @@
+"""One replica of the product, as `holdfast_inventory.app` puts it together, without its server."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from holdfast_inventory.background.expiry import Sweeper
+from holdfast_inventory.background.schedules import Scheduler
+from holdfast_inventory.postgres.catalog import Catalog
+from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.stock.group_commit import GroupCommitLimits
+from holdfast_inventory.stock.stock_ledger import StockLedger
+from lab.simulation.chance import SeededEntropy
+from lab.simulation.driver import ModelDriver
+from lab.simulation.loop import Process, context_of
+
+_GRACE_SECONDS = 10.0
+
+
+class ReplicaDiedError(Exception):
+    """The connection to the replica broke: the caller knows nothing."""
+
+
+@dataclass(frozen=True)
+class Make:
+    """How the replicas of a run are set up."""
+
+    database: DatabaseLimits = field(default_factory=DatabaseLimits)
+    groups: GroupCommitLimits = field(default_factory=GroupCommitLimits)
+    sweep_seconds: float = 1.0
+    schedule_seconds: float = 2.0
+    sold_out_seconds: float = 0.2
+    schedules: bool = True
+
+
+class _Quiet:
+    """Whoever wants to hear of the product's work."""
+
+    def batch(self, size, seconds):
+        pass
+
+    def waited(self, seconds):
+        pass
+
+    def refused_from_memory(self):
+        pass
+
+    def expiry_lag(self, seconds):
+        pass
+
+
+class Replica:
+    """A process. `tell` is called with what its commits moved."""
+
+    def __init__(self, name, server, random, make, tell):
+        self.process = Process(name)
+        self.name = name
+        self._loop = server.loop
+        self._context = context_of(self.process)
+        self._driver = ModelDriver(server, self.process)
+        self._calls = {}
+        self.is_serving = False
+        self.leaks = []
+        entropy = self.entropy = SeededEntropy(random)
+        self.database = Database("model", make.database, entropy=entropy, driver=self._driver)
+        self.ledger = StockLedger(
+            self.database,
+            make.groups,
+            _Quiet(),
+            lambda change: tell(self, change),
+            sold_out_seconds=make.sold_out_seconds,
+            entropy=entropy,
+        )
+        self.catalog = Catalog(self.database, lambda change: tell(self, change), entropy=entropy)
+        self._sweeper = Sweeper(
+            self.catalog, self.ledger, _Quiet(), interval_seconds=make.sweep_seconds, entropy=entropy
+        )
+        self._scheduler = Scheduler(self.catalog, interval_seconds=make.schedule_seconds, entropy=entropy)
+        self._schedules = make.schedules
+
+    def look_every(self, schedule_seconds, sweep_seconds):
+        """Scheduler and sweeper look at once, and from then on so often."""
+        for rounds, seconds in ((self._scheduler._rounds, schedule_seconds), (self._sweeper._rounds, sweep_seconds)):
+            rounds._interval_seconds = seconds
+            rounds.wake()
+
+    async def start(self, patience_seconds=60.0):
+        """As the product does it; `UnavailableError` when there is no database for so long."""
+        await self.run(self._start(patience_seconds))
+
+    async def _start(self, patience_seconds):
+        await self.database.open(patience_seconds)
+        await self._sweeper.start()
+        if self._schedules:
+            await self._scheduler.start()
+        self.is_serving = True
+
+    async def stop(self):
+        """As the product does it, in the same order."""
+        self.is_serving = False
+        calls = list(self._calls)
+        if calls:
+            # As the server does: calls in progress have so long.
+            await asyncio.wait(calls, timeout=_GRACE_SECONDS)
+        for call in calls:
+            call.cancel()
+        await self.run(self._stop())
+
+    async def _stop(self):
+        await self._scheduler.stop()
+        await self._sweeper.stop()
+        await self.ledger.stop(_GRACE_SECONDS)
+        await self.database.close()
+        await asyncio.sleep(0)  # Whoever it has cut off cleans up.
+        self.leaks = self._leaks()
+
+    def kill(self):
+        """As by SIGKILL: nothing of it runs any more, and its sockets are closed by the system."""
+        self.is_serving = False
+        self._loop.kill(self.process)
+        calls, self._calls = self._calls, {}
+        for call in calls:
+            if not call.done():
+                call.set_exception(ReplicaDiedError())
+        self._driver.vanish()
+
+    def run(self, work):
+        """Runs a coroutine in the replica. Returns a future of its outcome: `ReplicaDiedError` when it dies first."""
+        outcome = self._loop.create_future()
+        self._calls[outcome] = None
+        task = self._loop.create_task(work, context=self._context)
+        outcome.add_done_callback(lambda _: self._calls.pop(outcome, None) or task.cancel())
+        task.add_done_callback(lambda done: _pass_on(done, outcome), context=self._context)
+        return outcome
+
+    def _leaks(self):
+        """What should not be there once nothing is asked of it any more."""
+        database, found = self.database, []
+        if self.ledger.waiting or self.ledger._groups._lanes:
+            found.append("lanes")
+        if database._busy_writers:
+            found.append("busy writers")
+        if database._writer_places._value != database._limits.writers:
+            found.append("writer places")
+        if self.ledger._bound_ids._waiting or self.ledger._bound_ids._workers:
+            found.append("look-ups of bound ids")
+        if database._releases:
+            found.append("releases")
+        return [f"{self.name} leaks {what}" for what in found]
+
+    @property
+    def is_busy(self):
+        return bool(self.ledger._groups._lanes)
+
+    @property
+    def open_connections(self):
+        return self._driver.open_connections
+
+
+def _pass_on(task, outcome):
+    if outcome.done():
+        if not task.cancelled():
+            task.exception()
+        return
+    if task.cancelled():
+        outcome.cancel()
+    elif (error := task.exception()) is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())

@@ -1,0 +1,403 @@
+"""What each named statement of the ledger means to the model: a second reading of `ledger/sql`, in Python.
+
+A statement is a function of what its transaction sees, the server's time and its arguments. `LOCKS` says which rows
+it waits for before that: as PostgreSQL does, it then reads what is committed when it has them.
+"""
+
+from datetime import timedelta
+from itertools import islice
+
+import asyncpg
+
+from lab.simulation.tables import HELD
+
+SHARED, EXCLUSIVE = "shared", "exclusive"
+
+_SALE = (
+    "sale_id", "open_at", "close_at", "per_customer_limit", "hold_time", "max_hold_time", "paused", "cancelled_at",
+    "created_at", "updated_at", "schedule_id", "sequence", "salt", "limits_customers",
+)  # fmt: skip
+_RESERVATION = (
+    "reservation_id", "customer", "item_ids", "quantities", "state", "created_at", "expires_at", "ended_at",
+    "order_id", "fingerprint",
+)  # fmt: skip
+_SCHEDULE = (
+    "schedule_id", "period", "open_duration", "per_customer_limit", "hold_time", "max_hold_time", "item_ids",
+    "on_hands", "item_per_customer_limits", "source_sale_id", "remainder",
+)  # fmt: skip
+_LEDGER = (
+    "kinds", "item_ids", "on_hand_deltas", "held_deltas", "sold_deltas", "reservation_ids", "reasons", "actors",
+)  # fmt: skip
+_MOST = 2**31 - 1
+
+
+def _violated(kind, constraint):
+    error = kind(f'violates constraint "{constraint}"')
+    error.constraint_name = constraint
+    return error
+
+
+def _check(holds, constraint):
+    if not holds:
+        raise _violated(asyncpg.CheckViolationError, constraint)
+
+
+def _sale(view, sale_id):
+    return view.get("sales", sale_id, "")
+
+
+def _change_sale(view, sale_id, **changes):
+    row = _sale(view, sale_id) | changes
+    _check(row["close_at"] is None or row["close_at"] > row["open_at"], "sales_window_check")
+    _check(row["per_customer_limit"] >= 0, "sales_per_customer_limit_check")
+    _check(timedelta() < row["hold_time"] <= row["max_hold_time"], "sales_hold_time_check")
+    _check(row["sequence"] >= 0, "sales_sequence_check")
+    view.put("sales", sale_id, "", row)
+    if row["schedule_id"] is not None:
+        view.put("sales_of", row["schedule_id"], sale_id, {"open_at": row["open_at"]})
+    return row
+
+
+# batch.sql
+
+
+def lock_sale(view, now, sale_id):
+    row = _sale(view, sale_id)
+    return [row] if row is not None else []
+
+
+def read_reservations(view, now, sale_id, reservation_ids, most_due, is_cancelled):
+    named = (view.get("reservations", sale_id, reservation_id) for reservation_id in reservation_ids)
+    due = [row for row in view.open_holds(sale_id) if is_cancelled or row["expires_at"] <= now]
+    due.sort(key=lambda row: row["expires_at"])
+    found = [{"now": now, **row, "is_due": False} for row in named if row is not None]
+    found += [{"now": now, **row, "is_due": True} for row in due[:most_due]]
+    return found or [{"now": now, "reservation_id": None, "is_due": None}]
+
+
+def read_items(view, now, sale_id, item_ids):
+    found = (view.get("items", sale_id, item_id) for item_id in item_ids)
+    return [row for row in found if row is not None]
+
+
+def read_used(view, now, sale_id, customers, at):
+    used = {}
+    for row in view.rows("reservations", sale_id):
+        if row["state"] == 2 or (row["state"] == HELD and row["expires_at"] > at):
+            for item_id, quantity in zip(row["item_ids"], row["quantities"], strict=True):
+                place = (row["customer"], item_id)
+                used[place] = used.get(place, 0) + quantity
+    return [(customer, item_id, units) for (customer, item_id), units in used.items() if customer in customers]
+
+
+def read_stock_changes(view, now, sale_id, change_ids):
+    found = (view.get("stock_changes", sale_id, change_id) for change_id in change_ids)
+    return [row for row in found if row is not None]
+
+
+def read_bound_ids(view, now, sale_id, reservation_ids):
+    found = (view.get("reservations", sale_id, reservation_id) for reservation_id in reservation_ids)
+    return [row for row in found if row is not None]
+
+
+def read_salt(view, now, sale_id):
+    row = _sale(view, sale_id)
+    return [{"salt": row["salt"]}] if row is not None else []
+
+
+def append(view, now, sale_id, sequence, at, *columns):
+    items, created, changed, changes, movements = (
+        columns[:6], columns[6:16], columns[16:26], columns[26:28], columns[28:],
+    )  # fmt: skip
+    if _sale(view, sale_id) is not None:
+        _change_sale(view, sale_id, sequence=sequence)
+    for level in zip(*items, strict=True):
+        _put_item(view, sale_id, *level)
+    for row in _reservations(created):
+        _insert(view, "reservations", sale_id, row["reservation_id"], row, "reservations_pkey")
+    for row in _reservations(changed):
+        known = view.get("reservations", sale_id, row["reservation_id"]) or row
+        news = {name: row[name] for name in ("state", "expires_at", "ended_at", "order_id")}
+        view.put("reservations", sale_id, row["reservation_id"], known | news)
+    for change_id, fingerprint in zip(*changes, strict=True):
+        row = {"change_id": change_id, "fingerprint": fingerprint, "created_at": at}
+        _insert(view, "stock_changes", sale_id, change_id, row, "stock_changes_pkey")
+    _append_movements(view, sale_id, sequence, at, movements)
+    return []
+
+
+def _put_item(view, sale_id, item_id, on_hand, held, sold, limit, version):
+    known = view.get("items", sale_id, item_id)
+    row = {
+        "item_id": item_id,
+        "on_hand": on_hand,
+        "held": held,
+        "sold": sold,
+        "per_customer_limit": limit if known is None else known["per_customer_limit"],
+        "version": version,
+    }
+    _check_item(row)
+    view.put("items", sale_id, item_id, row)
+
+
+def _check_item(row):
+    if max(row["on_hand"], row["held"], row["sold"]) > _MOST:
+        raise asyncpg.NumericValueOutOfRangeError("integer out of range")
+    _check(row["on_hand"] >= 0, "items_on_hand_check")
+    _check(0 <= row["held"] <= row["on_hand"], "items_held_check")
+    _check(row["sold"] >= 0, "items_sold_check")
+    _check(row["per_customer_limit"] >= 0, "items_per_customer_limit_check")
+
+
+def _reservations(columns):
+    for values in zip(*columns, strict=True):
+        row = dict(zip(_RESERVATION, values, strict=True))
+        row["item_ids"] = _elements(row["item_ids"])
+        row["quantities"] = [int(element) for element in _elements(row["quantities"])]
+        lines = zip(row["item_ids"], row["quantities"], strict=False)
+        same_length = len(row["item_ids"]) == len(row["quantities"])
+        _check(row["item_ids"] and same_length and all(units > 0 for _, units in lines), "reservations_lines_check")
+        _check((row["state"] == HELD) == (row["ended_at"] is None), "reservations_ended_check")
+        yield row
+
+
+def _elements(literal):
+    return [element.strip('"') for element in literal[1:-1].split(",")] if literal != "{}" else []
+
+
+def _insert(view, table, sale_id, key, row, constraint):
+    if view.get(table, sale_id, key) is not None:
+        raise _violated(asyncpg.UniqueViolationError, constraint)
+    view.put(table, sale_id, key, row)
+
+
+def _append_movements(view, sale_id, last, at, columns):
+    length = len(columns[0])
+    if not length:
+        return
+    first = last - length + 1
+    row = {"first_sequence": first, "last_sequence": last, "created_at": at, **dict(zip(_LEDGER, columns, strict=True))}
+    _check(all(len(column) == length for column in columns), "ledger_length_check")
+    taken = view.get("ledger", sale_id, last)
+    if taken is not None:
+        raise _violated(asyncpg.UniqueViolationError, "ledger_pkey")
+    if view.get("ledger_firsts", sale_id, first) is not None:
+        raise _violated(asyncpg.UniqueViolationError, "ledger_first_sequence_key")
+    view.put("ledger", sale_id, last, row)
+    view.put("ledger_firsts", sale_id, first, row)
+
+
+# catalog.sql
+
+
+def get_sale(view, now, sale_id):
+    return [row | {"now": now} for row in lock_sale(view, now, sale_id)]
+
+
+def store_rules(view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, paused, cancelled_at):
+    limited = limit > 0 or any(item["per_customer_limit"] > 0 for item in view.rows("items", sale_id))
+    row = _change_sale(
+        view,
+        sale_id,
+        open_at=open_at,
+        close_at=close_at,
+        per_customer_limit=limit,
+        hold_time=hold_time,
+        max_hold_time=max_hold_time,
+        paused=paused,
+        cancelled_at=cancelled_at,
+        updated_at=now,
+        limits_customers=limited,
+    )
+    return [row | {"now": now}]
+
+
+def get_item(view, now, sale_id, item_id):
+    row = view.get("items", sale_id, item_id)
+    return [row] if row is not None else []
+
+
+def sales_to_sweep(view, now, most):
+    found = []
+    for sale_id, holds in view.tables.open_holds.items():
+        if holds:
+            earliest = min(row["expires_at"] for row in holds.values())
+            if earliest <= now or _sale(view, sale_id)["cancelled_at"] is not None:
+                found.append((earliest, sale_id))
+    return [{"sale_id": sale_id} for _, sale_id in sorted(found)[:most]]
+
+
+# history.sql
+
+
+def list_open_reservations(view, now, sale_id, after, after_id, most):
+    place = (after, after_id)
+    found = [row for row in view.open_holds(sale_id) if (row["expires_at"], row["reservation_id"]) > place]
+    found.sort(key=lambda row: (row["expires_at"], row["reservation_id"]))
+    return found[:most]
+
+
+def get_reservation(view, now, reservation_id, sale_id):
+    row = view.get("reservations", sale_id, reservation_id)
+    return [row] if row is not None else []
+
+
+# schedules.sql
+
+
+def insert_schedule(view, now, schedule_id, *columns):
+    if view.get("schedules", "", schedule_id) is not None:
+        return []
+    row = dict(zip(_SCHEDULE, (schedule_id, *columns), strict=True)) | {"created_at": now}
+    _check(row["period"] >= timedelta(seconds=60), "schedules_period_check")
+    _check(timedelta() < row["open_duration"] <= row["period"], "schedules_open_duration_check")
+    view.put("schedules", "", schedule_id, row)
+    return [row]
+
+
+def get_schedule(view, now, schedule_id):
+    row = view.get("schedules", "", schedule_id)
+    return [row] if row is not None else []
+
+
+def list_schedules(view, now, after, most):
+    found = [row for row in view.rows("schedules", "") if row["schedule_id"] > after]
+    return sorted(found, key=lambda row: row["schedule_id"])[:most]
+
+
+def delete_schedule(view, now, schedule_id):
+    if view.get("schedules", "", schedule_id) is None:
+        return []
+    view.put("schedules", "", schedule_id, None)
+    return [{"schedule_id": schedule_id}]
+
+
+def keep_schedule(view, now, schedule_id):
+    return [{"kept": True}] if view.get("schedules", "", schedule_id) is not None else []
+
+
+def remaining_items(view, now, sale_id):
+    found = [row for row in view.rows("items", sale_id) if row["on_hand"] > 0]
+    return sorted(found, key=lambda row: row["item_id"])
+
+
+def occurrences_to_settle(view, now, schedule_id, before, most):
+    newest_first = _sales_of(view, schedule_id)[::-1]
+    newest, others = newest_first[:most], newest_first[most:]
+    older = [(open_at, sale_id) for open_at, sale_id in others if before is None or open_at < before][:most]
+    left = [sale_id for _, sale_id in reversed(newest + older) if _has_left_overs(view, sale_id)]
+    due = [sale_id for sale_id in left if _is_over(_sale(view, sale_id), now)]
+    return [{"sale_ids": due, "looked_back_to": older[-1][0] if older else None}]
+
+
+def next_occurrence(view, now, schedule_id, sale_id):
+    this = _sale(view, sale_id)
+    later = (
+        {"sale_id": later_id}
+        for open_at, later_id in _sales_of(view, schedule_id)
+        if this is not None and open_at > this["open_at"] and not _is_over(_sale(view, later_id), now)
+    )
+    return list(islice(later, 1))
+
+
+def _sales_of(view, schedule_id):
+    return sorted((row["open_at"], sale_id) for sale_id, row in view.tables.partition("sales_of", schedule_id).items())
+
+
+def _is_over(row, now):
+    return row["cancelled_at"] is not None or row["close_at"] <= now
+
+
+def _has_left_overs(view, sale_id):
+    left = view.tables.stocked[sale_id]
+    return left and not any(item["held"] for item in left.values())
+
+
+# shelves.sql
+
+
+def insert_sale(view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, schedule_id, salt, limited):
+    if _sale(view, sale_id) is not None:
+        return []
+    values = (
+        sale_id, open_at or now, close_at, limit, hold_time, max_hold_time, False, None, now, now, schedule_id, 0,
+        salt, limited,
+    )  # fmt: skip
+    view.put("sales", sale_id, "", dict(zip(_SALE, values, strict=True)))
+    return [_change_sale(view, sale_id)]
+
+
+def insert_items(view, now, sale_id, item_ids, limits):
+    new = [
+        (item_id, limit)
+        for item_id, limit in zip(item_ids, limits, strict=True)
+        if view.get("items", sale_id, item_id) is None
+    ]
+    for item_id, limit in new:
+        _put_item(view, sale_id, item_id, 0, 0, 0, limit, 0)
+    return [{"item_id": item_id} for item_id, _ in new]
+
+
+def limit_customers(view, now, sale_id):
+    _change_sale(view, sale_id, limits_customers=True)
+    return []
+
+
+def has_sale(view, now, sale_id):
+    return [{"exists": _sale(view, sale_id) is not None}]
+
+
+def database_now(view, now):
+    return [{"now": now}]
+
+
+# What has no name: `SELECT current_setting(...)`, with or without an argument, and a sign of life
+
+
+def select(view, now, setting=None):
+    return [{"value": "150000" if setting is None else "on"}]
+
+
+def reset(view, now):
+    return []
+
+
+STATEMENTS = {
+    statement.__name__: statement
+    for statement in (
+        lock_sale, read_reservations, read_items, read_used, read_stock_changes, read_bound_ids, read_salt, append,
+        get_sale, store_rules, get_item, sales_to_sweep, list_open_reservations, get_reservation, insert_schedule,
+        get_schedule, list_schedules, delete_schedule, keep_schedule, remaining_items, occurrences_to_settle,
+        next_occurrence, insert_sale, insert_items, limit_customers, has_sale, database_now, select, reset,
+    )
+}  # fmt: skip
+
+# Those that a server which only reads refuses.
+WRITES = frozenset({
+    "lock_sale", "read_salt", "append", "store_rules", "insert_schedule", "delete_schedule", "keep_schedule",
+    "insert_sale", "insert_items", "limit_customers",
+})  # fmt: skip
+
+_LOCKS = {
+    "lock_sale": ("sales", EXCLUSIVE),
+    "append": ("sales", EXCLUSIVE),
+    "store_rules": ("sales", EXCLUSIVE),
+    "limit_customers": ("sales", EXCLUSIVE),
+    # Whoever comes second waits for the first, and sees whether it has committed.
+    "insert_sale": ("sales", EXCLUSIVE),
+    "insert_schedule": ("schedules", EXCLUSIVE),
+    "delete_schedule": ("schedules", EXCLUSIVE),
+    "keep_schedule": ("schedules", SHARED),
+}
+
+# It locks a row against its deletion only, for which nobody here asks; but what has locked has something to commit.
+LOCKS_WITHOUT_WAITING = frozenset({"read_salt"})
+
+
+def lock_of(name, arguments):
+    """The row that a statement waits for, and how it locks it; None: it locks nothing."""
+    found = _LOCKS.get(name)
+    if found is None:
+        return None
+    table, mode = found
+    return (table, arguments[0]), mode

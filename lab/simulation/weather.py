@@ -1,0 +1,207 @@
+"""What goes wrong between a client and its server: drawn from the seed, and over at a known time."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from lab.simulation.server import fatal
+
+# What may become of a statement. Each seed has some of them, each with a rate of its own.
+FATES = (
+    "cut",  # the connection breaks, and the statement never arrives
+    "answer lost",  # it is done, and then the connection breaks
+    "last word",  # it is done, and the server ends the connection instead of saying so
+    "hole there",  # it vanishes, and nobody hears of it
+    "hole back",  # it is done, and the answer vanishes
+    "late",  # it arrives late, however long its client has been gone
+    "slow answer",  # it is done, and the answer comes late
+    "serialization",  # refused: try again
+    "deadlock",
+    "no room",
+    "ended",  # the backend is terminated before it runs
+)
+_REFUSALS = {
+    "serialization": asyncpg.SerializationError,
+    "deadlock": asyncpg.DeadlockDetectedError,
+    "no room": asyncpg.OutOfMemoryError,
+}
+REFUSING = ("refused", "starting up", "silent", "full")
+_COMMIT_IS_HIT_MORE = 4
+_RESETS_SHARE = 0.1
+
+
+@dataclass(slots=True)
+class Sent:
+    """A statement on its way."""
+
+    name: str
+    arguments: tuple
+    client: object
+    answer: object
+    fault: Exception | None = None
+    fate: str | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class Climate:
+    """How it is in one seed. `latency`: seconds from a client to the server, about; rates are shares of statements."""
+
+    latency: float = 0.001
+    rates: tuple = ()
+    has_standby: bool = False
+    replication: float = 0.002
+
+
+CALM = Climate()
+
+
+class Weather:
+    """`clears` ends all of it, for what comes after to be judged."""
+
+    def __init__(self, loop, trace, random, climate=CALM):
+        self._loop = loop
+        self._trace = trace
+        self._random = random
+        self._refuses_until = 0.0
+        self._refuses_by = "refused"
+        self._reads_only_until = 0.0
+        self._standby_stalls_until = 0.0
+        self.has_standby = climate.has_standby
+        self.seen = set()
+        self.change(climate)
+
+    def change(self, climate):
+        self._climate = climate
+        self._sum = sum(rate for _, rate in climate.rates)
+
+    def clears(self):
+        self.change(CALM)
+        self._refuses_until = self._reads_only_until = self._standby_stalls_until = 0.0
+
+    # What may be arranged
+
+    def refuse_connections(self, seconds=None, by=None):
+        seconds = self._random.choice((0.05, 0.3, 1.0, 2.5)) if seconds is None else seconds
+        self._refuses_by = by or self._random.choice(REFUSING)
+        self._refuses_until = max(self._refuses_until, self._loop.time() + seconds)
+
+    def read_only(self, seconds):
+        self._reads_only_until = self._loop.time() + seconds
+
+    def stall_standby(self, seconds):
+        self._standby_stalls_until = self._loop.time() + seconds
+
+    @property
+    def is_read_only(self):
+        return self._loop.time() < self._reads_only_until
+
+    @property
+    def standby_is_stalled(self):
+        return self._loop.time() < self._standby_stalls_until
+
+    # How long things take
+
+    def latency(self):
+        return self._climate.latency * (0.5 + self._random.random())
+
+    def disk_seconds(self):
+        return self._climate.latency * self._random.random()
+
+    def replication_seconds(self):
+        return self._climate.replication * self._random.random() * 2
+
+    # A connection's life
+
+    def resets(self):
+        return self._random.random() < _RESETS_SHARE
+
+    def refusal(self):
+        """Why a new connection is refused, if it is; "silent" is no answer at all."""
+        if self._loop.time() >= self._refuses_until:
+            return None
+        return {
+            "refused": ConnectionRefusedError("connection refused"),
+            "starting up": asyncpg.CannotConnectNowError("the database system is starting up"),
+            "full": fatal(asyncpg.TooManyConnectionsError, "sorry, too many clients already"),
+            "silent": TimeoutError(),
+        }[self._refuses_by]
+
+    def send(self, server, sent):
+        """Sends a statement to its backend, or not."""
+        delay = self.latency()
+        fate = sent.fate = self._fate(sent.name) if self._sum else None
+        client = sent.client
+        if fate is not None:
+            self.seen.add(fate)
+            self._trace.note(f"c{client.number} {sent.name}: {fate}")
+            if fate == "cut":
+                server.after(delay, client.broken, ConnectionResetError("connection reset by peer"))
+                return
+            if fate == "hole there":
+                client.is_severed = True
+                return
+            if fate == "late":
+                delay += 12.0 * self._random.random() ** 2
+            elif fate == "ended":
+                sent.fault = fatal(asyncpg.AdminShutdownError, "terminating connection due to administrator command")
+            elif fate in _REFUSALS:
+                sent.fault = _REFUSALS[fate](fate)
+        self._arrive(server, client, delay, sent)
+
+    def _fate(self, name):
+        draw = self._random.random()
+        if name == "commit":
+            draw /= _COMMIT_IS_HIT_MORE
+        if draw >= self._sum:
+            return None
+        for fate, rate in self._climate.rates:
+            draw -= rate
+            if draw < 0:
+                return fate
+        return None
+
+    def leave(self, server, client):
+        """The client is gone: its backend hears of that, in time or never."""
+        if client.is_severed and self._random.random() < 0.5:
+            return
+        self._arrive(server, client, self.latency(), None)
+
+    def _arrive(self, server, client, delay, message):
+        # In order, as on any connection.
+        client.arrives_at = max(client.arrives_at, self._loop.time() + delay)
+        server.after(client.arrives_at - self._loop.time(), self._arrived, client, message)
+
+    def _arrived(self, client, message):
+        backend = client.backend
+        if backend.ended and message is not None and not client.is_severed:
+            client.broken(ConnectionResetError("connection reset by peer"))
+        else:
+            backend.receive(message)
+
+    def reply(self, server, sent, outcome):
+        """Brings an answer back, or not."""
+        client = sent.client
+        match sent.fate:
+            case "hole back":
+                client.is_severed = True
+            case "answer lost":
+                server.after(self.latency(), client.broken, ConnectionResetError("connection reset by peer"))
+            case "last word":
+                error = fatal(asyncpg.AdminShutdownError, "terminating connection due to administrator command")
+                server.after(self.latency(), client.broken, error)
+            case "slow answer":
+                server.after(7.0 * self._random.random() ** 2, client.answered, sent, outcome)
+            case _ if self._random.random() < 0.5:
+                client.answered(sent, outcome)
+            case _:
+                server.after(self.latency(), client.answered, sent, outcome)
+
+    def farewell(self, server, client, sent, error):
+        """A backend's last word."""
+        del sent
+        if self._random.random() < 0.9:
+            error = error or ConnectionResetError("connection reset by peer")
+            server.after(self.latency(), client.broken, error)
+        else:
+            client.is_severed = True

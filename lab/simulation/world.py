@@ -1,0 +1,170 @@
+"""A seed's world: replicas, their server, who shops, and what happens to all of them."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from holdfast_inventory.domain.errors import DomainError
+from holdfast_inventory.postgres.database import UnavailableError
+from lab.simulation.chance import stream
+from lab.simulation.healing import sell_out, wait_until_quiet
+from lab.simulation.history import History
+from lab.simulation.loop import VirtualTimeLoop
+from lab.simulation.plan import plan_of
+from lab.simulation.replica import Replica, ReplicaDiedError
+from lab.simulation.server import Server
+from lab.simulation.shop import Shop
+from lab.simulation.trace import Trace
+from lab.simulation.weather import CALM, Weather
+
+_RESUMED_SHARE = 0.7
+
+
+class World:
+    """The stage is set in calm; then everything happens at once; then it clears up, and there is something to judge."""
+
+    def __init__(self, seed, *, keep_all=False):
+        self.plan = plan = plan_of(seed)
+        self.loop = VirtualTimeLoop(stream(seed, "stalls"), plan.stall_share)
+        self.trace = Trace(self.loop, keep_all=keep_all)
+        self.weather = Weather(self.loop, self.trace, stream(seed, "weather"), plan.climate)
+        self.server = Server(self.loop, self.trace, self.weather)
+        self.history = History(self.loop)
+        self.faults = []
+        self._seed = seed
+        self._random = stream(seed, "world")
+        self._pauses = stream(seed, "pause")
+        self._named = 0
+        shelves = {sale.sale_id: [item.item_id for item in sale.items] for sale in plan.sales}
+        self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(seed, "shop"), shelves)
+
+    @property
+    def replicas(self):
+        return self.shop.replicas
+
+    async def live(self):
+        plan = self.plan
+        self.weather.change(CALM)
+        await asyncio.gather(*(self._boot() for _ in range(plan.replicas)))
+        first = self.replicas[0]
+        for sale in self._sales():
+            await first.run(first.catalog.create_sale(sale))
+        if plan.schedule is not None:
+            await first.run(first.catalog.create_schedule(plan.schedule))
+        self.weather.change(plan.climate)
+        acts = [_later(plan.seconds * self._random.random() ** 2, self.shop.act) for _ in range(plan.acts)]
+        events = [_later(at, self._happen, event) for at, event in plan.events]
+        await asyncio.gather(*acts, *events)
+        await self._clear_up()
+
+    def _sales(self):
+        """The plan's, the first of them with its hours."""
+        first, *others = self.plan.sales
+        now = self.server.now()
+        open_at, close_at = (hour and now + timedelta(seconds=hour) for hour in self.plan.hours)
+        return [replace(first, open_at=open_at, close_at=close_at), *others]
+
+    async def _clear_up(self):
+        self.trace.note("it clears up")
+        self.weather.clears()
+        if not self.replicas:
+            await self._boot()
+        self.faults += await wait_until_quiet(self)
+        self.faults += await sell_out(self)
+        await asyncio.gather(*(replica.stop() for replica in self.replicas))
+        for replica in self.replicas:
+            self.faults += replica.leaks
+            if replica.open_connections:
+                self.faults.append(f"{replica.name} leaves connections open")
+
+    # Replicas
+
+    async def _boot(self):
+        self._named += 1
+        name = f"r{self._named}"
+        self.trace.note(f"{name} boots")
+        replica = Replica(name, self.server, stream(self._seed, name), self.plan.make, self._tell)
+        try:
+            await replica.start()
+        except UnavailableError:
+            await replica.stop()
+        else:
+            self.replicas.append(replica)
+
+    def _tell(self, teller, change):
+        """Redis: the news reach the other replicas promptly, late or never."""
+        if self.plan.news == "never":
+            return
+        seconds = 0.001 if self.plan.news == "prompt" else self._random.random()
+        for replica in self.replicas:
+            if replica is not teller:
+                self.server.after(seconds, replica.ledger.changed_elsewhere, change.sale_id)
+
+    async def _replace(self, event):
+        if not self._serving:
+            return
+        replica = self._random.choice(self._serving)
+        self.replicas.remove(replica)
+        self.trace.note(f"{event} {replica.name}")
+        if event == "kill":
+            replica.kill()
+        else:
+            await replica.stop()
+        await asyncio.sleep(self._random.random())
+        await self._boot()
+
+    # Events
+
+    async def _happen(self, event):
+        random, weather, server = self._random, self.weather, self.server
+        self.trace.note(f"event: {event}")
+        weather.seen.add(event)
+        match event:
+            case "restart":
+                server.restart(tells=random.random() < 0.7)
+            case "failover":
+                server.fail_over(random.choice((0.0, 0.0, 0.5)))
+            case "read only":
+                weather.read_only(random.choice((0.1, 1.0, 3.0)))
+            case "standby stalls":
+                weather.stall_standby(random.choice((0.5, 3.0, 8.0)))
+            case "standby is given up":
+                weather.stall_standby(3.0)
+                await asyncio.sleep(2.0 * random.random())
+                server.stop_waiting_for_standby()
+            case "backend ends":
+                server.end_some_backend(random.choice)
+            case "refuse":
+                weather.refuse_connections()
+            case "rules":
+                await self._change_rules()
+            case _:
+                await self._replace(event)
+
+    async def _change_rules(self):
+        if not self._serving:
+            return
+        replica, sale = self._random.choice(self._serving), self._random.choice(self.plan.sales)
+        if self._random.choice(("pause", "pause", "cancel")) == "cancel":
+            await self._rule(replica, replica.catalog.cancel_sale(sale.sale_id))
+            return
+        await self._rule(replica, replica.catalog.set_paused(sale.sale_id, paused=True))
+        if self._pauses.random() < _RESUMED_SHARE:
+            await asyncio.sleep(self._pauses.random())
+            for replica in self._serving[:1]:
+                await self._rule(replica, replica.catalog.set_paused(sale.sale_id, paused=False))
+
+    async def _rule(self, replica, change):
+        try:
+            await replica.run(change)
+        except (DomainError, ReplicaDiedError) as error:
+            self.trace.note(f"rules: {error!r}")
+
+    @property
+    def _serving(self):
+        return [replica for replica in self.replicas if replica.is_serving]
+
+
+async def _later(seconds, do, *arguments):
+    await asyncio.sleep(seconds)
+    await do(*arguments)

@@ -1,0 +1,177 @@
+"""The rules of request fields. A `Checks` collects every violation of a request, so that a caller sees all at once.
+
+Each check returns the field's value as the domain has it; of a field in violation it returns some value of the right
+type. So `refuse()` must be called before any of them is used.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import TypeVar
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast_inventory.api import names, page_tokens
+from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
+
+MAX_TEXT_CHARACTERS = 128
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+MAX_SEQUENCE = 2**63 - 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOBODY = UUID(int=0)
+ID_RULE = "must be 1 to 63 letters, digits, '-', '_' or '.', starting with a letter or a digit"
+_SCHEDULE_ID_RULE = "must be 1 to 46 letters, digits, '-', '_' or '.', starting with a letter or a digit"
+_is_visible_ascii = re.compile(r"[!-~]{1,128}").fullmatch
+_has_control_character = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+
+# What google.protobuf.Duration and Timestamp allow; a decoder does not check it.
+_MAX_DURATION_SECONDS = 315_576_000_000
+_MIN_TIMESTAMP_SECONDS = -62_135_596_800
+_MAX_TIMESTAMP_SECONDS = 253_402_300_799
+_NANOS_PER_SECOND = 1_000_000_000
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+class Checks:
+    """Checks the fields of one request."""
+
+    __slots__ = ("violations",)
+
+    def __init__(self) -> None:
+        self.violations: list[FieldViolation] = []
+
+    def violated(self, field: str, rule: str) -> None:
+        """Note that `field`, a path such as `lines[2].quantity`, breaks `rule`."""
+        self.violations.append(FieldViolation(field, rule))
+
+    def refuse(self) -> None:
+        """Raise InvalidRequest if any field is in violation."""
+        if self.violations:
+            raise InvalidRequest(tuple(self.violations))
+
+    # Names
+
+    def sale(self, field: str, name: str) -> str:
+        """Return the id in the name of a sale."""
+        match = names.match_sale(name)
+        if match is None:
+            self.violated(field, "must be a sale's name, sales/{sale}")
+            return ""
+        return match[1]
+
+    def item(self, field: str, name: str) -> tuple[str, str]:
+        """Return the ids of sale and item in the name of an item."""
+        match = names.match_item(name)
+        if match is None:
+            self.violated(field, "must be an item's name, sales/{sale}/items/{item}")
+            return "", ""
+        return match[1], match[2]
+
+    def reservation(self, field: str, name: str) -> tuple[str, UUID]:
+        """Return the ids of sale and reservation in the name of a reservation."""
+        match = names.match_reservation(name)
+        if match is None:
+            self.violated(field, "must be a reservation's name, sales/{sale}/reservations/{reservation}")
+            return "", _NOBODY
+        return match[1], UUID(match[2])
+
+    def schedule(self, field: str, name: str) -> str:
+        """Return the id in the name of a schedule."""
+        match = names.match_schedule(name)
+        if match is None:
+            self.violated(field, "must be a schedule's name, saleSchedules/{schedule}")
+            return ""
+        return match[1]
+
+    def resource_id(self, field: str, value: str) -> str:
+        """Return the id of a sale or an item."""
+        if names.match_id(value) is None:
+            self.violated(field, ID_RULE)
+        return value
+
+    def schedule_id(self, field: str, value: str) -> str:
+        """Return the id of a schedule."""
+        if names.match_schedule_id(value) is None:
+            self.violated(field, _SCHEDULE_ID_RULE)
+        return value
+
+    # Texts
+
+    def text(self, field: str, value: str) -> str:
+        """Return a text that may be empty."""
+        if len(value) > MAX_TEXT_CHARACTERS:
+            self.violated(field, f"must be at most {MAX_TEXT_CHARACTERS} characters")
+        elif not value.isprintable() and _has_control_character(value):
+            self.violated(field, "must not have control characters")
+        return value
+
+    def required_text(self, field: str, value: str) -> str:
+        """Return a text that must not be empty."""
+        if not value:
+            self.violated(field, f"must be 1 to {MAX_TEXT_CHARACTERS} characters")
+        return self.text(field, value)
+
+    def request_id(self, field: str, value: str) -> str:
+        """Return a request id; empty is none."""
+        if value and _is_visible_ascii(value) is None:
+            self.violated(field, "must be 1 to 128 visible ASCII characters")
+        return value
+
+    # Numbers and choices
+
+    def number(self, field: str, value: int, low: int, high: int) -> int:
+        """Return a number of `low` to `high`."""
+        if not low <= value <= high:
+            self.violated(field, f"must be {low} to {high}")
+        return value
+
+    def choice(self, field: str, number: int, choices: type[Choice]) -> Choice | None:
+        """Return the choice of that number in the protos; 0 is none."""
+        if number == 0:
+            return None
+        try:
+            return choices(number)
+        except ValueError:
+            self.violated(field, f"must be one of {', '.join(choice.name for choice in choices)}")
+            return None
+
+    # Times
+
+    def duration(self, field: str, value: Duration, low: timedelta, high: timedelta) -> timedelta:
+        """Return a span of `low` to `high`, in whole microseconds."""
+        seconds, nanos = value.seconds, value.nanos
+        agree = -_NANOS_PER_SECOND < nanos < _NANOS_PER_SECOND and seconds * nanos >= 0
+        if agree and -_MAX_DURATION_SECONDS <= seconds <= _MAX_DURATION_SECONDS:
+            span = timedelta(seconds=seconds, microseconds=nanos // 1000)
+            if low <= span <= high:
+                return span
+        self.violated(field, f"must be {low.total_seconds():g} s to {high.total_seconds():.15g} s")
+        return low
+
+    def timestamp(self, field: str, value: Timestamp) -> datetime:
+        """Return a moment, in whole microseconds."""
+        seconds, nanos = value.seconds, value.nanos
+        if _MIN_TIMESTAMP_SECONDS <= seconds <= _MAX_TIMESTAMP_SECONDS and 0 <= nanos < _NANOS_PER_SECOND:
+            return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
+        self.violated(field, "must be a time of the years 1 to 9999")
+        return _EPOCH
+
+    # Pages
+
+    def page_size(self, field: str, value: int) -> int:
+        """Return how many entries a page may have."""
+        return self.number(field, value, 0, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
+
+    def page_token(self, field: str, token: str, *bound_to: str) -> str | None:
+        """Return the cursor in a page token; none for the first page."""
+        if not token:
+            return None
+        cursor = page_tokens.decode(token, *bound_to)
+        if cursor is None:
+            self.violated(field, "must be a next_page_token of the same list with the same filters")
+        return cursor

@@ -1,0 +1,133 @@
+"""The domain's values as the protos have them."""
+
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.inventory.v1 import movement_pb2, reservation_service_pb2, sale_pb2
+from holdfast_inventory.api.names import item_name, reservation_name, sale_name, schedule_name
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
+from holdfast_inventory.domain.reservation import Reservation, ReservationState
+from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
+from holdfast_inventory.domain.schedule import Remainder, Schedule
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_PER_DAY = 86_400
+_NANOS_PER_MICROSECOND = 1_000
+
+# By name: a choice that the protos lack, or call otherwise, fails when this is imported.
+_RESERVATION_STATES = {state: reservation_service_pb2.Reservation.State.Value(state.name) for state in ReservationState}
+_SALE_STATES = {state: sale_pb2.Sale.State.Value(state.name) for state in SaleState}
+_MOVEMENT_KINDS = {kind: movement_pb2.Movement.Kind.Value(kind.name) for kind in MovementKind}
+_ADJUST_REASONS = {reason: movement_pb2.AdjustReason.Value(reason.name) for reason in AdjustReason}
+_REMAINDERS = {remainder: sale_pb2.SaleSchedule.Remainder.Value(remainder.name) for remainder in Remainder}
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """Return a moment; exact, and several times faster than FromDatetime."""
+    message = Timestamp()
+    _set(message, moment)
+    return message
+
+
+def duration(span: timedelta) -> Duration:
+    """Return a span that is not negative."""
+    return Duration(
+        seconds=span.days * _SECONDS_PER_DAY + span.seconds, nanos=span.microseconds * _NANOS_PER_MICROSECOND
+    )
+
+
+def reservation(sale_id: str, known: Reservation) -> reservation_service_pb2.Reservation:
+    """Return a reservation of a sale. Filled in place, which takes half the time of messages that are copied in."""
+    message = reservation_service_pb2.Reservation(
+        name=reservation_name(sale_id, known.reservation_id),
+        customer=known.customer,
+        state=_RESERVATION_STATES[known.state],
+        order=known.order,
+    )
+    add_line = message.lines.add
+    for item_id, quantity in known.lines:
+        add_line(item=item_id, quantity=quantity)
+    _set(message.create_time, known.created_at)
+    _set(message.expire_time, known.expires_at)
+    if known.ended_at is not None:
+        _set(message.end_time, known.ended_at)
+    return message
+
+
+def item(sale_id: str, known: Item) -> sale_pb2.Item:
+    """Return an item of a sale."""
+    return sale_pb2.Item(
+        name=item_name(sale_id, known.item_id),
+        item=known.item_id,
+        on_hand=known.on_hand,
+        held=known.held,
+        available=known.available,
+        sold=known.sold,
+        per_customer_limit=known.per_customer_limit,
+        version=known.version,
+    )
+
+
+def sale(known: Sale, state: SaleState) -> sale_pb2.Sale:
+    """Return a sale in its state."""
+    return sale_pb2.Sale(
+        name=sale_name(known.sale_id),
+        open_time=timestamp(known.open_at),
+        close_time=None if known.close_at is None else timestamp(known.close_at),
+        per_customer_limit=known.per_customer_limit,
+        hold_time=duration(known.hold_time),
+        max_hold_time=duration(known.max_hold_time),
+        state=_SALE_STATES[state],
+        create_time=timestamp(known.created_at),
+        update_time=timestamp(known.updated_at),
+        cancel_time=None if known.cancelled_at is None else timestamp(known.cancelled_at),
+        schedule="" if known.schedule_id is None else schedule_name(known.schedule_id),
+        sequence=known.sequence,
+    )
+
+
+def movement(sale_id: str, known: Movement) -> movement_pb2.Movement:
+    """Return a movement of a sale."""
+    return movement_pb2.Movement(
+        sequence=known.sequence,
+        kind=_MOVEMENT_KINDS[known.kind],
+        item=known.item_id,
+        on_hand_delta=known.on_hand_delta,
+        held_delta=known.held_delta,
+        sold_delta=known.sold_delta,
+        reservation="" if known.reservation_id is None else reservation_name(sale_id, known.reservation_id),
+        reason=movement_pb2.ADJUST_REASON_UNSPECIFIED if known.reason is None else _ADJUST_REASONS[known.reason],
+        actor=known.actor,
+        create_time=timestamp(known.created_at),
+    )
+
+
+def schedule(known: Schedule) -> sale_pb2.SaleSchedule:
+    """Return a schedule."""
+    return sale_pb2.SaleSchedule(
+        name=schedule_name(known.schedule_id),
+        period=duration(known.period),
+        open_duration=duration(known.open_duration),
+        template=sale_pb2.Sale(
+            per_customer_limit=known.per_customer_limit,
+            hold_time=duration(known.hold_time),
+            max_hold_time=duration(known.max_hold_time),
+            items=[_template_item(new) for new in known.items],
+        ),
+        source_sale="" if known.source_sale_id is None else sale_name(known.source_sale_id),
+        remainder=_REMAINDERS[known.remainder],
+        create_time=timestamp(known.created_at),
+    )
+
+
+def _set(message: Timestamp, moment: datetime) -> None:
+    span = moment - _EPOCH
+    message.seconds = span.days * _SECONDS_PER_DAY + span.seconds
+    message.nanos = span.microseconds * _NANOS_PER_MICROSECOND
+
+
+def _template_item(new: NewItem) -> sale_pb2.Item:
+    return sale_pb2.Item(item=new.item_id, on_hand=new.on_hand, per_customer_limit=new.per_customer_limit)

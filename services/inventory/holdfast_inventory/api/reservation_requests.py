@@ -1,0 +1,227 @@
+"""Requests of ReservationService, checked and in the domain's terms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_inventory.api.checks import ID_RULE, Checks
+from holdfast_inventory.api.names import match_id
+from holdfast_inventory.domain.commands import Command, Confirm, Create, Extend, Release
+from holdfast_inventory.domain.identity import create_fingerprint, reservation_id
+from holdfast_inventory.domain.reservation import Line, ReservationState, merge_lines
+from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
+
+MAX_LINES = 100
+MAX_LINE_UNITS = 1_000_000
+MAX_COMMANDS = 1000
+MIN_RESERVATION_HOLD_TIME = timedelta(milliseconds=1)
+LONGEST_TIMEOUT = timedelta(hours=1)
+
+
+class CreateRequest(NamedTuple):
+    """A create that has no id yet: that needs the sale's salt, or chance."""
+
+    sale_id: str
+    customer: str
+    lines: tuple[Line, ...]
+    hold_time: timedelta | None
+    allow_partial: bool
+    confirm: bool
+    order: str
+    request_id: str
+
+    def command(self, new_id: UUID) -> Create:
+        """Return the command under a random id; for a request without a request id."""
+        return self._command(new_id, bound=False)
+
+    def bound_command(self, salt: bytes) -> Create:
+        """Return the command under the id that its request id is bound to in the sale of that salt."""
+        return self._command(reservation_id(salt, self.customer, self.request_id), bound=True)
+
+    def _command(self, identity: UUID, *, bound: bool) -> Create:
+        fingerprint = create_fingerprint(
+            self.customer,
+            self.lines,
+            self.hold_time,
+            allow_partial=self.allow_partial,
+            confirm=self.confirm,
+            order=self.order,
+        )
+        return Create(
+            identity,
+            self.customer,
+            self.lines,
+            self.hold_time,
+            self.allow_partial,
+            self.confirm,
+            self.order,
+            fingerprint,
+            bound,
+        )
+
+
+def create(request: pb.CreateReservationRequest, sale_id: str | None = None) -> CreateRequest:
+    """Check a create. Within a Submit for `sale_id` its parent may be left out."""
+    checks = Checks()
+    if sale_id is None or request.parent:
+        sale_id = _same_sale(checks, "parent", checks.sale("parent", request.parent), sale_id)
+    order = checks.text("order", request.order)
+    if order and not request.confirm:
+        checks.violated("order", "may be set only with confirm")
+    hold_time = None
+    if request.HasField("hold_time"):
+        hold_time = checks.duration("hold_time", request.hold_time, MIN_RESERVATION_HOLD_TIME, LONGEST_HOLD_TIME)
+    checked = CreateRequest(
+        sale_id=sale_id,
+        customer=checks.required_text("customer", request.customer),
+        lines=_lines(checks, request.lines),
+        hold_time=hold_time,
+        allow_partial=request.allow_partial,
+        confirm=request.confirm,
+        order=order,
+        request_id=checks.request_id("request_id", request.request_id),
+    )
+    checks.refuse()
+    return checked
+
+
+def confirm(request: pb.ConfirmReservationRequest, sale_id: str | None = None) -> tuple[str, Confirm]:
+    """Check a confirmation; within a Submit, for `sale_id`."""
+    checks = Checks()
+    named_sale_id, identity = checks.reservation("name", request.name)
+    order = checks.text("order", request.order)
+    command = Confirm(identity, order, request.allow_late, checks.text("customer", request.customer))
+    return _checked(checks, named_sale_id, sale_id), command
+
+
+def release(request: pb.ReleaseReservationRequest, sale_id: str | None = None) -> tuple[str, Release]:
+    """Check a release; within a Submit, for `sale_id`."""
+    checks = Checks()
+    named_sale_id, identity = checks.reservation("name", request.name)
+    command = Release(identity, checks.text("customer", request.customer))
+    return _checked(checks, named_sale_id, sale_id), command
+
+
+def extend(request: pb.ExtendReservationRequest, sale_id: str | None = None) -> tuple[str, Extend]:
+    """Check an extension; within a Submit, for `sale_id`."""
+    checks = Checks()
+    named_sale_id, identity = checks.reservation("name", request.name)
+    if not request.HasField("expire_time"):
+        checks.violated("expire_time", "must be set")
+    expires_at = checks.timestamp("expire_time", request.expire_time)
+    command = Extend(identity, expires_at, checks.text("customer", request.customer))
+    return _checked(checks, named_sale_id, sale_id), command
+
+
+@dataclass(frozen=True, slots=True)
+class GetRequest:
+    """Which reservation to read; with `customer`, only if it is that customer's."""
+
+    sale_id: str
+    reservation_id: UUID
+    customer: str
+
+
+def get(request: pb.GetReservationRequest) -> GetRequest:
+    """Check a read."""
+    checks = Checks()
+    sale_id, identity = checks.reservation("name", request.name)
+    customer = checks.text("customer", request.customer)
+    checks.refuse()
+    return GetRequest(sale_id, identity, customer)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Which reservations to list. The next page's token is bound to `filters`."""
+
+    sale_id: str
+    page_size: int
+    cursor: str | None
+    customer: str | None
+    state: ReservationState | None
+    filters: tuple[str, ...]
+
+
+def list_reservations(request: pb.ListReservationsRequest) -> ListRequest:
+    """Check a list."""
+    checks = Checks()
+    filters = ("reservations", request.parent, request.customer, str(request.state))
+    checked = ListRequest(
+        sale_id=checks.sale("parent", request.parent),
+        page_size=checks.page_size("page_size", request.page_size),
+        cursor=checks.page_token("page_token", request.page_token, *filters),
+        customer=checks.text("customer", request.customer) or None,
+        state=checks.choice("state", request.state, ReservationState),
+        filters=filters,
+    )
+    checks.refuse()
+    return checked
+
+
+def submit(request: pb.SubmitRequest) -> str:
+    """Check a Submit as a whole; its commands are checked one by one, by `command`. Returns the sale's id."""
+    checks = Checks()
+    sale_id = checks.sale("parent", request.parent)
+    if not 1 <= len(request.commands) <= MAX_COMMANDS:
+        checks.violated("commands", f"must be 1 to {MAX_COMMANDS}")
+    checks.refuse()
+    return sale_id
+
+
+def command(request: pb.Command, sale_id: str) -> CreateRequest | Command:
+    """Check one command of a Submit for `sale_id`."""
+    match request.WhichOneof("command"):
+        case "create":
+            return create(request.create, sale_id)
+        case "confirm":
+            return confirm(request.confirm, sale_id)[1]
+        case "release":
+            return release(request.release, sale_id)[1]
+        case "extend":
+            return extend(request.extend, sale_id)[1]
+    checks = Checks()
+    checks.violated("command", "must be one of create, confirm, release, extend")
+    checks.refuse()
+    raise AssertionError  # refuse() has raised
+
+
+def timeout_seconds(request: pb.Command) -> float | None:
+    """Check how long the caller of a command waits; None when it does not say."""
+    if not request.HasField("timeout"):
+        return None
+    checks = Checks()
+    timeout = checks.duration("timeout", request.timeout, timedelta(0), LONGEST_TIMEOUT)
+    checks.refuse()
+    return timeout.total_seconds()
+
+
+def _lines(checks: Checks, lines: Sequence[pb.Line]) -> tuple[Line, ...]:
+    if not 1 <= len(lines) <= MAX_LINES:
+        checks.violated("lines", f"must be 1 to {MAX_LINES} lines")
+        return ()
+    wanted = []
+    for index, line in enumerate(lines):
+        item_id, quantity = line.item, line.quantity
+        # Here rather than by checks.resource_id and checks.number: the paths cost more than the rules do.
+        if match_id(item_id) is None:
+            checks.violated(f"lines[{index}].item", ID_RULE)
+        if not 1 <= quantity <= MAX_LINE_UNITS:
+            checks.violated(f"lines[{index}].quantity", f"must be 1 to {MAX_LINE_UNITS}")
+        wanted.append(Line(item_id, quantity))
+    return merge_lines(wanted)
+
+
+def _checked(checks: Checks, named_sale_id: str, sale_id: str | None) -> str:
+    named_sale_id = _same_sale(checks, "name", named_sale_id, sale_id)
+    checks.refuse()
+    return named_sale_id
+
+
+def _same_sale(checks: Checks, field: str, named_sale_id: str, sale_id: str | None) -> str:
+    if sale_id is not None and named_sale_id and named_sale_id != sale_id:
+        checks.violated(field, f"must be of the Submit's own sale, sales/{sale_id}")
+    return named_sale_id

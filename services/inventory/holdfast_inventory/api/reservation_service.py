@@ -1,0 +1,145 @@
+"""ReservationService: holds stock for customers, and sells what was held."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.api import messages, page_tokens, reservation_requests
+from holdfast_inventory.api.calls import Call, request_id_in, trace_id_in
+from holdfast_inventory.api.names import reservation_name
+from holdfast_inventory.api.reservation_requests import CreateRequest
+from holdfast_inventory.api.status import refusal_of
+from holdfast_inventory.domain.commands import Command
+from holdfast_inventory.domain.decide import Answer, Done, Reply
+from holdfast_inventory.domain.errors import DomainError, NotFound
+
+if TYPE_CHECKING:
+    from holdfast_inventory.postgres.catalog import Catalog
+    from holdfast_inventory.stock.stock_ledger import StockLedger
+
+log = get_logger("holdfast.commands")
+
+CommandCount = Callable[[str, str], None]
+"""Told of each command of a Submit: which method it is like, and why it was refused (`OK`: it was not)."""
+
+_METHODS = {
+    "create": "CreateReservation",
+    "confirm": "ConfirmReservation",
+    "release": "ReleaseReservation",
+    "extend": "ExtendReservation",
+}
+
+
+class ReservationService:
+    """Every method raises DomainError for a refusal."""
+
+    def __init__(
+        self, ledger: "StockLedger", catalog: "Catalog", count: CommandCount, entropy: Entropy = SYSTEM_ENTROPY
+    ) -> None:
+        self._ledger = ledger
+        self._catalog = catalog
+        self._count = count
+        self._entropy = entropy
+
+    async def create_reservation(self, request: pb.CreateReservationRequest, call: Call) -> pb.Reservation:
+        """Hold stock, or sell it at once."""
+        wanted = reservation_requests.create(request)
+        if wanted.request_id:
+            command = wanted.bound_command(await self._ledger.salt(wanted.sale_id))
+        else:
+            command = wanted.command(self._entropy.uuid4())
+        return await self._execute(wanted.sale_id, command, call)
+
+    async def confirm_reservation(self, request: pb.ConfirmReservationRequest, call: Call) -> pb.Reservation:
+        """Sell what is held."""
+        return await self._execute(*reservation_requests.confirm(request), call)
+
+    async def release_reservation(self, request: pb.ReleaseReservationRequest, call: Call) -> pb.Reservation:
+        """Give a hold back."""
+        return await self._execute(*reservation_requests.release(request), call)
+
+    async def extend_reservation(self, request: pb.ExtendReservationRequest, call: Call) -> pb.Reservation:
+        """Move a hold's end."""
+        return await self._execute(*reservation_requests.extend(request), call)
+
+    async def get_reservation(self, request: pb.GetReservationRequest, _: Call) -> pb.Reservation:
+        """Read one."""
+        wanted = reservation_requests.get(request)
+        known = await self._catalog.get_reservation(wanted.sale_id, wanted.reservation_id)
+        if wanted.customer and wanted.customer != known.customer:
+            raise NotFound(reservation_name(wanted.sale_id, wanted.reservation_id))
+        return messages.reservation(wanted.sale_id, known)
+
+    async def list_reservations(self, request: pb.ListReservationsRequest, _: Call) -> pb.ListReservationsResponse:
+        """List a sale's."""
+        wanted = reservation_requests.list_reservations(request)
+        found, cursor = await self._catalog.list_reservations(
+            wanted.sale_id, wanted.page_size, wanted.cursor, wanted.customer, wanted.state
+        )
+        return pb.ListReservationsResponse(
+            reservations=[messages.reservation(wanted.sale_id, known) for known in found],
+            next_page_token=page_tokens.next_page(cursor, wanted.filters),
+        )
+
+    async def submit(self, request: pb.SubmitRequest, call: Call) -> pb.SubmitResponse:
+        """Execute independent commands; a malformed one is refused alone."""
+        sale_id = reservation_requests.submit(request)
+        salt = await self._ledger.salt(sale_id)
+        now = asyncio.get_running_loop().time()
+        answers: list[Answer | None] = []
+        accepted: list[tuple[Command, float | None]] = []
+        for given in request.commands:
+            try:
+                accepted.append(self._submitted(given, sale_id, salt, now, call.deadline))
+                answers.append(None)
+            except DomainError as refusal:
+                answers.append(refusal)
+        executed = iter(await self._ledger.execute_all(sale_id, accepted))
+        outcomes = [
+            self._outcome(sale_id, given, next(executed) if answer is None else answer, call)
+            for given, answer in zip(request.commands, answers, strict=True)
+        ]
+        return pb.SubmitResponse(outcomes=outcomes)
+
+    def _submitted(
+        self, given: pb.Command, sale_id: str, salt: bytes, now: float, deadline: float
+    ) -> tuple[Command, float]:
+        """Return a command and its deadline: its own, but never later than the call's."""
+        command = reservation_requests.command(given, sale_id)
+        if isinstance(command, CreateRequest):
+            command = command.bound_command(salt) if command.request_id else command.command(self._entropy.uuid4())
+        timeout_seconds = reservation_requests.timeout_seconds(given)
+        return command, deadline if timeout_seconds is None else min(deadline, now + timeout_seconds)
+
+    def _outcome(self, sale_id: str, given: pb.Command, answer: Answer, call: Call) -> pb.Outcome:
+        if isinstance(answer, DomainError):
+            refusal = refusal_of(call.honest(answer))
+            reason, outcome = refusal.reason, pb.Outcome(error=refusal.status)
+        else:
+            done = _done(answer)
+            message = messages.reservation(sale_id, done.reservation)
+            reason, outcome = "OK", pb.Outcome(reservation=message, replayed=done.replayed)
+        method = _METHODS.get(given.WhichOneof("command") or "", "Submit")
+        self._count(method, reason)
+        log.debug(
+            "command",
+            method=method,
+            reason=reason,
+            request_id=request_id_in(given.correlation_id),
+            trace_id=trace_id_in(given.traceparent),
+        )
+        return outcome
+
+    async def _execute(self, sale_id: str, command: Command, call: Call) -> pb.Reservation:
+        done = _done(await self._ledger.execute(sale_id, command, call.deadline))
+        call.replayed = done.replayed
+        return messages.reservation(sale_id, done.reservation)
+
+
+def _done(reply: Reply) -> Done:
+    if not isinstance(reply, Done):
+        raise TypeError(f"a command for a reservation was answered with {reply!r}")
+    return reply

@@ -1,0 +1,417 @@
+"""Requests of SaleService about sales, items and their stock, checked and in the domain's terms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+
+from holdfast.inventory.v1 import sale_pb2
+from holdfast.inventory.v1 import sale_service_pb2 as pb
+from holdfast_inventory.api.checks import MAX_SEQUENCE, Checks
+from holdfast_inventory.domain.commands import Adjust, Transfer
+from holdfast_inventory.domain.identity import adjust_fingerprint, stock_change_id, transfer_fingerprint
+from holdfast_inventory.domain.item import MAX_UNITS
+from holdfast_inventory.domain.movement import AdjustReason
+from holdfast_inventory.domain.sale import (
+    DEFAULT_HOLD_TIME,
+    DEFAULT_MAX_HOLD_TIME,
+    LONGEST_HOLD_TIME,
+    MIN_HOLD_TIME,
+    NewItem,
+    NewSale,
+    SaleState,
+)
+from holdfast_inventory.postgres.catalog import SaleChanges
+
+MAX_ITEMS = 1000
+MAX_TRANSFER_UNITS = 1_000_000_000
+MAX_RESUME_TOKEN_CHARACTERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Which page of a list. The next page's token is bound to `filters`."""
+
+    page_size: int
+    cursor: str | None
+    filters: tuple[str, ...]
+
+
+# Sales
+
+
+def create_sale(request: pb.CreateSaleRequest) -> NewSale:
+    """Check a sale to create, with its items."""
+    checks = Checks()
+    sale_id = checks.resource_id("sale_id", request.sale_id)
+    if not request.HasField("sale"):
+        checks.violated("sale", "must be set")
+    window = _window(checks, request.sale)
+    rules = sale_rules(checks, "sale", request.sale)
+    checks.refuse()
+    return NewSale(sale_id, *window, rules.per_customer_limit, rules.hold_time, rules.max_hold_time, rules.items)
+
+
+class SaleRules(NamedTuple):
+    """What a sale and the template of a schedule have in common."""
+
+    per_customer_limit: int
+    hold_time: timedelta
+    max_hold_time: timedelta
+    items: tuple[NewItem, ...]
+
+
+def sale_rules(checks: Checks, field: str, sale: sale_pb2.Sale) -> SaleRules:
+    """Check the rules and the items of the sale at `field`."""
+    hold_time, max_hold_time = _hold_times(checks, field, sale)
+    items = _new_items(checks, f"{field}.items", sale.items)
+    return SaleRules(_customer_limit(checks, field, sale), hold_time, max_hold_time, items)
+
+
+_UPDATABLE = ("open_time", "close_time", "per_customer_limit", "hold_time", "max_hold_time")
+
+
+def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
+    """Check new rules of a sale; return the sale's id and the rules.
+
+    Without a mask they are those that the sale has. A masked field that is not set goes back to its default.
+    """
+    checks = Checks()
+    if not request.HasField("sale"):
+        checks.violated("sale", "must be set")
+    sale = request.sale
+    sale_id = checks.sale("sale.name", sale.name)
+    masked = _masked(checks, request)
+    changes = SaleChanges(
+        open_at=_open_at(checks, sale) if "open_time" in masked else None,
+        close_at=_close_at(checks, sale) if "close_time" in masked else None,
+        never_closes="close_time" in masked and not sale.HasField("close_time"),
+        per_customer_limit=_customer_limit(checks, "sale", sale) if "per_customer_limit" in masked else None,
+        hold_time=_updated_hold_time(checks, sale) if "hold_time" in masked else None,
+        max_hold_time=_updated_max_hold_time(checks, sale) if "max_hold_time" in masked else None,
+    )
+    if "open_time" in masked and not sale.HasField("open_time"):
+        checks.violated("sale.open_time", "must be set")
+    checks.refuse()
+    return sale_id, changes
+
+
+@dataclass(frozen=True, slots=True)
+class SaleFilter:
+    """Which sales to list."""
+
+    page: ListRequest
+    state: SaleState | None
+    schedule_id: str | None
+
+
+def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
+    """Check a list of sales."""
+    checks = Checks()
+    page = list_page(checks, request, "sales", str(request.state), request.schedule)
+    state = checks.choice("state", request.state, SaleState)
+    schedule_id = checks.schedule("schedule", request.schedule) if request.schedule else None
+    checks.refuse()
+    return SaleFilter(page, state, schedule_id)
+
+
+def sale_name(name: str) -> str:
+    """Check a request that has nothing but a sale's name; return the sale's id."""
+    checks = Checks()
+    sale_id = checks.sale("name", name)
+    checks.refuse()
+    return sale_id
+
+
+# Items
+
+
+def create_item(request: pb.CreateItemRequest) -> tuple[str, NewItem]:
+    """Check an item to create; return the sale's id and the item."""
+    checks = Checks()
+    sale_id = checks.sale("parent", request.parent)
+    item_id = checks.resource_id("item_id", request.item_id)
+    if not request.HasField("item"):
+        checks.violated("item", "must be set")
+    item = _new_item(checks, "item", request.item, item_id)
+    checks.refuse()
+    return sale_id, item
+
+
+def get_item(request: pb.GetItemRequest) -> tuple[str, str]:
+    """Check a read; return the ids of sale and item."""
+    checks = Checks()
+    ids = checks.item("name", request.name)
+    checks.refuse()
+    return ids
+
+
+def list_items(request: pb.ListItemsRequest) -> tuple[str, ListRequest]:
+    """Check a list of a sale's items; return the sale's id and the page."""
+    checks = Checks()
+    sale_id = checks.sale("parent", request.parent)
+    page = list_page(checks, request, "items", request.parent)
+    checks.refuse()
+    return sale_id, page
+
+
+# Stock
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustRequest:
+    """An adjustment that has no id yet: that needs the sale's salt, or chance."""
+
+    sale_id: str
+    item_id: str
+    delta: int
+    reason: AdjustReason
+    expected_version: int | None
+    actor: str
+    request_id: str
+
+    def command(self, change_id: UUID) -> Adjust:
+        """Return the command under an id."""
+        fingerprint = adjust_fingerprint(self.item_id, self.delta, self.reason, self.expected_version)
+        return Adjust(change_id, self.item_id, self.delta, self.reason, self.expected_version, self.actor, fingerprint)
+
+    def bound_id(self, salt: bytes) -> UUID:
+        """Return the id that the request id is bound to in the sale of that salt."""
+        return stock_change_id(salt, self.request_id)
+
+
+def adjust(request: pb.AdjustStockRequest) -> AdjustRequest:
+    """Check an adjustment."""
+    checks = Checks()
+    sale_id, item_id = checks.item("name", request.name)
+    if request.delta == 0:
+        checks.violated("delta", "must not be 0")
+    reason = checks.choice("reason", request.reason, AdjustReason)
+    if request.reason == 0:
+        checks.violated("reason", "must be set")
+    expected_version = None
+    if request.HasField("expected_version"):
+        expected_version = checks.number("expected_version", request.expected_version, 0, MAX_SEQUENCE)
+    request_id = checks.request_id("request_id", request.request_id)
+    actor = checks.text("actor", request.actor)
+    checks.refuse()
+    return AdjustRequest(
+        sale_id, item_id, request.delta, reason or AdjustReason.CORRECTED, expected_version, actor, request_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequest:
+    """A transfer that has no id yet: that needs the source's salt, or chance."""
+
+    source_sale_id: str
+    source_item_id: str
+    destination_sale_id: str
+    destination_item_id: str
+    quantity: int
+    actor: str
+    request_id: str
+
+    def command(self, change_id: UUID) -> Transfer:
+        """Return the command under an id."""
+        fingerprint = transfer_fingerprint(
+            self.source_item_id, self.destination_sale_id, self.destination_item_id, self.quantity
+        )
+        return Transfer(
+            change_id,
+            self.source_sale_id,
+            self.source_item_id,
+            self.destination_sale_id,
+            self.destination_item_id,
+            self.quantity,
+            self.actor,
+            fingerprint,
+        )
+
+    def bound_id(self, salt: bytes) -> UUID:
+        """Return the id that the request id is bound to in the sale of that salt."""
+        return stock_change_id(salt, self.request_id)
+
+
+def transfer(request: pb.TransferStockRequest) -> TransferRequest:
+    """Check a transfer."""
+    checks = Checks()
+    source_sale_id, source_item_id = checks.item("source", request.source)
+    destination_sale_id, destination_item_id = checks.item("destination", request.destination)
+    if source_sale_id and source_sale_id == destination_sale_id:
+        checks.violated("destination", "must be an item of another sale than source")
+    quantity = checks.number("quantity", request.quantity, 1, MAX_TRANSFER_UNITS)
+    request_id = checks.request_id("request_id", request.request_id)
+    actor = checks.text("actor", request.actor)
+    checks.refuse()
+    return TransferRequest(
+        source_sale_id, source_item_id, destination_sale_id, destination_item_id, quantity, actor, request_id
+    )
+
+
+# The ledger
+
+
+@dataclass(frozen=True, slots=True)
+class MovementPage:
+    """Which movements to list."""
+
+    sale_id: str
+    after_sequence: int
+    page_size: int
+    filters: tuple[str, ...]
+
+
+def list_movements(request: pb.ListMovementsRequest) -> MovementPage:
+    """Check a list of movements."""
+    checks = Checks()
+    sale_id = checks.sale("parent", request.parent)
+    after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
+    page = list_page(checks, request, "movements", request.parent, str(request.after_sequence))
+    if page.cursor is not None:
+        after_sequence = _sequence(checks, page.cursor)
+    checks.refuse()
+    return MovementPage(sale_id, after_sequence, page.page_size, page.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRequest:
+    """What to watch, and from where; a resume token goes before a sequence."""
+
+    sale_id: str
+    after_sequence: int
+    resume_token: str
+
+
+def watch_stock(request: pb.WatchStockRequest) -> WatchRequest:
+    """Check a watch of stock. The feed knows what a resume token holds."""
+    checks = Checks()
+    sale_id = checks.sale("name", request.name)
+    resume_token = _resume_token(checks, request.resume_token)
+    checks.refuse()
+    return WatchRequest(sale_id, 0, resume_token)
+
+
+def watch_movements(request: pb.WatchMovementsRequest) -> WatchRequest:
+    """Check a watch of movements. The feed knows what a resume token holds."""
+    checks = Checks()
+    sale_id = checks.sale("parent", request.parent)
+    after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
+    resume_token = _resume_token(checks, request.resume_token)
+    checks.refuse()
+    return WatchRequest(sale_id, after_sequence, resume_token)
+
+
+class Paged(Protocol):
+    """A request of one page of a list."""
+
+    @property
+    def page_size(self) -> int:
+        """At most so many entries; 0 is the default."""
+
+    @property
+    def page_token(self) -> str:
+        """The next_page_token of the page before."""
+
+
+def _masked(checks: Checks, request: pb.UpdateSaleRequest) -> Sequence[str]:
+    paths = request.update_mask.paths
+    if not paths:
+        return [field.name for field, _ in request.sale.ListFields() if field.name in _UPDATABLE]
+    if "*" in paths:
+        return _UPDATABLE
+    for index, path in enumerate(paths):
+        if path not in _UPDATABLE:
+            checks.violated(f"update_mask.paths[{index}]", f"must be one of {', '.join(_UPDATABLE)}")
+    return paths
+
+
+def _open_at(checks: Checks, sale: sale_pb2.Sale) -> datetime | None:
+    return checks.timestamp("sale.open_time", sale.open_time) if sale.HasField("open_time") else None
+
+
+def _close_at(checks: Checks, sale: sale_pb2.Sale) -> datetime | None:
+    return checks.timestamp("sale.close_time", sale.close_time) if sale.HasField("close_time") else None
+
+
+def _window(checks: Checks, sale: sale_pb2.Sale) -> tuple[datetime | None, datetime | None]:
+    open_at, close_at = _open_at(checks, sale), _close_at(checks, sale)
+    if open_at is not None and close_at is not None and close_at <= open_at:
+        checks.violated("sale.close_time", "must be after open_time")
+    return open_at, close_at
+
+
+def _customer_limit(checks: Checks, field: str, sale: sale_pb2.Sale) -> int:
+    return checks.number(f"{field}.per_customer_limit", sale.per_customer_limit, 0, MAX_UNITS)
+
+
+def _updated_hold_time(checks: Checks, sale: sale_pb2.Sale) -> timedelta:
+    given = sale.HasField("hold_time")
+    return _hold_time(checks, "sale.hold_time", sale.hold_time) if given else DEFAULT_HOLD_TIME
+
+
+def _updated_max_hold_time(checks: Checks, sale: sale_pb2.Sale) -> timedelta:
+    given = sale.HasField("max_hold_time")
+    return _hold_time(checks, "sale.max_hold_time", sale.max_hold_time) if given else DEFAULT_MAX_HOLD_TIME
+
+
+def _hold_times(checks: Checks, field: str, sale: sale_pb2.Sale) -> tuple[timedelta, timedelta]:
+    hold_time, max_hold_time = DEFAULT_HOLD_TIME, None
+    if sale.HasField("max_hold_time"):
+        max_hold_time = _hold_time(checks, f"{field}.max_hold_time", sale.max_hold_time)
+        hold_time = min(hold_time, max_hold_time)
+    if sale.HasField("hold_time"):
+        hold_time = _hold_time(checks, f"{field}.hold_time", sale.hold_time)
+    if max_hold_time is None:
+        max_hold_time = max(DEFAULT_MAX_HOLD_TIME, hold_time)
+    if hold_time > max_hold_time:
+        checks.violated(f"{field}.hold_time", "must be at most max_hold_time")
+    return hold_time, max_hold_time
+
+
+def _hold_time(checks: Checks, field: str, value: Duration) -> timedelta:
+    return checks.duration(field, value, MIN_HOLD_TIME, LONGEST_HOLD_TIME)
+
+
+def _new_items(checks: Checks, field: str, items: Sequence[sale_pb2.Item]) -> tuple[NewItem, ...]:
+    if len(items) > MAX_ITEMS:
+        checks.violated(field, f"must be at most {MAX_ITEMS} items")
+        return ()
+    known: set[str] = set()
+    new = []
+    for index, item in enumerate(items):
+        path = f"{field}[{index}]"
+        item_id = checks.resource_id(f"{path}.item", item.item)
+        if item_id in known:
+            checks.violated(f"{path}.item", "must not be there twice")
+        known.add(item_id)
+        new.append(_new_item(checks, path, item, item_id))
+    return tuple(new)
+
+
+def _new_item(checks: Checks, field: str, item: sale_pb2.Item, item_id: str) -> NewItem:
+    on_hand = checks.number(f"{field}.on_hand", item.on_hand, 0, MAX_UNITS)
+    limit = checks.number(f"{field}.per_customer_limit", item.per_customer_limit, 0, MAX_UNITS)
+    return NewItem(item_id, on_hand, limit)
+
+
+def list_page(checks: Checks, request: Paged, *filters: str) -> ListRequest:
+    """Check which page of a list is asked for."""
+    page_size = checks.page_size("page_size", request.page_size)
+    return ListRequest(page_size, checks.page_token("page_token", request.page_token, *filters), filters)
+
+
+def _sequence(checks: Checks, cursor: str) -> int:
+    if cursor.isascii() and cursor.isdecimal() and len(cursor) <= len(str(MAX_SEQUENCE)):
+        return checks.number("page_token", int(cursor), 0, MAX_SEQUENCE)
+    checks.violated("page_token", "must be a next_page_token of the same list")
+    return 0
+
+
+def _resume_token(checks: Checks, token: str) -> str:
+    if len(token) > MAX_RESUME_TOKEN_CHARACTERS:
+        checks.violated("resume_token", f"must be at most {MAX_RESUME_TOKEN_CHARACTERS} characters")
+    return token

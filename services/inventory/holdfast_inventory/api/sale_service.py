@@ -1,0 +1,222 @@
+"""SaleService: sets sales up, moves their stock, and shows what happened."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from google.protobuf.empty_pb2 import Empty
+
+from holdfast.inventory.v1 import sale_pb2
+from holdfast.inventory.v1 import sale_service_pb2 as pb
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_inventory.api import messages, page_tokens, sale_requests, schedule_requests
+from holdfast_inventory.api.calls import Call
+from holdfast_inventory.domain.commands import Sweep
+from holdfast_inventory.domain.decide import Adjusted, Swept
+from holdfast_inventory.watches.events import Change, Heartbeat, Snapshot, StockEvent
+
+if TYPE_CHECKING:
+    from holdfast_inventory.postgres.catalog import Catalog, SaleView
+    from holdfast_inventory.stock.stock_ledger import StockLedger
+    from holdfast_inventory.watches.feed import StockFeed
+
+
+class SaleService:
+    """Every method raises DomainError for a refusal."""
+
+    def __init__(
+        self,
+        ledger: "StockLedger",
+        catalog: "Catalog",
+        feed: "StockFeed",
+        on_schedule: Callable[[], None],
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        """`on_schedule` is told of a new schedule."""
+        self._ledger = ledger
+        self._catalog = catalog
+        self._feed = feed
+        self._on_schedule = on_schedule
+        self._entropy = entropy
+
+    # Sales
+
+    async def create_sale(self, request: pb.CreateSaleRequest, _: Call) -> sale_pb2.Sale:
+        """Create a sale with its items."""
+        return _sale(await self._catalog.create_sale(sale_requests.create_sale(request)))
+
+    async def get_sale(self, request: pb.GetSaleRequest, _: Call) -> sale_pb2.Sale:
+        """Read one."""
+        return _sale(await self._catalog.get_sale(sale_requests.sale_name(request.name)))
+
+    async def list_sales(self, request: pb.ListSalesRequest, _: Call) -> pb.ListSalesResponse:
+        """List them by id."""
+        wanted = sale_requests.list_sales(request)
+        found, cursor = await self._catalog.list_sales(
+            wanted.page.page_size, wanted.page.cursor, wanted.state, wanted.schedule_id
+        )
+        token = page_tokens.next_page(cursor, wanted.page.filters)
+        return pb.ListSalesResponse(sales=[_sale(view) for view in found], next_page_token=token)
+
+    async def update_sale(self, request: pb.UpdateSaleRequest, _: Call) -> sale_pb2.Sale:
+        """Change its rules."""
+        return _sale(await self._catalog.update_sale(*sale_requests.update_sale(request)))
+
+    async def pause_sale(self, request: pb.PauseSaleRequest, _: Call) -> sale_pb2.Sale:
+        """Take no new holds."""
+        return _sale(await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=True))
+
+    async def resume_sale(self, request: pb.ResumeSaleRequest, _: Call) -> sale_pb2.Sale:
+        """Take new holds again."""
+        return _sale(await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=False))
+
+    async def cancel_sale(self, request: pb.CancelSaleRequest, call: Call) -> sale_pb2.Sale:
+        """End it for good. If this is cut short, the sweeper releases the holds that are left."""
+        sale_id = sale_requests.sale_name(request.name)
+        await self._catalog.cancel_sale(sale_id)
+        while True:
+            swept = await self._ledger.execute(sale_id, Sweep(), call.deadline)
+            if not isinstance(swept, Swept) or swept.ended == 0:
+                return _sale(await self._catalog.get_sale(sale_id))
+
+    # Items and their stock
+
+    async def create_item(self, request: pb.CreateItemRequest, _: Call) -> sale_pb2.Item:
+        """Add an item to a sale."""
+        sale_id, item = sale_requests.create_item(request)
+        return messages.item(sale_id, await self._catalog.create_item(sale_id, item))
+
+    async def get_item(self, request: pb.GetItemRequest, _: Call) -> sale_pb2.Item:
+        """Read one."""
+        sale_id, item_id = sale_requests.get_item(request)
+        return messages.item(sale_id, await self._catalog.get_item(sale_id, item_id))
+
+    async def list_items(self, request: pb.ListItemsRequest, _: Call) -> pb.ListItemsResponse:
+        """List a sale's by id."""
+        sale_id, page = sale_requests.list_items(request)
+        found, cursor = await self._catalog.list_items(sale_id, page.page_size, page.cursor)
+        token = page_tokens.next_page(cursor, page.filters)
+        return pb.ListItemsResponse(items=[messages.item(sale_id, known) for known in found], next_page_token=token)
+
+    async def adjust_stock(self, request: pb.AdjustStockRequest, call: Call) -> sale_pb2.Item:
+        """Change on_hand by hand."""
+        wanted = sale_requests.adjust(request)
+        if wanted.request_id:
+            change_id = wanted.bound_id(await self._ledger.salt(wanted.sale_id))
+        else:
+            change_id = self._entropy.uuid4()
+        reply = await self._ledger.execute(wanted.sale_id, wanted.command(change_id), call.deadline)
+        if not isinstance(reply, Adjusted):
+            raise TypeError(f"an adjustment was answered with {reply!r}")
+        call.replayed = reply.replayed
+        return messages.item(wanted.sale_id, reply.item)
+
+    async def transfer_stock(self, request: pb.TransferStockRequest, call: Call) -> pb.TransferStockResponse:
+        """Move units to another sale."""
+        wanted = sale_requests.transfer(request)
+        if wanted.request_id:
+            change_id = wanted.bound_id(await self._ledger.salt(wanted.source_sale_id))
+        else:
+            change_id = self._entropy.uuid4()
+        transferred = await self._ledger.transfer(wanted.command(change_id), call.deadline)
+        call.replayed = transferred.replayed
+        return pb.TransferStockResponse(
+            source=messages.item(wanted.source_sale_id, transferred.source),
+            destination=messages.item(wanted.destination_sale_id, transferred.destination),
+        )
+
+    async def watch_stock(self, request: pb.WatchStockRequest, _: Call) -> AsyncGenerator[pb.WatchStockResponse]:
+        """Follow a sale's stock."""
+        wanted = sale_requests.watch_stock(request)
+        async with aclosing(self._feed.watch_stock(wanted.sale_id, wanted.resume_token)) as events:
+            async for event in events:
+                yield _stock_event(wanted.sale_id, event)
+
+    # The ledger
+
+    async def list_movements(self, request: pb.ListMovementsRequest, _: Call) -> pb.ListMovementsResponse:
+        """List a sale's movements in sequence."""
+        wanted = sale_requests.list_movements(request)
+        # One more than the page holds tells whether there is a next one.
+        found = await self._catalog.list_movements(wanted.sale_id, wanted.after_sequence, wanted.page_size + 1)
+        shown = found[: wanted.page_size]
+        cursor = str(shown[-1].sequence) if len(found) > len(shown) else None
+        return pb.ListMovementsResponse(
+            movements=[messages.movement(wanted.sale_id, known) for known in shown],
+            next_page_token=page_tokens.next_page(cursor, wanted.filters),
+        )
+
+    async def watch_movements(
+        self, request: pb.WatchMovementsRequest, _: Call
+    ) -> AsyncGenerator[pb.WatchMovementsResponse]:
+        """Follow a sale's movements."""
+        wanted = sale_requests.watch_movements(request)
+        watch = self._feed.watch_movements(wanted.sale_id, wanted.after_sequence, wanted.resume_token)
+        async with aclosing(watch) as events:
+            async for event in events:
+                yield pb.WatchMovementsResponse(
+                    movements=[messages.movement(wanted.sale_id, known) for known in event.movements],
+                    resume_token=event.resume_token,
+                )
+
+    async def verify_ledger(self, request: pb.VerifyLedgerRequest, _: Call) -> pb.VerifyLedgerResponse:
+        """Check that the movements sum up to the stock."""
+        verification = await self._catalog.verify(sale_requests.sale_name(request.name))
+        return pb.VerifyLedgerResponse(
+            consistent=not verification.discrepancies,
+            sequence=verification.sequence,
+            discrepancies=[
+                pb.VerifyLedgerResponse.Discrepancy(item=item_id, field=field, stored=stored, summed=summed)
+                for item_id, field, stored, summed in verification.discrepancies
+            ],
+        )
+
+    # Schedules
+
+    async def create_sale_schedule(self, request: pb.CreateSaleScheduleRequest, _: Call) -> sale_pb2.SaleSchedule:
+        """Open a sale every period from now on."""
+        created = await self._catalog.create_schedule(schedule_requests.create_schedule(request))
+        self._on_schedule()
+        return messages.schedule(created)
+
+    async def get_sale_schedule(self, request: pb.GetSaleScheduleRequest, _: Call) -> sale_pb2.SaleSchedule:
+        """Read one."""
+        schedule_id = schedule_requests.schedule_name(request.name)
+        return messages.schedule(await self._catalog.get_schedule(schedule_id))
+
+    async def list_sale_schedules(self, request: pb.ListSaleSchedulesRequest, _: Call) -> pb.ListSaleSchedulesResponse:
+        """List them by id."""
+        page = schedule_requests.list_schedules(request)
+        found, cursor = await self._catalog.list_schedules(page.page_size, page.cursor)
+        return pb.ListSaleSchedulesResponse(
+            sale_schedules=[messages.schedule(known) for known in found],
+            next_page_token=page_tokens.next_page(cursor, page.filters),
+        )
+
+    async def delete_sale_schedule(self, request: pb.DeleteSaleScheduleRequest, _: Call) -> Empty:
+        """Open no more sales. Those that there are stay."""
+        await self._catalog.delete_schedule(schedule_requests.schedule_name(request.name))
+        return Empty()
+
+
+def _sale(view: "SaleView") -> sale_pb2.Sale:
+    return messages.sale(view.sale, view.state)
+
+
+def _stock_event(sale_id: str, event: StockEvent) -> pb.WatchStockResponse:
+    response = pb.WatchStockResponse
+    match event:
+        case Snapshot(items, sequence, lagged, resume_token):
+            snapshot = response.Snapshot(
+                items=[messages.item(sale_id, known) for known in items], sequence=sequence, lagged=lagged
+            )
+            return response(snapshot=snapshot, resume_token=resume_token)
+        case Change(items, previous_sequence, sequence, resume_token):
+            change = response.Change(
+                items=[messages.item(sale_id, known) for known in items],
+                previous_sequence=previous_sequence,
+                sequence=sequence,
+            )
+            return response(change=change, resume_token=resume_token)
+        case Heartbeat(sequence, resume_token):
+            return response(heartbeat=response.Heartbeat(sequence=sequence), resume_token=resume_token)

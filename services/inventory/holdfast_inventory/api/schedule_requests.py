@@ -1,0 +1,75 @@
+"""Requests of SaleService about schedules, checked and in the domain's terms."""
+
+from datetime import timedelta
+
+from holdfast.inventory.v1 import sale_pb2
+from holdfast.inventory.v1 import sale_service_pb2 as pb
+from holdfast_inventory.api.checks import Checks
+from holdfast_inventory.api.sale_requests import ListRequest, list_page, sale_rules
+from holdfast_inventory.domain.schedule import EPOCH, Remainder, Schedule
+
+MIN_PERIOD = timedelta(seconds=60)
+LONGEST_PERIOD = timedelta(days=366)
+MIN_OPEN_DURATION = timedelta(seconds=1)
+
+
+def create_schedule(request: pb.CreateSaleScheduleRequest) -> Schedule:
+    """Check a schedule to create. When it is created is for the database's clock to say."""
+    checks = Checks()
+    schedule_id = checks.schedule_id("schedule_id", request.schedule_id)
+    if not request.HasField("sale_schedule"):
+        checks.violated("sale_schedule", "must be set")
+    given = request.sale_schedule
+    period = _period(checks, given)
+    rules = sale_rules(checks, "sale_schedule.template", given.template)
+    schedule = Schedule(
+        schedule_id=schedule_id,
+        period=period,
+        open_duration=_open_duration(checks, given, period),
+        per_customer_limit=rules.per_customer_limit,
+        hold_time=rules.hold_time,
+        max_hold_time=rules.max_hold_time,
+        items=rules.items,
+        source_sale_id=checks.sale("sale_schedule.source_sale", given.source_sale) if given.source_sale else None,
+        remainder=checks.choice("sale_schedule.remainder", given.remainder, Remainder) or Remainder.STAY,
+        created_at=EPOCH,
+    )
+    if schedule.remainder is Remainder.RETURN and not given.source_sale:
+        checks.violated("sale_schedule.source_sale", "must be set, for the remainder returns to it")
+    if not given.HasField("template"):
+        checks.violated("sale_schedule.template", "must be set")
+    checks.refuse()
+    return schedule
+
+
+def schedule_name(name: str) -> str:
+    """Check a request that has nothing but a schedule's name; return the schedule's id."""
+    checks = Checks()
+    schedule_id = checks.schedule("name", name)
+    checks.refuse()
+    return schedule_id
+
+
+def list_schedules(request: pb.ListSaleSchedulesRequest) -> ListRequest:
+    """Check a list of schedules."""
+    checks = Checks()
+    page = list_page(checks, request, "schedules")
+    checks.refuse()
+    return page
+
+
+def _period(checks: Checks, given: sale_pb2.SaleSchedule) -> timedelta:
+    field = "sale_schedule.period"
+    if not given.HasField("period"):
+        checks.violated(field, "must be set")
+        return MIN_PERIOD
+    period = checks.duration(field, given.period, MIN_PERIOD, LONGEST_PERIOD)
+    if given.period.nanos:
+        checks.violated(field, "must be a whole number of seconds")
+    return period
+
+
+def _open_duration(checks: Checks, given: sale_pb2.SaleSchedule, period: timedelta) -> timedelta:
+    if not given.HasField("open_duration"):
+        return period
+    return checks.duration("sale_schedule.open_duration", given.open_duration, MIN_OPEN_DURATION, period)

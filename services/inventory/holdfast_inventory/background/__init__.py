@@ -1,0 +1,1 @@
+"""What runs by itself: ends due holds, opens scheduled sales."""

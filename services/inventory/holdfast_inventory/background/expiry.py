@@ -1,0 +1,90 @@
+"""The sweeper: ends holds that have run out, and those of cancelled sales, when nobody else does.
+
+Every batch ends due holds by itself, so this matters only for sales that nobody asks anything of. Any number of
+replicas may sweep: each expiry is decided under the sale's lock, and so happens once.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.background.recurring import Recurring
+from holdfast_inventory.domain.commands import Sweep
+from holdfast_inventory.domain.decide import Swept
+from holdfast_inventory.domain.errors import DeadlineInQueue, Overloaded
+from holdfast_inventory.domain.reservation import ReservationState
+from holdfast_inventory.postgres.catalog import Catalog
+from holdfast_inventory.stock.stock_ledger import StockLedger
+
+_MOST_SALES = 100
+_CONCURRENT_SALES = 4
+_MOST_BATCHES = 1_000
+"""Of one sale in one round, so that a sale in which holds end all the time does not keep the others waiting."""
+_DEADLINE_SECONDS = 5.0
+
+_log = get_logger("holdfast.expiry")
+
+
+class SweeperMetrics(Protocol):
+    """What the sweeper tells of its work."""
+
+    def expiry_lag(self, seconds: float) -> None:
+        """The oldest hold that has run out, and still holds, did so this long ago. 0: there is none."""
+
+
+class Sweeper:
+    """Looks for holds to end every second or so. `start` and `stop` may be called at any time, and twice."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        ledger: StockLedger,
+        metrics: SweeperMetrics,
+        *,
+        interval_seconds: float = 1.0,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._metrics = metrics
+        self._places = asyncio.Semaphore(_CONCURRENT_SALES)
+        self._rounds = Recurring("sweep", self._sweep_all, interval_seconds, entropy)
+
+    async def start(self) -> None:
+        """Begins to sweep."""
+        await self._rounds.start()
+
+    async def stop(self) -> None:
+        """Ends within three seconds. What it leaves, another replica or the next start sweeps."""
+        await self._rounds.stop()
+
+    async def _sweep_all(self) -> bool:
+        sale_ids = await self._catalog.sales_to_sweep(_MOST_SALES)
+        self._metrics.expiry_lag(await self._lag_seconds(sale_ids))
+        outcomes = await asyncio.gather(*map(self._sweep, sale_ids), return_exceptions=True)
+        faults = {sale_id: outcome for sale_id, outcome in zip(sale_ids, outcomes, strict=True) if outcome is not None}
+        for sale_id, fault in faults.items():
+            if len(faults) == len(sale_ids):
+                raise fault
+            _log.warning("a sale could not be swept", sale=sale_id, error=repr(fault))
+        return len(sale_ids) == _MOST_SALES
+
+    async def _lag_seconds(self, sale_ids: Sequence[str]) -> float:
+        if not sale_ids:
+            return 0.0
+        open_holds, _ = await self._catalog.list_reservations(sale_ids[0], 1, None, None, ReservationState.HELD)
+        now = await self._catalog.database_now()
+        return max(((now - hold.expires_at).total_seconds() for hold in open_holds), default=0.0)
+
+    async def _sweep(self, sale_id: str) -> None:
+        async with self._places:
+            for _ in range(_MOST_BATCHES):
+                deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
+                try:
+                    swept = await self._ledger.execute(sale_id, Sweep(), deadline)
+                except (Overloaded, DeadlineInQueue):
+                    return  # The sale is busy, and its batches end what is due.
+                if not isinstance(swept, Swept) or not swept.ended:
+                    return

@@ -1,0 +1,242 @@
+"""The cold side of the ledger: sales and items, set up, changed and looked at by people and by the clock.
+
+What must be fast, changes of stock, goes through `stock_ledger`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import asyncpg
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_inventory.domain.errors import AlreadyExists, FieldViolation, InvalidRequest, NotFound
+from holdfast_inventory.domain.identity import SALT_BYTES
+from holdfast_inventory.domain.item import MAX_UNITS, Item
+from holdfast_inventory.domain.sale import (
+    LONGEST_HOLD_TIME,
+    MIN_HOLD_TIME,
+    NewItem,
+    NewSale,
+    Sale,
+    SaleState,
+)
+from holdfast_inventory.ports import Committed
+from holdfast_inventory.postgres.batch import lock_sale
+from holdfast_inventory.postgres.database import Connection, Database
+from holdfast_inventory.postgres.history import History, settle
+from holdfast_inventory.postgres.refusals import constraints_as_refusals
+from holdfast_inventory.postgres.schedule_store import ScheduleBook
+from holdfast_inventory.postgres.statements import load
+from holdfast_inventory.postgres.stocking import (
+    advanced,
+    database_now,
+    insert_items,
+    insert_sale,
+    put_first_stock,
+    require_sale,
+)
+
+SQL = load("catalog")
+
+# A list of sales in one state reads on until its page is full, but no further than this.
+_STRETCH_ROWS = 1000
+_MOST_STRETCHES = 10
+
+
+class SaleView(NamedTuple):
+    """A sale, and what it was doing when it was read."""
+
+    sale: Sale
+    state: SaleState
+
+
+@dataclass(frozen=True, slots=True)
+class SaleChanges:
+    """New values of a sale's rules. None leaves a rule as it is; `never_closes` takes its close_at away."""
+
+    open_at: datetime | None = None
+    close_at: datetime | None = None
+    never_closes: bool = False
+    per_customer_limit: int | None = None
+    hold_time: timedelta | None = None
+    max_hold_time: timedelta | None = None
+
+    def applied_to(self, sale: Sale) -> Sale:
+        """The sale under its new rules. Raises `InvalidRequest` with all rules that would not fit together."""
+        names = ("open_at", "close_at", "per_customer_limit", "hold_time", "max_hold_time")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.never_closes:
+            given["close_at"] = None
+        changed = replace(sale, **given)
+        if violations := _violations(changed):
+            raise InvalidRequest(tuple(violations))
+        return changed
+
+
+class Catalog(History, ScheduleBook):
+    """Everything that is read and written off the hot path: sales and items here, the rest where it is inherited.
+
+    Every method raises `DatabaseUnavailable`, and those that write `OutcomeUnknown`. Where a sale, an item, a
+    reservation or a schedule is named, `NotFound` says that there is none.
+    """
+
+    def __init__(
+        self, database: Database, on_commit: Callable[[Committed], None], *, entropy: Entropy = SYSTEM_ENTROPY
+    ) -> None:
+        """`on_commit` is told of stock that moves with what is written here."""
+        History.__init__(self, database)
+        ScheduleBook.__init__(self, database, on_commit, entropy)
+
+    async def create_sale(self, new: NewSale) -> SaleView:
+        """Creates a sale with its items and their first stock. Raises `AlreadyExists` and `InvalidRequest`."""
+        async with self._database.writing() as connection:
+            sale = await insert_sale(connection, new, self._entropy.token_bytes(SALT_BYTES))
+            if sale is None:
+                raise AlreadyExists(f"sales/{new.sale_id}")
+            commits = await put_first_stock(connection, sale, new.items, actor="")
+        self._tell(commits)
+        return SaleView(advanced(sale, commits), sale.state_at(sale.created_at))
+
+    async def get_sale(self, sale_id: str) -> SaleView:
+        """Reads a sale."""
+        async with self._database.reading() as connection:
+            row = await connection.fetchrow(SQL["get_sale"], sale_id)
+        if row is None:
+            raise NotFound(f"sales/{sale_id}")
+        return _view(row)
+
+    async def list_sales(
+        self, page_size: int, after: str | None, state: SaleState | None, schedule_id: str | None
+    ) -> tuple[list[SaleView], str | None]:
+        """A page of sales by id, and where the next begins; a page may hold fewer than there are, or none."""
+        statement = SQL["list_sales" if schedule_id is None else "list_sales_of_schedule"]
+        filters = () if schedule_id is None else (schedule_id,)
+        stretch = page_size + 1 if state is None else _STRETCH_ROWS
+        page: list[SaleView] = []
+        async with self._database.reading() as connection:
+            for _ in range(_MOST_STRETCHES):
+                rows = await connection.fetch(statement, after or "", stretch, *filters)
+                for view in map(_view, rows):
+                    if len(page) == page_size:
+                        return page, page[-1].sale.sale_id
+                    if state in {None, view.state}:
+                        page.append(view)
+                if len(rows) < stretch:
+                    return page, None
+                after = rows[-1]["sale_id"]
+        return page, after
+
+    async def update_sale(self, sale_id: str, changes: SaleChanges) -> SaleView:
+        """Changes a sale's rules. Raises `InvalidRequest` when the result breaks one."""
+        return await self._rewrite(sale_id, lambda sale, _: changes.applied_to(sale))
+
+    async def set_paused(self, sale_id: str, paused: bool) -> SaleView:
+        """Pauses or resumes a sale."""
+        return await self._rewrite(sale_id, lambda sale, _: replace(sale, paused=paused))
+
+    async def cancel_sale(self, sale_id: str) -> SaleView:
+        """Marks a sale as cancelled, for good. Its open holds are ended by the next batches."""
+        return await self._rewrite(sale_id, lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now))
+
+    async def create_item(self, sale_id: str, item: NewItem) -> Item:
+        """Adds an item to a sale, with its first stock. Raises `AlreadyExists` and `InvalidRequest`."""
+        async with self._database.writing() as connection:
+            sale = await lock_sale(connection, sale_id)
+            if not await insert_items(connection, sale, [item]):
+                raise AlreadyExists(f"sales/{sale_id}/items/{item.item_id}")
+            commits = await put_first_stock(connection, sale, [item], actor="")
+            created = await _item(connection, sale_id, item.item_id)
+        self._tell(commits)
+        return created
+
+    async def get_item(self, sale_id: str, item_id: str) -> Item:
+        """Reads a stock level."""
+        async with self._database.reading() as connection:
+            return await _item(connection, sale_id, item_id)
+
+    async def list_items(self, sale_id: str, page_size: int, after: str | None) -> tuple[list[Item], str | None]:
+        """A page of a sale's stock levels by item, and where the next begins."""
+        async with self._database.reading() as connection:
+            rows = await connection.fetch(SQL["list_items"], sale_id, after or "", page_size + 1)
+            if not rows:
+                await require_sale(connection, sale_id)
+        items = [Item(**row) for row in rows[:page_size]]
+        return items, items[-1].item_id if len(rows) > page_size else None
+
+    async def snapshot(self, sale_id: str) -> tuple[int, list[Item]]:
+        """All stock levels of a sale, by item, and the sequence of the last movement that they include.
+
+        Such as no failover takes back, for changes will be told on top of them.
+        """
+        async with self._database.reading() as connection:
+            rows = await connection.fetch(SQL["snapshot"], sale_id)
+            await settle(connection)
+        if not rows:
+            raise NotFound(f"sales/{sale_id}")
+        sequence: int = rows[0]["sequence"]
+        levels = [dict(row) for row in rows if row["item_id"] is not None]
+        for level in levels:
+            del level["sequence"]
+        return sequence, [Item(**level) for level in levels]
+
+    async def sales_to_sweep(self, limit: int) -> list[str]:
+        """The ids of sales with holds that have run out, or that were cancelled and hold any; the oldest first."""
+        async with self._database.reading() as connection:
+            return [row["sale_id"] for row in await connection.fetch(SQL["sales_to_sweep"], limit)]
+
+    async def database_now(self) -> datetime:
+        """The time by the clock that decides."""
+        async with self._database.reading() as connection:
+            return await database_now(connection)
+
+    async def _rewrite(self, sale_id: str, change: Callable[[Sale, datetime], Sale]) -> SaleView:
+        async with self._database.writing() as connection:
+            sale = await lock_sale(connection, sale_id)
+            now = await database_now(connection)
+            changed = change(sale, now)
+            if changed == sale:
+                return SaleView(sale, sale.state_at(now))
+            return await _store_rules(connection, changed)
+
+
+async def _item(connection: Connection, sale_id: str, item_id: str) -> Item:
+    row = await connection.fetchrow(SQL["get_item"], sale_id, item_id)
+    if row is None:
+        raise NotFound(f"sales/{sale_id}/items/{item_id}")
+    return Item(**row)
+
+
+async def _store_rules(connection: Connection, sale: Sale) -> SaleView:
+    with constraints_as_refusals():
+        [row] = await connection.fetch(
+            SQL["store_rules"],
+            sale.sale_id,
+            sale.open_at,
+            sale.close_at,
+            sale.per_customer_limit,
+            sale.hold_time,
+            sale.max_hold_time,
+            sale.paused,
+            sale.cancelled_at,
+        )
+    return _view(row)
+
+
+def _view(row: asyncpg.Record) -> SaleView:
+    columns = dict(row)
+    now = columns.pop("now")
+    sale = Sale(**columns)
+    return SaleView(sale, sale.state_at(now))
+
+
+def _violations(sale: Sale) -> Sequence[FieldViolation]:
+    rules = (
+        ("close_time", sale.close_at is None or sale.close_at > sale.open_at, "must be after open_time"),
+        ("per_customer_limit", 0 <= sale.per_customer_limit <= MAX_UNITS, f"must be 0 to {MAX_UNITS}"),
+        ("hold_time", sale.hold_time >= MIN_HOLD_TIME, f"must be at least {MIN_HOLD_TIME.total_seconds():g} s"),
+        ("hold_time", sale.hold_time <= sale.max_hold_time, "must be at most max_hold_time"),
+        ("max_hold_time", sale.max_hold_time <= LONGEST_HOLD_TIME, f"must be at most {LONGEST_HOLD_TIME.days} days"),
+    )
+    return [FieldViolation(f"sale.{name}", rule) for name, holds, rule in rules if not holds]

@@ -1,0 +1,400 @@
+"""Connections to PostgreSQL: dedicated ones that write, and a pool that reads.
+
+Writers are our own: a pool's reset costs a round trip for each batch, and a pool cancels, which must never happen
+to a COMMIT. A writer that is not done in time is cut off from our side, without a cancel request, which could hit
+the wrong statement.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import asyncpg
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
+from holdfast_inventory.postgres.faults import Fault, InDoubt, NotApplied, Rejected, classify, keeps_connection
+from holdfast_inventory.postgres.statements import load, name_of
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+log = get_logger("holdfast.database")
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+# Reads that were planned while a table was empty must not scan it when it is full; the lock-first scheme reads anew
+# in each statement.
+_SESSION = {
+    "default_transaction_isolation": "read committed",
+    "enable_seqscan": "off",
+    "statement_timeout": "2s",
+    "lock_timeout": "500ms",
+    "idle_in_transaction_session_timeout": "5s",
+    "jit": "off",
+    "application_name": "holdfast-inventory",
+}
+# Plans are made once and must not depend on how full the tables were then: by index, always.
+_WRITER_SESSION = _SESSION | {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+_COMMIT = load("transaction")["commit"]
+_OLDEST_SERVER = 140000
+_KEEPALIVE_IDLE_SECONDS = 10
+
+
+class UnsafeServerError(Exception):
+    """The server may lose what it has acknowledged, or is too old."""
+
+
+class UnavailableError(Exception):
+    """The server could not be reached in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLimits:
+    """How many connections, and how long anything may take, in seconds."""
+
+    writers: int = 4
+    readers: int = 8
+    connect_seconds: float = 2.0
+    acquire_seconds: float = 2.0
+    read_seconds: float = 5.0
+    transaction_seconds: float = 5.0
+
+
+class Driver(Protocol):
+    """Makes connections. asyncpg is one; so is whatever answers as it does."""
+
+    def connect(self, dsn: str, *, timeout: float, server_settings: dict[str, str]) -> Awaitable[asyncpg.Connection]:
+        """Make a connection."""
+        ...
+
+    def create_pool(
+        self,
+        dsn: str,
+        *,
+        min_size: int,
+        max_size: int,
+        timeout: float,
+        command_timeout: float,
+        server_settings: dict[str, str],
+        init: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]],
+    ) -> Awaitable[asyncpg.Pool]:
+        """Make a pool, and its first connections."""
+        ...
+
+
+class Transaction:
+    """A transaction in progress. With `commits` false at its end it is rolled back, and nothing waits for a disk."""
+
+    __slots__ = ("commits", "connection")
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+        self.commits = True
+
+
+class Database:
+    """One PostgreSQL database. `open` before anything else; `close` is harmless at any time."""
+
+    def __init__(
+        self,
+        url: str,
+        limits: DatabaseLimits,
+        *,
+        allow_unsafe_durability: bool = False,
+        on_query: Callable[[str, float], None] = lambda _name, _seconds: None,
+        entropy: Entropy = SYSTEM_ENTROPY,
+        driver: Driver = asyncpg,
+    ) -> None:
+        """`on_query` is told the name of each statement and the seconds that it took."""
+        self._url = url
+        self._driver = driver
+        self._limits = limits
+        self._allow_unsafe_durability = allow_unsafe_durability
+        self._on_query = on_query
+        self._entropy = entropy
+        self._pool: asyncpg.Pool | None = None
+        self._idle_writers: list[asyncpg.Connection] = []
+        self._busy_writers: set[asyncpg.Connection] = set()
+        self._warned: set[asyncpg.Connection] = set()
+        self._writer_places = asyncio.Semaphore(limits.writers)
+        self._releases: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def open(self, patience_seconds: float) -> None:
+        """Connects, waiting up to `patience_seconds` for a server that comes up late.
+
+        Raises `UnavailableError` and `UnsafeServerError`.
+        """
+        fault: Fault | None = None
+        try:
+            async with asyncio.timeout(patience_seconds):
+                while True:
+                    fault = await self._try_to_open(fault)
+                    if fault is None:
+                        return
+                    await asyncio.sleep(self._entropy.uniform(0.1, 0.3))
+        except TimeoutError:
+            reason = fault or "it does not answer"
+            raise UnavailableError(f"no database within {patience_seconds:g} s: {reason}") from fault
+        finally:
+            if self._pool is None:
+                self._drop_idle_writers()
+
+    async def close(self) -> None:
+        """Closes every connection. Whoever still uses one is cut off."""
+        self._closed = True
+        if self._releases:
+            await asyncio.wait(self._releases, timeout=self._limits.transaction_seconds)
+        for connection in self._busy_writers:
+            connection.terminate()
+        idle, self._idle_writers = self._idle_writers, []
+        farewells = (connection.close(timeout=self._limits.connect_seconds) for connection in idle)
+        await asyncio.gather(*farewells, return_exceptions=True)
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            try:
+                async with asyncio.timeout(self._limits.connect_seconds):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    async def ping(self) -> None:
+        """Asks the server for a sign of life. Raises `DatabaseUnavailable`."""
+        async with self.reading() as connection:
+            await connection.fetchval("SELECT 1")
+
+    @property
+    def use(self) -> dict[str, int]:
+        """Connections by kind: open and busy ones of writers and readers."""
+        readers = self._pool.get_size() if self._pool else 0
+        idle_readers = self._pool.get_idle_size() if self._pool else 0
+        return {
+            "writers": len(self._busy_writers) + len(self._idle_writers),
+            "writers_busy": len(self._busy_writers),
+            "readers": readers,
+            "readers_busy": readers - idle_readers,
+        }
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A pooled connection for reads. The database's faults become `DatabaseUnavailable`."""
+        if self._pool is None:
+            raise DatabaseUnavailable
+        try:
+            async with self._pool.acquire(timeout=self._limits.acquire_seconds) as connection:
+                yield connection
+        except Exception as error:
+            if not isinstance(classify(error, committing=False), NotApplied):
+                raise
+            log.warning("read failed", error=repr(error))
+            raise DatabaseUnavailable from error
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[asyncpg.Connection]:
+        """A transaction for a single caller. Raises `DatabaseUnavailable` and `OutcomeUnknown`; the caller's own
+        errors roll back and pass, constraint violations among them.
+        """
+        try:
+            async with self.transaction() as transaction:
+                yield transaction.connection
+        except NotApplied as fault:
+            raise DatabaseUnavailable from fault
+        except InDoubt as fault:
+            raise OutcomeUnknown from fault
+        except Rejected as fault:
+            raise (fault.__cause__ or fault) from None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction on a writer connection. Raises the faults of `postgres.faults` with the cause attached.
+
+        A caller that is cancelled during COMMIT leaves at once; the COMMIT goes on to its end.
+        """
+        connection = await self._acquire_writer()
+        transaction = Transaction(connection)
+        # Terminating makes the pending query fail at once, even on a frozen server.
+        watchdog = asyncio.get_running_loop().call_later(self._limits.transaction_seconds, connection.terminate)
+        committing: asyncio.Task[None] | None = None
+        reusable = False
+        try:
+            await connection.execute("BEGIN")
+            yield transaction
+            if transaction.commits and not connection.is_closed():
+                committing = asyncio.ensure_future(self._commit(connection))
+                await asyncio.shield(committing)
+            else:
+                # Fails on a connection that was lost before COMMIT, and is then known to have done nothing.
+                await connection.execute("ROLLBACK")
+            reusable = True
+        except Exception as error:
+            reusable = committing is None and await self._rolled_back(connection, error)
+            fault = classify(error, committing=committing is not None)
+            if fault is None:
+                raise
+            if not reusable and not isinstance(fault, Rejected):
+                await self._suspect_others(error)
+            raise fault from error
+        finally:
+            if committing is not None and not committing.done():
+                self._release_after(committing, connection, watchdog)
+            else:
+                watchdog.cancel()
+                self._release_writer(connection, reusable=reusable)
+
+    async def _commit(self, connection: asyncpg.Connection) -> None:
+        """Commits. Raises `InDoubt` when that is done but not durable: the server no longer waits for its standby."""
+        self._warned.discard(connection)
+        await connection.execute(_COMMIT)
+        if connection in self._warned:
+            raise InDoubt("committed with a warning: it no longer waits for synchronous replication")
+
+    def _heed(self, connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
+        # asyncpg tells of a warning before it hands out the result that came behind it.
+        if message.severity_en == "WARNING" and connection in self._busy_writers:
+            log.warning("the server warns", message=message.message)
+            self._warned.add(connection)
+
+    async def _rolled_back(self, connection: asyncpg.Connection, error: Exception) -> bool:
+        if classify(error, committing=False) is not None and not keeps_connection(error):
+            return False
+        with suppress(Exception):
+            await connection.execute("ROLLBACK")
+            return True
+        return False
+
+    async def _suspect_others(self, error: Exception) -> None:
+        # What cut this one off, a restart, a failover or a frozen server, has cut off the others too.
+        self._drop_idle_writers()
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._pool is not None:
+            await self._pool.expire_connections()
+
+    def _drop_idle_writers(self) -> None:
+        while self._idle_writers:
+            self._idle_writers.pop().terminate()
+
+    def _release_after(
+        self, committing: asyncio.Task[None], connection: asyncpg.Connection, watchdog: asyncio.TimerHandle
+    ) -> None:
+        async def release() -> None:
+            await asyncio.wait({committing})
+            watchdog.cancel()
+            reusable = not committing.cancelled() and committing.exception() is None
+            self._release_writer(connection, reusable=reusable)
+
+        task = asyncio.ensure_future(release())
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _acquire_writer(self) -> asyncpg.Connection:
+        try:
+            async with asyncio.timeout(self._limits.acquire_seconds):
+                await self._writer_places.acquire()
+        except TimeoutError as error:
+            raise NotApplied("no writer connection was free in time") from error
+        try:
+            connection = await self._idle_or_new_writer()
+        except BaseException as error:
+            self._writer_places.release()
+            fault = classify(error, committing=False)
+            if fault is None:
+                raise
+            raise NotApplied(str(fault)) from error
+        self._busy_writers.add(connection)
+        return connection
+
+    async def _idle_or_new_writer(self) -> asyncpg.Connection:
+        if self._closed:
+            raise NotApplied("the database is closed")
+        while self._idle_writers:
+            connection = self._idle_writers.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+    def _release_writer(self, connection: asyncpg.Connection, *, reusable: bool) -> None:
+        self._busy_writers.discard(connection)
+        self._warned.discard(connection)
+        self._writer_places.release()
+        if reusable and not self._closed and not connection.is_closed():
+            self._idle_writers.append(connection)
+            return
+        connection.terminate()
+
+    async def _try_to_open(self, earlier: Fault | None) -> Fault | None:
+        """Why the database could not be opened this time, if a later time may be better."""
+        try:
+            connection = await self._connect()
+            self._idle_writers.append(connection)
+            await self._check_server(connection)
+            self._pool = await self._driver.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._limits.readers,
+                timeout=self._limits.connect_seconds,
+                command_timeout=self._limits.read_seconds,
+                server_settings=_SESSION,
+                init=self._prepare,
+            )
+        except Exception as error:
+            fault = classify(error, committing=False)
+            if fault is None:
+                raise
+            self._drop_idle_writers()
+            if earlier is None:
+                log.warning("waiting for the database", error=str(fault))
+            return fault
+        return None
+
+    async def _connect(self) -> asyncpg.Connection:
+        connection = await self._driver.connect(
+            self._url, timeout=self._limits.connect_seconds, server_settings=_WRITER_SESSION
+        )
+        try:
+            await self._prepare(connection)
+            connection.add_log_listener(self._heed)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        _keep_alive(connection)
+        connection.add_query_logger(self._log_query)
+
+    def _log_query(self, query: asyncpg.connection.LoggedQuery) -> None:
+        self._on_query(name_of(query.query), query.elapsed)
+
+    async def _check_server(self, connection: asyncpg.Connection) -> None:
+        version = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
+        if version < _OLDEST_SERVER:
+            raise UnsafeServerError(f"PostgreSQL 14 or later is needed, this is {version // 10000}")
+        for name in ("fsync", "synchronous_commit"):
+            value: Any = await connection.fetchval("SELECT current_setting($1)", name)
+            if value != "off":
+                continue
+            if not self._allow_unsafe_durability:
+                raise UnsafeServerError(
+                    f"the server has {name} = off: it may lose sales that were acknowledged. Turn it on, or give that "
+                    "up with HOLDFAST_ALLOW_UNSAFE_DURABILITY=true"
+                )
+            log.warning("unsafe durability is allowed: acknowledged sales may be lost", setting=name)
+
+
+def _keep_alive(connection: asyncpg.Connection) -> None:
+    # asyncpg has no options for this, and without it a silently dead peer holds a connection for hours.
+    sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

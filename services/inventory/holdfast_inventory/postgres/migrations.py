@@ -1,0 +1,271 @@
+"""The schema's migrations: `NNNN_name.up.sql`, and the `.down.sql` that takes each back.
+
+They run on a connection of their own, straight to PostgreSQL: the lock that keeps ten starting replicas apart
+belongs to the session, and a pooler in transaction mode has none.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal, NamedTuple
+
+import asyncpg
+
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.postgres.faults import NotApplied, classify
+from holdfast_inventory.postgres.statements import load
+
+SQL = load("migrations")
+
+log = get_logger("holdfast.migrations")
+
+_FILE = re.compile(r"(?P<version>\d{4})_(?P<name>\w+)\.up\.sql")
+_LOCK_KEY = int.from_bytes(hashlib.sha256(b"holdfast schema_migrations").digest()[:8], signed=True)
+_CONNECT_SECONDS = 5.0
+_RECONNECT_SECONDS = 0.25
+_STATEMENT_SECONDS = 900
+# While a migration waits for a table's lock, every query behind it waits too: so give up soon, and come back.
+_TABLE_LOCK_SECONDS = 0.5
+_TABLE_LOCK_PAUSE_SECONDS = 1.0
+_TABLE_LOCK_ATTEMPTS = 20
+
+
+class MigrationError(Exception):
+    """The schema cannot be migrated."""
+
+
+class DatabaseUnreachableError(MigrationError):
+    """No connection within the patience given."""
+
+
+class HistoryDiffersError(MigrationError):
+    """The database was migrated by other files than these. The message lists all differences."""
+
+
+class UnknownVersionError(MigrationError):
+    """There is no migration of that version."""
+
+
+class MigrationBlockedError(MigrationError):
+    """A lock could not be had in time. Nothing of that migration was done; trying again can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A step of the schema, and the way back. `version` counts from 1 without gaps."""
+
+    version: int
+    name: str
+    up: str
+    down: str
+
+    @property
+    def checksum(self) -> str:
+        """What an applied migration is recognised by. The way back may be mended later, so it is not part of it."""
+        return hashlib.sha256(self.up.encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.version:04d}_{self.name}"
+
+
+class Step(NamedTuple):
+    """A migration to run, and which way."""
+
+    migration: Migration
+    direction: Literal["up", "down"]
+
+    @property
+    def sql(self) -> str:
+        """What is run."""
+        return self.migration.up if self.direction == "up" else self.migration.down
+
+    def __str__(self) -> str:
+        return f"{self.migration} {self.direction}"
+
+
+@cache
+def known() -> tuple[Migration, ...]:
+    """The migrations of this release, in order. Raises `ValueError` when a version or a way back is missing."""
+    folder = files(__package__).joinpath("migrations")
+    texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".sql")}
+    migrations: list[Migration] = []
+    for file, up in sorted(texts.items()):
+        if match := _FILE.fullmatch(file):
+            down = texts.get(file.replace(".up.sql", ".down.sql"))
+            if down is None or int(match["version"]) != len(migrations) + 1:
+                raise ValueError(f"migrations/{file}: its down.sql or the version before it is missing")
+            migrations.append(Migration(int(match["version"]), match["name"], up, down))
+    return tuple(migrations)
+
+
+async def migrate(
+    database_url: str,
+    to: int | None = None,
+    *,
+    dry_run: bool = False,
+    patience_seconds: float = 60.0,
+    migrations: Sequence[Migration] | None = None,
+) -> list[Step]:
+    """Brings the schema to version `to`, up or down; by default up to the newest that this release knows.
+
+    Each migration is a transaction. Returns the steps taken, or with `dry_run` those that would be. A schema that is
+    newer than this release stays as it is, so that a release can be rolled back. Waits up to `patience_seconds` for
+    the database, and as long again for another runner; within that time, a connection that is lost is made again.
+    Raises `MigrationError`.
+    """
+    wanted = known() if migrations is None else migrations
+    steps: list[Step] = []
+    give_up_at = asyncio.get_running_loop().time() + patience_seconds
+    while True:
+        try:
+            await _migrate(database_url, wanted, to, steps, dry_run=dry_run, patience_seconds=patience_seconds)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            is_lost = isinstance(classify(error, committing=False), NotApplied)
+            if not is_lost or asyncio.get_running_loop().time() >= give_up_at:
+                raise
+            # A migration is there as a whole, history and all, or not at all: so what is left to do can be asked again.
+            log.warning("the database was lost while it was migrated", error=str(error))
+            await asyncio.sleep(_RECONNECT_SECONDS)
+        else:
+            return steps
+
+
+async def _migrate(
+    database_url: str,
+    migrations: Sequence[Migration],
+    to: int | None,
+    steps: list[Step],
+    *,
+    dry_run: bool,
+    patience_seconds: float,
+) -> None:
+    """Takes what steps are left to take, and adds to `steps` those that were taken."""
+    connection = await _connect(database_url, patience_seconds)
+    try:
+        if not dry_run:
+            await _lock(connection, patience_seconds)
+            await connection.execute(SQL["create_history"])
+        for step in plan(migrations, await _history(connection), to):
+            if not dry_run:
+                await _run(connection, step)
+            steps.append(step)
+    finally:
+        with suppress(OSError, TimeoutError, asyncpg.InterfaceError):
+            await connection.close(timeout=_CONNECT_SECONDS)
+
+
+async def pending(connection: asyncpg.Connection) -> list[Migration]:
+    """The migrations of this release that the database lacks. None when its schema is as new, or newer.
+
+    Raises `HistoryDiffersError`.
+    """
+    return [step.migration for step in plan(known(), await _history(connection), None)]
+
+
+def plan(migrations: Sequence[Migration], applied: Mapping[int, str], to: int | None) -> list[Step]:
+    """The steps from `applied` (checksums by version) to version `to`.
+
+    Raises `HistoryDiffersError` and `UnknownVersionError`.
+    """
+    newest = migrations[-1].version
+    if to is not None and not 0 <= to <= newest:
+        raise UnknownVersionError(f"there is no version {to}: this release knows 0 to {newest}")
+    problems = _differences(migrations, applied)
+    if to is not None:
+        problems += [
+            f"version {version} is of a newer release, and only that knows the way back"
+            for version in sorted(applied)
+            if version > newest
+        ]
+    if problems:
+        raise HistoryDiffersError("; ".join(problems))
+    target = newest if to is None else to
+    ups = [Step(each, "up") for each in migrations if each.version not in applied and each.version <= target]
+    downs = [Step(each, "down") for each in reversed(migrations) if each.version in applied and each.version > target]
+    return ups + downs
+
+
+def _differences(migrations: Sequence[Migration], applied: Mapping[int, str]) -> list[str]:
+    last_applied = max(applied, default=0)
+    problems = []
+    for migration in migrations:
+        checksum = applied.get(migration.version)
+        if checksum is None and migration.version < last_applied:
+            problems.append(f"{migration} was never applied, but version {last_applied} was")
+        elif checksum is not None and checksum != migration.checksum:
+            problems.append(f"{migration}.up.sql has changed since it was applied")
+    return problems
+
+
+async def _connect(database_url: str, patience_seconds: float) -> asyncpg.Connection:
+    told = False
+    try:
+        async with asyncio.timeout(patience_seconds):
+            while True:
+                try:
+                    return await asyncpg.connect(
+                        database_url,
+                        timeout=_CONNECT_SECONDS,
+                        # The server's own limit first; ours is for a server that no longer answers.
+                        command_timeout=_STATEMENT_SECONDS + 2 * patience_seconds,
+                        server_settings={
+                            "application_name": "holdfast-migrate",
+                            "statement_timeout": f"{_STATEMENT_SECONDS}s",
+                        },
+                    )
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    if not isinstance(classify(error, committing=False), NotApplied):
+                        raise
+                    if not told:
+                        log.warning("waiting for the database", error=str(error))
+                    told = True
+                await asyncio.sleep(_RECONNECT_SECONDS)
+    except TimeoutError as error:
+        raise DatabaseUnreachableError(f"no database within {patience_seconds:g} s") from error
+
+
+async def _lock(connection: asyncpg.Connection, patience_seconds: float) -> None:
+    await connection.execute(SQL["set_lock_timeout"], _milliseconds(patience_seconds))
+    try:
+        await connection.execute(SQL["lock_migrations"], _LOCK_KEY)
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationBlockedError(f"another migration has been running for {patience_seconds:g} s") from error
+    await connection.execute(SQL["set_lock_timeout"], _milliseconds(_TABLE_LOCK_SECONDS))
+
+
+async def _history(connection: asyncpg.Connection) -> dict[int, str]:
+    if not await connection.fetchval(SQL["has_history"]):
+        return {}
+    return {row["version"]: row["checksum"] for row in await connection.fetch(SQL["read_history"])}
+
+
+async def _run(connection: asyncpg.Connection, step: Step) -> None:
+    for _ in range(_TABLE_LOCK_ATTEMPTS):
+        try:
+            async with connection.transaction():
+                await connection.execute(step.sql)
+                await _record(connection, step)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            log.warning("migration is blocked", step=str(step), error=str(error))
+            await asyncio.sleep(_TABLE_LOCK_PAUSE_SECONDS)
+        else:
+            log.info("migrated", step=str(step))
+            return
+    raise MigrationBlockedError(f"{step} met a lock {_TABLE_LOCK_ATTEMPTS} times; nothing of it was done")
+
+
+async def _record(connection: asyncpg.Connection, step: Step) -> None:
+    migration = step.migration
+    if step.direction == "down":
+        await connection.execute(SQL["forget_migration"], migration.version)
+    else:
+        await connection.execute(SQL["record_migration"], migration.version, migration.name, migration.checksum)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"

@@ -1,0 +1,176 @@
+"""Schedules, the sales that they open, and what becomes of the units that those leave."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from holdfast_chassis.entropy import Entropy
+from holdfast_inventory.domain.errors import AlreadyExists, NotFound
+from holdfast_inventory.domain.identity import SALT_BYTES
+from holdfast_inventory.domain.item import MAX_UNITS, Item
+from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
+from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence
+from holdfast_inventory.ports import Committed
+from holdfast_inventory.postgres.batch import lock_sale
+from holdfast_inventory.postgres.database import Connection, Database
+from holdfast_inventory.postgres.refusals import constraints_as_refusals
+from holdfast_inventory.postgres.statements import load
+from holdfast_inventory.postgres.stocking import (
+    database_now,
+    draw,
+    insert_items,
+    insert_sale,
+    lock_sales,
+    put_first_stock,
+    require_sale,
+)
+
+SQL = load("schedules")
+
+_REMAINDERS = {remainder.value: remainder for remainder in Remainder}
+
+
+class ScheduleBook:
+    """Reads and writes of schedules. Raises `DatabaseUnavailable` and, when writing, `OutcomeUnknown`."""
+
+    def __init__(self, database: Database, on_commit: Callable[[Committed], None], entropy: Entropy) -> None:
+        """`on_commit` is told of stock that moves between sales."""
+        self._database = database
+        self._on_commit = on_commit
+        self._entropy = entropy
+
+    async def create_schedule(self, new: Schedule) -> Schedule:
+        """Creates a schedule; its created_at comes from the database.
+
+        Raises `AlreadyExists`, `InvalidRequest`, and `NotFound` when there is no such source.
+        """
+        async with self._database.writing() as connection:
+            if new.source_sale_id is not None:
+                await require_sale(connection, new.source_sale_id)
+            with constraints_as_refusals():
+                row = await connection.fetchrow(
+                    SQL["insert_schedule"],
+                    new.schedule_id,
+                    new.period,
+                    new.open_duration,
+                    new.per_customer_limit,
+                    new.hold_time,
+                    new.max_hold_time,
+                    [item.item_id for item in new.items],
+                    [item.on_hand for item in new.items],
+                    [item.per_customer_limit for item in new.items],
+                    new.source_sale_id,
+                    new.remainder.value,
+                )
+            if row is None:
+                raise AlreadyExists(f"saleSchedules/{new.schedule_id}")
+        return _schedule(row)
+
+    async def get_schedule(self, schedule_id: str) -> Schedule:
+        """Reads a schedule. Raises `NotFound`."""
+        async with self._database.reading() as connection:
+            row = await connection.fetchrow(SQL["get_schedule"], schedule_id)
+        if row is None:
+            raise NotFound(f"saleSchedules/{schedule_id}")
+        return _schedule(row)
+
+    async def list_schedules(self, page_size: int, after: str | None) -> tuple[list[Schedule], str | None]:
+        """A page of schedules by id, and where the next begins."""
+        async with self._database.reading() as connection:
+            rows = await connection.fetch(SQL["list_schedules"], after or "", page_size + 1)
+        page = [_schedule(row) for row in rows[:page_size]]
+        return page, page[-1].schedule_id if len(rows) > page_size else None
+
+    async def delete_schedule(self, schedule_id: str) -> None:
+        """Deletes a schedule. Its sales stay. Raises `NotFound`."""
+        async with self._database.writing() as connection:
+            if await connection.fetchval(SQL["delete_schedule"], schedule_id) is None:
+                raise NotFound(f"saleSchedules/{schedule_id}")
+
+    async def create_occurrence(self, schedule: Schedule, open_at: datetime) -> bool:
+        """Creates the sale that opens at `open_at`, with its stock: new units, or what the source has of them.
+
+        Returns false when somebody else has created it, or the schedule is gone. Raises `NotFound` when the source is.
+        """
+        async with self._database.writing() as connection:
+            if await connection.fetchval(SQL["keep_schedule"], schedule.schedule_id) is None:
+                return False
+            new = occurrence(schedule, open_at)
+            sale = await insert_sale(connection, new, self._entropy.token_bytes(SALT_BYTES))
+            if sale is None:
+                return False
+            if schedule.source_sale_id is None:
+                commits = await put_first_stock(connection, sale, new.items, _actor(schedule))
+            else:
+                # Nobody can wait for the new sale while holding the source's lock: it is not to be seen yet.
+                source = await lock_sale(connection, schedule.source_sale_id)
+                most = {item.item_id: item.on_hand for item in new.items}
+                commits = await draw(connection, source, sale, most, _actor(schedule))
+        self._tell(commits)
+        return True
+
+    async def settle_remainder(self, schedule: Schedule, sale_id: str) -> bool:
+        """Moves what remains of an occurrence to where the schedule says, all in one step; again is harmless.
+
+        Returns false when it is too early: the sale is not over or still holds units, or the next occurrence is
+        not there yet. Raises `NotFound`.
+        """
+        if schedule.remainder is Remainder.STAY:
+            return True
+        async with self._database.writing() as connection:
+            destination_id = schedule.source_sale_id
+            if schedule.remainder is Remainder.CARRY_OVER:
+                destination_id = await connection.fetchval(SQL["next_occurrence"], schedule.schedule_id, sale_id)
+            if destination_id is None:
+                return False
+            sales = await lock_sales(connection, (sale_id, destination_id))
+            commits = await _move_remainder(connection, sales[sale_id], sales[destination_id], _actor(schedule))
+        self._tell(commits or [])
+        return commits is not None
+
+    async def occurrences_to_settle(
+        self, schedule: Schedule, before: datetime | None, stretch: int
+    ) -> tuple[list[str], datetime | None]:
+        """The ids of a schedule's sales whose remainder is due to be settled, the oldest first, and the next `before`.
+
+        Looks at the newest `stretch` sales, and at as many of those that opened before `before`. Whoever goes on from
+        there comes to the first of them, and then gets None, with which it begins anew.
+        """
+        if schedule.remainder is Remainder.STAY:
+            return [], None
+        async with self._database.reading() as connection:
+            [row] = await connection.fetch(SQL["occurrences_to_settle"], schedule.schedule_id, before, stretch)
+        return row["sale_ids"], row["looked_back_to"]
+
+    def _tell(self, commits: list[Committed]) -> None:
+        for commit in commits:
+            self._on_commit(commit)
+
+
+async def _move_remainder(connection: Connection, over: Sale, destination: Sale, actor: str) -> list[Committed] | None:
+    """Moves all units of a sale that is over to another, both locked; none when it is too early for that."""
+    now = await database_now(connection)
+    items = [Item(**row) for row in await connection.fetch(SQL["remaining_items"], over.sale_id)]
+    is_over = over.state_at(now) in {SaleState.CLOSED, SaleState.CANCELLED}
+    if not is_over or any(item.held for item in items):
+        return None
+    # The destination may never have sold some of them.
+    shelves = [NewItem(item.item_id, 0, item.per_customer_limit) for item in items]
+    await insert_items(connection, destination, shelves)
+    return await draw(connection, over, destination, {item.item_id: MAX_UNITS for item in items}, actor)
+
+
+def _actor(schedule: Schedule) -> str:
+    return f"saleSchedules/{schedule.schedule_id}"
+
+
+def _schedule(row: asyncpg.Record) -> Schedule:
+    columns: dict[str, Any] = dict(row)
+    shelves = zip(
+        columns.pop("item_ids"), columns.pop("on_hands"), columns.pop("item_per_customer_limits"), strict=True
+    )
+    return Schedule(
+        **columns | {"items": tuple(NewItem(*shelf) for shelf in shelves), "remainder": _REMAINDERS[row["remainder"]]}
+    )

@@ -1,0 +1,113 @@
+"""Putting sales and items up, and their stock on the shelves. All of it within the caller's transaction.
+
+Stock moves here as it does on the hot path: under the sale's lock, as movements of its ledger.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from holdfast_inventory.domain.decide import Decision, State, decide_draw, decide_first_stock
+from holdfast_inventory.domain.errors import NotFound
+from holdfast_inventory.domain.sale import NewItem, NewSale, Sale
+from holdfast_inventory.ports import Committed
+from holdfast_inventory.postgres.batch import append, lock_sale, read_state
+from holdfast_inventory.postgres.database import Connection
+from holdfast_inventory.postgres.refusals import constraints_as_refusals
+from holdfast_inventory.postgres.statements import load
+
+SQL = load("stocking")
+
+_DUE_HOLDS = 1000
+
+
+async def insert_sale(connection: Connection, new: NewSale, salt: bytes) -> Sale | None:
+    """Puts up a sale and its empty shelves. None when there is a sale of that id, or comes to be meanwhile.
+
+    The sale is locked: nobody else can see it yet. Raises `InvalidRequest`.
+    """
+    with constraints_as_refusals():
+        row = await connection.fetchrow(
+            SQL["insert_sale"],
+            new.sale_id,
+            new.open_at,
+            new.close_at,
+            new.per_customer_limit,
+            new.hold_time,
+            new.max_hold_time,
+            new.schedule_id,
+            salt,
+            new.per_customer_limit > 0 or any(item.per_customer_limit > 0 for item in new.items),
+        )
+    if row is None:
+        return None
+    sale = Sale(**row)
+    await insert_items(connection, sale, new.items)
+    return sale
+
+
+async def insert_items(connection: Connection, sale: Sale, items: Sequence[NewItem]) -> set[str]:
+    """Puts up empty shelves in a locked sale. Returns the ids of those that were not there before.
+
+    Raises `InvalidRequest`.
+    """
+    with constraints_as_refusals():
+        rows = await connection.fetch(
+            SQL["insert_items"],
+            sale.sale_id,
+            [item.item_id for item in items],
+            [item.per_customer_limit for item in items],
+        )
+    if not sale.limits_customers and any(item.per_customer_limit > 0 for item in items):
+        await connection.execute(SQL["limit_customers"], sale.sale_id)
+    return {row["item_id"] for row in rows}
+
+
+async def put_first_stock(connection: Connection, sale: Sale, items: Iterable[NewItem], actor: str) -> list[Committed]:
+    """Puts the first units of new items on their shelves, in a locked sale. Returns what that committed to."""
+    units = {item.item_id: item.on_hand for item in items}
+    state = await read_state(connection, sale, [], _DUE_HOLDS, item_ids=units)
+    return await _append(connection, state, decide_first_stock(state, units, actor))
+
+
+async def draw(
+    connection: Connection, source: Sale, destination: Sale, most: Mapping[str, int], actor: str
+) -> list[Committed]:
+    """Moves available units, up to `most` of each item, from one locked sale to another. Returns what they become."""
+    source_state = await read_state(connection, source, [], _DUE_HOLDS, item_ids=most)
+    destination_state = await read_state(connection, destination, [], _DUE_HOLDS, item_ids=most)
+    taken, given = decide_draw(source_state, destination_state, most, actor)
+    return [
+        *await _append(connection, source_state, taken),
+        *await _append(connection, destination_state, given),
+    ]
+
+
+async def lock_sales(connection: Connection, sale_ids: Iterable[str]) -> dict[str, Sale]:
+    """Locks several sales, in the order of their ids, so that nobody waits in a circle. Raises `NotFound`."""
+    return {sale_id: await lock_sale(connection, sale_id) for sale_id in sorted(set(sale_ids))}
+
+
+async def require_sale(connection: Connection, sale_id: str) -> None:
+    """Raises `NotFound` when there is no such sale."""
+    if not await connection.fetchval(SQL["has_sale"], sale_id):
+        raise NotFound(f"sales/{sale_id}")
+
+
+async def database_now(connection: Connection) -> datetime:
+    """The time by the clock that decides."""
+    now: datetime = await connection.fetchval(SQL["database_now"])
+    return now
+
+
+def advanced(sale: Sale, commits: Iterable[Committed]) -> Sale:
+    """The sale after these commits."""
+    own = [commit.sequence for commit in commits if commit.sale_id == sale.sale_id]
+    return replace(sale, sequence=max(own, default=sale.sequence))
+
+
+async def _append(connection: Connection, state: State, decision: Decision) -> list[Committed]:
+    if decision.is_empty:
+        return []
+    await append(connection, state, decision)
+    return [Committed(state.sale.sale_id, state.sale.sequence, decision.sequence, decision.items)]

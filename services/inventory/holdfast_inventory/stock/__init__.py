@@ -1,0 +1,1 @@
+"""The stock core: commands of a sale, committed in groups."""

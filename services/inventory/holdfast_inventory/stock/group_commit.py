@@ -1,0 +1,364 @@
+"""Group commit: commands for one sale wait while a batch of it is in flight, and all go in the next.
+
+Nothing waits for a timer: under no load a command is a batch of its own, and batches grow with the load by
+themselves. One batch of a sale is in flight at a time, so a sale is a serial log and nothing can deadlock. When more
+waits than a batch takes, `stock.admission` says who goes first, and when too much waits, the last in order is refused.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.fair_queue import FairQueue, fair_share
+from holdfast_chassis.logs import get_logger
+from holdfast_chassis.recent import Recent
+from holdfast_inventory.domain.commands import Command, Create, Sweep
+from holdfast_inventory.domain.decide import Adjusted, Answer, Decision, Done, State, decide
+from holdfast_inventory.domain.errors import (
+    DatabaseUnavailable,
+    DeadlineInQueue,
+    DomainError,
+    Draining,
+    Internal,
+    OutcomeUnknown,
+    Overloaded,
+)
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.ports import Committed
+from holdfast_inventory.postgres.batch import append, lock_sale, read_state
+from holdfast_inventory.postgres.database import Database
+from holdfast_inventory.postgres.faults import InDoubt, NotApplied
+from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, Pace, Rank, flow_of, rank_of
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+log = get_logger("holdfast.group_commit")
+
+
+class Observer(Protocol):
+    """Whoever wants to know what batches do. Called on the event loop; must not block or raise."""
+
+    def read(self, sale_id: str, began: float, items: Sequence[Item]) -> None:
+        """Stock levels that were true, under the lock, at some time after `began` (loop time)."""
+
+    def committed(self, change: Committed) -> None:
+        """A commit moved stock."""
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch of `size` commands took `seconds`, from its lock to its end."""
+
+    def waited(self, seconds: float) -> None:
+        """A command waited so long for its batch to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCommitLimits:
+    """Bounds of the queue. Times in seconds."""
+
+    batch_commands: int = 256
+    """The most commands in a batch."""
+    due_holds: int = 256
+    """The most due holds that a batch reads at a time."""
+    queue_seconds: float = 1.0
+    """Refuse who would wait longer than this, judged by the last batches."""
+    queue_commands: int = 20_000
+    """The most that may wait; one sale may take as many as it leaves free."""
+    patience_seconds: float = 2.0
+    """How long a command waits for an unreachable database before it, provably not applied, is refused."""
+    doubt_seconds: float = 10.0
+    """How long a command without a deadline waits for the outcome of a lost COMMIT."""
+
+
+_LOOK_SECONDS = 0.25
+"""How often those in the queue are looked after while a batch is in flight."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    command: Command
+    future: asyncio.Future[Answer]
+    deadline: float | None
+    since: float
+    doubtful: Done | Adjusted | None = None
+    """What a COMMIT that was lost would have answered, if it was to do anything."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    sale_id: str
+    pace: Pace
+    queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
+    worker: asyncio.Task[None] | None = None
+    look: asyncio.TimerHandle | None = None
+
+
+class GroupCommit:
+    """Queues commands by sale and commits them in groups."""
+
+    def __init__(
+        self,
+        database: Database,
+        limits: GroupCommitLimits,
+        observer: Observer,
+        *,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._database = database
+        self._limits = limits
+        self._observer = observer
+        self._entropy = entropy
+        self._lanes: dict[str, _Lane] = {}
+        self._grants: Recent[UUID] = Recent(REMEMBERED_GRANTS)
+        self._stopping = False
+        self.waiting = 0
+        """Commands that wait for a batch, over all sales."""
+
+    def enqueue(self, sale_id: str, command: Command, deadline: float | None) -> asyncio.Future[Answer]:
+        """The future answer of `command`. `deadline` is loop time.
+
+        Raises `Draining`; other refusals are answers. A caller may cancel the future; the command is then dropped if
+        its batch has not begun, and harms nobody if it has.
+        """
+        if self._stopping:
+            raise Draining
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        lane = self._lanes.get(sale_id)
+        if lane is None:
+            lane = self._lanes[sale_id] = _Lane(sale_id, Pace(self._limits.batch_commands, now))
+        waiting = _Waiting(command, loop.create_future(), deadline, now)
+        self._admit(lane, waiting, now)
+        if lane.worker is None:
+            lane.worker = loop.create_task(self._work(lane), name=f"group-commit {sale_id}")
+        return waiting.future
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Takes nothing new, and waits for what is queued and in flight."""
+        self._stopping = True
+        workers = [lane.worker for lane in self._lanes.values() if lane.worker is not None]
+        if workers:
+            _, late = await asyncio.wait(workers, timeout=timeout_seconds)
+            if late:
+                log.error("batches did not end in time", sales=len(late))
+
+    def _admit(self, lane: _Lane, waiting: _Waiting, now: float) -> None:
+        """Queues a command; refuses it if it could not begin in time, or whoever is last when there is no room."""
+        rank, flow = rank_of(waiting.command, self._grants), flow_of(waiting.command)
+        if waiting.deadline is not None:
+            # Without a queue there is little to wait for, however slow the last batch was.
+            wait_seconds = lane.pace.wait_seconds(lane.queue.ahead_of(rank, flow), now) if lane.queue else 0.0
+            if now + wait_seconds >= waiting.deadline:
+                _answer(waiting, self._overloaded(wait_seconds) if waiting.deadline > now else DeadlineInQueue())
+                return
+        lane.queue.push(waiting, rank, flow)
+        self.waiting += 1
+        if len(lane.queue) > self._room(lane, now):
+            self.waiting -= 1
+            _answer(lane.queue.pop_last(), self._overloaded(lane.pace.wait_seconds(len(lane.queue), now)))
+
+    def _room(self, lane: _Lane, now: float) -> int:
+        share = fair_share(self._limits.queue_commands, self.waiting - len(lane.queue))
+        return min(share, lane.pace.room(self._limits.queue_seconds, now))
+
+    def _overloaded(self, seconds: float) -> Overloaded:
+        return Overloaded(self._entropy.uniform(0.5, 1.5) * max(seconds, 0.1))
+
+    async def _work(self, lane: _Lane) -> None:
+        loop = asyncio.get_running_loop()
+        batch: list[_Waiting] = []
+        try:
+            while batch := self._next_batch(lane):
+                lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
+                await self._settle(lane.sale_id, batch)
+                lane.look.cancel()
+                lane.pace.batch_ended(loop.time())
+                self._observer.batch(len(batch), lane.pace.last_seconds)
+        finally:
+            # No await since the queue was found empty, so nobody was queued in between.
+            if lane.look is not None:
+                lane.look.cancel()
+            del self._lanes[lane.sale_id]
+            for waiting in (*batch, *self._taken(lane)):
+                _answer(waiting, Internal())
+
+    def _next_batch(self, lane: _Lane) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        for waiting in self._taken(lane):
+            # A caller that went away has cancelled it.
+            if waiting.future.done():
+                continue
+            refusal = self._too_late(lane.pace, waiting, lane.pace.began, lane.pace.last_seconds)
+            if refusal is not None:
+                _answer(waiting, refusal)
+                continue
+            self._observer.waited(lane.pace.began - waiting.since)
+            batch.append(waiting)
+            if len(batch) == self._limits.batch_commands:
+                break
+        return batch
+
+    def _taken(self, lane: _Lane) -> Iterator[_Waiting]:
+        while lane.queue:
+            self.waiting -= 1
+            yield lane.queue.pop_first()
+
+    def _look_after(self, lane: _Lane) -> None:
+        """Answers those in the queue for whom the batch in flight takes too long: it may hang."""
+        now = asyncio.get_running_loop().time()
+        for waiting in lane.queue:
+            refusal = self._too_late(lane.pace, waiting, now, now - lane.pace.began)
+            if refusal is not None:
+                _answer(waiting, refusal)
+        lane.look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_after, lane)
+
+    def _too_late(self, pace: Pace, waiting: _Waiting, now: float, last_seconds: float) -> DomainError | None:
+        """Why a command cannot go into a batch that begins `now` at the earliest, behind one of `last_seconds`."""
+        if waiting.deadline is not None and waiting.deadline <= now + pace.likely_seconds:
+            return DeadlineInQueue()
+        if now - waiting.since < self._limits.patience_seconds:
+            return None
+        # Overtaken all the time; or the database has stopped, and the last batch waits for it in vain.
+        has_stopped = last_seconds >= self._limits.queue_seconds
+        return DatabaseUnavailable() if has_stopped else self._overloaded(self._limits.queue_seconds)
+
+    async def _settle(self, sale_id: str, batch: list[_Waiting]) -> None:
+        """Runs the batch until each of its commands has its answer."""
+        for attempt in count():
+            refusal = await self._run(sale_id, batch)
+            if refusal is None:
+                return
+            batch = self._still_patient(batch, refusal)
+            if not batch:
+                return
+            pause = 0.0 if isinstance(refusal, Overloaded) else min(0.01 * 2 ** min(attempt, 6), 0.5)
+            await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * pause)
+
+    async def _run(self, sale_id: str, batch: list[_Waiting]) -> DomainError | None:
+        """Runs the batch once. None if each command has its answer, else that of those who cannot wait longer."""
+        try:
+            answers = await self._commit(sale_id, batch)
+        except NotApplied as fault:
+            log.warning("batch not applied", sale=sale_id, size=len(batch), error=str(fault))
+            return DatabaseUnavailable()
+        except InDoubt as fault:
+            log.warning("batch in doubt", sale=sale_id, size=len(batch), error=str(fault))
+            return DatabaseUnavailable()
+        except Exception as error:  # noqa: BLE001 -- it is answered, or logged
+            await self._isolate(sale_id, batch, error)
+            return None
+        if answers is None:
+            return self._overloaded(self._limits.patience_seconds)
+        for waiting, answer in zip(batch, answers, strict=True):
+            command = waiting.command
+            if isinstance(answer, Done) and isinstance(command, Create) and command.bound:
+                self._grants.add(command.reservation_id)
+            _answer(waiting, _as_first(answer, waiting.doubtful))
+        return None
+
+    async def _isolate(self, sale_id: str, batch: list[_Waiting], error: Exception) -> None:
+        """Halves the batch until the command that cannot be applied fails alone."""
+        if isinstance(error, DomainError):
+            for waiting in batch:
+                _answer(waiting, error)
+        elif len(batch) == 1:
+            log.error("command rejected", sale=sale_id, command=type(batch[0].command).__name__, exc_info=error)
+            _answer(batch[0], Internal())
+        else:
+            log.warning("batch rejected", sale=sale_id, size=len(batch), error=str(error))
+            half = len(batch) // 2
+            await self._settle(sale_id, batch[:half])
+            await self._settle(sale_id, batch[half:])
+
+    def _still_patient(self, batch: list[_Waiting], refusal: DomainError) -> list[_Waiting]:
+        """Answers those who cannot wait any longer, drops those who went away, and returns the others."""
+        now = asyncio.get_running_loop().time()
+        patient: list[_Waiting] = []
+        for waiting in batch:
+            if waiting.doubtful:
+                latest = waiting.deadline or waiting.since + self._limits.doubt_seconds
+            else:
+                latest = waiting.since + self._limits.patience_seconds
+                latest = min(latest, waiting.deadline or latest)
+            if waiting.future.done():
+                continue
+            if now < latest:
+                patient.append(waiting)
+            else:
+                _answer(waiting, OutcomeUnknown() if waiting.doubtful else refusal)
+        return patient
+
+    async def _commit(self, sale_id: str, batch: Sequence[_Waiting]) -> list[Answer] | None:
+        """One transaction. None when it has ended due holds and no more: the commands are to be decided again.
+
+        Raises `NotApplied`, `InDoubt` and `Rejected`, and `NotFound` for the sale.
+        """
+        began = asyncio.get_running_loop().time()
+        commands = [waiting.command for waiting in batch]
+        try:
+            async with self._database.transaction() as transaction:
+                connection = transaction.connection
+                sale = await lock_sale(connection, sale_id)
+                state = await read_state(connection, sale, commands, self._limits.due_holds)
+                decision = decide(state, commands)
+                starved = decision.starved
+                if starved:
+                    # A refusal that rests on a dead hold would be wrong: end these first, then look again. In a
+                    # transaction of their own, so that any number of them is got through.
+                    decision = decide(state, [Sweep()])
+                if not decision.is_empty:
+                    await append(connection, state, decision)
+                # What is answered positively must be durable, a replay too: its first commit may not be yet. The lock
+                # itself makes this commit wait for the disk and the standby.
+                transaction.commits = decision.sequence > sale.sequence or not all(map(_is_refusal, decision.answers))
+        except InDoubt:
+            if not starved:
+                _doubt(batch, decision.answers)
+            raise
+        self._tell(began, state, decision)
+        return None if starved else decision.answers
+
+    def _tell(self, began: float, state: State, decision: Decision) -> None:
+        sale = state.sale
+        # While more holds are due than were read, more is available than is known.
+        if not state.more_due:
+            self._observer.read(sale.sale_id, began, _levels(state, decision))
+        if decision.items:
+            self._observer.committed(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
+
+
+def _is_refusal(answer: Answer) -> bool:
+    return isinstance(answer, DomainError)
+
+
+def _levels(state: State, decision: Decision) -> list[Item]:
+    levels = dict(state.items)
+    levels.update((item.item_id, item) for item in decision.items)
+    return list(levels.values())
+
+
+def _doubt(batch: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
+    """Remembers what a lost COMMIT may have done: refusals and replays nothing. It proves that none before it did."""
+    for waiting, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, Done | Adjusted) and not answer.replayed:
+            waiting.doubtful = answer
+
+
+def _as_first(answer: Answer, doubtful: Done | Adjusted | None) -> Answer:
+    """An answer after a lost COMMIT: that it had been done before was our own doing, if it was done at that time."""
+    if isinstance(answer, Done) and isinstance(doubtful, Done):
+        then, now = doubtful.reservation, answer.reservation
+        ours = then.created_at == now.created_at and then.ended_at in {None, now.ended_at}
+        return answer._replace(replayed=answer.replayed and not ours)
+    if isinstance(answer, Adjusted) and doubtful is not None:
+        return answer._replace(replayed=False)
+    return answer
+
+
+def _answer(waiting: _Waiting, answer: Answer) -> None:
+    # A caller that went away has cancelled its future.
+    if not waiting.future.done():
+        waiting.future.set_result(answer)

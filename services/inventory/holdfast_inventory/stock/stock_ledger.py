@@ -1,0 +1,252 @@
+"""The only door for changes of stock."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.domain.commands import Command, Create, Sweep, Transfer
+from holdfast_inventory.domain.decide import Answer, Reply, Transferred, decide_transfer
+from holdfast_inventory.domain.errors import (
+    DatabaseUnavailable,
+    DeadlineInQueue,
+    DomainError,
+    InsufficientStock,
+    Internal,
+    NotFound,
+    OutcomeUnknown,
+)
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.ports import Committed
+from holdfast_inventory.postgres.batch import SQL, append, lock_sale, read_state
+from holdfast_inventory.postgres.database import Database, Transaction
+from holdfast_inventory.postgres.faults import InDoubt, NotApplied, Rejected
+from holdfast_inventory.stock.bound_ids import BoundIds
+from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
+from holdfast_inventory.stock.sold_out import SoldOut
+
+log = get_logger("holdfast.stock_ledger")
+
+_MAX_SALTS = 10_000
+
+
+class LedgerMetrics(Protocol):
+    """What the ledger tells of its work."""
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch of `size` commands took `seconds`."""
+
+    def waited(self, seconds: float) -> None:
+        """A command waited so long for its batch."""
+
+    def refused_from_memory(self) -> None:
+        """A create was refused without asking for stock."""
+
+
+class _Starved(Exception):
+    """A shortage that rests on due holds which were not read: end them first."""
+
+
+class StockLedger:
+    """Executes commands on sales, each exactly once. Deadlines are loop times, in seconds.
+
+    Every refusal is a `DomainError`. Besides those of the command itself there are `Overloaded`, `Draining`,
+    `DeadlineInQueue` and `DatabaseUnavailable`, after which nothing was done, and `OutcomeUnknown`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        limits: GroupCommitLimits,
+        metrics: LedgerMetrics,
+        on_commit: Callable[[Committed], None],
+        *,
+        sold_out_seconds: float = 0.2,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        self._database = database
+        self._limits = limits
+        self._metrics = metrics
+        self._on_commit = on_commit
+        self._entropy = entropy
+        self._sold_out = SoldOut(sold_out_seconds)
+        self._bound_ids = BoundIds(database)
+        self._groups = GroupCommit(database, limits, self, entropy=entropy)
+        self._salts: dict[str, bytes] = {}
+        self._salt_reads: dict[str, asyncio.Task[bytes]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Commands that wait for a batch."""
+        return self._groups.waiting
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Takes nothing new, and waits for what is queued and in flight."""
+        await self._groups.stop(timeout_seconds)
+
+    async def salt(self, sale_id: str) -> bytes:
+        """What a sale's ids are derived with. Raises `NotFound`."""
+        known = self._salts.get(sale_id)
+        if known is not None:
+            return known
+        reading = self._salt_reads.get(sale_id)
+        if reading is None:
+            reading = self._salt_reads[sale_id] = asyncio.ensure_future(self._read_salt(sale_id))
+            reading.add_done_callback(lambda done: self._salt_was_read(sale_id, done))
+        # Shielded, for others may wait for the same.
+        return await asyncio.shield(reading)
+
+    async def execute(self, sale_id: str, command: Command, deadline: float | None) -> Reply:
+        """Executes one command."""
+        begun = self._begin(sale_id, command, deadline)
+        answer = await begun if isinstance(begun, asyncio.Future) else begun
+        if isinstance(answer, DomainError):
+            raise answer.with_traceback(None)
+        return answer
+
+    async def execute_all(self, sale_id: str, commands: Sequence[tuple[Command, float | None]]) -> list[Answer]:
+        """Executes independent commands, in order, each with its deadline. An answer for each."""
+        # A future and not a task for each, for there may be a thousand.
+        begun = [self._begin(sale_id, command, deadline) for command, deadline in commands]
+        await asyncio.gather(*(answer for answer in begun if isinstance(answer, asyncio.Future)))
+        return [answer.result() if isinstance(answer, asyncio.Future) else answer for answer in begun]
+
+    async def transfer(self, command: Transfer, deadline: float | None) -> Transferred:
+        """Moves units between two sales, under both their locks."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        give_up = deadline or began + self._limits.patience_seconds
+        refusal: DomainError = DeadlineInQueue()
+        in_doubt = False
+        while loop.time() < give_up:
+            try:
+                async with self._database.transaction() as transaction:
+                    transferred, commits = await self._transfer(transaction, command)
+            except _Starved:
+                await self._groups.enqueue(command.source_sale_id, Sweep(), give_up)
+                continue
+            except NotApplied as fault:
+                log.warning("transfer not applied", error=str(fault))
+                refusal = refusal if in_doubt else DatabaseUnavailable()
+            except InDoubt as fault:
+                log.warning("transfer in doubt", error=str(fault))
+                # A replay did nothing, whatever became of its COMMIT.
+                if not transferred.replayed:
+                    refusal, in_doubt = OutcomeUnknown(), True
+                    give_up = deadline or began + self._limits.doubt_seconds
+            except Rejected as fault:
+                log.exception("transfer rejected")
+                raise Internal from fault
+            else:
+                for change in commits:
+                    self._sold_out.forget(change.sale_id)
+                    self.committed(change)
+                return transferred._replace(replayed=transferred.replayed and not in_doubt)
+            await asyncio.sleep(self._entropy.uniform(0.01, 0.05))
+        raise refusal
+
+    # What the batches tell
+
+    def read(self, sale_id: str, began: float, items: Sequence[Item]) -> None:
+        """Stock levels that a batch saw under the lock."""
+        self._sold_out.read(sale_id, began, items)
+
+    def committed(self, change: Committed) -> None:
+        """A commit moved stock."""
+        try:
+            self._on_commit(change)
+        except Exception:
+            # What is committed is committed, whoever could not be told.
+            log.exception("a commit could not be told", sale=change.sale_id)
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch has ended."""
+        self._metrics.batch(size, seconds)
+
+    def waited(self, seconds: float) -> None:
+        """A command's batch begins."""
+        self._metrics.waited(seconds)
+
+    def changed_elsewhere(self, sale_id: str) -> None:
+        """Another replica moved the sale's stock: what is remembered of it may be old."""
+        self._sold_out.forget(sale_id)
+
+    async def _read_salt(self, sale_id: str) -> bytes:
+        try:
+            # What is kept for ever must be durable, or a failover could undo the sale, and the same sale come again
+            # with another salt. The lock makes this commit wait for the standby.
+            async with self._database.writing() as connection:
+                salt: bytes | None = await connection.fetchval(SQL["read_salt"], sale_id)
+        except OutcomeUnknown as fault:
+            raise DatabaseUnavailable from fault
+        if salt is None:
+            raise NotFound(f"sales/{sale_id}")
+        return salt
+
+    def _salt_was_read(self, sale_id: str, reading: asyncio.Task[bytes]) -> None:
+        del self._salt_reads[sale_id]
+        if reading.cancelled() or reading.exception() is not None:
+            return
+        if len(self._salts) >= _MAX_SALTS:
+            self._salts.clear()
+        self._salts[sale_id] = reading.result()
+
+    def _begin(self, sale_id: str, command: Command, deadline: float | None) -> Answer | asyncio.Future[Answer]:
+        if isinstance(command, Create):
+            refusal = self._sold_out.refusal(sale_id, command, asyncio.get_running_loop().time())
+            if refusal is not None:
+                return self._refuse(sale_id, command, deadline, refusal)
+        try:
+            return self._groups.enqueue(sale_id, command, deadline)
+        except DomainError as error:
+            return error
+
+    def _refuse(
+        self, sale_id: str, command: Create, deadline: float | None, refusal: DomainError
+    ) -> Answer | asyncio.Future[Answer]:
+        if command.bound:
+            return asyncio.ensure_future(self._refuse_unless_bound(sale_id, command, deadline, refusal))
+        self._metrics.refused_from_memory()
+        return refusal
+
+    async def _refuse_unless_bound(
+        self, sale_id: str, command: Create, deadline: float | None, refusal: DomainError
+    ) -> Answer:
+        try:
+            if await self._bound_ids.is_bound(sale_id, command.reservation_id):
+                return await self._groups.enqueue(sale_id, command, deadline)
+        except DomainError as error:
+            return error
+        self._metrics.refused_from_memory()
+        return refusal
+
+    async def _transfer(self, transaction: Transaction, command: Transfer) -> tuple[Transferred, list[Committed]]:
+        connection = transaction.connection
+        sale_ids = {command.source_sale_id, command.destination_sale_id}
+        # In the order of their ids, so that two transfers cannot wait for each other.
+        sales = {sale_id: await lock_sale(connection, sale_id) for sale_id in sorted(sale_ids)}
+        source = await read_state(
+            connection,
+            sales[command.source_sale_id],
+            [],
+            self._limits.due_holds,
+            stock_change_ids=[command.change_id],
+            item_ids=[command.source_item_id],
+        )
+        destination = await read_state(
+            connection, sales[command.destination_sale_id], [], 1, item_ids=[command.destination_item_id]
+        )
+        try:
+            transferred, taken, given = decide_transfer(source, destination, command)
+        except InsufficientStock as refusal:
+            if source.more_due:
+                raise _Starved from refusal
+            raise
+        commits = []
+        for state, decision in ((source, taken), (destination, given)):
+            if not decision.is_empty:
+                await append(connection, state, decision)
+                sale = state.sale
+                commits.append(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
+        return transferred, commits

@@ -1,0 +1,1 @@
+"""Following stock and movements, here and in other replicas."""

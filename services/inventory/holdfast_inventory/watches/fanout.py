@@ -1,0 +1,258 @@
+"""Tells other replicas, through Redis or Valkey, that a sale's stock has moved. An accelerator that may vanish.
+
+Nothing waits for it and nothing rests on it: a message only says where to look, and whoever misses one looks by
+itself a moment later. So whatever goes wrong here is counted, logged once, and tried again after a while.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import orjson
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from holdfast_chassis.backoff import Backoff
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+
+if TYPE_CHECKING:
+    from holdfast_inventory.ports import Committed
+
+_ANSWER_SECONDS = 0.2
+"""For one answer. Nobody waits for it, so it is long enough that a busy event loop does not look like a dead server."""
+_EXCHANGE_SECONDS = 1.0
+"""For connecting, sending and all answers together, whatever the library does in between."""
+_PING_SECONDS = 2.0
+"""A subscription that is silent for so long is pinged, and given up after as long again: TCP would not notice."""
+_FIRST_RETRY_SECONDS = 0.1
+_MOST_RETRY_SECONDS = 5.0
+_STOP_SECONDS = 1.0
+
+_MOST_WAITING_SALES = 10_000
+_BATCH_SALES = 256
+_LONGEST_MESSAGE_BYTES = 512
+_MESSAGES_PER_TURN = 64
+_LARGEST_SEQUENCE = 2**63 - 1
+
+_Answer = TypeVar("_Answer")
+
+_log = get_logger("holdfast.fanout")
+
+
+class FanoutMetrics(Protocol):
+    """What the fan-out tells of its work. Operations are `publish`, `subscribe` and `ping`."""
+
+    def redis_took(self, operation: str, seconds: float) -> None:
+        """An operation was answered after so many seconds."""
+
+    def redis_failed(self, operation: str) -> None:
+        """An operation failed, a message was garbage (`subscribe`) or had no place in the queue (`publish`)."""
+
+
+class Fanout(Protocol):
+    """What the rest of the service sees of it."""
+
+    async def start(self) -> None:
+        """Begin, whether or not Redis is there."""
+
+    async def stop(self) -> None:
+        """End, within a bounded time."""
+
+    def publish(self, change: "Committed") -> None:
+        """Tell the other replicas of a commit. Never blocks, never fails."""
+
+    async def ping(self) -> None:
+        """Ask Redis for a sign of life. Raises ConnectionError."""
+
+
+class NoFanout:
+    """For a service without Redis: replicas see each other's commits when they look."""
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+    def publish(self, change: "Committed") -> None:
+        """Do nothing."""
+
+    async def ping(self) -> None:
+        """Do nothing: what is not used cannot be away."""
+
+
+class StockFanout:
+    """Publishes each sale's latest sequence on one channel, and hears those of other replicas."""
+
+    def __init__(
+        self,
+        url: str,
+        on_change: Callable[[str, int], None],
+        metrics: FanoutMetrics,
+        *,
+        channel_prefix: str = "holdfast",
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        """`on_change(sale_id, sequence)` is called on the event loop, for other replicas' commits.
+
+        Raises ValueError for a URL that is none.
+        """
+        # Without RESP3, and without introducing itself: any server since Redis 2 will do, in one round trip less.
+        self._client: Redis = Redis.from_url(
+            url,
+            protocol=2,
+            driver_info=None,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=4,
+        )
+        self._channel = f"{channel_prefix}:stock-changed"
+        self._origin = entropy.token_bytes(8).hex()
+        self._on_change = on_change
+        self._metrics = metrics
+        self._clock = clock
+        self._entropy = entropy
+        self._latest: dict[str, int] = {}
+        self._due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._garbage_told = False
+
+    async def start(self) -> None:
+        """Begin, whether or not Redis is there. Does nothing when it runs."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._keep_up("publish", self._publish), name="fanout publish"),
+                asyncio.create_task(self._keep_up("subscribe", self._listen), name="fanout subscribe"),
+            ]
+
+    async def stop(self) -> None:
+        """End within a second, whatever Redis does. Does nothing when it does not run."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        with suppress(Exception):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self._client.aclose()
+
+    def publish(self, change: "Committed") -> None:
+        """Tell the other replicas of a commit, soon. Of those of one sale that wait, only the latest matters."""
+        if change.sale_id not in self._latest and len(self._latest) >= _MOST_WAITING_SALES:
+            self._metrics.redis_failed("publish")
+            return
+        self._latest[change.sale_id] = change.sequence
+        self._due.set()
+
+    async def ping(self) -> None:
+        """Ask Redis for a sign of life, within a second. Raises ConnectionError."""
+        try:
+            await self._timed("ping", self._client.ping())
+        except Exception as error:
+            self._metrics.redis_failed("ping")
+            raise ConnectionError(f"Redis does not answer: {error or type(error).__name__}") from error
+
+    async def _keep_up(self, operation: str, work: Callable[["_Link"], Awaitable[None]]) -> None:
+        """Runs `work` for ever; between a failure and the next try nothing is sent."""
+        link = _Link(operation, self._entropy)
+        while True:
+            try:
+                await work(link)
+            except Exception as error:  # noqa: BLE001 - from the library or the server, all the same to us
+                self._metrics.redis_failed(operation)
+                await asyncio.sleep(link.is_down(error))
+
+    async def _publish(self, link: "_Link") -> None:
+        while True:
+            await self._due.wait()
+            batch = dict(list(self._latest.items())[:_BATCH_SALES])
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for sale_id, sequence in batch.items():
+                    message = {"sale_id": sale_id, "sequence": sequence, "origin": self._origin}
+                    pipeline.publish(self._channel, orjson.dumps(message))
+                await self._timed("publish", pipeline.execute())
+            link.is_up()
+            # Told only now: what could not be sent goes with the next try.
+            for sale_id, sequence in batch.items():
+                if self._latest[sale_id] == sequence:
+                    del self._latest[sale_id]
+            if not self._latest:
+                self._due.clear()
+
+    async def _listen(self, link: "_Link") -> None:
+        async with aclosing(self._client.pubsub()) as subscription:
+            await self._timed("subscribe", subscription.subscribe(self._channel))
+            pinged = False
+            heard = 0
+            while True:
+                message = await subscription.get_message(timeout=_PING_SECONDS)
+                if message is None:
+                    if pinged:
+                        raise ConnectionError("the subscription went silent")
+                    await self._timed("subscribe", subscription.ping())
+                    pinged = True
+                    continue
+                link.is_up()
+                pinged = False
+                if message["type"] == "message":
+                    self._hear(message["data"])
+                heard += 1
+                if heard % _MESSAGES_PER_TURN == 0:
+                    # Reading what has arrived already never gives way to others.
+                    await asyncio.sleep(0)
+
+    def _hear(self, payload: bytes) -> None:
+        match _parsed(payload):
+            case {"origin": self._origin}:
+                pass
+            case {"sale_id": str(sale_id), "sequence": int(sequence)} if 0 < sequence <= _LARGEST_SEQUENCE:
+                self._on_change(sale_id, sequence)
+            case _:
+                self._metrics.redis_failed("subscribe")
+                if not self._garbage_told:
+                    _log.warning("garbage on the Redis channel is ignored", channel=self._channel)
+                self._garbage_told = True
+
+    async def _timed(self, operation: str, exchange: Awaitable[_Answer]) -> _Answer:
+        began = self._clock.monotonic()
+        async with asyncio.timeout(_EXCHANGE_SECONDS):
+            answer = await exchange
+        self._metrics.redis_took(operation, self._clock.monotonic() - began)
+        return answer
+
+
+class _Link:
+    """Whether one kind of traffic with Redis works. Logs only when that changes."""
+
+    def __init__(self, operation: str, entropy: Entropy) -> None:
+        self._operation = operation
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, _MOST_RETRY_SECONDS, entropy)
+        self._works: bool | None = None
+
+    def is_up(self) -> None:
+        if not self._works:
+            _log.info("Redis answers", operation=self._operation)
+        self._works = True
+        self._backoff.reset()
+
+    def is_down(self, error: Exception) -> float:
+        """Seconds after which to try again."""
+        if self._works is not False:
+            _log.warning("Redis does not answer; it is done without", operation=self._operation, error=repr(error))
+        self._works = False
+        return self._backoff.next_seconds()
+
+
+def _parsed(payload: bytes) -> object:
+    """What a message says; None when it is too long or no JSON."""
+    if len(payload) > _LONGEST_MESSAGE_BYTES:
+        return None
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None

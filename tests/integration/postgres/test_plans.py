@@ -1,0 +1,152 @@
+"""Every hot statement goes by index, planned while the tables are empty or when a sale has grown."""
+
+import json
+import re
+
+import pytest
+
+from holdfast_inventory.postgres.statements import load
+from tests.support.postgres import on_every_version
+
+pytestmark = on_every_version
+
+HOT = load("batch")
+READS = {
+    "read_bound_ids": HOT["read_bound_ids"],
+    "get_reservation": load("history")["get_reservation"],
+    "list_reservations_of_customer": load("history")["list_reservations_of_customer"],
+}
+TABLES = {"sales", "items", "reservations", "ledger", "stock_changes"}
+# A look-up has the row's own key, never the sale alone: that would read the whole sale.
+KEYS = {
+    "sales_pkey": {"sale_id"},
+    "items_pkey": {"sale_id", "item_id"},
+    "reservations_pkey": {"reservation_id", "sale_id"},
+    "reservations_customer_idx": {"customer", "sale_id"},
+    "reservations_open_idx": {"sale_id", "expires_at"},
+    "stock_changes_pkey": {"change_id", "sale_id"},
+}
+GROWTH = """
+    INSERT INTO sales (sale_id, open_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at, salt,
+        limits_customers)
+    SELECT 'sale-' || n, now(), 4, '2 minutes', '15 minutes', now(), now(), decode(repeat('00', 32), 'hex'), true
+    FROM generate_series(1, 20) AS n;
+    INSERT INTO items SELECT 'item-' || n, 'sale-1', 100000, 10000, 0, 0, 1 FROM generate_series(1, 1000) AS n;
+    INSERT INTO reservations
+    SELECT gen_random_uuid(), 'sale-' || 1 + n / 40000, 'c-' || n / 2, '{item-1}', '{1}', 1 + (n % 10 > 0)::integer,
+        now(), now() + n * interval '1 second', CASE WHEN n % 10 > 0 THEN now() END, '', ''
+    FROM generate_series(1, 50000) AS n;
+    INSERT INTO stock_changes SELECT gen_random_uuid(), 'sale-1', '', now() FROM generate_series(1, 5000);
+"""
+# What an hourly schedule leaves behind: sales that are over and sold out, the newest an hour ago.
+PAST = """
+    INSERT INTO sales (sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at,
+        schedule_id, salt, limits_customers)
+    SELECT 'hourly-' || n, now() - (n + 1) * interval '1 hour', now() - n * interval '1 hour', 0, '2 minutes',
+        '15 minutes', now(), now(), 'hourly', decode(repeat('00', 32), 'hex'), false
+    FROM generate_series($1::integer, $2) AS n;
+"""
+SHELVES = """
+    INSERT INTO items SELECT 'shoe', 'hourly-' || n, 0, 0, 5, 0, 1 FROM generate_series($1::integer, $2) AS n;
+"""
+
+
+def nodes(plan):
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def explain(connection, name, sql):
+    """The nodes of the plan that any parameters get."""
+    parameters = max(map(int, re.findall(r"\$(\d+)", sql)), default=0)
+    await connection.execute(f"PREPARE {name} AS {sql}")
+    arguments = ", ".join(["NULL"] * parameters)
+    plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON, COSTS OFF) EXECUTE {name} ({arguments})")
+    return list(nodes(json.loads(plan)[0]["Plan"]))
+
+
+def faults(node):
+    """What is wrong with a node of a plan."""
+    kind, table = node["Node Type"], node.get("Relation Name")
+    if kind in {"Hash Join", "Merge Join"}:
+        yield kind
+    if table in TABLES and kind not in {"Index Scan", "Index Only Scan", "Bitmap Heap Scan", "ModifyTable", "LockRows"}:
+        yield f"{kind} of {table}"
+    index = node.get("Index Name")
+    if index:
+        condition = node.get("Index Cond", "")
+        missing = {column for column in KEYS[index] if not re.search(rf"\b{column}\b", condition)}
+        if missing:
+            yield f"{kind} by {index} without {missing}: {condition}"
+
+
+async def all_faults(connection, statements=HOT):
+    return {
+        name: found
+        for name, sql in statements.items()
+        if (found := [fault for node in await explain(connection, name, sql) for fault in faults(node)])
+    }
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["empty", "grown"])
+async def test_hot_statements_look_up_by_key(database, sql, grown):
+    if grown:
+        await sql.execute(GROWTH)
+    await sql.execute("ANALYZE")
+
+    async with database.writing() as connection:
+        assert await all_faults(connection) == {}
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["empty", "grown"])
+async def test_readers_look_up_reservations_by_key_too(database, sql, grown):
+    if grown:
+        await sql.execute(GROWTH)
+    await sql.execute("ANALYZE")
+
+    async with database.reading() as connection:
+        # As after five executions, if the server finds a generic plan no worse.
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        assert await all_faults(connection, READS) == {}
+
+
+async def test_a_statement_looks_up_by_key_in_a_table_of_one_row(database, sql):
+    """The tempting case: to the planner a scan of a single page is as good as it gets."""
+    await sql.execute(GROWTH)
+    for table in ("reservations", "items", "stock_changes"):
+        await sql.execute(f"DELETE FROM {table} WHERE ctid <> (SELECT min(ctid) FROM {table})")
+    await sql.execute("VACUUM ANALYZE")
+
+    async with database.writing() as connection:
+        assert await all_faults(connection) == {}
+
+
+def rows_read(plan):
+    """How many rows were read from tables, whether anything came of them or not."""
+    return sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in nodes(plan)
+        if node.get("Relation Name") in TABLES
+    )
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+async def test_looking_for_remainders_reads_as_many_rows_after_ten_thousand_sales_as_after_a_hundred(
+    database, sql, plans
+):
+    stretch = 20
+    looked_at = []
+    async with database.reading() as connection:
+        await connection.execute(f"SET plan_cache_mode = {plans}")
+        await connection.execute(f"PREPARE look AS {load('schedules')['occurrences_to_settle']}")
+        for first, last in ((1, 100), (101, 10_000)):
+            for grow in (PAST, SHELVES):
+                await sql.execute(grow, first, last)
+            await sql.execute("ANALYZE")
+            look = f"EXECUTE look ('hourly', now() - interval '50 hours', {stretch})"
+            plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {look}")
+            looked_at.append(rows_read(json.loads(plan)[0]["Plan"]))
+
+    # A stretch of the newest and one of those before: each sale, and its shelf.
+    assert looked_at == [2 * 2 * stretch] * 2

@@ -1,0 +1,233 @@
+"""Every field of every method: too little, too much, or of no sense, and it is named in an InvalidRequest."""
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_inventory.domain.errors import InvalidRequest
+from tests.unit.api import requests
+from tests.unit.api.requests import CHECKS
+
+HUGE = 2**31 - 1
+BAD_TEXTS = ["x" * 129, "a\x00b", "a\nb", "a\x7fb", "a\x85b"]
+BAD_IDS = ["", "-x", ".x", "a b", "a/b", "x" * 64, "\N{SNOWMAN}", "x\n", "x\x00"]
+BAD_SALES = ["", "drop-1", "sales/", "sales/-x", "sales/a/b", "sales/a ", f"sales/{'x' * 64}", "Sales/x", "sales/x\n"]
+BAD_ITEMS = ["", "cap", "sales/drop-1", "sales/drop-1/items/", "sales//items/cap", "sales/drop-1/items/a/b"]
+BAD_RESERVATIONS = [
+    "",
+    "sales/drop-1/reservations/",
+    "sales/drop-1/reservations/1",
+    requests.RESERVATION.upper(),
+    requests.RESERVATION.replace("-", ""),
+    requests.RESERVATION + "0",
+    requests.RESERVATION + "\n",
+]
+BAD_SCHEDULES = ["", "hourly", "saleSchedules/", f"saleSchedules/{'x' * 47}", "saleSchedules/a/b"]
+BAD_REQUEST_IDS = ["x" * 129, "a b", "a\x00", "\N{SNOWMAN}", "é"]
+BAD_DURATIONS = [
+    Duration(),
+    Duration(seconds=-1),
+    Duration(nanos=999),
+    Duration(seconds=2**62),
+    Duration(seconds=1, nanos=-1),
+    Duration(seconds=1, nanos=2_000_000_000),
+    Duration(seconds=31 * 86400),
+]
+BAD_TIMES = [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-1), Timestamp(nanos=HUGE)]
+BAD_PAGE_SIZES = [-1, 1001, HUGE, -(2**31)]
+BAD_TOKENS = [requests.TOKEN_OF_NO_LIST, "\N{SNOWMAN}", "x" * 2000]
+BAD_LIMITS = [-1, -(2**31)]
+BAD_SEQUENCES = [-1, -(2**63)]
+ABSENT = object()
+
+RULES = {
+    requests.create_reservation: {
+        "parent": BAD_SALES,
+        "customer": ["", *BAD_TEXTS],
+        "lines": [ABSENT],
+        "lines[0].item": BAD_IDS,
+        "lines[0].quantity": [0, -1, 1_000_001, HUGE, -(2**31)],
+        "hold_time": BAD_DURATIONS,
+        "order": BAD_TEXTS,
+        "request_id": BAD_REQUEST_IDS,
+    },
+    requests.get_reservation: {"name": BAD_RESERVATIONS, "customer": BAD_TEXTS},
+    requests.list_reservations: {
+        "parent": BAD_SALES,
+        "page_size": BAD_PAGE_SIZES,
+        "page_token": BAD_TOKENS,
+        "customer": BAD_TEXTS,
+        "state": [5, -1, HUGE],
+    },
+    requests.confirm_reservation: {"name": BAD_RESERVATIONS, "order": BAD_TEXTS, "customer": BAD_TEXTS},
+    requests.release_reservation: {"name": BAD_RESERVATIONS, "customer": BAD_TEXTS},
+    requests.extend_reservation: {
+        "name": BAD_RESERVATIONS,
+        "expire_time": [ABSENT, *BAD_TIMES],
+        "customer": BAD_TEXTS,
+    },
+    requests.submit: {"parent": BAD_SALES, "commands": [ABSENT]},
+    requests.create_sale: {
+        "sale_id": BAD_IDS,
+        "sale": [ABSENT],
+        "sale.open_time": BAD_TIMES,
+        "sale.close_time": [*BAD_TIMES, Timestamp(seconds=1)],
+        "sale.per_customer_limit": BAD_LIMITS,
+        "sale.hold_time": [*BAD_DURATIONS, Duration(nanos=999_999_999), Duration(seconds=601)],
+        "sale.max_hold_time": [*BAD_DURATIONS],
+        "sale.items[0].item": BAD_IDS,
+        "sale.items[0].on_hand": BAD_LIMITS,
+        "sale.items[0].per_customer_limit": BAD_LIMITS,
+    },
+    requests.update_sale: {
+        "sale": [ABSENT],
+        "sale.name": BAD_SALES,
+        "sale.open_time": [ABSENT, *BAD_TIMES],
+        "sale.close_time": BAD_TIMES,
+        "sale.per_customer_limit": BAD_LIMITS,
+        "sale.hold_time": BAD_DURATIONS,
+        "sale.max_hold_time": BAD_DURATIONS,
+        "update_mask.paths[0]": ["", "name", "items", "openTime", "sale.open_time"],
+    },
+    requests.list_sales: {
+        "page_size": BAD_PAGE_SIZES,
+        "page_token": BAD_TOKENS,
+        "state": [6, -1, HUGE],
+        "schedule": BAD_SCHEDULES[1:],
+    },
+    requests.get_sale: {"name": BAD_SALES},
+    requests.create_item: {
+        "parent": BAD_SALES,
+        "item_id": BAD_IDS,
+        "item": [ABSENT],
+        "item.on_hand": BAD_LIMITS,
+        "item.per_customer_limit": BAD_LIMITS,
+    },
+    requests.get_item: {"name": BAD_ITEMS},
+    requests.list_items: {"parent": BAD_SALES, "page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
+    requests.adjust_stock: {
+        "name": BAD_ITEMS,
+        "delta": [0],
+        "reason": [0, 8, -1, HUGE],
+        "expected_version": BAD_SEQUENCES,
+        "request_id": BAD_REQUEST_IDS,
+        "actor": BAD_TEXTS,
+    },
+    requests.transfer_stock: {
+        "source": BAD_ITEMS,
+        "destination": [*BAD_ITEMS, "sales/main/items/hat"],
+        "quantity": [0, -1, 1_000_000_001, HUGE],
+        "request_id": BAD_REQUEST_IDS,
+        "actor": BAD_TEXTS,
+    },
+    requests.watch_stock: {"name": BAD_SALES, "resume_token": ["x" * 257]},
+    requests.list_movements: {
+        "parent": BAD_SALES,
+        "after_sequence": BAD_SEQUENCES,
+        "page_size": BAD_PAGE_SIZES,
+        "page_token": BAD_TOKENS,
+    },
+    requests.watch_movements: {"parent": BAD_SALES, "after_sequence": BAD_SEQUENCES, "resume_token": ["x" * 257]},
+    requests.create_sale_schedule: {
+        "schedule_id": ["", "a b", "x" * 47],
+        "sale_schedule": [ABSENT],
+        "sale_schedule.period": [
+            ABSENT,
+            *BAD_DURATIONS[:-1],
+            Duration(seconds=59),
+            Duration(seconds=366 * 86400 + 1),
+            Duration(seconds=60, nanos=1000),
+        ],
+        "sale_schedule.open_duration": [*BAD_DURATIONS[:-1], Duration(seconds=3601)],
+        "sale_schedule.template": [ABSENT],
+        "sale_schedule.template.per_customer_limit": BAD_LIMITS,
+        "sale_schedule.template.hold_time": BAD_DURATIONS,
+        "sale_schedule.template.max_hold_time": BAD_DURATIONS,
+        "sale_schedule.template.items[0].item": BAD_IDS,
+        "sale_schedule.template.items[0].on_hand": BAD_LIMITS,
+        "sale_schedule.template.items[0].per_customer_limit": BAD_LIMITS,
+        "sale_schedule.source_sale": [*BAD_SALES],
+        "sale_schedule.remainder": [4, -1, HUGE],
+    },
+    requests.list_sale_schedules: {"page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
+    requests.get_sale_schedule: {"name": BAD_SCHEDULES},
+}
+
+# Both values of a bool make sense; the command of a Submit is checked as the method that it is like; what a sale
+# tells of itself is not read.
+NO_RULE = {
+    "CreateReservationRequest": {"allow_partial", "confirm"},
+    "ConfirmReservationRequest": {"allow_late"},
+}
+
+
+def with_value(request, path, value):
+    """The request with another value at a path such as `lines[0].item`."""
+    *way, last = path.replace("[0]", ".0").split(".")
+    at = request
+    for step in way:
+        at = at[0] if step == "0" else getattr(at, step)
+    if last == "0":
+        at[0] = value
+    elif value is ABSENT:
+        at.ClearField(last)
+    elif hasattr(value, "DESCRIPTOR"):
+        getattr(at, last).CopyFrom(value)
+    else:
+        setattr(at, last, value)
+    return request
+
+
+CASES = [
+    pytest.param(make, path, value, id=f"{make.__name__}-{path}-{index}")
+    for make, rules in RULES.items()
+    for path, values in rules.items()
+    for index, value in enumerate(values)
+]
+
+
+@pytest.mark.parametrize("make", CHECKS, ids=lambda make: make.__name__)
+def test_the_valid_request_is_accepted(make):
+    CHECKS[make](make())
+
+
+@pytest.mark.parametrize(("make", "path", "value"), CASES)
+def test_a_field_that_breaks_its_rule_is_named(make, path, value):
+    with pytest.raises(InvalidRequest) as refused:
+        CHECKS[make](with_value(make(), path, value))
+    assert path in [violation.field for violation in refused.value.violations]
+
+
+@pytest.mark.parametrize("make", RULES, ids=lambda make: make.__name__)
+def test_every_field_has_a_rule(make):
+    descriptor = make().DESCRIPTOR
+    ruled = {path.replace("[", ".").split(".")[0] for path in RULES[make]} | NO_RULE.get(descriptor.name, set())
+    assert ruled == {field.name for field in descriptor.fields}
+
+
+def test_every_method_is_tried():
+    methods = [
+        method
+        for service in (
+            reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"],
+            sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"],
+        )
+        for method in service.methods
+    ]
+    tried = {make().DESCRIPTOR.name for make in CHECKS}
+    untried = [method.input_type for method in methods if method.input_type.name not in tried]
+    assert [[field.name for field in message.fields] for message in untried] == [["name"]] * len(untried)
+
+
+def test_all_violations_are_told_at_once():
+    request = requests.create_reservation()
+    request.parent, request.customer, request.lines[0].quantity, request.request_id = "x", "", 0, " "
+    with pytest.raises(InvalidRequest) as refused:
+        CHECKS[requests.create_reservation](request)
+    assert {violation.field for violation in refused.value.violations} == {
+        "parent",
+        "customer",
+        "lines[0].quantity",
+        "request_id",
+    }

@@ -1,0 +1,91 @@
+"""grpc.health.v1 over a real server."""
+
+import asyncio
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from holdfast_inventory.transports.health import LIVENESS, Health, Serving
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+@pytest.fixture
+async def health():
+    return Health()
+
+
+@pytest.fixture
+async def stub(health):
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers((health.handlers(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield health_pb2_grpc.HealthStub(channel)
+    finally:
+        await server.stop(None)
+
+
+def request(service=""):
+    return health_pb2.HealthCheckRequest(service=service)
+
+
+async def test_nothing_serves_before_it_is_told_to(stub):
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.Check(request())
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_check_tells_the_state_of_a_name(stub, health):
+    health.set({"": Serving.NOT_SERVING, LIVENESS: Serving.SERVING})
+    assert (await stub.Check(request())).status == NOT_SERVING
+    assert (await stub.Check(request("liveness"))).status == SERVING
+
+
+async def test_list_tells_all(stub, health):
+    health.set({"": Serving.NOT_SERVING, "redis": Serving.SERVING})
+    listed = (await stub.List(health_pb2.HealthListRequest())).statuses
+    assert {name: answer.status for name, answer in listed.items()} == {"": NOT_SERVING, "redis": SERVING}
+
+
+async def test_watch_tells_each_change_and_an_unknown_name(stub, health):
+    watch = stub.Watch(request("x"))
+    assert (await watch.read()).status == UNKNOWN
+    health.set({"x": Serving.SERVING})
+    assert (await watch.read()).status == SERVING
+    health.set({"x": Serving.SERVING, "other": Serving.SERVING})
+    health.set({"x": Serving.NOT_SERVING})
+    assert (await watch.read()).status == NOT_SERVING
+    watch.cancel()
+
+
+async def test_watches_end_when_the_server_drains_and_no_new_ones_begin(stub, health):
+    watch = stub.Watch(request())
+    await watch.read()
+    health.end_watches()
+    assert await watch.code() == grpc.StatusCode.UNAVAILABLE
+    assert await stub.Watch(request()).code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_stalled_watcher_holds_nobody_up(stub, health):
+    stalled, lively = stub.Watch(request()), stub.Watch(request())
+    await asyncio.gather(stalled.read(), lively.read())
+    for state in (Serving.SERVING, Serving.NOT_SERVING) * 100:
+        health.set({"": state})
+    async with asyncio.timeout(5):
+        assert (await lively.read()).status == NOT_SERVING
+    stalled.cancel()
+    lively.cancel()
+
+
+async def test_watches_are_bounded(stub, health):
+    watches = [stub.Watch(request()) for _ in range(200)]
+    await asyncio.gather(*(watch.read() for watch in watches))
+    assert await stub.Watch(request()).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    for watch in watches:
+        watch.cancel()
