@@ -76,16 +76,16 @@ def forget_doubts(monkeypatch):
 
 
 def retry_under_a_new_id(monkeypatch):
-    real, ids = GroupCommit._still_patient, count(1)
+    real, ids = GroupCommit._run, count(1)
 
-    def still_patient(self, waiting, refusal):
-        patient = real(self, waiting, refusal)
-        for one in patient:
+    async def run_once(self, lane, waiting):
+        refusal = await real(self, lane, waiting)
+        for one in waiting if refusal else ():
             if isinstance(one.command, Create):
                 one.command = replace(one.command, reservation_id=UUID(int=next(ids)))
-        return patient
+        return refusal
 
-    monkeypatch.setattr(GroupCommit, "_still_patient", still_patient)
+    monkeypatch.setattr(GroupCommit, "_run", run_once)
 
 
 def leave_due_holds(monkeypatch):

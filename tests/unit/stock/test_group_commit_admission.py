@@ -7,6 +7,7 @@ from dataclasses import replace
 from holdfast_inventory.domain.commands import Confirm, Create
 from holdfast_inventory.domain.decide import Done, Swept
 from holdfast_inventory.domain.errors import DatabaseUnavailable, DeadlineInQueue, Overloaded
+from holdfast_inventory.postgres.faults import Rejected
 from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
 from tests.support.shopping import hold
 
@@ -33,11 +34,26 @@ class Groups(GroupCommit):
         commands = [waiting.command for waiting in batch]
         self.batches.append(commands)
         await asyncio.sleep(self.batch_seconds)
-        return [Done(None, replayed=False) if isinstance(command, Create) else Swept(0) for command in commands]
+        answers = (Done(None, replayed=False) if isinstance(command, Create) else Swept(0) for command in commands)
+        return list(zip(batch, answers, strict=True))
 
     def send(self, *commands, sale_id="drop", within=None):
         deadline = None if within is None else asyncio.get_running_loop().time() + within
         return [self.enqueue(sale_id, command, deadline) for command in commands]
+
+
+class Rejecting(Groups):
+    """No two commands can be applied together."""
+
+    def __init__(self, seconds_alone):
+        super().__init__()
+        self._seconds_alone = seconds_alone
+
+    async def _commit(self, sale_id, batch):
+        if len(batch) > 1:
+            self.batch_seconds = self._seconds_alone
+            raise Rejected("no")
+        return await super()._commit(sale_id, batch)
 
 
 def confirm(reservation):
@@ -154,6 +170,32 @@ async def test_behind_a_batch_that_hangs_patience_ends_when_it_is_over():
     [waiting] = groups.send(hold("c", socks=1))
     async with asyncio.timeout(2.5):
         assert isinstance(await waiting, DatabaseUnavailable)
+
+
+async def test_behind_batches_that_follow_each_other_a_deadline_is_told_when_it_passes():
+    groups = Groups(batch_commands=1)
+    groups.batch_seconds = 0.2
+    await busy(groups)
+    [overtaken] = groups.send(hold("c", socks=1), within=1.0)
+    groups.send(*(confirm(each) for each in creates(20)))
+    async with asyncio.timeout(1.25):
+        assert isinstance(await overtaken, DeadlineInQueue)
+
+
+async def test_before_its_batch_is_decided_a_deadline_is_told_when_it_passes():
+    groups = Groups()
+    groups.batch_seconds = 30.0
+    [undecided] = groups.send(hold("c", socks=1), within=1.0)
+    async with asyncio.timeout(1.5):
+        assert isinstance(await undecided, DeadlineInQueue)
+
+
+async def test_behind_the_first_half_of_a_rejected_batch_a_deadline_is_told_when_it_passes():
+    groups = Rejecting(seconds_alone=30.0)
+    await busy(groups)
+    waiting = groups.send(*creates(2), within=1.0)
+    async with asyncio.timeout(1.5):
+        assert isinstance(await waiting[1], DeadlineInQueue)
 
 
 async def test_with_an_empty_queue_the_deadline_may_be_near():

@@ -74,7 +74,7 @@ class GroupCommitLimits:
 
 
 _LOOK_SECONDS = 0.25
-"""How often those in the queue are looked after while a batch is in flight."""
+"""How often those who wait are looked after, for as long as a sale has any."""
 
 
 @dataclass(slots=True)
@@ -83,6 +83,8 @@ class _Waiting:
     future: asyncio.Future[Answer]
     deadline: float | None
     since: float
+    decided: bool = False
+    """What it does may be on its way to the database: until that is known, it can be neither refused nor dropped."""
     doubtful: Done | Adjusted | None = None
     """What a COMMIT that was lost would have answered, if it was to do anything."""
 
@@ -92,6 +94,10 @@ class _Lane:
     sale_id: str
     pace: Pace
     queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
+    batch: list[_Waiting] = field(default_factory=list)
+    """Taken from the queue: in flight, or waiting for a connection, the lock, another attempt or the other half."""
+    trouble: DomainError | None = None
+    """Why the batch's last attempt failed."""
     worker: asyncio.Task[None] | None = None
     look: asyncio.TimerHandle | None = None
 
@@ -169,37 +175,29 @@ class GroupCommit:
 
     async def _work(self, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
-        batch: list[_Waiting] = []
+        lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
         try:
-            while batch := self._next_batch(lane):
-                lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
-                await self._settle(lane.sale_id, batch)
-                lane.look.cancel()
+            while self._next_batch(lane):
+                await self._settle(lane, lane.batch)
                 lane.pace.batch_ended(loop.time())
-                self._observer.batch(len(batch), lane.pace.last_seconds)
+                self._observer.batch(len(lane.batch), lane.pace.last_seconds)
         finally:
             # No await since the queue was found empty, so nobody was queued in between.
-            if lane.look is not None:
-                lane.look.cancel()
+            lane.look.cancel()
             del self._lanes[lane.sale_id]
-            for waiting in (*batch, *self._taken(lane)):
+            for waiting in (*lane.batch, *self._taken(lane)):
                 _answer(waiting, Internal())
 
     def _next_batch(self, lane: _Lane) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+        lane.batch = []
         for waiting in self._taken(lane):
-            # A caller that went away has cancelled it.
-            if waiting.future.done():
-                continue
-            refusal = self._too_late(lane.pace, waiting, lane.pace.began, lane.pace.last_seconds)
-            if refusal is not None:
-                _answer(waiting, refusal)
+            if not self._can_wait(lane, waiting, lane.pace.began, lane.pace.likely_seconds):
                 continue
             self._observer.waited(lane.pace.began - waiting.since)
-            batch.append(waiting)
-            if len(batch) == self._limits.batch_commands:
+            lane.batch.append(waiting)
+            if len(lane.batch) == self._limits.batch_commands:
                 break
-        return batch
+        return lane.batch
 
     def _taken(self, lane: _Lane) -> Iterator[_Waiting]:
         while lane.queue:
@@ -207,40 +205,62 @@ class GroupCommit:
             yield lane.queue.pop_first()
 
     def _look_after(self, lane: _Lane) -> None:
-        """Answers those in the queue for whom the batch in flight takes too long: it may hang."""
-        now = asyncio.get_running_loop().time()
+        """Answers those who cannot wait any longer, wherever they wait: batches may be many, or one may hang."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._still_waiting(lane, lane.batch)
         for waiting in lane.queue:
-            refusal = self._too_late(lane.pace, waiting, now, now - lane.pace.began)
-            if refusal is not None:
-                _answer(waiting, refusal)
-        lane.look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_after, lane)
+            self._can_wait(lane, waiting, now, lane.pace.likely_seconds)
+        lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
 
-    def _too_late(self, pace: Pace, waiting: _Waiting, now: float, last_seconds: float) -> DomainError | None:
-        """Why a command cannot go into a batch that begins `now` at the earliest, behind one of `last_seconds`."""
-        if waiting.deadline is not None and waiting.deadline <= now + pace.likely_seconds:
-            return DeadlineInQueue()
+    def _can_wait(self, lane: _Lane, waiting: _Waiting, now: float, needed_seconds: float = 0.0) -> bool:
+        """Whether a command still waits for its answer, which it gets here if it can wait no longer.
+
+        Its batch would take `needed_seconds` from `now`, probably.
+        """
+        # A caller that went away has cancelled it.
+        if waiting.future.done():
+            return False
+        refusal = None if waiting.decided else self._too_late(lane, waiting, now, needed_seconds)
+        if refusal is not None:
+            waiting.future.set_result(refusal)
+        return refusal is None
+
+    def _too_late(self, lane: _Lane, waiting: _Waiting, now: float, needed_seconds: float) -> DomainError | None:
+        if waiting.doubtful is not None:
+            latest = waiting.deadline or waiting.since + self._limits.doubt_seconds
+            return OutcomeUnknown() if latest <= now else None
+        if waiting.deadline is not None and waiting.deadline <= now + needed_seconds:
+            return lane.trouble or DeadlineInQueue()
         if now - waiting.since < self._limits.patience_seconds:
             return None
-        # Overtaken all the time; or the database has stopped, and the last batch waits for it in vain.
-        has_stopped = last_seconds >= self._limits.queue_seconds
+        if lane.trouble is not None:
+            return lane.trouble
+        # Overtaken all the time; or the database has stopped, and a batch waits for it in vain.
+        has_stopped = max(lane.pace.last_seconds, now - lane.pace.began) >= self._limits.queue_seconds
         return DatabaseUnavailable() if has_stopped else self._overloaded(self._limits.queue_seconds)
 
-    async def _settle(self, sale_id: str, batch: list[_Waiting]) -> None:
+    async def _settle(self, lane: _Lane, batch: list[_Waiting]) -> None:
         """Runs the batch until each of its commands has its answer."""
         for attempt in count():
-            refusal = await self._run(sale_id, batch)
-            if refusal is None:
-                return
-            batch = self._still_patient(batch, refusal)
+            batch = self._still_waiting(lane, batch)
             if not batch:
                 return
-            pause = 0.0 if isinstance(refusal, Overloaded) else min(0.01 * 2 ** min(attempt, 6), 0.5)
+            lane.trouble = await self._run(lane, batch)
+            if lane.trouble is None:
+                return
+            pause = 0.0 if isinstance(lane.trouble, Overloaded) else min(0.01 * 2 ** min(attempt, 6), 0.5)
             await asyncio.sleep(self._entropy.uniform(0.5, 1.0) * pause)
 
-    async def _run(self, sale_id: str, batch: list[_Waiting]) -> DomainError | None:
-        """Runs the batch once. None if each command has its answer, else that of those who cannot wait longer."""
+    def _still_waiting(self, lane: _Lane, batch: list[_Waiting]) -> list[_Waiting]:
+        now = asyncio.get_running_loop().time()
+        return [waiting for waiting in batch if self._can_wait(lane, waiting, now)]
+
+    async def _run(self, lane: _Lane, batch: list[_Waiting]) -> DomainError | None:
+        """Runs the batch once. None if each command has its answer, else the answer of those who cannot wait longer."""
+        sale_id = lane.sale_id
         try:
-            answers = await self._commit(sale_id, batch)
+            answered = await self._commit(sale_id, batch)
         except NotApplied as fault:
             log.warning("batch not applied", sale=sale_id, size=len(batch), error=str(fault))
             return DatabaseUnavailable()
@@ -248,78 +268,60 @@ class GroupCommit:
             log.warning("batch in doubt", sale=sale_id, size=len(batch), error=str(fault))
             return DatabaseUnavailable()
         except Exception as error:  # noqa: BLE001 -- it is answered, or logged
-            await self._isolate(sale_id, batch, error)
+            await self._isolate(lane, batch, error)
             return None
-        if answers is None:
+        if answered is None:
             return self._overloaded(self._limits.patience_seconds)
-        for waiting, answer in zip(batch, answers, strict=True):
+        for waiting, answer in answered:
             command = waiting.command
             if isinstance(answer, Done) and isinstance(command, Create) and command.bound:
                 self._grants.add(command.reservation_id)
             _answer(waiting, _as_first(answer, waiting.doubtful))
         return None
 
-    async def _isolate(self, sale_id: str, batch: list[_Waiting], error: Exception) -> None:
+    async def _isolate(self, lane: _Lane, batch: list[_Waiting], error: Exception) -> None:
         """Halves the batch until the command that cannot be applied fails alone."""
         if isinstance(error, DomainError):
             for waiting in batch:
                 _answer(waiting, error)
         elif len(batch) == 1:
-            log.error("command rejected", sale=sale_id, command=type(batch[0].command).__name__, exc_info=error)
+            log.error("command rejected", sale=lane.sale_id, command=type(batch[0].command).__name__, exc_info=error)
             _answer(batch[0], Internal())
         else:
-            log.warning("batch rejected", sale=sale_id, size=len(batch), error=str(error))
+            log.warning("batch rejected", sale=lane.sale_id, size=len(batch), error=str(error))
             half = len(batch) // 2
-            await self._settle(sale_id, batch[:half])
-            await self._settle(sale_id, batch[half:])
+            await self._settle(lane, batch[:half])
+            await self._settle(lane, batch[half:])
 
-    def _still_patient(self, batch: list[_Waiting], refusal: DomainError) -> list[_Waiting]:
-        """Answers those who cannot wait any longer, drops those who went away, and returns the others."""
-        now = asyncio.get_running_loop().time()
-        patient: list[_Waiting] = []
-        for waiting in batch:
-            if waiting.doubtful:
-                latest = waiting.deadline or waiting.since + self._limits.doubt_seconds
-            else:
-                latest = waiting.since + self._limits.patience_seconds
-                latest = min(latest, waiting.deadline or latest)
-            if waiting.future.done():
-                continue
-            if now < latest:
-                patient.append(waiting)
-            else:
-                _answer(waiting, OutcomeUnknown() if waiting.doubtful else refusal)
-        return patient
+    async def _commit(self, sale_id: str, batch: Sequence[_Waiting]) -> list[tuple[_Waiting, Answer]] | None:
+        """One transaction: the answers of those who have waited for it.
 
-    async def _commit(self, sale_id: str, batch: Sequence[_Waiting]) -> list[Answer] | None:
-        """One transaction. None when it has ended due holds and no more: the commands are to be decided again.
-
-        Raises `NotApplied`, `InDoubt` and `Rejected`, and `NotFound` for the sale.
+        None when it has ended due holds and no more: the commands are to be decided again. Raises `NotApplied`,
+        `InDoubt` and `Rejected`, and `NotFound` for the sale.
         """
         began = asyncio.get_running_loop().time()
-        commands = [waiting.command for waiting in batch]
+        decided: list[_Waiting] | None = None
         try:
             async with self._database.transaction() as transaction:
                 connection = transaction.connection
                 sale = await lock_sale(connection, sale_id)
+                commands = [waiting.command for waiting in batch]
                 state = await read_state(connection, sale, commands, self._limits.due_holds)
-                decision = decide(state, commands)
-                starved = decision.starved
-                if starved:
-                    # A refusal that rests on a dead hold would be wrong: end these first, then look again. In a
-                    # transaction of their own, so that any number of them is got through.
-                    decision = decide(state, [Sweep()])
+                decided, decision = _decide(state, batch)
                 if not decision.is_empty:
                     await append(connection, state, decision)
                 # What is answered positively must be durable, a replay too: its first commit may not be yet. The lock
                 # itself makes this commit wait for the disk and the standby.
                 transaction.commits = decision.sequence > sale.sequence or not all(map(_is_refusal, decision.answers))
         except InDoubt:
-            if not starved:
-                _doubt(batch, decision.answers)
+            if decided is not None:
+                _doubt(decided, decision.answers)
             raise
+        finally:
+            for waiting in decided or ():
+                waiting.decided = False
         self._tell(began, state, decision)
-        return None if starved else decision.answers
+        return None if decided is None else list(zip(decided, decision.answers, strict=True))
 
     def _tell(self, began: float, state: State, decision: Decision) -> None:
         sale = state.sale
@@ -328,6 +330,19 @@ class GroupCommit:
             self._observer.read(sale.sale_id, began, _levels(state, decision))
         if decision.items:
             self._observer.committed(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
+
+
+def _decide(state: State, batch: Sequence[_Waiting]) -> tuple[list[_Waiting] | None, Decision]:
+    """Decides for those who still wait, who from now on can be neither refused nor dropped; or ends due holds first."""
+    waiting = [each for each in batch if not each.future.done()]
+    decision = decide(state, [each.command for each in waiting])
+    if decision.starved:
+        # A refusal that rests on a dead hold would be wrong: end these first, then look again. In a transaction of
+        # their own, so that any number of them is got through.
+        return None, decide(state, [Sweep()])
+    for each in waiting:
+        each.decided = True
+    return waiting, decision
 
 
 def _is_refusal(answer: Answer) -> bool:
