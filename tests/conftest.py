@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from holdfast_devstack.ports import free_port as any_free_port
@@ -20,6 +21,10 @@ DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 # Durable as in production; small, since several run at once.
 POSTGRES_SETTINGS = {"shared_buffers": "64MB", "max_connections": "200", "max_wal_size": "256MB"}
 TEMPLATE = "migrated"
+
+# How long an example takes says nothing on a machine that is busy otherwise.
+hypothesis.settings.register_profile("holdfast", deadline=None)
+hypothesis.settings.load_profile("holdfast")
 
 
 def _serve_postgres(binaries: Path | None) -> Iterator[PostgresServer]:

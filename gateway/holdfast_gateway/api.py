@@ -21,12 +21,13 @@ from holdfast_gateway.exchange import (
 )
 from holdfast_gateway.idempotency import key_of, set_request_id
 from holdfast_gateway.interruption import WhileWaiting
-from holdfast_gateway.inventory_client import InventoryClient, Metadata, Stream
+from holdfast_gateway.inventory_client import InventoryClient, Metadata
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, NOT_FOUND, OVERLOADED, HttpKind, refuse
 from holdfast_gateway.request_body import read_body
 from holdfast_gateway.routes import DynamicMessage, Route, RouteTable
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_gateway.transcoding import Transcoder
+from holdfast_gateway.watch import Watch
 
 _JSON = "application/json"
 _JSON_TYPE = ("content-type", _JSON)
@@ -143,22 +144,21 @@ class Api:
         last_seen = call.headers.get("last-event-id")
         if last_seen and "resume_token" in route.rpc.input_type.fields_by_name:
             request.resume_token = last_seen
-        stream = await self._inventory.open_stream(route, request, _metadata(call))
+        watch = Watch(self._inventory, route, request, _metadata(call))
         try:
-            first = await self._first_event(call, stream)
-            events = sse.EventStream(lambda: self._inventory.read(stream), self._stream_limits, self.streams_ending)
-            headers = [("content-type", sse.MEDIA_TYPE), ("cache-control", "no-store"), *headers]
-            await events.send(call.transport, first, headers, call.request_id)
+            first = await self._first_event(call, watch)
+            events = sse.EventStream(watch.read, self._stream_limits, self.streams_ending, self._entropy)
+            await events.send(call.transport, first, [*sse.HEADERS, *headers], call.request_id)
         finally:
-            stream.cancel()
+            watch.cancel()
 
-    async def _first_event(self, call: Call, stream: Stream) -> Message:
+    async def _first_event(self, call: Call, watch: Watch) -> Message:
         """Return it; until it is there a refusal is still an ordinary answer."""
         timeout_seconds = self._timeout(call)
         try:
             with WhileWaiting(call.transport):
                 async with asyncio.timeout(timeout_seconds):
-                    first = await self._inventory.read(stream)
+                    first = await watch.read()
         except TimeoutError:
             refuse(DEADLINE_IN_QUEUE, f"The inventory sent nothing for {timeout_seconds:g} s.")
         if first is None:

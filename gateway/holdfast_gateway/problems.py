@@ -48,6 +48,7 @@ DRAINING = _kind(reasons.DRAINING, 503, "This process is shutting down", retryab
 DEADLINE_IN_QUEUE = _kind(reasons.DEADLINE_IN_QUEUE, 504, "Not begun in time; nothing was done", retryable=_RETRY)
 OUTCOME_UNKNOWN = _kind(reasons.OUTCOME_UNKNOWN, 503, "What became of it is not known yet", retryable=_RETRY)
 INVENTORY_UNAVAILABLE = _kind(reasons.INVENTORY_UNAVAILABLE, 503, "The inventory cannot be reached", retryable=_RETRY)
+WATCH_EXPIRED = _kind(reasons.WATCH_EXPIRED, 409, "The watch has lasted as long as one may", retryable=_RETRY)
 INTERNAL = _kind(reasons.INTERNAL, 500, "A fault of ours")
 
 KINDS: Mapping[str, Kind] = {
@@ -75,6 +76,7 @@ KINDS: Mapping[str, Kind] = {
         DEADLINE_IN_QUEUE,
         OUTCOME_UNKNOWN,
         _kind(reasons.READER_TOO_SLOW, 409, "The reader is too slow", retryable=_RETRY),
+        WATCH_EXPIRED,
         INTERNAL,
         INVENTORY_UNAVAILABLE,
     )

@@ -8,18 +8,28 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
+from holdfast_chassis.entropy import Entropy
 from holdfast_gateway import codec
 from holdfast_gateway.exchange import Headers, StreamTransport, Transport
 from holdfast_gateway.problems import Problem, ProblemError
 
 MEDIA_TYPE = "text/event-stream"
+HEADERS: Headers = [
+    ("content-type", MEDIA_TYPE),
+    ("cache-control", "no-store"),
+    # nginx would otherwise keep the events until it has a buffer full of them.
+    ("x-accel-buffering", "no"),
+]
 _RESUME_TOKEN = "resume_token"  # noqa: S105 - the name of a field
 _HEARTBEAT = b": still here\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """How a stream is kept alive, and when it ends so that the client resumes elsewhere."""
+    """How a stream is kept alive, when it ends so that the client resumes elsewhere, and after how long that does.
+
+    `retry_seconds` is the least; clients get up to three times as long, so that they do not come back together.
+    """
 
     heartbeat_seconds: float
     retry_seconds: float
@@ -34,8 +44,13 @@ class EventStream:
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[Message | None]], limits: StreamLimits, ending: asyncio.Event
+        self,
+        read: Callable[[], Awaitable[Message | None]],
+        limits: StreamLimits,
+        ending: asyncio.Event,
+        entropy: Entropy,
     ) -> None:
+        self._entropy = entropy
         self._read = read
         self._limits = limits
         self._ending = ending
@@ -47,7 +62,7 @@ class EventStream:
         ending = asyncio.ensure_future(self._ending.wait())
         try:
             self._stream = transport.response_stream(200, headers)
-            retry = b"retry: %d\n\n" % int(self._limits.retry_seconds * 1000)
+            retry = b"retry: %d\n\n" % int(self._limits.retry_seconds * self._entropy.uniform(1000, 3000))
             await self._push(retry + event_of(first))
             await self._follow(gone, ending, instance)
         except RuntimeError:

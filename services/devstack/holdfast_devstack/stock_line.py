@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from holdfast.inventory.v1.sale_pb2 import Item
-from holdfast.inventory.v1.sale_service_pb2 import WatchStockRequest
+from holdfast.inventory.v1.sale_service_pb2 import WatchStockRequest, WatchStockResponse
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 
 if TYPE_CHECKING:
@@ -19,16 +19,14 @@ _SECONDS_BEFORE_WATCHING_AGAIN = 1.0
 
 
 async def follow(target: str, sale: str, console: Console) -> None:
-    """Shows the stock of a sale whenever it has changed, until cancelled; begins again when the watch ends."""
+    """Shows the stock of a sale whenever it has changed, until cancelled; resumes the watch when it ends."""
     line = _Line()
     async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target) as channel:
         tasks.create_task(_draw(line, console))
+        watch = _Watch(SaleServiceStub(channel), sale, line)
         while True:
-            try:
-                await _watch(SaleServiceStub(channel), sale, line)
-            except grpc.aio.AioRpcError as error:
-                line.set(f"{sale}: cannot be watched at the moment ({error.code().name})")
-            await asyncio.sleep(_SECONDS_BEFORE_WATCHING_AGAIN)
+            if not await watch.follow():
+                await asyncio.sleep(_SECONDS_BEFORE_WATCHING_AGAIN)
 
 
 def describe(sale: str, items: Iterable[Item]) -> str:
@@ -49,11 +47,34 @@ class _Line:
         self.changed.set()
 
 
-async def _watch(stub: "SaleServiceAsyncStub", sale: str, line: _Line) -> None:
-    items: dict[str, Item] = {}
-    async for event in stub.WatchStock(WatchStockRequest(name=f"sales/{sale}")):
-        items |= {item.item: item for item in (*event.snapshot.items, *event.change.items)}
-        line.set(describe(sale, items.values()))
+class _Watch:
+    """Follows a sale's stock, each time from where it stood."""
+
+    def __init__(self, stub: "SaleServiceAsyncStub", sale: str, line: _Line) -> None:
+        self._stub = stub
+        self._sale = sale
+        self._line = line
+        self._items: dict[str, Item] = {}
+        self._resume_token = ""
+
+    async def follow(self) -> bool:
+        """Return, when the watch ends, whether it told anything: if so, it is to be resumed at once."""
+        told = False
+        request = WatchStockRequest(name=f"sales/{self._sale}", resume_token=self._resume_token)
+        try:
+            async for event in self._stub.WatchStock(request):
+                told = True
+                self._take(event)
+        except grpc.aio.AioRpcError as error:
+            if not told:
+                self._resume_token = ""
+                self._line.set(f"{self._sale}: cannot be watched at the moment ({error.code().name})")
+        return told
+
+    def _take(self, event: WatchStockResponse) -> None:
+        self._resume_token = event.resume_token
+        self._items |= {item.item: item for item in (*event.snapshot.items, *event.change.items)}
+        self._line.set(describe(self._sale, self._items.values()))
 
 
 async def _draw(line: _Line, console: Console) -> None:

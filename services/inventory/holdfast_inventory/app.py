@@ -32,7 +32,7 @@ from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from holdfast_inventory.transports.grpc_aio import SERVICE_NAMES, Server, ServerLimits
-from holdfast_inventory.transports.health import Health
+from holdfast_inventory.transports.health import Health, HealthWatchLimits
 from holdfast_inventory.watches.fanout import Fanout, NoFanout, StockFanout
 from holdfast_inventory.watches.feed import FeedLimits, StockFeed
 
@@ -91,7 +91,7 @@ class App:
         self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
         self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy)
-        self._health = Health()
+        self._health = Health(_health_watch_limits(settings), clock, entropy)
         self._readiness = Readiness(
             self._health_board(clock),
             self._health,
@@ -255,6 +255,15 @@ def _group_commit_limits(settings: InventorySettings) -> GroupCommitLimits:
 def _feed_limits(settings: InventorySettings) -> FeedLimits:
     return FeedLimits(
         max_watches=settings.watch_limit,
+        heartbeat_seconds=settings.watch_heartbeat_seconds,
+        reader_seconds=settings.watch_reader_seconds,
+        lifetime=settings.watch_lifetime,
+    )
+
+
+def _health_watch_limits(settings: InventorySettings) -> HealthWatchLimits:
+    return HealthWatchLimits(
+        lifetime=settings.watch_lifetime,
         heartbeat_seconds=settings.watch_heartbeat_seconds,
         reader_seconds=settings.watch_reader_seconds,
     )

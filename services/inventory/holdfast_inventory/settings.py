@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from holdfast_chassis.settings import ServiceSettings
+from holdfast_inventory.watches.lifetime import Lifetime, lifetime_within
 
 
 class InventorySettings(ServiceSettings):
@@ -94,7 +95,10 @@ class InventorySettings(ServiceSettings):
         300.0, gt=0, description="After so long a connection is asked to be made anew, so that new replicas are found."
     )
     connection_age_grace_seconds: float = Field(
-        60.0, gt=0, description="How long calls on such a connection may go on; then watches resume on a new one."
+        400.0,
+        gt=0,
+        description="How long calls on such a connection may go on. Watches end before, by themselves: they last as "
+        "long as a connection, and nine tenths of this less a heartbeat and what a reader may take, at most.",
     )
     watch_limit: int = Field(1_000, ge=1, description="The most watches.")
     watch_heartbeat_seconds: float = Field(10.0, gt=0, description="How often a quiet watch gives a sign of life.")
@@ -126,4 +130,15 @@ class InventorySettings(ServiceSettings):
             raise ValueError("drain_min_seconds must not be over drain_max_seconds")
         if self.call_default_seconds > self.call_limit_seconds:
             raise ValueError("call_default_seconds must not be over call_limit_seconds")
+        _ = self.watch_lifetime
         return self
+
+    @property
+    def watch_lifetime(self) -> Lifetime:
+        """How long watches last, so that no connection's end cuts one off."""
+        return lifetime_within(
+            self.connection_age_seconds,
+            self.connection_age_grace_seconds,
+            heartbeat_seconds=self.watch_heartbeat_seconds,
+            write_seconds=self.watch_reader_seconds,
+        )

@@ -65,7 +65,7 @@ async def test_events_have_a_name_an_id_and_json(open_stream, inventory):
     response = await open_stream()
     events = Events(response)
     assert response.headers["Content-Type"] == "text/event-stream"
-    assert await events.next() == {"retry": "1000"}
+    assert 1000 <= int((await events.next())["retry"]) <= 3000
     first, second = await events.next(), await events.next()
     assert (first["event"], first["id"]) == ("snapshot", "t-1")
     assert json.loads(first["data"])["snapshot"]["items"][0]["onHand"] == 1
@@ -129,6 +129,53 @@ async def test_a_later_refusal_is_an_event(open_stream, inventory, refusal, abor
     problem = json.loads(error["data"])
     assert (error["event"], problem["reason"], problem["retryable"]) == ("error", "READER_TOO_SLOW", True)
     assert await events.next() is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("WATCH_EXPIRED", code_pb2.ABORTED),
+        ("DRAINING", code_pb2.UNAVAILABLE),
+        ("", code_pb2.UNAVAILABLE),
+    ],
+)
+async def test_a_stream_goes_on_when_the_call_behind_it_ends(open_stream, inventory, refusal, abort, reason, code):
+    async def watch(request, context):
+        last = int((request.resume_token or "t-0").removeprefix("t-"))
+        yield change(last + 1)
+        if last == 4:
+            await abort(context, refusal("READER_TOO_SLOW", code_pb2.ABORTED))
+        await abort(context, refusal(reason, code))
+
+    inventory.answers["WatchStock"] = watch
+    events = Events(await open_stream())
+    await events.next()
+    assert [(await events.next())["id"] for _ in range(5)] == ["t-1", "t-2", "t-3", "t-4", "t-5"]
+    assert (await events.next())["event"] == "error"
+
+
+async def test_a_stream_that_goes_on_in_vain_ends_with_the_reason(open_stream, inventory, refusal, abort):
+    async def watch(request, context):
+        if request.resume_token:
+            await abort(context, refusal("DATABASE_UNAVAILABLE", code_pb2.UNAVAILABLE))
+        yield change(1)
+        await abort(context, refusal("WATCH_EXPIRED", code_pb2.ABORTED))
+
+    inventory.answers["WatchStock"] = watch
+    events = Events(await open_stream())
+    await events.next()
+    await events.next()
+    assert json.loads((await events.next())["data"])["reason"] == "DATABASE_UNAVAILABLE"
+    assert await events.next() is None
+
+
+async def test_a_stream_asks_proxies_not_to_hold_its_events_back(open_stream, inventory):
+    async def watch(request, context):
+        yield snapshot()
+
+    inventory.answers["WatchStock"] = watch
+    response = await open_stream()
+    assert response.headers["X-Accel-Buffering"] == "no"
 
 
 async def test_a_quiet_stream_is_kept_alive(start_gateway, open_stream, inventory):

@@ -1,25 +1,38 @@
 """grpc.health.v1 over a real server."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from holdfast_inventory.transports.health import LIVENESS, Health, Serving
+from holdfast_inventory.transports.health import LIVENESS, Health, HealthWatchLimits, Serving
+from holdfast_inventory.watches.lifetime import Lifetime
+from tests.support.service import reason_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
+LIMITS = HealthWatchLimits(Lifetime(100.0, 200.0), heartbeat_seconds=100.0, reader_seconds=10.0)
+
+
 @pytest.fixture
 async def health():
-    return Health()
+    return Health(LIMITS)
 
 
 @pytest.fixture
 async def stub(health):
+    async with served(health) as stub:
+        yield stub
+
+
+@asynccontextmanager
+async def served(health):
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((health.handlers(),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -35,10 +48,19 @@ def request(service=""):
     return health_pb2.HealthCheckRequest(service=service)
 
 
+async def end_of(watch):
+    """The code and the reason with which it ends."""
+    try:
+        async for _ in watch:
+            pass
+    except grpc.aio.AioRpcError as error:
+        return error.code(), reason_of(error)
+
+
 async def test_nothing_serves_before_it_is_told_to(stub):
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.Check(request())
-    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+    assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 
 async def test_check_tells_the_state_of_a_name(stub, health):
@@ -68,8 +90,8 @@ async def test_watches_end_when_the_server_drains_and_no_new_ones_begin(stub, he
     watch = stub.Watch(request())
     await watch.read()
     health.end_watches()
-    assert await watch.code() == grpc.StatusCode.UNAVAILABLE
-    assert await stub.Watch(request()).code() == grpc.StatusCode.UNAVAILABLE
+    assert await end_of(watch) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+    assert await end_of(stub.Watch(request())) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
 async def test_a_stalled_watcher_holds_nobody_up(stub, health):
@@ -86,6 +108,21 @@ async def test_a_stalled_watcher_holds_nobody_up(stub, health):
 async def test_watches_are_bounded(stub, health):
     watches = [stub.Watch(request()) for _ in range(200)]
     await asyncio.gather(*(watch.read() for watch in watches))
-    assert await stub.Watch(request()).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await end_of(stub.Watch(request())) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     for watch in watches:
         watch.cancel()
+
+
+async def test_a_quiet_watch_says_again_what_it_has_said():
+    health = Health(replace(LIMITS, heartbeat_seconds=0.05))
+    health.set({"": Serving.SERVING})
+    async with served(health) as stub, asyncio.timeout(10):
+        watch = stub.Watch(request())
+        assert [(await watch.read()).status for _ in range(3)] == [SERVING] * 3
+        watch.cancel()
+
+
+async def test_a_watch_ends_by_itself_when_it_has_lasted_its_time():
+    health = Health(replace(LIMITS, lifetime=Lifetime(0.2, 0.4), heartbeat_seconds=0.1))
+    async with served(health) as stub, asyncio.timeout(10):
+        assert await end_of(stub.Watch(request())) == (grpc.StatusCode.ABORTED, "WATCH_EXPIRED")

@@ -41,6 +41,7 @@ ERRORS = [
     errors.DeadlineInQueue(),
     errors.OutcomeUnknown(),
     errors.ReaderTooSlow(),
+    errors.WatchExpired("AQEx"),
     errors.Internal(),
 ]
 

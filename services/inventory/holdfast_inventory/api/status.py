@@ -54,6 +54,7 @@ _Retryable = (
     | errors.DatabaseUnavailable
     | errors.Draining
     | errors.OutcomeUnknown
+    | errors.WatchExpired
 )
 
 
@@ -140,6 +141,11 @@ def _version(error: errors.StockChanged) -> Facts:
     return Facts({"version": str(error.version)})
 
 
+def _resumption(error: errors.WatchExpired) -> Facts:
+    metadata = {"resume_token": error.resume_token} if error.resume_token else {}
+    return Facts(metadata, _retry(error).details)
+
+
 def _retry(error: _Retryable) -> Facts:
     delay = Duration()
     delay.FromMilliseconds(math.ceil(error.retry_after_seconds * 1000))
@@ -186,5 +192,7 @@ TABLE: Mapping[Reason, Row] = {
     Reason.DEADLINE_IN_QUEUE: Row(_CODE.DEADLINE_EXCEEDED, _no_facts),
     Reason.OUTCOME_UNKNOWN: Row(_CODE.UNAVAILABLE, _retry),
     Reason.READER_TOO_SLOW: Row(_CODE.ABORTED, _no_facts),
+    # Not UNAVAILABLE: clients' budgets for retries would pay for what is no failure.
+    Reason.WATCH_EXPIRED: Row(_CODE.ABORTED, _resumption),
     Reason.INTERNAL: Row(_CODE.INTERNAL, _no_facts),
 }

@@ -34,6 +34,7 @@ class Reason(Enum):
     DEADLINE_IN_QUEUE = auto()
     OUTCOME_UNKNOWN = auto()
     READER_TOO_SLOW = auto()
+    WATCH_EXPIRED = auto()
     INTERNAL = auto()
 
 
@@ -307,6 +308,18 @@ class ReaderTooSlow(DomainError):
 
     def __str__(self) -> str:
         return "the reader is too slow; resume from the last resume token"
+
+
+@dataclass(eq=False)
+class WatchExpired(DomainError):
+    """A watch has lasted as long as one may. `resume_token` is that of its last event, if these have any."""
+
+    reason = Reason.WATCH_EXPIRED
+    resume_token: str = ""
+    retry_after_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return "this watch has lasted as long as one may; go on at once where it ended"
 
 
 @dataclass(eq=False)

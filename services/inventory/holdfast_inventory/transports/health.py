@@ -4,12 +4,27 @@ flips liveness too when a drain begins, keeps its watches through the whole grac
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from grpc_health.v1 import health_pb2
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_inventory.api.status import refusal_of
+from holdfast_inventory.domain.errors import (
+    DomainError,
+    Draining,
+    NotFound,
+    Overloaded,
+    ReaderTooSlow,
+    WatchExpired,
+)
+from holdfast_inventory.watches.lifetime import Lifetime
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -17,7 +32,7 @@ LIVENESS = "liveness"
 """The name that stays SERVING while the process drains: it lives, so nobody must kill it."""
 
 _MAX_WATCHES = 200
-_WRITE_SECONDS = 10.0
+_RETRY_SECONDS = (1.0, 5.0)
 _UNKNOWN = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
 
 
@@ -34,13 +49,30 @@ _RESPONSES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class HealthWatchLimits:
+    """How long a watch of health lasts, how often it says again what has not changed, and how slow a reader may be.
+
+    Silence of a minute is what many a proxy takes for the end of a stream.
+    """
+
+    lifetime: Lifetime
+    heartbeat_seconds: float
+    reader_seconds: float
+
+
 class Health:
     """Whether the service and what it depends on serve, by name.
 
     Watchers are told the latest state; one that has passed before a slow watcher read it is not told.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, limits: HealthWatchLimits, clock: Clock = SYSTEM_CLOCK, entropy: Entropy = SYSTEM_ENTROPY
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._entropy = entropy
         self._states: dict[str, Serving] = {}
         self._watches = 0
         self._changed = asyncio.Event()
@@ -85,7 +117,7 @@ class Health:
     async def _check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
         state = self._states.get(request.service)
         if state is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+            await _abort(context, NotFound(f"service {request.service!r}"))
         return _RESPONSES[state]
 
     async def _list(self, _: health_pb2.HealthListRequest, __: Context) -> health_pb2.HealthListResponse:
@@ -93,27 +125,38 @@ class Health:
 
     async def _watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         if self._watches >= _MAX_WATCHES:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many health watches")
+            await _abort(context, Overloaded(self._entropy.uniform(*_RETRY_SECONDS)))
         self._watches += 1
         try:
-            await self._tell_changes(request.service, context)
+            end = await self._tell_changes(request.service, context)
         except TimeoutError:
-            await context.abort(grpc.StatusCode.ABORTED, "the reader is too slow")
+            end = ReaderTooSlow()
         finally:
             self._watches -= 1
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "this replica is shutting down")
+        await _abort(context, end)
 
-    async def _tell_changes(self, name: str, context: Context) -> None:
-        told = None
-        while not self._ended:
-            changed = self._changed
-            response = _UNKNOWN if (state := self._states.get(name)) is None else _RESPONSES[state]
-            if response is not told:
-                async with asyncio.timeout(_WRITE_SECONDS):
-                    await context.write(response)
-                told = response
-            await changed.wait()
+    async def _tell_changes(self, name: str, context: Context) -> DomainError:
+        """Returns what ends it. Raises TimeoutError for a reader that is too slow."""
+        limits, monotonic = self._limits, self._clock.monotonic
+        ends_at = monotonic() + limits.lifetime.drawn(self._entropy)
+        while not self._ended and monotonic() < ends_at:
+            state = self._states.get(name)
+            async with asyncio.timeout(limits.reader_seconds):
+                await context.write(_UNKNOWN if state is None else _RESPONSES[state])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.heartbeat_seconds):
+                    await self._changes_from(name, state)
+        return Draining() if self._ended else WatchExpired()
+
+    async def _changes_from(self, name: str, state: Serving | None) -> None:
+        while self._states.get(name) is state and not self._ended:
+            await self._changed.wait()
 
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _abort(context: Context, error: DomainError) -> NoReturn:
+    refusal = refusal_of(error)
+    await context.abort(refusal.code, refusal.message, refusal.trailers)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_inventory.domain.errors import DatabaseUnavailable, Draining, Overloaded, ReaderTooSlow
+from holdfast_inventory.domain.errors import DatabaseUnavailable, Draining, Overloaded, ReaderTooSlow, WatchExpired
 from holdfast_inventory.watches.events import (
     Change,
     Heartbeat,
@@ -27,6 +27,7 @@ from holdfast_inventory.watches.followers import (
     MovementFollower,
     StockFollower,
 )
+from holdfast_inventory.watches.lifetime import Lifetime
 
 if TYPE_CHECKING:
     from holdfast_inventory.domain.movement import Movement
@@ -38,9 +39,11 @@ _CONCURRENT_READS = 4
 _POLLS_PER_SECOND = 100.0
 _RETRY_SECONDS = (3.0, 8.0)
 """Between which, at random, a refused watch may be tried again: others do not end often."""
+_ELSEWHERE_SECONDS = (0.1, 1.0)
+"""Between which, at random, a watch that a drain has ended may be resumed: they all end at once."""
 _END_SECONDS = 2.0
 
-_Event = TypeVar("_Event")
+_Event = TypeVar("_Event", bound=StockEvent | MovementEvent)
 _Following = TypeVar("_Following", bound=Follower)
 
 
@@ -49,7 +52,7 @@ class FeedLimits:
     """How many may watch, and how patient watches are.
 
     `poll_seconds`: how late a change may be seen when nobody told of it. `reader_seconds`: how long a reader may
-    take over one event before its watch ends.
+    take over one event before its watch ends. `lifetime`: how long a watch may last.
     """
 
     max_watches: int = 1_000
@@ -57,6 +60,7 @@ class FeedLimits:
     heartbeat_seconds: float = 10.0
     poll_seconds: float = 0.3
     reader_seconds: float = 60.0
+    lifetime: Lifetime = field(default_factory=lambda: Lifetime(150.0, 300.0))
     followers: FollowerLimits = field(default_factory=FollowerLimits)
 
 
@@ -64,8 +68,8 @@ class StockFeed:
     """Lets readers follow sales, through one follower for each sale.
 
     A watch raises NotFound, InvalidRequest (the resume token), Overloaded and DatabaseUnavailable at its first
-    event. Later it ends with ReaderTooSlow, with Draining, or with DatabaseUnavailable after a long outage. Close
-    it (`contextlib.aclosing`): it holds a place until then.
+    event. Later it ends with WatchExpired, ReaderTooSlow or Draining, or with DatabaseUnavailable after a long
+    outage. Close it (`contextlib.aclosing`): it holds a place until then.
     """
 
     def __init__(
@@ -113,11 +117,12 @@ class StockFeed:
 
     async def watch_stock(self, sale_id: str, resume_token: str = "") -> AsyncGenerator[StockEvent]:
         """A snapshot, or what came behind the resume token, then each change, and heartbeats in between."""
+        ends_at = self._ends_at()
         position = resumed_sequence(WatchKind.STOCK, sale_id, resume_token) if resume_token else None
         async with (
             self._place(self._stock, StockFollower, sale_id) as follower,
             aclosing(self._stock_events(follower, position)) as events,
-            aclosing(self._paced(events)) as paced,
+            aclosing(self._paced(events, ends_at)) as paced,
         ):
             async for event in paced:
                 yield event
@@ -126,12 +131,13 @@ class StockFeed:
         self, sale_id: str, after_sequence: int = 0, resume_token: str = ""
     ) -> AsyncGenerator[MovementEvent]:
         """The movements behind the resume token or else behind `after_sequence`; empty events as heartbeats."""
+        ends_at = self._ends_at()
         if resume_token:
             after_sequence = resumed_sequence(WatchKind.MOVEMENTS, sale_id, resume_token)
         async with (
             self._place(self._movements, MovementFollower, sale_id) as follower,
             aclosing(self._movement_events(follower, after_sequence)) as events,
-            aclosing(self._paced(events)) as paced,
+            aclosing(self._paced(events, ends_at)) as paced,
         ):
             async for event in paced:
                 yield event
@@ -156,6 +162,8 @@ class StockFeed:
         lagged = position is not None
         if position is not None and not await follower.reach_back(position):
             position = None
+        # One that resumes hears at once that it is well, though there may be no news.
+        wait_seconds = 0.0
         while True:
             self._check(follower)
             changes = None if position is None else follower.changes_after(position)
@@ -168,12 +176,13 @@ class StockFeed:
                 for change in changes:
                     yield change
                 position = changes[-1].sequence
-            elif not await follower.news_within(self._limits.heartbeat_seconds):
+            elif not await follower.news_within(wait_seconds):
                 yield Heartbeat(position, resume_token(WatchKind.STOCK, follower.sale_id, position))
+            wait_seconds = self._limits.heartbeat_seconds
 
     async def _movement_events(self, follower: MovementFollower, position: int) -> AsyncGenerator[MovementEvent]:
         outage = self._access.outage()
-        heartbeat_at = self._heartbeat_at()
+        heartbeat_at = self._clock.monotonic()  # At once, as above.
         while True:
             self._check(follower)
             movements: list[Movement] = []
@@ -191,21 +200,27 @@ class StockFeed:
             yield MovementEvent(movements, resume_token(WatchKind.MOVEMENTS, follower.sale_id, position))
             heartbeat_at = self._heartbeat_at()
 
+    def _ends_at(self) -> float:
+        return self._clock.monotonic() + self._limits.lifetime.drawn(self._entropy)
+
     def _heartbeat_at(self) -> float:
         return self._clock.monotonic() + self._limits.heartbeat_seconds
 
     def _check(self, follower: Follower) -> None:
         if self._draining:
-            raise Draining
+            raise Draining(self._entropy.uniform(*_ELSEWHERE_SECONDS))
         follower.check()
 
-    async def _paced(self, events: AsyncIterator[_Event]) -> AsyncGenerator[_Event]:
-        """The same events, until the reader takes too long over one."""
+    async def _paced(self, events: AsyncIterator[_Event], ends_at: float) -> AsyncGenerator[_Event]:
+        """The same events, until the reader takes too long over one, or the watch has lasted its time."""
         async for event in events:
             given_at = self._clock.monotonic()
             yield event
-            if self._clock.monotonic() - given_at > self._limits.reader_seconds:
+            now = self._clock.monotonic()
+            if now - given_at > self._limits.reader_seconds:
                 raise ReaderTooSlow
+            if now >= ends_at:
+                raise WatchExpired(event.resume_token)
 
     @asynccontextmanager
     async def _place(

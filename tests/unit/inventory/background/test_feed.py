@@ -14,9 +14,11 @@ from holdfast_inventory.domain.errors import (
     NotFound,
     Overloaded,
     ReaderTooSlow,
+    WatchExpired,
 )
 from holdfast_inventory.watches.feed import Change, FeedLimits, Heartbeat, Snapshot, StockFeed
 from holdfast_inventory.watches.followers import PAGE_CHANGES, PAGE_MOVEMENTS, FollowerLimits
+from holdfast_inventory.watches.lifetime import Lifetime
 from tests.support.paper_ledger import SALE, PaperLedger
 
 LIMITS = FeedLimits(heartbeat_seconds=10, poll_seconds=0.3, reader_seconds=60)
@@ -247,9 +249,10 @@ async def test_a_token_of_a_replica_that_is_ahead_is_honoured(feed, ledger, make
         async with aclosing(elsewhere.watch_stock(SALE)) as events:
             token = (await anext(events)).resume_token
         async with aclosing(feed.watch_stock(SALE, token)) as events:
+            heartbeat = await anext(events)
             ledger.hold("shoe")
             change = await anext(events)
-    assert (change.previous_sequence, change.sequence) == (2, 3)
+    assert (heartbeat.sequence, change.previous_sequence, change.sequence) == (2, 2, 3)
 
 
 async def test_a_token_of_a_future_that_was_lost_begins_again(feed, ledger, make_feed):
@@ -475,6 +478,7 @@ async def test_a_movement_watch_resumes_behind_its_token_whatever_after_sequence
 
 async def test_a_movement_watch_waits_for_the_sequence_that_it_begins_behind(feed, ledger):
     async with aclosing(feed.watch_movements(SALE, 2)) as events:
+        assert (await anext(events)).movements == []
         waiting = asyncio.create_task(anext(events))
         await asyncio.sleep(1)
         ledger.hold("shoe", "shoe", "sock")
@@ -495,3 +499,80 @@ async def test_a_movement_reader_behind_the_ring_reads_the_ledger(make_feed, led
             seen += (await anext(quick)).movements
         assert ledger.movements[1:] == seen
         assert ledger.movements[1:] == (await anext(slow)).movements
+
+
+# The end
+
+
+async def until_expired(events):
+    """The events, up to the last before WatchExpired with that one's token."""
+    latest, expired = None, None
+    try:
+        async for event in events:
+            latest = event
+            yield event
+    except WatchExpired as error:
+        expired = error
+    assert latest.resume_token == expired.resume_token
+
+
+@pytest.mark.parametrize("watch", ["watch_stock", "watch_movements"])
+async def test_a_watch_that_resumes_hears_at_once_that_it_is_well(feed, ledger, elapsed, watch):
+    ledger.hold("shoe")
+    async with aclosing(getattr(feed, watch)(SALE)) as events:
+        token = (await anext(events)).resume_token
+    async with aclosing(getattr(feed, watch)(SALE, resume_token=token)) as events:
+        assert (await anext(events)).resume_token == token
+        assert elapsed() < 0.01
+        await anext(events)
+    assert elapsed() >= LIMITS.heartbeat_seconds
+
+
+@pytest.mark.parametrize("watch", ["watch_stock", "watch_movements"])
+async def test_a_quiet_watch_ends_at_the_first_heartbeat_behind_its_time(make_feed, elapsed, watch):
+    async with make_feed(lifetime=Lifetime(25, 25)) as feed, aclosing(getattr(feed, watch)(SALE)) as events:
+        told = [event async for event in until_expired(events)]
+    assert elapsed() == pytest.approx(30, abs=0.1)
+    assert len(told) == 4
+
+
+async def test_a_busy_watch_ends_in_time_and_what_comes_then_is_told_to_the_next(make_feed, ledger, elapsed):
+    async def sell():
+        while True:
+            feed.committed(ledger.hold("shoe", "sock"))
+            await asyncio.sleep(0.1)
+
+    async with make_feed(lifetime=Lifetime(3, 5)) as feed:
+        selling = asyncio.create_task(sell())
+        sequence, token = 0, ""
+        for _ in range(10):
+            began = elapsed()
+            async for event in until_expired(feed.watch_movements(SALE, resume_token=token)):
+                for movement in event.movements:
+                    assert movement.sequence == sequence + 1
+                    sequence += 1
+                token = event.resume_token
+            assert 3 <= elapsed() - began < 5.5
+        selling.cancel()
+    assert sequence > 500
+
+
+async def test_a_reader_that_takes_long_over_each_of_many_changes_is_ended_in_time(make_feed, ledger, elapsed):
+    async with make_feed(lifetime=Lifetime(60, 60)) as feed, aclosing(feed.watch_stock(SALE)) as events:
+        await anext(events)
+        for _ in range(PAGE_CHANGES):
+            feed.committed(ledger.hold("shoe"))
+        async for _ in until_expired(events):
+            await asyncio.sleep(20)
+    assert elapsed() < 60 + 20 + 1
+
+
+async def test_those_whom_a_drain_ends_are_told_different_times_to_come_back(make_feed):
+    async with make_feed() as feed:
+        watches = [feed.watch_stock(SALE) for _ in range(20)]
+        await asyncio.gather(*map(anext, watches))
+        ending = asyncio.create_task(feed.end_watches())
+        ended = await asyncio.gather(*map(anext, watches), return_exceptions=True)
+        await ending
+    assert {type(error) for error in ended} == {Draining}
+    assert len({error.retry_after_seconds for error in ended}) == 20

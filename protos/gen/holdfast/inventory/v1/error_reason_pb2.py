@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(holdfast/inventory/v1/error_reason.proto\x12\x15holdfast.inventory.v1*\xa5\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fINVALID_REQUEST\x10\x01\x12\r\n\tNOT_FOUND\x10\x02\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x03\x12\x16\n\x12INSUFFICIENT_STOCK\x10\x04\x12\x1a\n\x16\x43USTOMER_LIMIT_REACHED\x10\x05\x12\x11\n\rSALE_NOT_OPEN\x10\x06\x12\x0f\n\x0bSALE_CLOSED\x10\x07\x12\x0f\n\x0bSALE_PAUSED\x10\x08\x12\x17\n\x13RESERVATION_EXPIRED\x10\t\x12\x18\n\x14RESERVATION_RELEASED\x10\n\x12\x19\n\x15RESERVATION_CONFIRMED\x10\x0b\x12\x1b\n\x17\x45XTENSION_LIMIT_REACHED\x10\x0c\x12\x0e\n\nBELOW_HELD\x10\r\x12\x11\n\rSTOCK_CHANGED\x10\x0e\x12\x15\n\x11REQUEST_ID_REUSED\x10\x0f\x12\x0e\n\nOVERLOADED\x10\x10\x12\x10\n\x0cRATE_LIMITED\x10\x11\x12\x18\n\x14\x44\x41TABASE_UNAVAILABLE\x10\x12\x12\x0c\n\x08\x44RAINING\x10\x13\x12\x15\n\x11\x44\x45\x41\x44LINE_IN_QUEUE\x10\x14\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x15\x12\x13\n\x0fREADER_TOO_SLOW\x10\x16\x12\x0c\n\x08INTERNAL\x10\x17\x12\x19\n\x15INVENTORY_UNAVAILABLE\x10\x18\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(holdfast/inventory/v1/error_reason.proto\x12\x15holdfast.inventory.v1*\xb8\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fINVALID_REQUEST\x10\x01\x12\r\n\tNOT_FOUND\x10\x02\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x03\x12\x16\n\x12INSUFFICIENT_STOCK\x10\x04\x12\x1a\n\x16\x43USTOMER_LIMIT_REACHED\x10\x05\x12\x11\n\rSALE_NOT_OPEN\x10\x06\x12\x0f\n\x0bSALE_CLOSED\x10\x07\x12\x0f\n\x0bSALE_PAUSED\x10\x08\x12\x17\n\x13RESERVATION_EXPIRED\x10\t\x12\x18\n\x14RESERVATION_RELEASED\x10\n\x12\x19\n\x15RESERVATION_CONFIRMED\x10\x0b\x12\x1b\n\x17\x45XTENSION_LIMIT_REACHED\x10\x0c\x12\x0e\n\nBELOW_HELD\x10\r\x12\x11\n\rSTOCK_CHANGED\x10\x0e\x12\x15\n\x11REQUEST_ID_REUSED\x10\x0f\x12\x0e\n\nOVERLOADED\x10\x10\x12\x10\n\x0cRATE_LIMITED\x10\x11\x12\x18\n\x14\x44\x41TABASE_UNAVAILABLE\x10\x12\x12\x0c\n\x08\x44RAINING\x10\x13\x12\x15\n\x11\x44\x45\x41\x44LINE_IN_QUEUE\x10\x14\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x15\x12\x13\n\x0fREADER_TOO_SLOW\x10\x16\x12\x0c\n\x08INTERNAL\x10\x17\x12\x19\n\x15INVENTORY_UNAVAILABLE\x10\x18\x12\x11\n\rWATCH_EXPIRED\x10\x19\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.inventory.v1.error
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=68
-  _globals['_ERRORREASON']._serialized_end=617
+  _globals['_ERRORREASON']._serialized_end=636
 # @@protoc_insertion_point(module_scope)

@@ -116,6 +116,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     the way may have done it. UNAVAILABLE, 503, with RetryInfo. Retry with the
     same request id.
     """
+    WATCH_EXPIRED: _ErrorReason.ValueType  # 25
+    """A watch has lasted as long as one may, so that new replicas get their share of
+    watchers; nothing is wrong. ABORTED, 409, with RetryInfo of no delay.
+    Metadata: resume_token (none for a watch of health). Retry at once, from
+    there.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request was refused: the `reason` of google.rpc.ErrorInfo (domain
@@ -216,5 +222,11 @@ INVENTORY_UNAVAILABLE: ErrorReason.ValueType  # 24
 """No replica of the inventory service can be reached; one that was lost on
 the way may have done it. UNAVAILABLE, 503, with RetryInfo. Retry with the
 same request id.
+"""
+WATCH_EXPIRED: ErrorReason.ValueType  # 25
+"""A watch has lasted as long as one may, so that new replicas get their share of
+watchers; nothing is wrong. ABORTED, 409, with RetryInfo of no delay.
+Metadata: resume_token (none for a watch of health). Retry at once, from
+there.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -230,7 +230,8 @@ class SaleServiceServicer:
 
     def WatchStock(self, request, context):
         """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-        Over REST, server-sent events.
+        After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
+        last resume_token. Over REST, server-sent events, which go on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -244,8 +245,8 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchMovements(self, request, context):
-        """Follows a sale's movements from any sequence on, without gaps. Over REST,
-        server-sent events.
+        """Follows a sale's movements from any sequence on, without gaps. It ends as
+        WatchStock does. Over REST, server-sent events, which go on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,13 +63,14 @@ class SaleServiceStub:
     """
     WatchStock: _grpc.UnaryStreamMultiCallable[_sale_service_pb2.WatchStockRequest, _sale_service_pb2.WatchStockResponse]
     """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-    Over REST, server-sent events.
+    After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
+    last resume_token. Over REST, server-sent events, which go on.
     """
     ListMovements: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListMovementsRequest, _sale_service_pb2.ListMovementsResponse]
     """Lists a sale's movements in sequence."""
     WatchMovements: _grpc.UnaryStreamMultiCallable[_sale_service_pb2.WatchMovementsRequest, _sale_service_pb2.WatchMovementsResponse]
-    """Follows a sale's movements from any sequence on, without gaps. Over REST,
-    server-sent events.
+    """Follows a sale's movements from any sequence on, without gaps. It ends as
+    WatchStock does. Over REST, server-sent events, which go on.
     """
     VerifyLedger: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.VerifyLedgerRequest, _sale_service_pb2.VerifyLedgerResponse]
     """Checks that the movements sum up to the stock levels, that what is held is
@@ -117,13 +118,14 @@ class SaleServiceAsyncStub(SaleServiceStub):
     """
     WatchStock: _aio.UnaryStreamMultiCallable[_sale_service_pb2.WatchStockRequest, _sale_service_pb2.WatchStockResponse]  # type: ignore[assignment]
     """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-    Over REST, server-sent events.
+    After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
+    last resume_token. Over REST, server-sent events, which go on.
     """
     ListMovements: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListMovementsRequest, _sale_service_pb2.ListMovementsResponse]  # type: ignore[assignment]
     """Lists a sale's movements in sequence."""
     WatchMovements: _aio.UnaryStreamMultiCallable[_sale_service_pb2.WatchMovementsRequest, _sale_service_pb2.WatchMovementsResponse]  # type: ignore[assignment]
-    """Follows a sale's movements from any sequence on, without gaps. Over REST,
-    server-sent events.
+    """Follows a sale's movements from any sequence on, without gaps. It ends as
+    WatchStock does. Over REST, server-sent events, which go on.
     """
     VerifyLedger: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.VerifyLedgerRequest, _sale_service_pb2.VerifyLedgerResponse]  # type: ignore[assignment]
     """Checks that the movements sum up to the stock levels, that what is held is
@@ -246,7 +248,8 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sale_service_pb2.WatchStockResponse], _abc.AsyncIterator[_sale_service_pb2.WatchStockResponse]]:
         """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-        Over REST, server-sent events.
+        After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
+        last resume_token. Over REST, server-sent events, which go on.
         """
 
     @_abc_1.abstractmethod
@@ -263,8 +266,8 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.WatchMovementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sale_service_pb2.WatchMovementsResponse], _abc.AsyncIterator[_sale_service_pb2.WatchMovementsResponse]]:
-        """Follows a sale's movements from any sequence on, without gaps. Over REST,
-        server-sent events.
+        """Follows a sale's movements from any sequence on, without gaps. It ends as
+        WatchStock does. Over REST, server-sent events, which go on.
         """
 
     @_abc_1.abstractmethod
