@@ -25,6 +25,7 @@ class Watcher:
         """The last movement that it has been told of."""
         self._recorder, self._client, self._action = recorder, client, action
         self._token = ""
+        self._is_told = False
         self._news = asyncio.Event()
 
     async def run(self):
@@ -33,6 +34,7 @@ class Watcher:
             request = self._request()
             self._record(operation, request=as_dict(request))
             reason = "ended"
+            self._is_told = False
             try:
                 await self._follow(request, operation)
             except grpc.aio.AioRpcError as error:
@@ -40,7 +42,8 @@ class Watcher:
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
                 reason = type(error).__name__
             self._record(operation, reason=reason)
-            await asyncio.sleep(_AGAIN_SECONDS)
+            if not self._is_told:
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def until(self, sequence):
         """Returns once it has been told of a movement."""
@@ -59,6 +62,7 @@ class Watcher:
 
     def _told(self, operation, answer):
         self._token = answer["resume_token"]
+        self._is_told = True
         self._record(operation, answer=answer)
         latest = (answer["movements"] or [{}])[-1] if self._action == MOVEMENTS else next(iter(_contents(answer)), {})
         self.sequence = max(self.sequence, int(latest.get("sequence", 0)))

@@ -25,11 +25,13 @@ class Watcher:
         self._sale, self._stock = sale, stock
         self._slow_seconds = slow_seconds
         self._token = ""
+        self._told = False
         self._news = asyncio.Event()
 
     async def run(self):
         """Follow until cancelled."""
         while True:
+            self._told = False
             try:
                 await self._follow()
                 end = "ended"
@@ -39,7 +41,8 @@ class Watcher:
                 end = type(error).__name__
             self.ends[end] = self.ends.get(end, 0) + 1
             self.resumed += 1
-            await asyncio.sleep(_AGAIN_SECONDS)
+            if not self._told:
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def has_seen(self, sequence):
         """Whether it has come so far, in a while."""
@@ -53,11 +56,15 @@ class Watcher:
             return False
         return True
 
+    def _at(self, token):
+        self._token = token or self._token
+        self._told = True
+
     async def _seen(self, previous, sequence, token):
         if previous is not None and previous != self.sequence:
             self.gaps.append(f"{self.name} saw {previous} to {sequence} after {self.sequence}")
         self.sequence = max(sequence, self.sequence)
-        self._token = token or self._token
+        self._at(token)
         self._news.set()
         if self._slow_seconds:
             await asyncio.sleep(self._slow_seconds)
@@ -83,7 +90,7 @@ class GrpcWatcher(Watcher):
         async for event in self._stub.WatchMovements(request):
             for movement in event.movements:
                 await self._seen(movement.sequence - 1, movement.sequence, "")
-            self._token = event.resume_token
+            self._at(event.resume_token)
 
 
 class SseWatcher(Watcher):
@@ -120,4 +127,4 @@ class SseWatcher(Watcher):
             return
         for movement in content.get("movements", ()):
             await self._seen(int(movement["sequence"]) - 1, int(movement["sequence"]), "")
-        self._token = event.get("id", self._token)
+        self._at(event.get("id"))

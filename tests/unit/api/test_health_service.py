@@ -51,7 +51,7 @@ def request(service=""):
 async def end_of(watch):
     """The code and the reason with which it ends."""
     try:
-        async for _ in watch:
+        while await watch.read():
             pass
     except grpc.aio.AioRpcError as error:
         return error.code(), reason_of(error)
