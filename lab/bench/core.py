@@ -17,6 +17,7 @@ from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import DEFAULT_HOLD_TIME, DEFAULT_MAX_HOLD_TIME, NewItem, NewSale
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from lab.bench.yardsticks import naive_reserve
@@ -53,7 +54,9 @@ async def rate(reserve, seconds):
 async def main(url, seconds):
     database = Database(url, DatabaseLimits())
     await database.open(10)
-    ledger = StockLedger(database, GroupCommitLimits(batch_commands=CALLERS), Quiet(), lambda _change: None)
+    ledger = StockLedger(
+        PostgresSaleStore(database), GroupCommitLimits(batch_commands=CALLERS), Quiet(), lambda _change: None
+    )
     rates = {}
     for name, limit in (("core", 0), ("core_with_customer_limit", 1_000_000_000)):
         sale_id = f"{name.replace('_', '-')}-{uuid4().hex[:8]}"

@@ -44,9 +44,7 @@ def _acknowledge_before_commit():
     """Answers go out when everything is appended; the COMMIT follows."""
     import asyncpg
 
-    from holdfast_inventory.postgres.statements import load
-
-    commit = load("transaction")["commit"]
+    commit = "COMMIT"
     pending = {}
 
     def behind_the_commit(method):
@@ -179,16 +177,16 @@ def _limit_outside_lock():
 
 def _remembered_rules():
     """A sale's rules are remembered for a while, rather than read under the lock."""
-    from holdfast_inventory.stock import group_commit
+    from holdfast_inventory.postgres import sale_store
 
-    lock_sale, memory = group_commit.lock_sale, _Memory(_REMEMBERED_SECONDS)
+    lock_sale, memory = sale_store.lock_sale, _Memory(_REMEMBERED_SECONDS)
 
     async def remembering(connection, sale_id):
         sale = await lock_sale(connection, sale_id)
         rules = memory.of(sale_id, sale)
         return replace(sale, paused=rules.paused, open_at=rules.open_at, close_at=rules.close_at)
 
-    group_commit.lock_sale = remembering
+    sale_store.lock_sale = remembering
 
 
 def _version_outside_lock():

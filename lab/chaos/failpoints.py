@@ -86,7 +86,7 @@ def _plant_points():
 
     from holdfast_inventory.postgres.statements import load
 
-    begin, commit, lock = "BEGIN", load("transaction")["commit"], load("batch")["lock_sale"]
+    begin, commit, lock = "BEGIN", "COMMIT", load("batch")["lock_sale"]
     execute, fetchrow = asyncpg.Connection.execute, asyncpg.Connection.fetchrow
 
     async def failing_execute(self, query, *arguments, **options):

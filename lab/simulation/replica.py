@@ -7,6 +7,7 @@ from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from lab.simulation.chance import SeededEntropy
@@ -63,7 +64,7 @@ class Replica:
         entropy = self.entropy = SeededEntropy(random)
         self.database = Database("model", make.database, entropy=entropy, driver=self._driver)
         self.ledger = StockLedger(
-            self.database,
+            PostgresSaleStore(self.database),
             make.groups,
             _Quiet(),
             lambda change: tell(self, change),

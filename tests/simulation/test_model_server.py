@@ -13,8 +13,8 @@ from lab.simulation.server import IDLE_IN_TRANSACTION_SECONDS, LOCK_TIMEOUT_SECO
 from lab.simulation.trace import Trace
 from lab.simulation.weather import Climate, Weather
 
-BEGIN, COMMIT, ROLLBACK = "BEGIN", load("transaction")["commit"], "ROLLBACK"
-LOCK, APPEND, HAS = load("batch")["lock_sale"], load("batch")["append"], load("shelves")["has_sale"]
+BEGIN, COMMIT, ROLLBACK = "BEGIN", "COMMIT", "ROLLBACK"
+LOCK, APPEND, HAS = load("batch")["lock_sale"], load("batch")["append"], load("stocking")["has_sale"]
 DELETE, KEEP, GET = (load("schedules")[name] for name in ("delete_schedule", "keep_schedule", "get_schedule"))
 
 

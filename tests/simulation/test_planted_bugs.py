@@ -12,9 +12,9 @@ from holdfast_inventory.domain import decide
 from holdfast_inventory.domain.commands import Create, Extend
 from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached
 from holdfast_inventory.domain.sale import Sale, SaleState
-from holdfast_inventory.postgres import batch, database
+from holdfast_inventory.ports import InDoubt, NotApplied
+from holdfast_inventory.postgres import batch, database, sale_store
 from holdfast_inventory.postgres.database import Database
-from holdfast_inventory.postgres.faults import InDoubt, NotApplied
 from holdfast_inventory.stock import group_commit
 from holdfast_inventory.stock.group_commit import GroupCommit
 from holdfast_inventory.stock.sold_out import SoldOut
@@ -52,7 +52,7 @@ def answer_before_the_commit(monkeypatch):
     release, tasks = Database._release_writer, set()
 
     async def commit(_database, connection):
-        start(connection.execute(database._COMMIT))
+        start(connection.execute("COMMIT"))
 
     def release_later(self, connection, *, reusable):
         async def wait():
@@ -109,7 +109,7 @@ def cancel_a_slow_commit(monkeypatch):
     async def commit(_database, connection):
         try:
             async with asyncio.timeout(0.05):
-                await connection.execute(database._COMMIT)
+                await connection.execute("COMMIT")
         except TimeoutError:
             connection.terminate()
             raise database.asyncpg.SerializationError("cancelled") from None
@@ -170,7 +170,7 @@ def lie_about_the_state(monkeypatch, state, when):
 
 
 def refuse_for_ever_what_was_paused_once(monkeypatch):
-    real, paused = group_commit.lock_sale, set()
+    real, paused = sale_store.lock_sale, set()
 
     async def lock_sale(connection, sale_id):
         sale = await real(connection, sale_id)
@@ -178,7 +178,7 @@ def refuse_for_ever_what_was_paused_once(monkeypatch):
             paused.add(sale.salt)
         return replace(sale, paused=sale.salt in paused)
 
-    monkeypatch.setattr(group_commit, "lock_sale", lock_sale)
+    monkeypatch.setattr(sale_store, "lock_sale", lock_sale)
 
 
 def refuse_replays_when_a_sale_is_over(monkeypatch):

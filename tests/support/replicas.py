@@ -8,6 +8,7 @@ from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Create, Transfer
 from holdfast_inventory.domain.reservation import merge_lines
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 
@@ -60,7 +61,9 @@ class Replica:
         self.database = Database(url, database_limits, on_query=self.statements)
         self.metrics = Measured()
         self.commits = []
-        self.ledger = StockLedger(self.database, limits, self.metrics, self.commits.append, **options)
+        self.ledger = StockLedger(
+            PostgresSaleStore(self.database), limits, self.metrics, self.commits.append, **options
+        )
 
     async def execute(self, command, *, sale_id="drop", within=None):
         deadline = None if within is None else asyncio.get_running_loop().time() + within

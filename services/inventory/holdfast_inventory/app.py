@@ -27,6 +27,7 @@ from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres import migrations
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.readiness import Readiness
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
@@ -75,7 +76,7 @@ class App:
             entropy=entropy,
         )
         self._ledger = StockLedger(
-            self._database,
+            PostgresSaleStore(self._database),
             _group_commit_limits(settings),
             ledger_metrics,
             self._committed,

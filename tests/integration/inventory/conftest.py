@@ -12,6 +12,7 @@ from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import NewItem, NewSale
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from holdfast_inventory.watches.feed import FeedLimits, StockFeed
@@ -37,7 +38,7 @@ class Replica:
         self.listeners = []
         self.database = Database(database_url, DatabaseLimits(writers=2, readers=4))
         self.catalog = Catalog(self.database, self.committed)
-        self.ledger = StockLedger(self.database, GroupCommitLimits(), Unmeasured(), self.committed)
+        self.ledger = StockLedger(PostgresSaleStore(self.database), GroupCommitLimits(), Unmeasured(), self.committed)
         self.feed = StockFeed(self.catalog, feed_limits)
 
     def committed(self, change):

@@ -8,6 +8,7 @@ import structlog
 
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 
@@ -55,7 +56,7 @@ def catalog(database, commits):
 
 @pytest.fixture
 async def ledger(database, commits):
-    ledger = StockLedger(database, GroupCommitLimits(), Unmeasured(), commits.append)
+    ledger = StockLedger(PostgresSaleStore(database), GroupCommitLimits(), Unmeasured(), commits.append)
     yield ledger
     await ledger.stop(timeout_seconds=5)
 

@@ -1,11 +1,12 @@
 import asyncio
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
 
 from holdfast_inventory.domain.errors import DatabaseUnavailable
+from holdfast_inventory.ports import InDoubt, NotApplied
 from holdfast_inventory.postgres.database import Database, DatabaseLimits, UnavailableError, UnsafeServerError
-from holdfast_inventory.postgres.faults import InDoubt, NotApplied
 from tests.support.postgres import on_every_version
 from tests.support.replicas import until
 from tests.support.tcp_proxy import tcp_proxy
@@ -51,8 +52,17 @@ async def table(sql):
     await sql.execute("CREATE TABLE numbers (n integer CONSTRAINT positive CHECK (n > 0))")
 
 
-async def backend(transaction):
-    return await transaction.connection.fetchval("SELECT pg_backend_pid()")
+@asynccontextmanager
+async def transaction(database, *, commits=True):
+    async with database.writer() as writer:
+        await writer.begin()
+        yield writer
+        if commits:
+            await writer.commit()
+
+
+async def backend(writer):
+    return await writer.connection.fetchval("SELECT pg_backend_pid()")
 
 
 async def test_a_database_that_comes_up_late_is_waited_for(proxy, opened):
@@ -128,8 +138,8 @@ async def test_a_transaction_commits_at_its_end(opened, database_url, sql, table
 
 async def test_a_callers_own_error_rolls_back_and_the_connection_is_kept(opened, database_url, sql, table):
     database = await opened(database_url)
-    async with database.transaction() as transaction:
-        first = await backend(transaction)
+    async with transaction(database) as writer:
+        first = await backend(writer)
     with pytest.raises(KeyError):  # noqa: PT012 -- it is told at the transaction's end
         async with database.writing() as connection:
             await connection.execute("INSERT INTO numbers VALUES (1)")
@@ -138,16 +148,15 @@ async def test_a_callers_own_error_rolls_back_and_the_connection_is_kept(opened,
         async with database.writing() as connection:
             await connection.execute("INSERT INTO numbers VALUES (0)")
 
-    async with database.transaction() as transaction:
-        assert await backend(transaction) == first
+    async with transaction(database) as writer:
+        assert await backend(writer) == first
     assert await sql.fetchval("SELECT count(*) FROM numbers") == 0
 
 
 async def test_a_transaction_that_does_not_commit_leaves_nothing(opened, database_url, sql, table):
     database = await opened(database_url)
-    async with database.transaction() as transaction:
-        await transaction.connection.execute("INSERT INTO numbers VALUES (1)")
-        transaction.commits = False
+    async with transaction(database, commits=False) as writer:
+        await writer.connection.execute("INSERT INTO numbers VALUES (1)")
 
     assert await sql.fetchval("SELECT count(*) FROM numbers") == 0
 
@@ -201,7 +210,7 @@ async def test_a_commit_outlives_its_caller_and_its_connection_is_kept(opened, p
 async def test_a_caller_cancelled_while_it_waits_for_a_writer_takes_none(opened, database_url):
     database = await opened(database_url, DatabaseLimits(writers=1))
     async with database.writing():
-        waiters = [asyncio.ensure_future(database.transaction().__aenter__()) for _ in range(3)]
+        waiters = [asyncio.ensure_future(transaction(database).__aenter__()) for _ in range(3)]
         await asyncio.sleep(0)
         for waiter in waiters:
             waiter.cancel()
@@ -216,7 +225,7 @@ async def test_a_caller_cancelled_while_it_connects_gives_its_place_back(opened,
     database._drop_idle_writers()
     proxy.freeze()
     proxy.linked.clear()
-    caller = asyncio.ensure_future(database.transaction().__aenter__())
+    caller = asyncio.ensure_future(transaction(database).__aenter__())
     await proxy.linked.wait()
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
@@ -231,19 +240,19 @@ async def test_no_writer_in_time_is_not_applied(opened, database_url):
     database = await opened(database_url, DatabaseLimits(writers=1, acquire_seconds=0.05))
     async with database.writing():
         with pytest.raises(NotApplied, match="no writer"):
-            async with database.transaction():
+            async with transaction(database):
                 pass
 
 
 async def test_the_watchdog_sleeps_when_its_transaction_is_over(opened, database_url, later):
     database = await opened(database_url, DatabaseLimits(writers=1))
-    async with database.transaction() as transaction:
-        first = await backend(transaction)
+    async with transaction(database) as writer:
+        first = await backend(writer)
     later(60)
     await asyncio.sleep(0)
 
-    async with database.transaction() as transaction:
-        assert await backend(transaction) == first
+    async with transaction(database) as writer:
+        assert await backend(writer) == first
 
 
 async def test_a_transaction_that_is_too_long_is_cut_off(opened, database_url, sql):
@@ -265,17 +274,17 @@ async def test_a_query_that_is_cut_off_between_two_of_its_steps_is_not_applied(o
         return statement
 
     with pytest.raises(NotApplied, match="bind_execute"):  # noqa: PT012 -- it is told at the transaction's end
-        async with database.transaction() as transaction:
+        async with transaction(database) as writer:
             monkeypatch.setattr(asyncpg.Connection, "_get_statement", prepare_and_be_cut_off)
-            await transaction.connection.fetchval("SELECT 1")
+            await writer.connection.fetchval("SELECT 1")
 
 
 async def test_a_connection_lost_before_commit_is_known_to_have_done_nothing(opened, database_url, sql, table):
     database = await opened(database_url)
     with pytest.raises(NotApplied):  # noqa: PT012 -- it is told at the transaction's end
-        async with database.transaction() as transaction:
-            await transaction.connection.execute("INSERT INTO numbers VALUES (1)")
-            transaction.connection.terminate()
+        async with transaction(database) as writer:
+            await writer.connection.execute("INSERT INTO numbers VALUES (1)")
+            writer.connection.terminate()
 
     assert await sql.fetchval("SELECT count(*) FROM numbers") == 0
 
@@ -286,9 +295,9 @@ async def test_what_cuts_one_writer_off_replaces_them_all(opened, database_url, 
         pass
     assert database.use["writers"] == 3
     with pytest.raises(NotApplied):  # noqa: PT012 -- it is told at the transaction's end
-        async with database.transaction() as transaction:
-            await sql.execute("SELECT pg_terminate_backend($1, 5000)", await backend(transaction))
-            await transaction.connection.execute("SELECT 1")
+        async with transaction(database) as writer:
+            await sql.execute("SELECT pg_terminate_backend($1, 5000)", await backend(writer))
+            await writer.connection.execute("SELECT 1")
 
     assert database.use["writers"] == 0
 
@@ -320,7 +329,7 @@ async def test_close_is_harmless_at_any_time_and_cuts_off_whoever_goes_on(opened
             await database.close()
             await connection.execute("SELECT 1")
     with pytest.raises(NotApplied, match="closed"):
-        async with database.transaction():
+        async with transaction(database):
             pass
 
     assert database.use == {"writers": 0, "writers_busy": 0, "readers": 0, "readers_busy": 0}
@@ -335,19 +344,18 @@ async def test_a_commit_that_the_server_gives_up_replicating_is_in_doubt(postgre
         postgres.execute("SELECT pg_reload_conf()")
         await until(sql, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
         # The setting reaches a backend between two statements.
-        async with database.transaction() as transaction:
-            transaction.commits = False
-            await until(transaction.connection, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        async with transaction(database, commits=False) as writer:
+            await until(writer.connection, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
         cancelling = asyncio.ensure_future(_cancel_the_wait(sql))
         with pytest.raises(InDoubt, match="synchronous replication"):
-            async with database.transaction() as transaction:
-                await transaction.connection.execute("INSERT INTO numbers VALUES (1)")
+            async with transaction(database) as writer:
+                await writer.connection.execute("INSERT INTO numbers VALUES (1)")
         await cancelling
     finally:
         postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
         postgres.execute("SELECT pg_reload_conf()")
-    async with database.transaction() as transaction:
-        assert await transaction.connection.fetchval("SELECT count(*) FROM numbers") == 1
+    async with transaction(database) as writer:
+        assert await writer.connection.fetchval("SELECT count(*) FROM numbers") == 1
 
 
 async def _cancel_the_wait(sql):

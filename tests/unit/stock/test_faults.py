@@ -2,7 +2,8 @@ import asyncpg
 import pytest
 
 from holdfast_inventory.domain.errors import NotFound
-from holdfast_inventory.postgres.faults import InDoubt, NotApplied, Rejected, classify, keeps_connection
+from holdfast_inventory.ports import InDoubt, NotApplied, Rejected
+from holdfast_inventory.postgres.faults import classify, keeps_connection
 
 LOST = [
     ConnectionResetError("reset"),

@@ -44,5 +44,5 @@ def test_a_statement_without_a_name_of_its_own_is_an_error(write, text):
 
 def test_a_statement_is_told_by_its_name_or_its_first_word():
     assert statements.name_of(statements.load("batch")["lock_sale"]) == "lock_sale"
-    assert statements.name_of(statements.load("transaction")["commit"]) == "commit"
+    assert statements.name_of(statements.load("history")["settle"]) == "settle"
     assert statements.name_of("BEGIN") == "begin"

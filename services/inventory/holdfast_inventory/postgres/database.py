@@ -17,8 +17,9 @@ import asyncpg
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
-from holdfast_inventory.postgres.faults import Fault, InDoubt, NotApplied, Rejected, classify, keeps_connection
-from holdfast_inventory.postgres.statements import load, name_of
+from holdfast_inventory.ports import InDoubt, NotApplied, Rejected, StoreFault
+from holdfast_inventory.postgres.faults import classify, keeps_connection
+from holdfast_inventory.postgres.statements import name_of
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -44,7 +45,6 @@ _WRITER_SESSION = _SESSION | {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
-_COMMIT = load("transaction")["commit"]
 _OLDEST_SERVER = 140000
 _KEEPALIVE_IDLE_SECONDS = 10
 
@@ -91,14 +91,35 @@ class Driver(Protocol):
         ...
 
 
-class Transaction:
-    """A transaction in progress. With `commits` false at its end it is rolled back, and nothing waits for a disk."""
+class Writer:
+    """A connection that writes, and how far its transaction has come: what is not committed is rolled back."""
 
-    __slots__ = ("commits", "connection")
+    __slots__ = ("_conclude", "committing", "connection", "is_open")
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, conclude: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         self.connection = connection
-        self.commits = True
+        self.is_open = False
+        self.committing: asyncio.Task[Any] | None = None
+        """The commit whose outcome is not known yet."""
+        self._conclude = conclude
+
+    async def begin(self) -> None:
+        """Begins a transaction."""
+        self.is_open = True
+        await self.connection.execute("BEGIN")
+
+    async def commit(self) -> None:
+        """Commits what was begun.
+
+        A caller that is cancelled leaves at once; the commit goes on to its end. Raises what the database says, and
+        `InDoubt` when that is yes but not durable.
+        """
+        if self.connection.is_closed():
+            raise asyncpg.InterfaceError("the connection was lost before COMMIT")
+        self.is_open = False
+        self.committing = asyncio.ensure_future(self._conclude(self.connection))
+        await asyncio.shield(self.committing)
+        self.committing = None
 
 
 class Database:
@@ -134,7 +155,7 @@ class Database:
 
         Raises `UnavailableError` and `UnsafeServerError`.
         """
-        fault: Fault | None = None
+        fault: StoreFault | None = None
         try:
             async with asyncio.timeout(patience_seconds):
                 while True:
@@ -204,8 +225,10 @@ class Database:
         errors roll back and pass, constraint violations among them.
         """
         try:
-            async with self.transaction() as transaction:
-                yield transaction.connection
+            async with self.writer() as writer:
+                await writer.begin()
+                yield writer.connection
+                await writer.commit()
         except NotApplied as fault:
             raise DatabaseUnavailable from fault
         except InDoubt as fault:
@@ -214,38 +237,28 @@ class Database:
             raise (fault.__cause__ or fault) from None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """A transaction on a writer connection. Raises the faults of `postgres.faults` with the cause attached.
-
-        A caller that is cancelled during COMMIT leaves at once; the COMMIT goes on to its end.
-        """
+    async def writer(self) -> AsyncIterator[Writer]:
+        """A connection that writes. The database's faults become those of `ports`, with the cause attached."""
         connection = await self._acquire_writer()
-        transaction = Transaction(connection)
+        writer = Writer(connection, self._commit)
         # Terminating makes the pending query fail at once, even on a frozen server.
         watchdog = asyncio.get_running_loop().call_later(self._limits.transaction_seconds, connection.terminate)
-        committing: asyncio.Task[None] | None = None
         reusable = False
         try:
-            await connection.execute("BEGIN")
-            yield transaction
-            if transaction.commits and not connection.is_closed():
-                committing = asyncio.ensure_future(self._commit(connection))
-                await asyncio.shield(committing)
-            else:
-                # Fails on a connection that was lost before COMMIT, and is then known to have done nothing.
-                await connection.execute("ROLLBACK")
+            yield writer
+            await _roll_back(writer)
             reusable = True
         except Exception as error:
-            reusable = committing is None and await self._rolled_back(connection, error)
-            fault = classify(error, committing=committing is not None)
+            fault = classify(error, committing=writer.committing is not None)
+            reusable = await _recovers(writer, error, fault)
             if fault is None:
                 raise
             if not reusable and not isinstance(fault, Rejected):
                 await self._suspect_others(error)
             raise fault from error
         finally:
-            if committing is not None and not committing.done():
-                self._release_after(committing, connection, watchdog)
+            if writer.committing is not None and not writer.committing.done():
+                self._release_after(writer.committing, connection, watchdog)
             else:
                 watchdog.cancel()
                 self._release_writer(connection, reusable=reusable)
@@ -253,7 +266,7 @@ class Database:
     async def _commit(self, connection: asyncpg.Connection) -> None:
         """Commits. Raises `InDoubt` when that is done but not durable: the server no longer waits for its standby."""
         self._warned.discard(connection)
-        await connection.execute(_COMMIT)
+        await connection.execute("COMMIT")
         if connection in self._warned:
             raise InDoubt("committed with a warning: it no longer waits for synchronous replication")
 
@@ -262,14 +275,6 @@ class Database:
         if message.severity_en == "WARNING" and connection in self._busy_writers:
             log.warning("the server warns", message=message.message)
             self._warned.add(connection)
-
-    async def _rolled_back(self, connection: asyncpg.Connection, error: Exception) -> bool:
-        if classify(error, committing=False) is not None and not keeps_connection(error):
-            return False
-        with suppress(Exception):
-            await connection.execute("ROLLBACK")
-            return True
-        return False
 
     async def _suspect_others(self, error: Exception) -> None:
         # What cut this one off, a restart, a failover or a frozen server, has cut off the others too.
@@ -282,7 +287,7 @@ class Database:
             self._idle_writers.pop().terminate()
 
     def _release_after(
-        self, committing: asyncio.Task[None], connection: asyncpg.Connection, watchdog: asyncio.TimerHandle
+        self, committing: asyncio.Task[Any], connection: asyncpg.Connection, watchdog: asyncio.TimerHandle
     ) -> None:
         async def release() -> None:
             await asyncio.wait({committing})
@@ -329,7 +334,7 @@ class Database:
             return
         connection.terminate()
 
-    async def _try_to_open(self, earlier: Fault | None) -> Fault | None:
+    async def _try_to_open(self, earlier: StoreFault | None) -> StoreFault | None:
         """Why the database could not be opened this time, if a later time may be better."""
         try:
             connection = await self._connect()
@@ -387,6 +392,21 @@ class Database:
                     "up with HOLDFAST_ALLOW_UNSAFE_DURABILITY=true"
                 )
             log.warning("unsafe durability is allowed: acknowledged sales may be lost", setting=name)
+
+
+async def _roll_back(writer: Writer) -> None:
+    if writer.is_open:
+        await writer.connection.execute("ROLLBACK")
+
+
+async def _recovers(writer: Writer, error: Exception, fault: StoreFault | None) -> bool:
+    """Whether the connection can be used again after `error`; what was begun on it is rolled back then."""
+    if fault is not None and (isinstance(fault, InDoubt) or not keeps_connection(error)):
+        return False
+    with suppress(Exception):
+        await _roll_back(writer)
+        return True
+    return False
 
 
 def _keep_alive(connection: asyncpg.Connection) -> None:

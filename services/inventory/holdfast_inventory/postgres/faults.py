@@ -2,22 +2,7 @@
 
 import asyncpg
 
-
-class Fault(Exception):
-    """A transaction did not end with its COMMIT acknowledged."""
-
-
-class NotApplied(Fault):
-    """Nothing was done, and trying again can help."""
-
-
-class InDoubt(Fault):
-    """The connection was lost during COMMIT. Only executing again under the same identities tells."""
-
-
-class Rejected(Fault):
-    """The database refuses what it was given; nothing was done, and trying again is of no use."""
-
+from holdfast_inventory.ports import InDoubt, NotApplied, Rejected, StoreFault
 
 _RETRYABLE = (
     asyncpg.SerializationError,
@@ -49,7 +34,7 @@ _KEEPS_CONNECTION = (
 )
 
 
-def classify(error: BaseException, *, committing: bool) -> Fault | None:
+def classify(error: BaseException, *, committing: bool) -> StoreFault | None:
     """What `error` proves of its transaction; none when it is not the database's.
 
     While committing, the server's own refusal proves that the transaction was rolled back. Anything else proves

@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 import asyncpg
 
 from holdfast_chassis.logs import get_logger
-from holdfast_inventory.postgres.faults import NotApplied, classify
+from holdfast_inventory.ports import NotApplied
+from holdfast_inventory.postgres.faults import classify
 from holdfast_inventory.postgres.statements import load
 
 SQL = load("migrations")

@@ -4,8 +4,7 @@ import asyncio
 from uuid import UUID
 
 from holdfast_inventory.domain.errors import DatabaseUnavailable
-from holdfast_inventory.postgres.batch import read_bound_ids
-from holdfast_inventory.postgres.database import Database
+from holdfast_inventory.ports import SaleStore
 
 MAX_IDS = 256
 
@@ -13,8 +12,8 @@ MAX_IDS = 256
 class BoundIds:
     """Looks reservation ids up: those that are asked for while a look-up is under way go together in the next."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, store: SaleStore) -> None:
+        self._store = store
         self._waiting: dict[str, dict[UUID, asyncio.Future[bool]]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
@@ -40,8 +39,7 @@ class BoundIds:
 
     async def _look_up(self, sale_id: str, group: dict[UUID, asyncio.Future[bool]]) -> None:
         try:
-            async with self._database.reading() as connection:
-                found = await read_bound_ids(connection, sale_id, list(group))
+            found = await self._store.bound_ids(sale_id, group)
         except Exception as error:  # noqa: BLE001 -- whoever asked gets it
             for future in group.values():
                 future.set_exception(error if isinstance(error, DatabaseUnavailable) else DatabaseUnavailable())

@@ -27,10 +27,7 @@ from holdfast_inventory.domain.errors import (
     Overloaded,
 )
 from holdfast_inventory.domain.item import Item
-from holdfast_inventory.ports import Committed
-from holdfast_inventory.postgres.batch import append, lock_sale, read_state
-from holdfast_inventory.postgres.database import Database
-from holdfast_inventory.postgres.faults import InDoubt, NotApplied
+from holdfast_inventory.ports import Committed, InDoubt, NotApplied, SaleStore
 from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, Pace, Rank, flow_of, rank_of
 
 if TYPE_CHECKING:
@@ -107,13 +104,13 @@ class GroupCommit:
 
     def __init__(
         self,
-        database: Database,
+        store: SaleStore,
         limits: GroupCommitLimits,
         observer: Observer,
         *,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        self._database = database
+        self._store = store
         self._limits = limits
         self._observer = observer
         self._entropy = entropy
@@ -294,25 +291,21 @@ class GroupCommit:
             await self._settle(lane, batch[half:])
 
     async def _commit(self, sale_id: str, batch: Sequence[_Waiting]) -> list[tuple[_Waiting, Answer]] | None:
-        """One transaction: the answers of those who have waited for it.
+        """One batch: the answers of those who have waited for it.
 
         None when it has ended due holds and no more: the commands are to be decided again. Raises `NotApplied`,
         `InDoubt` and `Rejected`, and `NotFound` for the sale.
         """
         began = asyncio.get_running_loop().time()
+        commands = [waiting.command for waiting in batch]
         decided: list[_Waiting] | None = None
         try:
-            async with self._database.transaction() as transaction:
-                connection = transaction.connection
-                sale = await lock_sale(connection, sale_id)
-                commands = [waiting.command for waiting in batch]
-                state = await read_state(connection, sale, commands, self._limits.due_holds)
+            async with self._store.open(sale_id, commands, self._limits.due_holds) as opened:
+                state = opened.state
                 decided, decision = _decide(state, batch)
-                if not decision.is_empty:
-                    await append(connection, state, decision)
-                # What is answered positively must be durable, a replay too: its first commit may not be yet. The lock
-                # itself makes this commit wait for the disk and the standby.
-                transaction.commits = decision.sequence > sale.sequence or not all(map(_is_refusal, decision.answers))
+                # What is answered positively must be durable, a replay too: its first commit may not be yet.
+                if not (decision.is_empty and all(map(_is_refusal, decision.answers))):
+                    await opened.commit(decision)
         except InDoubt:
             if decided is not None:
                 _doubt(decided, decision.answers)

@@ -7,21 +7,17 @@ from typing import Protocol
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.commands import Command, Create, Sweep, Transfer
-from holdfast_inventory.domain.decide import Answer, Reply, Transferred, decide_transfer
+from holdfast_inventory.domain.decide import Answer, Decision, Reply, State, Transferred, decide_transfer
 from holdfast_inventory.domain.errors import (
     DatabaseUnavailable,
     DeadlineInQueue,
     DomainError,
     InsufficientStock,
     Internal,
-    NotFound,
     OutcomeUnknown,
 )
 from holdfast_inventory.domain.item import Item
-from holdfast_inventory.ports import Committed
-from holdfast_inventory.postgres.batch import SQL, append, lock_sale, read_state
-from holdfast_inventory.postgres.database import Database, Transaction
-from holdfast_inventory.postgres.faults import InDoubt, NotApplied, Rejected
+from holdfast_inventory.ports import Committed, InDoubt, NotApplied, Rejected, SaleStore
 from holdfast_inventory.stock.bound_ids import BoundIds
 from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
 from holdfast_inventory.stock.sold_out import SoldOut
@@ -57,7 +53,7 @@ class StockLedger:
 
     def __init__(
         self,
-        database: Database,
+        store: SaleStore,
         limits: GroupCommitLimits,
         metrics: LedgerMetrics,
         on_commit: Callable[[Committed], None],
@@ -65,14 +61,14 @@ class StockLedger:
         sold_out_seconds: float = 0.2,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        self._database = database
+        self._store = store
         self._limits = limits
         self._metrics = metrics
         self._on_commit = on_commit
         self._entropy = entropy
         self._sold_out = SoldOut(sold_out_seconds)
-        self._bound_ids = BoundIds(database)
-        self._groups = GroupCommit(database, limits, self, entropy=entropy)
+        self._bound_ids = BoundIds(store)
+        self._groups = GroupCommit(store, limits, self, entropy=entropy)
         self._salts: dict[str, bytes] = {}
         self._salt_reads: dict[str, asyncio.Task[bytes]] = {}
 
@@ -92,7 +88,7 @@ class StockLedger:
             return known
         reading = self._salt_reads.get(sale_id)
         if reading is None:
-            reading = self._salt_reads[sale_id] = asyncio.ensure_future(self._read_salt(sale_id))
+            reading = self._salt_reads[sale_id] = asyncio.ensure_future(self._store.salt(sale_id))
             reading.add_done_callback(lambda done: self._salt_was_read(sale_id, done))
         # Shielded, for others may wait for the same.
         return await asyncio.shield(reading)
@@ -121,8 +117,7 @@ class StockLedger:
         in_doubt = False
         while loop.time() < give_up:
             try:
-                async with self._database.transaction() as transaction:
-                    transferred, commits = await self._transfer(transaction, command)
+                transferred, commits = await self._transfer(command)
             except _Starved:
                 await self._groups.enqueue(command.source_sale_id, Sweep(), give_up)
                 continue
@@ -131,10 +126,8 @@ class StockLedger:
                 refusal = refusal if in_doubt else DatabaseUnavailable()
             except InDoubt as fault:
                 log.warning("transfer in doubt", error=str(fault))
-                # A replay did nothing, whatever became of its COMMIT.
-                if not transferred.replayed:
-                    refusal, in_doubt = OutcomeUnknown(), True
-                    give_up = deadline or began + self._limits.doubt_seconds
+                refusal, in_doubt = OutcomeUnknown(), True
+                give_up = deadline or began + self._limits.doubt_seconds
             except Rejected as fault:
                 log.exception("transfer rejected")
                 raise Internal from fault
@@ -171,18 +164,6 @@ class StockLedger:
     def changed_elsewhere(self, sale_id: str) -> None:
         """Another replica moved the sale's stock: what is remembered of it may be old."""
         self._sold_out.forget(sale_id)
-
-    async def _read_salt(self, sale_id: str) -> bytes:
-        try:
-            # What is kept for ever must be durable, or a failover could undo the sale, and the same sale come again
-            # with another salt. The lock makes this commit wait for the standby.
-            async with self._database.writing() as connection:
-                salt: bytes | None = await connection.fetchval(SQL["read_salt"], sale_id)
-        except OutcomeUnknown as fault:
-            raise DatabaseUnavailable from fault
-        if salt is None:
-            raise NotFound(f"sales/{sale_id}")
-        return salt
 
     def _salt_was_read(self, sale_id: str, reading: asyncio.Task[bytes]) -> None:
         del self._salt_reads[sale_id]
@@ -221,32 +202,28 @@ class StockLedger:
         self._metrics.refused_from_memory()
         return refusal
 
-    async def _transfer(self, transaction: Transaction, command: Transfer) -> tuple[Transferred, list[Committed]]:
-        connection = transaction.connection
-        sale_ids = {command.source_sale_id, command.destination_sale_id}
-        # In the order of their ids, so that two transfers cannot wait for each other.
-        sales = {sale_id: await lock_sale(connection, sale_id) for sale_id in sorted(sale_ids)}
-        source = await read_state(
-            connection,
-            sales[command.source_sale_id],
-            [],
-            self._limits.due_holds,
-            stock_change_ids=[command.change_id],
-            item_ids=[command.source_item_id],
-        )
-        destination = await read_state(
-            connection, sales[command.destination_sale_id], [], 1, item_ids=[command.destination_item_id]
-        )
+    async def _transfer(self, command: Transfer) -> tuple[Transferred, list[Committed]]:
         try:
-            transferred, taken, given = decide_transfer(source, destination, command)
-        except InsufficientStock as refusal:
-            if source.more_due:
-                raise _Starved from refusal
+            async with self._store.open_transfer(command, self._limits.due_holds) as opened:
+                source, destination = opened.source, opened.destination
+                transferred, taken, given = _decided(source, destination, command)
+                await opened.commit(taken, given)
+        except InDoubt as fault:
+            if transferred.replayed:
+                raise NotApplied("a replay does nothing, however its commit ends") from fault
             raise
-        commits = []
-        for state, decision in ((source, taken), (destination, given)):
-            if not decision.is_empty:
-                await append(connection, state, decision)
-                sale = state.sale
-                commits.append(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
-        return transferred, commits
+        parts = ((source.sale, taken), (destination.sale, given))
+        return transferred, [
+            Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items)
+            for sale, decision in parts
+            if not decision.is_empty
+        ]
+
+
+def _decided(source: State, destination: State, command: Transfer) -> tuple[Transferred, Decision, Decision]:
+    try:
+        return decide_transfer(source, destination, command)
+    except InsufficientStock as refusal:
+        if source.more_due:
+            raise _Starved from refusal
+        raise
