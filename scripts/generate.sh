@@ -18,10 +18,10 @@ mkdir -p "$target"
   --python_out="$target" --grpc_python_out="$target" \
   --mypy_out="$target" --mypy_grpc_out="$target" \
   --descriptor_set_out="$target/holdfast-descriptors.binpb" --include_source_info --include_imports \
-  protos/holdfast/inventory/v1/*.proto
+  protos/holdfast/options/v1/*.proto protos/holdfast/inventory/v1/*.proto
 # With the comments, which the stubs leave out: the gateway's OpenAPI document tells them.
 mv "$target/holdfast-descriptors.binpb" "$target/holdfast/inventory/v1/descriptors.binpb"
-touch "$target"/holdfast/__init__.py "$target"/holdfast/inventory/__init__.py "$target"/holdfast/inventory/v1/__init__.py
+touch "$target"/holdfast{,/{inventory,options}{,/v1}}/__init__.py
 touch "$target"/holdfast/py.typed
 
 if [[ "$target" != protos/gen ]]; then

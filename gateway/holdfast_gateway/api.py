@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import orjson
 from google.protobuf.message import Message
 
+from holdfast_chassis.concurrency import ConcurrencyLimit
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_chassis.places import Places, Use
 from holdfast_gateway import codec, sse
 from holdfast_gateway.call import Call, Reply
-from holdfast_gateway.coalescer import Coalescer, command_field, finishes
+from holdfast_gateway.coalescer import Coalescer, command_field
 from holdfast_gateway.cors import Cors
 from holdfast_gateway.exchange import (
     Headers,
@@ -22,7 +22,7 @@ from holdfast_gateway.exchange import (
 from holdfast_gateway.idempotency import key_of, set_request_id
 from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata
-from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, NOT_FOUND, OVERLOADED, HttpKind, refuse
+from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, refuse
 from holdfast_gateway.request_body import read_body
 from holdfast_gateway.routes import DynamicMessage, Route, RouteTable
 from holdfast_gateway.settings import GatewaySettings
@@ -41,13 +41,6 @@ class _Endpoint:
     # The field of a Command that carries its requests, if one does.
     command_field: str | None
 
-    @property
-    def use(self) -> Use:
-        """How important it is."""
-        if self.route.reads_only:
-            return Use.LOOK
-        return Use.FINISH if finishes(self.command_field) else Use.BEGIN
-
 
 class Api:
     """Answers the routes of the protos."""
@@ -63,8 +56,7 @@ class Api:
     ) -> None:
         self._table = RouteTable(routes)
         self._endpoints = {route: _Endpoint(route, Transcoder(route), command_field(route)) for route in routes}
-        self._uses = {route: endpoint.use for route, endpoint in self._endpoints.items()}
-        self._places = Places(settings.call_limit)
+        self._concurrency = ConcurrencyLimit(settings.call_limit)
         self._inventory = inventory
         self._coalescer = coalescer
         self._cors = cors
@@ -86,7 +78,7 @@ class Api:
         route = by_method.get(call.scope.method)
         if route is None:
             allow = ", ".join([*by_method, "OPTIONS"])
-            refuse(HttpKind.METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers=(("allow", allow),))
+            refuse(METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers=(("allow", allow),))
         call.template = route.template
         endpoint = self._endpoints[route]
         if route.rpc.server_streaming:
@@ -94,12 +86,12 @@ class Api:
             await self._stream(call, route, request, headers)
             return None
         # Before anything of it is read, so that a refusal costs next to nothing.
-        if not self._places.enter(self._uses[route]):
+        if not self._concurrency.enter(route.method.kind):
             refuse(OVERLOADED, "Too many requests are being answered.")
         try:
             return await self._unary(call, endpoint, await self._request(call, endpoint, segments))
         finally:
-            self._places.leave()
+            self._concurrency.leave()
 
     def _options(self, call: Call, by_method: dict[str, Route]) -> Reply:
         call.template = next(iter(by_method.values())).template

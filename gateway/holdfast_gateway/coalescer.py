@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.contract import METHODS, Kind
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.recent import Recent
 from holdfast_gateway.metrics import SubmitMetrics
@@ -36,20 +37,19 @@ _FIELD_OF_REQUEST = {
 # Inventory answers at the deadline; the answer needs a moment to get here.
 _ANSWER_MARGIN_SECONDS = 0.25
 
-# Who goes first; inventory has the same order.
-_RANKS = {"confirm": 0, "release": 1, "extend": 2}
-_REPLAY, _CREATE = 3, 4
+# Who goes first. In the inventory's own queue what finishes a purchase has ranks among itself.
+_FINISH, _REPLAY, _CREATE = range(3)
+_FINISHING = {
+    _FIELD_OF_REQUEST[method.request]
+    for method in METHODS
+    if method.kind is Kind.FINISH and method.request in _FIELD_OF_REQUEST
+}
 _REMEMBERED_GRANTS = 10_000
 
 
 def command_field(route: Route) -> str | None:
     """Return the field of a Command that carries this route's requests; None: they travel alone."""
     return _FIELD_OF_REQUEST.get(route.rpc.input_type.full_name)
-
-
-def finishes(field: str | None) -> bool:
-    """Return whether the commands of a field end a purchase, or keep one that is under way."""
-    return field in _RANKS
 
 
 class Inventory(Protocol):
@@ -143,7 +143,9 @@ class Coalescer:
         return waiter
 
     def _rank(self, kind: str, waiter: _Waiter) -> int:
-        return _RANKS.get(kind, _REPLAY if waiter.identity in self._grants else _CREATE)
+        if kind in _FINISHING:
+            return _FINISH
+        return _REPLAY if waiter.identity in self._grants else _CREATE
 
     def _flush(self, sale: _Sale) -> None:
         sale.flush_due = False
@@ -245,5 +247,5 @@ def _expire(waiter: _Waiter) -> None:
 
 def _result(outcome: pb.Outcome) -> tuple[pb.Reservation, bool]:
     if outcome.HasField("error"):
-        raise ProblemError(problem_of_status(outcome.error, reads_only=False))
+        raise ProblemError(problem_of_status(outcome.error, changes_nothing=False))
     return outcome.reservation, outcome.replayed

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable
 from typing import Protocol
 
-from holdfast_gateway.problems import HttpKind, refuse, refuse_field
+from holdfast_gateway.problems import NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE, refuse, refuse_field
 
 Headers = list[tuple[str, str]]
 
@@ -81,7 +81,7 @@ def require_json(headers: RequestHeaders) -> None:
     media_type, *parameters = (part.strip().lower() for part in given.split(";"))
     if media_type == "application/json" and all(p in ("", "charset=utf-8", 'charset="utf-8"') for p in parameters):
         return
-    refuse(HttpKind.UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
+    refuse(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
 
 
 def require_acceptable(headers: RequestHeaders, media_type: str) -> None:
@@ -91,7 +91,7 @@ def require_acceptable(headers: RequestHeaders, media_type: str) -> None:
         return
     major = media_type.partition("/")[0]
     if f"{major}/*" not in accept:
-        refuse(HttpKind.NOT_ACCEPTABLE, f"This answers in {media_type}.")
+        refuse(NOT_ACCEPTABLE, f"This answers in {media_type}.")
 
 
 def timeout_of(headers: RequestHeaders, default_seconds: float, max_seconds: float) -> float:

@@ -12,7 +12,7 @@ from holdfast_gateway.correlation import request_id_of, trace_id_of, traceparent
 from holdfast_gateway.cors import Cors
 from holdfast_gateway.exchange import ClientGoneError, Headers, Scope, Transport
 from holdfast_gateway.metrics import HttpMetrics
-from holdfast_gateway.problems import INTERNAL, HttpKind, Problem, ProblemError
+from holdfast_gateway.problems import INTERNAL, METHOD_NOT_ALLOWED, Problem, ProblemError
 
 log = get_logger(__name__)
 
@@ -78,7 +78,7 @@ class Gateway:
         if scope.method in ("GET", "HEAD"):
             reply = await page()
         else:
-            problem = Problem(HttpKind.METHOD_NOT_ALLOWED.value, "Allowed here: GET.", headers=(("allow", "GET"),))
+            problem = Problem(METHOD_NOT_ALLOWED, "Allowed here: GET.", headers=(("allow", "GET"),))
             reply = self._refusal(problem, self._entropy.uuid4().hex)
         transport.response_bytes(reply.status, [*reply.headers, *self._every_answer], reply.body)
 
@@ -103,11 +103,11 @@ class Gateway:
         return reply.status
 
     def _refused(self, call: Call, problem: Problem) -> Reply:
-        call.reason = problem.kind.reason
+        call.reason = problem.reason.name
         return self._refusal(problem, call.request_id)
 
     def _refusal(self, problem: Problem, instance: str) -> Reply:
-        return Reply(problem.kind.status, problem.response_headers(self._entropy), problem.body(instance))
+        return Reply(problem.reason.http_status, problem.response_headers(self._entropy), problem.body(instance))
 
     def _account(self, call: Call, status: int) -> None:
         seconds = self._clock.monotonic() - call.began_at

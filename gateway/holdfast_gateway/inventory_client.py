@@ -57,8 +57,8 @@ def service_config(routes: Iterable[Route]) -> str:
     }
     names = []
     for route in routes:
-        if route.repeatable:
-            service, method = route.grpc_path[1:].split("/")
+        if route.method.repeatable:
+            service, method = route.method.path[1:].split("/")
             names.append({"service": service, "method": method})
     config: dict[str, Any] = {
         "loadBalancingConfig": [{"round_robin": {}}],
@@ -101,8 +101,8 @@ class _Connection:
         self.methods: dict[str, Any] = {}
         for route in routes:
             make = channel.unary_stream if route.rpc.server_streaming else channel.unary_unary
-            self.methods[route.grpc_path] = make(
-                route.grpc_path,
+            self.methods[route.method.path] = make(
+                route.method.path,
                 request_serializer=route.request_class.SerializeToString,
                 response_deserializer=route.response_class.FromString,
             )
@@ -206,15 +206,15 @@ class InventoryClient:
         self, route: Route, request: Message, timeout_seconds: float, metadata: Metadata
     ) -> tuple[Message, bool]:
         """Return the response, and whether it is a replay. Raises ProblemError."""
-        async with _problems(reads_only=route.reads_only):
+        async with _problems(changes_nothing=route.method.kind.changes_nothing):
             call, response = await self._ask(
-                route.grpc_path, request, timeout_seconds, metadata, again=route.repeatable
+                route.method.path, request, timeout_seconds, metadata, again=route.method.repeatable
             )
             return response, _is_replay(await call.trailing_metadata())
 
     async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
         """Send commands together. Raises ProblemError when none of them has an outcome of its own."""
-        async with _problems(reads_only=False):
+        async with _problems(changes_nothing=False):
             response: pb.SubmitResponse
             _, response = await self._ask(SUBMIT, request, timeout_seconds, (), again=True)
             return response
@@ -240,12 +240,12 @@ class InventoryClient:
         """Begin a server-streaming call; what goes wrong shows when it is read."""
         if self._connecting:
             await self._settle(self._connect_wait_seconds)
-        stream: Stream = self._connection.methods[route.grpc_path](request, metadata=metadata)
+        stream: Stream = self._connection.methods[route.method.path](request, metadata=metadata)
         return stream
 
     async def read(self, stream: Stream) -> Message | None:
         """Return the stream's next message, or None at its end. Raises ProblemError."""
-        async with _problems(reads_only=True):
+        async with _problems(changes_nothing=True):
             message = await stream.read()
             return message if isinstance(message, Message) else None  # grpc.aio.EOF
 
@@ -253,7 +253,7 @@ class InventoryClient:
         """Return what inventory says of its own health, by name. Raises ProblemError when it cannot be asked."""
         if self._connecting:
             await self._settle(timeout_seconds)
-        async with _problems(reads_only=True):
+        async with _problems(changes_nothing=True):
             response = await self._connection.health.List(health_pb2.HealthListRequest(), timeout=timeout_seconds)
             return {name: answer.status for name, answer in response.statuses.items()}
 
@@ -267,12 +267,12 @@ async def _close_later(former: _Connection) -> None:
 
 
 @asynccontextmanager
-async def _problems(*, reads_only: bool) -> AsyncIterator[None]:
+async def _problems(*, changes_nothing: bool) -> AsyncIterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        problem = problem_of_status(status_of(error), reads_only=reads_only)
-        if problem.kind.status >= 500:
+        problem = problem_of_status(status_of(error), changes_nothing=changes_nothing)
+        if problem.reason.http_status >= 500:
             log.warning("inventory_failed", code=error.code().name, message=error.details())
         raise ProblemError(problem) from None
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from holdfast_chassis.contract import REASONS
 from holdfast_gateway import problems, sse
 from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.json_schema import Schema, Schemas
@@ -167,7 +168,7 @@ def _response(route: Route, schemas: Schemas) -> Schema:
     schema = schemas.reference(message)
     headers = ["X-Request-Id", "X-Deployment-Version"]
     if not route.rpc.server_streaming:
-        headers += [] if route.reads_only else ["Idempotent-Replayed"]
+        headers += [] if route.method.kind.changes_nothing else ["Idempotent-Replayed"]
         return _described_response("Done.", "application/json", schema, headers)
     text = (
         f"Server-sent events. The data of each is a {message.name} in JSON, its id the resume token, its name the "
@@ -193,7 +194,6 @@ def _problem_response(text: str) -> Schema:
 
 
 def _problem_schema() -> Schema:
-    kinds = [*problems.KINDS.values(), *(kind.value for kind in problems.HttpKind)]
     violation = {"type": "object", "additionalProperties": _TEXT}
     return {
         "type": "object",
@@ -207,8 +207,10 @@ def _problem_schema() -> Schema:
             "instance": {**_TEXT, "format": "uri", "description": "The id of the request."},
             "reason": {
                 **_TEXT,
-                "enum": [kind.reason for kind in kinds],
-                "description": "\n".join(f"- `{kind.reason}` ({kind.status}): {kind.title}." for kind in kinds),
+                "enum": list(REASONS),
+                "description": "\n".join(
+                    f"- `{each.name}` ({each.http_status}): {each.title}." for each in REASONS.values()
+                ),
             },
             "retryable": {
                 "type": "boolean",

@@ -1,98 +1,36 @@
-"""Refusals as RFC 9457 problem details, and the one table that gives each reason its HTTP status."""
+"""Refusals as RFC 9457 problem details. What is true of a reason, its HTTP status for one, is in the contract."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, NoReturn
 
 import orjson
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from holdfast.inventory.v1 import error_reason_pb2 as reasons
+from holdfast_chassis.contract import REASONS, RETRYABLE_KEY, Reason
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SPREAD_SECONDS = 3.0
-_TYPE_PREFIX = "https://inventory.holdfast.dev/problems/"
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What all refusals for one reason have in common.
-
-    `retryable`: the very same request may succeed when it is sent again, at once or later.
-    """
-
-    reason: str
-    status: int
-    title: str
-    retryable: bool = False
-
-    @property
-    def uri(self) -> str:
-        """The problem's type: an identifier, not a page to fetch."""
-        return _TYPE_PREFIX + self.reason.lower().replace("_", "-")
-
-
-def _kind(reason: "reasons.ErrorReason.ValueType", status: int, title: str, *, retryable: bool = False) -> Kind:
-    return Kind(reasons.ErrorReason.Name(reason), status, title, retryable)
-
-
-_RETRY = True
-INVALID_REQUEST = _kind(reasons.INVALID_REQUEST, 400, "The request breaks a rule")
-NOT_FOUND = _kind(reasons.NOT_FOUND, 404, "There is no such thing")
-OVERLOADED = _kind(reasons.OVERLOADED, 429, "Too much is waiting already", retryable=_RETRY)
-DRAINING = _kind(reasons.DRAINING, 503, "This process is shutting down", retryable=_RETRY)
-DEADLINE_IN_QUEUE = _kind(reasons.DEADLINE_IN_QUEUE, 504, "Not begun in time; nothing was done", retryable=_RETRY)
-OUTCOME_UNKNOWN = _kind(reasons.OUTCOME_UNKNOWN, 503, "What became of it is not known yet", retryable=_RETRY)
-INVENTORY_UNAVAILABLE = _kind(reasons.INVENTORY_UNAVAILABLE, 503, "The inventory cannot be reached", retryable=_RETRY)
-WATCH_EXPIRED = _kind(reasons.WATCH_EXPIRED, 409, "The watch has lasted as long as one may", retryable=_RETRY)
-INTERNAL = _kind(reasons.INTERNAL, 500, "A fault of ours")
-
-KINDS: Mapping[str, Kind] = {
-    kind.reason: kind
-    for kind in (
-        INVALID_REQUEST,
-        NOT_FOUND,
-        _kind(reasons.ALREADY_EXISTS, 409, "It exists already"),
-        _kind(reasons.INSUFFICIENT_STOCK, 409, "Not enough stock", retryable=_RETRY),
-        _kind(reasons.CUSTOMER_LIMIT_REACHED, 409, "The customer has reached the limit"),
-        _kind(reasons.SALE_NOT_OPEN, 409, "The sale is not open yet", retryable=_RETRY),
-        _kind(reasons.SALE_CLOSED, 409, "The sale is closed"),
-        _kind(reasons.SALE_PAUSED, 409, "The sale is paused", retryable=_RETRY),
-        _kind(reasons.RESERVATION_EXPIRED, 409, "The hold has run out"),
-        _kind(reasons.RESERVATION_RELEASED, 409, "The hold was given back"),
-        _kind(reasons.RESERVATION_CONFIRMED, 409, "The units are sold already"),
-        _kind(reasons.EXTENSION_LIMIT_REACHED, 409, "The hold cannot be extended so far"),
-        _kind(reasons.BELOW_HELD, 409, "Fewer units would be left than are held"),
-        _kind(reasons.STOCK_CHANGED, 409, "The stock has changed; read it again"),
-        _kind(reasons.REQUEST_ID_REUSED, 422, "The request id was used for something else"),
-        OVERLOADED,
-        _kind(reasons.RATE_LIMITED, 429, "Too many requests", retryable=_RETRY),
-        _kind(reasons.DATABASE_UNAVAILABLE, 503, "The database cannot be reached", retryable=_RETRY),
-        DRAINING,
-        DEADLINE_IN_QUEUE,
-        OUTCOME_UNKNOWN,
-        _kind(reasons.READER_TOO_SLOW, 409, "The reader is too slow", retryable=_RETRY),
-        WATCH_EXPIRED,
-        INTERNAL,
-        INVENTORY_UNAVAILABLE,
-    )
-}
-"""Every ErrorReason that a refusal can have, by its name."""
-
-
-class HttpKind(Enum):
-    """Refusals that HTTP itself calls for and that gRPC does not know."""
-
-    METHOD_NOT_ALLOWED = Kind("METHOD_NOT_ALLOWED", 405, "The path does not take this method")
-    NOT_ACCEPTABLE = Kind("NOT_ACCEPTABLE", 406, "None of the accepted media types is spoken here")
-    SLOW_SENDER = Kind("SLOW_SENDER", 408, "The body did not arrive in time", retryable=True)
-    BODY_TOO_LARGE = Kind("BODY_TOO_LARGE", 413, "The body is too large")
-    UNSUPPORTED_MEDIA_TYPE = Kind("UNSUPPORTED_MEDIA_TYPE", 415, "The body is not JSON")
-    NOT_IMPLEMENTED = Kind("NOT_IMPLEMENTED", 501, "The inventory does not know this method")
+# Those that the gateway gives by itself.
+BODY_TOO_LARGE = REASONS["BODY_TOO_LARGE"]
+DEADLINE_IN_QUEUE = REASONS["DEADLINE_IN_QUEUE"]
+DRAINING = REASONS["DRAINING"]
+INTERNAL = REASONS["INTERNAL"]
+INVALID_REQUEST = REASONS["INVALID_REQUEST"]
+INVENTORY_UNAVAILABLE = REASONS["INVENTORY_UNAVAILABLE"]
+METHOD_NOT_ALLOWED = REASONS["METHOD_NOT_ALLOWED"]
+NOT_ACCEPTABLE = REASONS["NOT_ACCEPTABLE"]
+NOT_FOUND = REASONS["NOT_FOUND"]
+NOT_IMPLEMENTED = REASONS["NOT_IMPLEMENTED"]
+OUTCOME_UNKNOWN = REASONS["OUTCOME_UNKNOWN"]
+OVERLOADED = REASONS["OVERLOADED"]
+SLOW_SENDER = REASONS["SLOW_SENDER"]
+UNSUPPORTED_MEDIA_TYPE = REASONS["UNSUPPORTED_MEDIA_TYPE"]
+WATCH_EXPIRED = REASONS["WATCH_EXPIRED"]
 
 
 Violation = Mapping[str, str]
@@ -100,14 +38,18 @@ Violation = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One refusal. `retry_after_seconds`: when to try again, if that is known."""
+    """One refusal. `retry_after_seconds`: when to try again, if that is known.
 
-    kind: Kind
+    `retryable`: whether that can help; None: what the contract says of the reason.
+    """
+
+    reason: Reason
     detail: str
     violations: Sequence[Violation] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     retry_after_seconds: float | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    retryable: bool | None = None
 
     def body(self, instance: str) -> bytes:
         """Render it as JSON; `instance` is the id of the request that it answers."""
@@ -115,15 +57,15 @@ class Problem:
 
     def document(self, instance: str) -> dict[str, Any]:
         """Return the members of the problem; those that say nothing are left out."""
-        kind = self.kind
+        reason = self.reason
         document: dict[str, Any] = {
-            "type": kind.uri,
-            "title": kind.title,
-            "status": kind.status,
+            "type": reason.problem_type,
+            "title": reason.title,
+            "status": reason.http_status,
             "detail": self.detail,
             "instance": f"urn:request:{instance}",
-            "reason": kind.reason,
-            "retryable": kind.retryable,
+            "reason": reason.name,
+            "retryable": reason.retryable if self.retryable is None else self.retryable,
         }
         if self.violations:
             document["violations"] = list(self.violations)
@@ -135,7 +77,7 @@ class Problem:
         """Return its own headers: the media type and, where it is known, when to try again."""
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store"), *self.headers]
         seconds = self.retry_after_seconds
-        if self.kind.status in (429, 503):
+        if self.reason.http_status in (429, 503):
             # The header has whole seconds only, so these must differ for clients not to come back all at once.
             seconds = (seconds or 0.0) + entropy.uniform(0.0, _RETRY_SPREAD_SECONDS)
         if seconds is not None:
@@ -151,10 +93,9 @@ class ProblemError(Exception):
         self.problem = problem
 
 
-def refuse(kind: Kind | HttpKind, detail: str, *, headers: tuple[tuple[str, str], ...] = ()) -> NoReturn:
+def refuse(reason: Reason, detail: str, *, headers: tuple[tuple[str, str], ...] = ()) -> NoReturn:
     """Raise the problem."""
-    found = kind.value if isinstance(kind, HttpKind) else kind
-    raise ProblemError(Problem(found, detail, headers=headers))
+    raise ProblemError(Problem(reason, detail, headers=headers))
 
 
 def refuse_field(path: str, description: str) -> NoReturn:
@@ -163,33 +104,35 @@ def refuse_field(path: str, description: str) -> NoReturn:
     raise ProblemError(Problem(INVALID_REQUEST, f"{path}: {description}", [violation]))
 
 
-_KIND_OF_CODE: Mapping[int, Kind] = {
+_REASON_OF_CODE: Mapping[int, Reason] = {
     code_pb2.INVALID_ARGUMENT: INVALID_REQUEST,
     code_pb2.OUT_OF_RANGE: INVALID_REQUEST,
     code_pb2.NOT_FOUND: NOT_FOUND,
     code_pb2.RESOURCE_EXHAUSTED: OVERLOADED,
     code_pb2.UNAVAILABLE: INVENTORY_UNAVAILABLE,
     code_pb2.CANCELLED: INVENTORY_UNAVAILABLE,
-    code_pb2.UNIMPLEMENTED: HttpKind.NOT_IMPLEMENTED.value,
+    code_pb2.UNIMPLEMENTED: NOT_IMPLEMENTED,
 }
 _HIDDEN = "Something went wrong on our side. It has been logged under the id in `instance`."
 
 
-def problem_of_status(status: status_pb2.Status, *, reads_only: bool) -> Problem:
+def problem_of_status(status: status_pb2.Status, *, changes_nothing: bool) -> Problem:
     """Translate what inventory answered, with the details that it attached."""
     info, violations, retry_after = _details(status)
-    kind = KINDS.get(info.reason) if info.reason else _kind_of_code(status.code, reads_only=reads_only)
-    kind = kind or INTERNAL
+    reason = REASONS.get(info.reason) if info.reason else _reason_of_code(status.code, changes_nothing=changes_nothing)
+    reason = reason or INTERNAL
     # What no reason vouches for, such as a library's own words, is not for everybody's eyes.
-    told = bool(info.reason) or kind is INVALID_REQUEST
-    detail = status.message if told and kind is not INTERNAL else _HIDDEN if kind is INTERNAL else kind.title
-    return Problem(kind, detail or kind.title, violations, dict(info.metadata), retry_after)
+    told = bool(info.reason) or reason is INVALID_REQUEST
+    detail = status.message if told and reason is not INTERNAL else _HIDDEN if reason is INTERNAL else reason.title
+    metadata = dict(info.metadata)
+    retryable = {"true": True, "false": False}.get(metadata.pop(RETRYABLE_KEY, ""))
+    return Problem(reason, detail or reason.title, violations, metadata, retry_after, retryable=retryable)
 
 
-def _kind_of_code(code: int, *, reads_only: bool) -> Kind:
+def _reason_of_code(code: int, *, changes_nothing: bool) -> Reason:
     if code == code_pb2.DEADLINE_EXCEEDED:
-        return DEADLINE_IN_QUEUE if reads_only else OUTCOME_UNKNOWN
-    return _KIND_OF_CODE.get(code, INTERNAL)
+        return DEADLINE_IN_QUEUE if changes_nothing else OUTCOME_UNKNOWN
+    return _REASON_OF_CODE.get(code, INTERNAL)
 
 
 def _details(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, list[Violation], float | None]:

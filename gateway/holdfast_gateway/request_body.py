@@ -2,7 +2,7 @@
 
 from holdfast_gateway.exchange import ClientGoneError, Scope, Transport
 from holdfast_gateway.interruption import Within
-from holdfast_gateway.problems import HttpKind, refuse
+from holdfast_gateway.problems import BODY_TOO_LARGE, SLOW_SENDER, refuse
 
 _CLOSE = (("connection", "close"),)
 
@@ -18,7 +18,7 @@ async def read_body(scope: Scope, transport: Transport, limit_bytes: int, timeou
         with Within(timeout_seconds):
             return await (transport() if length is not None else _read_bounded(transport, limit_bytes))
     except TimeoutError:
-        refuse(HttpKind.SLOW_SENDER, f"It took longer than {timeout_seconds:g} s.", headers=_CLOSE)
+        refuse(SLOW_SENDER, f"It took longer than {timeout_seconds:g} s.", headers=_CLOSE)
     except RuntimeError as error:  # the server's word for a connection that has ended
         raise ClientGoneError from error
 
@@ -33,4 +33,4 @@ async def _read_bounded(transport: Transport, limit_bytes: int) -> bytes:
 
 
 def _refuse_size(limit_bytes: int) -> None:
-    refuse(HttpKind.BODY_TOO_LARGE, f"At most {limit_bytes} bytes are taken.", headers=_CLOSE)
+    refuse(BODY_TOO_LARGE, f"At most {limit_bytes} bytes are taken.", headers=_CLOSE)

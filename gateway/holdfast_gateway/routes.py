@@ -1,15 +1,16 @@
 """Routes, made from the `google.api.http` options of the protos: a new method needs no code here."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
+from holdfast_chassis.contract import Binding, Method, method_of
 
 DynamicMessage = Any
 """A message whose type is known only when the program runs."""
@@ -38,11 +39,7 @@ class Route:
     variables: tuple[Variable, ...]
     body: str
     rpc: MethodDescriptor
-
-    @cached_property
-    def grpc_path(self) -> str:
-        """The RPC as gRPC addresses it: `/package.Service/Method`."""
-        return f"/{self.rpc.containing_service.full_name}/{self.rpc.name}"
+    method: Method
 
     @cached_property
     def request_class(self) -> type[Message]:
@@ -55,49 +52,31 @@ class Route:
         return GetMessageClass(self.rpc.output_type)
 
     @cached_property
-    def reads_only(self) -> bool:
-        """Whether the RPC changes nothing."""
-        return self.http_method == "GET"
-
-    @cached_property
     def takes_request_id(self) -> bool:
         """Whether an Idempotency-Key means something to the RPC."""
         return "request_id" in self.rpc.input_type.fields_by_name
 
-    @cached_property
-    def repeatable(self) -> bool:
-        """Whether sending the RPC twice does what sending it once does.
-
-        A verb (`:pause`) and whatever carries a request id is made to be repeated; a plain POST that creates a
-        resource would be answered ALREADY_EXISTS for its own first attempt.
-        """
-        return self.http_method != "POST" or bool(self.verb) or self.takes_request_id
-
 
 def routes_of(services: Iterable[ServiceDescriptor]) -> list[Route]:
     """Return all routes of the services. Raises ValueError for a template that is not understood."""
-    return [_route(rpc, rule) for service in services for rpc in service.methods for rule in _rules(rpc)]
+    return [
+        _route(rpc, method, binding)
+        for service in services
+        for rpc in service.methods
+        for method in (method_of(rpc),)
+        for binding in method.bindings
+    ]
 
 
-def _rules(rpc: MethodDescriptor) -> Iterator[http_pb2.HttpRule]:
-    options = rpc.GetOptions()
-    if options.HasExtension(annotations_pb2.http):
-        rule = options.Extensions[annotations_pb2.http]
-        yield rule
-        yield from rule.additional_bindings
-
-
-def _route(rpc: MethodDescriptor, rule: http_pb2.HttpRule) -> Route:
-    pattern = rule.WhichOneof("pattern")
-    if pattern not in _HTTP_METHODS:
+def _route(rpc: MethodDescriptor, method: Method, binding: Binding) -> Route:
+    if binding.http_method not in _HTTP_METHODS:
         raise ValueError(f"{rpc.full_name}: no HTTP method that is understood")
-    template: str = getattr(rule, pattern)
-    segments, verb, variables = parse_template(template)
+    segments, verb, variables = parse_template(binding.template)
     for variable in variables:
         field_at(rpc.input_type, variable.field_path)
-    if rule.body not in ("", "*"):
-        field_at(rpc.input_type, (rule.body,))
-    return Route(pattern.upper(), template, segments, verb, variables, rule.body, rpc)
+    if binding.body not in ("", "*"):
+        field_at(rpc.input_type, (binding.body,))
+    return Route(binding.http_method.upper(), binding.template, segments, verb, variables, binding.body, rpc, method)
 
 
 def parse_template(template: str) -> tuple[tuple[str, ...], str, tuple[Variable, ...]]:

@@ -27,7 +27,7 @@ class Watch:
             try:
                 message = await self._inventory.read(await self._opened())
             except ProblemError as error:
-                if not self._heard or error.problem.kind not in _ENDS:
+                if not self._heard or error.problem.reason not in _ENDS:
                     raise
                 self._call = None
                 self._heard = False

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as ss
-from holdfast.inventory.v1.movement_pb2 import AdjustReason
+from holdfast.inventory.v1.movement_pb2 import Movement
 from lab.chaos.clients import GRPC, Outcome
 from lab.chaos.history import Kind
 from lab.chaos.messages import as_dict
@@ -291,7 +291,7 @@ class Client:
         message = ss.AdjustStockRequest(
             name=name,
             delta=delta,
-            reason=AdjustReason.RECEIVED if delta > 0 else AdjustReason.DAMAGED,
+            reason=Movement.RECEIVED if delta > 0 else Movement.DAMAGED,
             expected_version=version,
             request_id=f"k-{self._shop.number()}",
             actor=f"op-{operation}",

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor as Field
 
-from holdfast_gateway.problems import KINDS
+from holdfast_chassis.contract import REASONS
 from holdfast_gateway.routes import routes_of
 from tests.support.rest_client import CALL_SECONDS
 from tests.support.sound_requests import SERVICES, VARIANTS, method_of, sound_request
@@ -59,7 +59,7 @@ def of_the_command(sent):
     reason = details["ErrorInfo"]["reason"]
     violations = details.get("BadRequest", {}).get("fieldViolations", [])
     named = [{"field": ".".join(map(camel_case, each["field"].split(".")))} for each in violations]
-    return Sent(KINDS[reason].status, {"reason": reason, "violations": named})
+    return Sent(REASONS[reason].http_status, {"reason": reason, "violations": named})
 
 
 def parts(route, document):

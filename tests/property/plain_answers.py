@@ -26,7 +26,7 @@ def plain(answer: Answer | Transferred) -> tuple:
         case Transferred(source, destination, replayed):
             return ("transferred", plain_level(source), plain_level(destination), replayed)
         case DomainError():
-            return ("refused", answer.reason.name, *_facts(answer))
+            return ("refused", answer.reason, *_facts(answer))
         case _:
             return ("swept",)
 

@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-_DOMAIN = "inventory.holdfast.dev"
-_TYPE_PREFIX = f"https://{_DOMAIN}/problems/"
+from holdfast_chassis.contract import ERROR_DOMAIN, REASONS, RETRYABLE_KEY, Reason
+
 # One of these, by chance, so that those who are refused together do not come back together.
 _RETRY_SECONDS = (1, 2, 3)
 
@@ -18,110 +18,43 @@ _RETRY_SECONDS = (1, 2, 3)
 class Refusal:
     """One row: when it is given (Envoy's response flags, else the status that Envoy would answer), and what it says.
 
-    `retryable`: the very same request may succeed when it is sent again, at once or later.
+    What is true of the reason is in the contract; `code`: the gRPC status, where it is another here.
     """
 
-    reason: str
-    status: int
-    code: "code_pb2.Code"
-    title: str
+    name: str
     detail: str
-    retryable: bool = False
     flags: Sequence[str] = ()
     statuses: range = range(400, 600)
+    code: "code_pb2.Code | None" = None
+
+    @property
+    def reason(self) -> Reason:
+        """What the contract says."""
+        return REASONS[self.name]
 
 
 _SAME_ID = "Try again with the same request id."
-_RETRY = True
 
 REFUSALS: Sequence[Refusal] = (
-    Refusal(
-        "RATE_LIMITED",
-        429,
-        code_pb2.RESOURCE_EXHAUSTED,
-        "Too many requests",
-        "Slow down.",
-        retryable=_RETRY,
-        statuses=range(429, 430),
-    ),
-    Refusal(
-        "OVERLOADED",
-        429,
-        code_pb2.RESOURCE_EXHAUSTED,
-        "Too much is waiting already",
-        "The edge has all that it can carry; nothing was done.",
-        retryable=_RETRY,
-        flags=["OM", "UO"],
-    ),
-    Refusal(
-        "DRAINING",
-        503,
-        code_pb2.UNAVAILABLE,
-        "This process is shutting down",
-        "Another edge serves.",
-        retryable=_RETRY,
-        flags=["LH"],
-    ),
+    Refusal("RATE_LIMITED", "Slow down.", statuses=range(429, 430)),
+    Refusal("OVERLOADED", "The edge has all that it can carry; nothing was done.", flags=["OM", "UO"]),
+    Refusal("DRAINING", "Another edge serves.", flags=["LH"]),
     Refusal(
         "INVENTORY_UNAVAILABLE",
-        503,
-        code_pb2.UNAVAILABLE,
-        "The inventory cannot be reached",
         f"No replica can be reached; nothing was done. {_SAME_ID}",
-        retryable=_RETRY,
         flags=["UH", "UF", "NC", "DF"],
     ),
-    Refusal(
-        "SLOW_SENDER",
-        408,
-        code_pb2.DEADLINE_EXCEEDED,
-        "The request did not arrive in time",
-        "It was not passed on.",
-        retryable=_RETRY,
-        statuses=range(408, 409),
-    ),
+    Refusal("SLOW_SENDER", "It was not passed on.", statuses=range(408, 409)),
     Refusal(
         "OUTCOME_UNKNOWN",
-        503,
-        code_pb2.UNAVAILABLE,
-        "What became of it is not known yet",
         f"The answer was lost, or did not come in time. {_SAME_ID}",
-        retryable=_RETRY,
         flags=["UC", "UR", "LR", "UT", "UPE", "SI", "DT", "UMSDR"],
     ),
-    Refusal(
-        "BODY_TOO_LARGE",
-        413,
-        code_pb2.INVALID_ARGUMENT,
-        "The body is too large",
-        "At most 1 MiB is taken.",
-        statuses=range(413, 414),
-    ),
-    Refusal(
-        "HEADERS_TOO_LARGE",
-        431,
-        code_pb2.INVALID_ARGUMENT,
-        "The headers are too large",
-        "At most 100 headers and 12 KiB are taken.",
-        statuses=range(431, 432),
-    ),
-    Refusal(
-        "NOT_FOUND",
-        404,
-        code_pb2.UNIMPLEMENTED,
-        "There is no such thing",
-        "Nothing is served at this path.",
-        statuses=range(404, 405),
-    ),
-    Refusal(
-        "INVALID_REQUEST",
-        400,
-        code_pb2.INVALID_ARGUMENT,
-        "The request breaks a rule",
-        "It is not proper HTTP, or asks for what is not served here.",
-        statuses=range(400, 500),
-    ),
-    Refusal("INTERNAL", 500, code_pb2.INTERNAL, "A fault of ours", "It has been logged under the id in `instance`."),
+    Refusal("BODY_TOO_LARGE", "At most 1 MiB is taken.", statuses=range(413, 414)),
+    Refusal("HEADERS_TOO_LARGE", "At most 100 headers and 12 KiB are taken.", statuses=range(431, 432)),
+    Refusal("NOT_FOUND", "Nothing is served at this path.", statuses=range(404, 405), code=code_pb2.UNIMPLEMENTED),
+    Refusal("INVALID_REQUEST", "It is not proper HTTP, or asks for what is not served here.", statuses=range(400, 500)),
+    Refusal("INTERNAL", "It has been logged under the id in `instance`."),
 )
 
 
@@ -132,7 +65,7 @@ def local_reply_config() -> dict[str, Any]:
 
 def _mappers(refusal: Refusal) -> Iterator[dict[str, Any]]:
     """A row in both languages; where a retry helps, once for each delay, of which the dice take one."""
-    delays = _RETRY_SECONDS if refusal.retryable else (None,)
+    delays = _RETRY_SECONDS if refusal.reason.retryable else (None,)
     for make in (_for_grpc, _for_rest):
         for position, delay in enumerate(delays):
             yield make(refusal, [*_conditions(refusal), _REFUSED, *_one_in(len(delays) - position)], delay)
@@ -148,48 +81,53 @@ def _one_in(count: int) -> list[dict[str, Any]]:
 
 
 def _for_grpc(refusal: Refusal, conditions: list[dict[str, Any]], delay: int | None) -> dict[str, Any]:
-    headers = {"grpc-status": str(int(refusal.code)), "grpc-status-details-bin": _packed(refusal, delay)}
+    headers = {"grpc-status": str(_code(refusal)), "grpc-status-details-bin": _packed(refusal, delay)}
     asked_in_grpc = {
         "header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}
     }
     return {
         "filter": {"and_filter": {"filters": [asked_in_grpc, *conditions]}},
         "headers_to_add": _set(headers),
-        "body": {"inline_string": f"{refusal.title}. {refusal.detail}"},
+        "body": {"inline_string": f"{refusal.reason.title}. {refusal.detail}"},
     }
 
 
 def _for_rest(refusal: Refusal, conditions: list[dict[str, Any]], delay: int | None) -> dict[str, Any]:
     headers = {"cache-control": "no-store"}
-    if refusal.status in (429, 503):
+    if refusal.reason.http_status in (429, 503):
         headers["retry-after"] = str(delay)
     return {
         "filter": {"and_filter": {"filters": conditions}},
         "headers_to_add": _set(headers),
-        "status_code": refusal.status,
+        "status_code": refusal.reason.http_status,
         "body_format_override": {"content_type": "application/problem+json", "json_format": _problem(refusal)},
     }
 
 
 def _problem(refusal: Refusal) -> dict[str, Any]:
     return {
-        "type": _TYPE_PREFIX + refusal.reason.lower().replace("_", "-"),
-        "title": refusal.title,
-        "status": refusal.status,
+        "type": refusal.reason.problem_type,
+        "title": refusal.reason.title,
+        "status": refusal.reason.http_status,
         "detail": refusal.detail,
         "instance": "urn:request:%REQ(X-REQUEST-ID):128%",
-        "reason": refusal.reason,
-        "retryable": refusal.retryable,
+        "reason": refusal.name,
+        "retryable": refusal.reason.retryable,
     }
 
 
 def _packed(refusal: Refusal, delay: int | None) -> str:
     """Return the google.rpc.Status as a binary header has it."""
-    status = status_pb2.Status(code=int(refusal.code), message=f"{refusal.title}. {refusal.detail}")
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=_DOMAIN))
+    status = status_pb2.Status(code=_code(refusal), message=f"{refusal.reason.title}. {refusal.detail}")
+    metadata = {RETRYABLE_KEY: "true" if refusal.reason.retryable else "false"}
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.name, domain=ERROR_DOMAIN, metadata=metadata))
     if delay is not None:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=delay)))
     return base64.b64encode(status.SerializeToString(deterministic=True)).decode()
+
+
+def _code(refusal: Refusal) -> int:
+    return refusal.reason.code if refusal.code is None else int(refusal.code)
 
 
 def _set(headers: dict[str, str]) -> list[dict[str, Any]]:

@@ -10,11 +10,10 @@ from google.api import annotations_pb2
 from pydantic import ValidationError
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
-from holdfast_chassis.places import Use
+from holdfast_chassis.concurrency import SHARES
+from holdfast_chassis.contract import Kind
 from holdfast_edge.configuration import render
-from holdfast_edge.refusals import REFUSALS
 from holdfast_edge.settings import EdgeSettings
-from holdfast_gateway.problems import KINDS, HttpKind
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.settings import InventorySettings
 from tests.e2e.edge.certificates import write_certificate
@@ -200,18 +199,10 @@ def test_the_edge_lets_no_more_through_than_a_service_takes():
         for threshold in cluster(name)["circuit_breakers"]["thresholds"]
     }
     begin, read = limits["inventories", "DEFAULT"], limits["inventories_looks", "HIGH"]
-    assert begin + read <= Use.BEGIN * InventorySettings.model_fields["call_limit"].default
+    assert begin + read <= SHARES[Kind.BEGIN] * InventorySettings.model_fields["call_limit"].default
 
 
 def test_no_replica_is_used_that_is_not_healthy():
     for name in CLUSTERS:
         assert cluster(name)["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
         assert cluster(name)["ignore_health_on_host_removal"]
-
-
-def test_refusals_are_those_of_the_gateway():
-    kinds = KINDS | {kind.value.reason: kind.value for kind in HttpKind}
-    for refusal in REFUSALS:
-        kind = kinds.get(refusal.reason, refusal)
-        assert (refusal.status, refusal.retryable) == (kind.status, kind.retryable)
-    assert {refusal.reason for refusal in REFUSALS} - kinds.keys() == {"HEADERS_TOO_LARGE"}

@@ -172,7 +172,7 @@ async def test_items_are_added_and_listed(service):
 async def test_stock_is_adjusted_once_and_only_if_it_is_as_expected(service):
     await service.create_sale(cap=5)
     request = sp.AdjustStockRequest(
-        name="sales/drop-1/items/cap", delta=3, reason=movement_pb2.RECEIVED, request_id="a-1", actor="ann"
+        name="sales/drop-1/items/cap", delta=3, reason=movement_pb2.Movement.RECEIVED, request_id="a-1", actor="ann"
     )
     assert [(await service.sales.AdjustStock(request)).on_hand for _ in range(2)] == [8, 8]
     request.request_id, request.expected_version = "a-2", 1

@@ -98,7 +98,7 @@ async def test_with_too_much_in_progress_reads_are_refused_before_creates_and_co
 
     inventory.answers["Submit"] = hold_back
     body = {"customer": "c-1", "lines": [{"item": "a", "quantity": 1}]}
-    places = gateway.app._api._places
+    places = gateway.app._api._concurrency
     # One after the other: a place is taken when a request arrives.
     calls, statuses = [], []
 

@@ -95,7 +95,7 @@ def adjust_stock():
     return sale_service_pb2.AdjustStockRequest(
         name="sales/drop-1/items/cap",
         delta=-3,
-        reason=movement_pb2.DAMAGED,
+        reason=movement_pb2.Movement.DAMAGED,
         expected_version=7,
         request_id="r-1",
         actor="ann",

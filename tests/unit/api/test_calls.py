@@ -242,7 +242,7 @@ async def test_a_call_that_was_refused_or_failed_leaves_its_place(stage):
     for _ in range(10):
         assert reason(await refusal(stage.get(REQUEST))) == "SALE_PAUSED"
     assert reason(await refusal(stage.get_raw(b"\xff"))) == "INVALID_REQUEST"
-    assert stage.calls._places.taken == 0
+    assert stage.calls._concurrency.taken == 0
 
 
 async def test_a_caller_that_goes_away_is_counted_and_forgotten(stage):
@@ -264,12 +264,12 @@ NOTHING_DONE = [errors.Overloaded(1.0), errors.DatabaseUnavailable(), errors.Dra
 SENT_AGAIN = (("holdfast-previous-attempts", "1"),)
 
 
-@pytest.mark.parametrize("error", NOTHING_DONE, ids=lambda error: error.reason.name)
+@pytest.mark.parametrize("error", NOTHING_DONE, ids=lambda error: error.reason)
 async def test_a_second_attempt_does_not_speak_for_the_first(stage, error):
     """That it did nothing proves nothing of the one whose answer was lost."""
     stage.handle = raises(error)
     release = pb.ReleaseReservationRequest()
-    assert reason(await refusal(stage.release(release))) == error.reason.name
+    assert reason(await refusal(stage.release(release))) == error.reason
     assert reason(await refusal(stage.release(release, metadata=SENT_AGAIN))) == "OUTCOME_UNKNOWN"
 
 

@@ -184,7 +184,7 @@ class Stage:
     def _told(self, call: Call, answer: Answer | Transferred) -> tuple[Kind, dict[str, Any]]:
         match answer:
             case DomainError():
-                return Kind.FAIL, {"reason": answer.reason.name}
+                return Kind.FAIL, {"reason": answer.reason}
             case Done(reservation, replayed):
                 return Kind.OK, {"answer": self._reservation(reservation), "replayed": replayed}
             case Adjusted(item, replayed):

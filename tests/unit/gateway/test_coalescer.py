@@ -78,7 +78,7 @@ def confirm(coalescer, name, sale="sales/s"):
 
 
 def reasons(answers):
-    return [getattr(answer, "problem", None) and answer.problem.kind.reason for answer in answers]
+    return [getattr(answer, "problem", None) and answer.problem.reason.name for answer in answers]
 
 
 async def turns(count=3):
@@ -127,7 +127,7 @@ async def test_a_refused_command_harms_no_other(coalescer, inventory):
     inventory.gates[0].set()
     lucky, unlucky = await asyncio.gather(*calls, return_exceptions=True)
     assert lucky[0].customer == "lucky"
-    assert unlucky.problem.kind.reason == "INSUFFICIENT_STOCK"
+    assert unlucky.problem.reason.name == "INSUFFICIENT_STOCK"
 
 
 async def test_a_failed_submit_fails_all_that_it_carried(coalescer, inventory):
@@ -136,7 +136,7 @@ async def test_a_failed_submit_fails_all_that_it_carried(coalescer, inventory):
     await inventory.wait_for(1)
     inventory.gates[0].set()
     errors = await asyncio.gather(*calls, return_exceptions=True)
-    assert [error.problem.kind for error in errors] == [INVENTORY_UNAVAILABLE] * 3
+    assert [error.problem.reason for error in errors] == [INVENTORY_UNAVAILABLE] * 3
     assert len(set(map(id, errors))) == 3
 
 
@@ -147,7 +147,7 @@ async def test_an_answer_of_the_wrong_length_is_a_fault(coalescer, inventory):
     inventory.submit = short
     with pytest.raises(ProblemError) as refused:
         await buy(coalescer, "c")
-    assert refused.value.problem.kind.reason == "INTERNAL"
+    assert refused.value.problem.reason.name == "INTERNAL"
 
 
 async def test_batches_are_bounded_by_number(inventory):
@@ -178,7 +178,7 @@ async def test_a_full_queue_refuses_at_once(inventory):
     await turns()
     with pytest.raises(ProblemError) as refused:
         await buy(coalescer, "too many")
-    assert refused.value.problem.kind.reason == "OVERLOADED"
+    assert refused.value.problem.reason.name == "OVERLOADED"
     inventory.gates[0].set()
     await inventory.wait_for(2)
     inventory.gates[1].set()
@@ -268,7 +268,7 @@ async def test_who_waited_too_long_is_told_that_nothing_was_done(inventory):
     await inventory.wait_for(1)
     with pytest.raises(ProblemError) as refused:
         await buy(coalescer, "late", timeout_seconds=0.01)
-    assert refused.value.problem.kind.reason == "DEADLINE_IN_QUEUE"
+    assert refused.value.problem.reason.name == "DEADLINE_IN_QUEUE"
     inventory.gates[0].set()
     await under_way
     await turns()
@@ -278,7 +278,7 @@ async def test_who_waited_too_long_is_told_that_nothing_was_done(inventory):
 async def test_once_sent_a_late_answer_is_an_unknown_outcome(coalescer, inventory):
     with pytest.raises(ProblemError) as refused:
         await buy(coalescer, "c", timeout_seconds=0.01)
-    assert refused.value.problem.kind.reason == "OUTCOME_UNKNOWN"
+    assert refused.value.problem.reason.name == "OUTCOME_UNKNOWN"
     inventory.gates[0].set()
     await turns()
 

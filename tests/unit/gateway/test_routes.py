@@ -66,8 +66,3 @@ def test_what_submit_can_carry_is_found_by_its_shape():
         "ReleaseReservation": "release",
         "ExtendReservation": "extend",
     }
-
-
-def test_only_what_may_be_repeated_is():
-    once = {route.rpc.name for route in ROUTES if not route.repeatable}
-    assert once == {"CreateSale", "CreateItem", "CreateSaleSchedule"}

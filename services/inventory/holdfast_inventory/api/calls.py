@@ -6,25 +6,26 @@ stampede notices.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
-from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.concurrency import ConcurrencyLimit
+from holdfast_chassis.contract import method_of
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
-from holdfast_chassis.places import Places, Use
 from holdfast_inventory.api.malformed import fault_in
-from holdfast_inventory.api.status import Refusal, refusal_of
+from holdfast_inventory.api.refusals import Refusal, refusal_of
 from holdfast_inventory.domain.errors import (
     DeadlineInQueue,
     DomainError,
@@ -50,10 +51,11 @@ _REPLAYED = ("idempotent-replayed", "true")
 _is_request_id = re.compile(r"[!-~]{1,128}").fullmatch
 _is_trace_parent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").match
 
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _INTERNAL = refusal_of(Internal())
 # Never sent: the caller has gone, or its deadline has passed.
-_GONE = Refusal(grpc.StatusCode.CANCELLED, "CANCELLED", "", (), Status())
-_EXPIRED = Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "", (), Status())
+_GONE = Refusal(Code.CANCELLED, "CANCELLED", "CANCELLED", "", (), Status())
+_EXPIRED = Refusal(Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "", (), Status())
 
 # An answer has to reach the caller before its deadline.
 _MARGIN_SECONDS = 0.05
@@ -62,9 +64,6 @@ _BACKSTOP_SECONDS = 1.0
 """Past the deadline, which the ledger keeps by itself, with a better answer than that the time is up."""
 # At random between these, so that those who are refused together do not come back together.
 _OVERLOAD_RETRY_SECONDS = (0.5, 2.0)
-
-# A Submit may carry confirms; what else is in it is weighed again in the sale's queue.
-_FINISHING = frozenset({"ConfirmReservation", "ReleaseReservation", "ExtendReservation", "Submit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ class Calls:
     ) -> None:
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
-        self._places = Places(limits.in_flight)
+        self._concurrency = ConcurrencyLimit(limits.in_flight)
         self._entropy = entropy
         self._limits = limits
         self._metrics = metrics
@@ -173,7 +172,7 @@ class Calls:
         counted = self._metrics.method(method)
         record = _recorder(method, counted)
         arrivals, in_flight, monotonic = self.arrivals, self.in_flight, self._clock.monotonic
-        reads_only = _is_read(method)
+        changes_nothing = method_of(method).kind.changes_nothing
 
         async def serve(raw: bytes, context: Context) -> bytes:
             began_at = monotonic()
@@ -186,7 +185,7 @@ class Calls:
                 call.read_metadata(context.invocation_metadata())
                 return await answer(raw, context, call)
             except DomainError as error:
-                refusal = refusal_of(error if reads_only else call.honest(error))
+                refusal = refusal_of(error if changes_nothing else call.honest(error))
             except asyncio.CancelledError:
                 # From elsewhere than our own cancellation it would leave the caller waiting until its deadline.
                 refusal = _cancelled(context)
@@ -198,14 +197,15 @@ class Calls:
             finally:
                 in_flight.leave()
                 record(context, call, refusal, monotonic() - began_at)
-            return await context.abort(refusal.code, refusal.message, (*refusal.trailers, *call.trailers()))
+            trailers: Sequence[tuple[str, str | bytes]] = (*refusal.trailers, *call.trailers())
+            return await context.abort(STATUS_CODES[refusal.code], refusal.message, trailers)
 
         return serve
 
     def _unary(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> _Answer:
         parse = _parser(method)
-        places, use, uniform = self._places, _use_of(method), self._entropy.uniform
-        late = DeadlineInQueue if _is_read(method) else OutcomeUnknown
+        concurrency, kind, uniform = self._concurrency, method_of(method).kind, self._entropy.uniform
+        late = DeadlineInQueue if kind.changes_nothing else OutcomeUnknown
 
         async def in_time(request: Message, call: Call) -> Message:
             if call.has_own_deadline:
@@ -219,12 +219,12 @@ class Calls:
 
         async def answer(raw: bytes, context: Context, call: Call) -> bytes:
             # Before anything else, so that a refusal costs next to nothing.
-            if not places.enter(use):
+            if not concurrency.enter(kind):
                 raise Overloaded(uniform(*_OVERLOAD_RETRY_SECONDS))
             try:
                 response = await in_time(parse(raw), call)
             finally:
-                places.leave()
+                concurrency.leave()
             if trailers := call.trailers():
                 context.set_trailing_metadata(trailers)
             return response.SerializeToString()
@@ -284,17 +284,6 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:
     return parse
 
 
-def _is_read(method: MethodDescriptor) -> bool:
-    http = method.GetOptions().Extensions[annotations_pb2.http]
-    return bool(http.get)
-
-
-def _use_of(method: MethodDescriptor) -> Use:
-    if _is_read(method):
-        return Use.LOOK
-    return Use.FINISH if method.name in _FINISHING else Use.BEGIN
-
-
 def _cancelled(context: Context) -> Refusal:
     task = asyncio.current_task()
     if task is None or not task.cancelling():
@@ -310,7 +299,7 @@ def _recorder(
     write = log.bind().info  # Bound once: looking it up through the lazy logger costs a fifth of the line.
 
     def record(context: Context, call: Call, refusal: Refusal | None, seconds: float) -> None:
-        code, reason = ("OK", "OK") if refusal is None else (refusal.code.name, refusal.reason)
+        code, reason = ("OK", "OK") if refusal is None else (refusal.code_name, refusal.reason)
         counted.handled(code, reason, seconds)
         write(
             "call",

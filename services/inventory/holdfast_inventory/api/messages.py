@@ -21,7 +21,10 @@ _NANOS_PER_MICROSECOND = 1_000
 _RESERVATION_STATES = {state: reservation_service_pb2.Reservation.State.Value(state.name) for state in ReservationState}
 _SALE_STATES = {state: sale_pb2.Sale.State.Value(state.name) for state in SaleState}
 _MOVEMENT_KINDS = {kind: movement_pb2.Movement.Kind.Value(kind.name) for kind in MovementKind}
-_ADJUST_REASONS = {reason: movement_pb2.AdjustReason.Value(reason.name) for reason in AdjustReason}
+_ADJUST_REASONS: dict[AdjustReason | None, movement_pb2.Movement.AdjustReason.ValueType] = {
+    None: movement_pb2.Movement.ADJUST_REASON_UNSPECIFIED,
+    **{reason: movement_pb2.Movement.AdjustReason.Value(reason.name) for reason in AdjustReason},
+}
 _REMAINDERS = {remainder: sale_pb2.SaleSchedule.Remainder.Value(remainder.name) for remainder in Remainder}
 
 
@@ -99,7 +102,7 @@ def movement(sale_id: str, known: Movement) -> movement_pb2.Movement:
         held_delta=known.held_delta,
         sold_delta=known.sold_delta,
         reservation="" if known.reservation_id is None else reservation_name(sale_id, known.reservation_id),
-        reason=movement_pb2.ADJUST_REASON_UNSPECIFIED if known.reason is None else _ADJUST_REASONS[known.reason],
+        reason=_ADJUST_REASONS[known.reason],
         actor=known.actor,
         create_time=timestamp(known.created_at),
     )

@@ -10,8 +10,8 @@ from holdfast_chassis.logs import get_logger
 from holdfast_inventory.api import messages, page_tokens, reservation_requests
 from holdfast_inventory.api.calls import Call, request_id_in, trace_id_in
 from holdfast_inventory.api.names import reservation_name
+from holdfast_inventory.api.refusals import refusal_of
 from holdfast_inventory.api.reservation_requests import CreateRequest
-from holdfast_inventory.api.status import refusal_of
 from holdfast_inventory.domain.commands import Command
 from holdfast_inventory.domain.decide import Answer, Done, Reply
 from holdfast_inventory.domain.errors import DomainError, NotFound

@@ -1,52 +1,27 @@
 """Why a request is refused: a class for each reason, with the facts that a caller needs.
 
-The reasons are those of `holdfast.inventory.v1.ErrorReason`; `api.status` gives each its gRPC code and details.
+The contract (refusal.proto) says what is true of each reason; `api.refusals` tells them to callers.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
 from typing import ClassVar, NamedTuple
-
-
-class Reason(Enum):
-    """The reasons that the inventory service gives, by their names on the wire."""
-
-    INVALID_REQUEST = auto()
-    NOT_FOUND = auto()
-    ALREADY_EXISTS = auto()
-    INSUFFICIENT_STOCK = auto()
-    CUSTOMER_LIMIT_REACHED = auto()
-    SALE_NOT_OPEN = auto()
-    SALE_CLOSED = auto()
-    SALE_PAUSED = auto()
-    RESERVATION_EXPIRED = auto()
-    RESERVATION_RELEASED = auto()
-    RESERVATION_CONFIRMED = auto()
-    EXTENSION_LIMIT_REACHED = auto()
-    BELOW_HELD = auto()
-    STOCK_CHANGED = auto()
-    REQUEST_ID_REUSED = auto()
-    OVERLOADED = auto()
-    RATE_LIMITED = auto()
-    DATABASE_UNAVAILABLE = auto()
-    DRAINING = auto()
-    DEADLINE_IN_QUEUE = auto()
-    OUTCOME_UNKNOWN = auto()
-    READER_TOO_SLOW = auto()
-    WATCH_EXPIRED = auto()
-    INTERNAL = auto()
 
 
 class DomainError(Exception):
     """A refusal. Its text is safe to show to the caller.
 
+    `reason` is the name of the class as the contract writes it: INSUFFICIENT_STOCK for InsufficientStock.
     `before_anything`: it was given before the ledger was asked, so it speaks for this attempt alone; any other rests
     on the ledger, which knows what an earlier attempt at the same request did.
     """
 
-    reason: ClassVar[Reason]
+    reason: ClassVar[str]
     before_anything: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).upper()
 
 
 class FieldViolation(NamedTuple):
@@ -60,7 +35,6 @@ class FieldViolation(NamedTuple):
 class InvalidRequest(DomainError):
     """One or more fields break a rule."""
 
-    reason = Reason.INVALID_REQUEST
     violations: tuple[FieldViolation, ...]
 
     def __str__(self) -> str:
@@ -71,7 +45,6 @@ class InvalidRequest(DomainError):
 class NotFound(DomainError):
     """There is no such resource, or not for this caller."""
 
-    reason = Reason.NOT_FOUND
     resource: str
 
     def __str__(self) -> str:
@@ -82,7 +55,6 @@ class NotFound(DomainError):
 class AlreadyExists(DomainError):
     """The resource exists."""
 
-    reason = Reason.ALREADY_EXISTS
     resource: str
 
     def __str__(self) -> str:
@@ -101,7 +73,6 @@ class Shortage(NamedTuple):
 class InsufficientStock(DomainError):
     """Fewer units are available than are asked for."""
 
-    reason = Reason.INSUFFICIENT_STOCK
     shortages: tuple[Shortage, ...]
 
     def __str__(self) -> str:
@@ -112,7 +83,6 @@ class InsufficientStock(DomainError):
 class CustomerLimitReached(DomainError):
     """The customer would go over a limit: an item's, or without `item_id` the sale's. In units."""
 
-    reason = Reason.CUSTOMER_LIMIT_REACHED
     limit: int
     used: int
     item_id: str | None = None
@@ -126,7 +96,6 @@ class CustomerLimitReached(DomainError):
 class SaleNotOpen(DomainError):
     """The sale opens later."""
 
-    reason = Reason.SALE_NOT_OPEN
     open_at: datetime
     retry_after_seconds: float
 
@@ -138,8 +107,6 @@ class SaleNotOpen(DomainError):
 class SaleClosed(DomainError):
     """The sale has closed or was cancelled."""
 
-    reason = Reason.SALE_CLOSED
-
     def __str__(self) -> str:
         return "the sale is over"
 
@@ -147,8 +114,6 @@ class SaleClosed(DomainError):
 @dataclass(eq=False)
 class SalePaused(DomainError):
     """The sale is paused."""
-
-    reason = Reason.SALE_PAUSED
 
     def __str__(self) -> str:
         return "the sale is paused"
@@ -158,7 +123,6 @@ class SalePaused(DomainError):
 class ReservationExpired(DomainError):
     """The hold has run out."""
 
-    reason = Reason.RESERVATION_EXPIRED
     expires_at: datetime
 
     def __str__(self) -> str:
@@ -169,8 +133,6 @@ class ReservationExpired(DomainError):
 class ReservationReleased(DomainError):
     """The hold was given back."""
 
-    reason = Reason.RESERVATION_RELEASED
-
     def __str__(self) -> str:
         return "the reservation was released"
 
@@ -179,7 +141,6 @@ class ReservationReleased(DomainError):
 class ReservationConfirmed(DomainError):
     """The units are sold, under `order`."""
 
-    reason = Reason.RESERVATION_CONFIRMED
     order: str
 
     def __str__(self) -> str:
@@ -190,7 +151,6 @@ class ReservationConfirmed(DomainError):
 class ExtensionLimitReached(DomainError):
     """The new end is past the ceiling."""
 
-    reason = Reason.EXTENSION_LIMIT_REACHED
     latest_expires_at: datetime
 
     def __str__(self) -> str:
@@ -201,7 +161,6 @@ class ExtensionLimitReached(DomainError):
 class BelowHeld(DomainError):
     """The adjustment would leave fewer units than are held."""
 
-    reason = Reason.BELOW_HELD
     on_hand: int
     held: int
 
@@ -213,7 +172,6 @@ class BelowHeld(DomainError):
 class StockChanged(DomainError):
     """The item's version is not the expected one."""
 
-    reason = Reason.STOCK_CHANGED
     version: int
 
     def __str__(self) -> str:
@@ -224,8 +182,6 @@ class StockChanged(DomainError):
 class RequestIdReused(DomainError):
     """The request id was used with another meaning."""
 
-    reason = Reason.REQUEST_ID_REUSED
-
     def __str__(self) -> str:
         return "the request id was used for a different request"
 
@@ -234,7 +190,6 @@ class RequestIdReused(DomainError):
 class Overloaded(DomainError):
     """The queue is too long."""
 
-    reason = Reason.OVERLOADED
     before_anything = True
     retry_after_seconds: float
 
@@ -243,22 +198,9 @@ class Overloaded(DomainError):
 
 
 @dataclass(eq=False)
-class RateLimited(DomainError):
-    """The caller sends too much."""
-
-    reason = Reason.RATE_LIMITED
-    before_anything = True
-    retry_after_seconds: float
-
-    def __str__(self) -> str:
-        return "too many requests from this caller"
-
-
-@dataclass(eq=False)
 class DatabaseUnavailable(DomainError):
     """The database cannot be reached. Nothing was done."""
 
-    reason = Reason.DATABASE_UNAVAILABLE
     before_anything = True
     retry_after_seconds: float = 1.0
 
@@ -270,7 +212,6 @@ class DatabaseUnavailable(DomainError):
 class Draining(DomainError):
     """This process is shutting down."""
 
-    reason = Reason.DRAINING
     before_anything = True
     retry_after_seconds: float = 0.1
 
@@ -282,7 +223,6 @@ class Draining(DomainError):
 class DeadlineInQueue(DomainError):
     """The deadline passed before anything was done."""
 
-    reason = Reason.DEADLINE_IN_QUEUE
     before_anything = True
 
     def __str__(self) -> str:
@@ -293,7 +233,6 @@ class DeadlineInQueue(DomainError):
 class OutcomeUnknown(DomainError):
     """The connection was lost in COMMIT, and its outcome was not learned before the deadline."""
 
-    reason = Reason.OUTCOME_UNKNOWN
     retry_after_seconds: float = 1.0
 
     def __str__(self) -> str:
@@ -304,8 +243,6 @@ class OutcomeUnknown(DomainError):
 class ReaderTooSlow(DomainError):
     """The reader of a watch does not keep up."""
 
-    reason = Reason.READER_TOO_SLOW
-
     def __str__(self) -> str:
         return "the reader is too slow; resume from the last resume token"
 
@@ -314,7 +251,6 @@ class ReaderTooSlow(DomainError):
 class WatchExpired(DomainError):
     """A watch has lasted as long as one may. `resume_token` is that of its last event, if these have any."""
 
-    reason = Reason.WATCH_EXPIRED
     resume_token: str = ""
     retry_after_seconds: float = 0.0
 
@@ -325,8 +261,6 @@ class WatchExpired(DomainError):
 @dataclass(eq=False)
 class Internal(DomainError):
     """A fault of ours, told without detail."""
-
-    reason = Reason.INTERNAL
 
     def __str__(self) -> str:
         return "internal error"

@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_inventory.api.status import refusal_of
+from holdfast_inventory.api.calls import STATUS_CODES
+from holdfast_inventory.api.refusals import refusal_of
 from holdfast_inventory.domain.errors import (
     DomainError,
     Draining,
@@ -159,4 +160,4 @@ class Health:
 
 async def _abort(context: Context, error: DomainError) -> NoReturn:
     refusal = refusal_of(error)
-    await context.abort(refusal.code, refusal.message, refusal.trailers)
+    await context.abort(STATUS_CODES[refusal.code], refusal.message, refusal.trailers)

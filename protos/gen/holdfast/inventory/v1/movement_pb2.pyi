@@ -18,50 +18,6 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _AdjustReason:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _AdjustReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdjustReason.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    ADJUST_REASON_UNSPECIFIED: _AdjustReason.ValueType  # 0
-    """Not set; refused."""
-    RECEIVED: _AdjustReason.ValueType  # 1
-    """New units arrived."""
-    RETURNED: _AdjustReason.ValueType  # 2
-    """A customer sent units back."""
-    COUNTED: _AdjustReason.ValueType  # 3
-    """A stock-taking found another number."""
-    DAMAGED: _AdjustReason.ValueType  # 4
-    """Units are unfit for sale."""
-    LOST: _AdjustReason.ValueType  # 5
-    """Units are missing."""
-    FOUND: _AdjustReason.ValueType  # 6
-    """Missing units turned up."""
-    CORRECTED: _AdjustReason.ValueType  # 7
-    """An earlier entry was wrong."""
-
-class AdjustReason(_AdjustReason, metaclass=_AdjustReasonEnumTypeWrapper):
-    """Why stock was adjusted by hand."""
-
-ADJUST_REASON_UNSPECIFIED: AdjustReason.ValueType  # 0
-"""Not set; refused."""
-RECEIVED: AdjustReason.ValueType  # 1
-"""New units arrived."""
-RETURNED: AdjustReason.ValueType  # 2
-"""A customer sent units back."""
-COUNTED: AdjustReason.ValueType  # 3
-"""A stock-taking found another number."""
-DAMAGED: AdjustReason.ValueType  # 4
-"""Units are unfit for sale."""
-LOST: AdjustReason.ValueType  # 5
-"""Units are missing."""
-FOUND: AdjustReason.ValueType  # 6
-"""Missing units turned up."""
-CORRECTED: AdjustReason.ValueType  # 7
-"""An earlier entry was wrong."""
-Global___AdjustReason: _TypeAlias = AdjustReason  # noqa: Y015
-
 @_typing.final
 class Movement(_message.Message):
     """One entry of a sale's append-only ledger. The sum of an item's movements is
@@ -109,6 +65,49 @@ class Movement(_message.Message):
     TRANSFER: Movement.Kind.ValueType  # 6
     """Units came from, or went to, another sale."""
 
+    class _AdjustReason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _AdjustReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Movement._AdjustReason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ADJUST_REASON_UNSPECIFIED: Movement._AdjustReason.ValueType  # 0
+        """Not set; refused."""
+        RECEIVED: Movement._AdjustReason.ValueType  # 1
+        """New units arrived."""
+        RETURNED: Movement._AdjustReason.ValueType  # 2
+        """A customer sent units back."""
+        COUNTED: Movement._AdjustReason.ValueType  # 3
+        """A stock-taking found another number."""
+        DAMAGED: Movement._AdjustReason.ValueType  # 4
+        """Units are unfit for sale."""
+        LOST: Movement._AdjustReason.ValueType  # 5
+        """Units are missing."""
+        FOUND: Movement._AdjustReason.ValueType  # 6
+        """Missing units turned up."""
+        CORRECTED: Movement._AdjustReason.ValueType  # 7
+        """An earlier entry was wrong."""
+
+    class AdjustReason(_AdjustReason, metaclass=_AdjustReasonEnumTypeWrapper):
+        """Why stock was adjusted by hand."""
+
+    ADJUST_REASON_UNSPECIFIED: Movement.AdjustReason.ValueType  # 0
+    """Not set; refused."""
+    RECEIVED: Movement.AdjustReason.ValueType  # 1
+    """New units arrived."""
+    RETURNED: Movement.AdjustReason.ValueType  # 2
+    """A customer sent units back."""
+    COUNTED: Movement.AdjustReason.ValueType  # 3
+    """A stock-taking found another number."""
+    DAMAGED: Movement.AdjustReason.ValueType  # 4
+    """Units are unfit for sale."""
+    LOST: Movement.AdjustReason.ValueType  # 5
+    """Units are missing."""
+    FOUND: Movement.AdjustReason.ValueType  # 6
+    """Missing units turned up."""
+    CORRECTED: Movement.AdjustReason.ValueType  # 7
+    """An earlier entry was wrong."""
+
     SEQUENCE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     ITEM_FIELD_NUMBER: _builtins.int
@@ -133,7 +132,7 @@ class Movement(_message.Message):
     """Change of the item's sold, in units."""
     reservation: _builtins.str
     """The reservation's full name, for HOLD, CONFIRM, RELEASE and EXPIRE."""
-    reason: Global___AdjustReason.ValueType
+    reason: Global___Movement.AdjustReason.ValueType
     """For ADJUST."""
     actor: _builtins.str
     """Who asked for it, for ADJUST and TRANSFER, in the caller's own words."""
@@ -151,7 +150,7 @@ class Movement(_message.Message):
         held_delta: _builtins.int = ...,
         sold_delta: _builtins.int = ...,
         reservation: _builtins.str = ...,
-        reason: Global___AdjustReason.ValueType = ...,
+        reason: Global___Movement.AdjustReason.ValueType = ...,
         actor: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...

@@ -30,9 +30,10 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from holdfast.inventory.v1 import movement_pb2 as holdfast_dot_inventory_dot_v1_dot_movement__pb2
 from holdfast.inventory.v1 import sale_pb2 as holdfast_dot_inventory_dot_v1_dot_sale__pb2
+from holdfast.options.v1 import options_pb2 as holdfast_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(holdfast/inventory/v1/sale_service.proto\x12\x15holdfast.inventory.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a$holdfast/inventory/v1/movement.proto\x1a holdfast/inventory/v1/sale.proto\"[\n\x11\x43reateSaleRequest\x12\x15\n\x07sale_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04sale\x18\x02 \x01(\x0b\x32\x1b.holdfast.inventory.v1.SaleB\x04\xe2\x41\x01\x02\"D\n\x0eGetSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"\xbd\x01\n\x10ListSalesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32!.holdfast.inventory.v1.Sale.StateB\x04\xe2\x41\x01\x01\x12>\n\x08schedule\x18\x04 \x01(\tB,\xe2\x41\x01\x01\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule\"X\n\x11ListSalesResponse\x12*\n\x05sales\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Sale\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"{\n\x11UpdateSaleRequest\x12/\n\x04sale\x18\x01 \x01(\x0b\x32\x1b.holdfast.inventory.v1.SaleB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"F\n\x10PauseSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"G\n\x11ResumeSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"G\n\x11\x43\x61ncelSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"\x91\x01\n\x11\x43reateItemRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x15\n\x07item_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04item\x18\x03 \x01(\x0b\x32\x1b.holdfast.inventory.v1.ItemB\x04\xe2\x41\x01\x02\"D\n\x0eGetItemRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\"{\n\x10ListItemsRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x11ListItemsResponse\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x02\n\x12\x41\x64justStockRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\x12\x13\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x39\n\x06reason\x18\x03 \x01(\x0e\x32#.holdfast.inventory.v1.AdjustReasonB\x04\xe2\x41\x01\x02\x12#\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61\x63tor\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x42\x13\n\x11_expected_version\"\xce\x01\n\x14TransferStockRequest\x12\x34\n\x06source\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\x12\x39\n\x0b\x64\x65stination\x18\x02 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\x12\x16\n\x08quantity\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61\x63tor\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"v\n\x15TransferStockResponse\x12+\n\x06source\x18\x01 \x01(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x30\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\x1b.holdfast.inventory.v1.Item\"c\n\x11WatchStockRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x1a\n\x0cresume_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xe5\x03\n\x12WatchStockResponse\x12\x46\n\x08snapshot\x18\x01 \x01(\x0b\x32\x32.holdfast.inventory.v1.WatchStockResponse.SnapshotH\x00\x12\x42\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x30.holdfast.inventory.v1.WatchStockResponse.ChangeH\x00\x12H\n\theartbeat\x18\x03 \x01(\x0b\x32\x33.holdfast.inventory.v1.WatchStockResponse.HeartbeatH\x00\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x1aX\n\x08Snapshot\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x0e\n\x06lagged\x18\x03 \x01(\x08\x1a\x61\n\x06\x43hange\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x19\n\x11previous_sequence\x18\x02 \x01(\x03\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x1a\x1d\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x42\x07\n\x05\x65vent\"\x9d\x01\n\x14ListMovementsRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"d\n\x15ListMovementsResponse\x12\x32\n\tmovements\x18\x01 \x03(\x0b\x32\x1f.holdfast.inventory.v1.Movement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x87\x01\n\x15WatchMovementsRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x16WatchMovementsResponse\x12\x32\n\tmovements\x18\x01 \x03(\x0b\x32\x1f.holdfast.inventory.v1.Movement\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"I\n\x13VerifyLedgerRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"\xd8\x01\n\x14VerifyLedgerResponse\x12\x12\n\nconsistent\x18\x01 \x01(\x08\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12N\n\rdiscrepancies\x18\x03 \x03(\x0b\x32\x37.holdfast.inventory.v1.VerifyLedgerResponse.Discrepancy\x1aJ\n\x0b\x44iscrepancy\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06stored\x18\x03 \x01(\x03\x12\x0e\n\x06summed\x18\x04 \x01(\x03\"x\n\x19\x43reateSaleScheduleRequest\x12\x19\n\x0bschedule_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12@\n\rsale_schedule\x18\x02 \x01(\x0b\x32#.holdfast.inventory.v1.SaleScheduleB\x04\xe2\x41\x01\x02\"T\n\x16GetSaleScheduleRequest\x12:\n\x04name\x18\x01 \x01(\tB,\xe2\x41\x01\x02\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule\"M\n\x18ListSaleSchedulesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"q\n\x19ListSaleSchedulesResponse\x12;\n\x0esale_schedules\x18\x01 \x03(\x0b\x32#.holdfast.inventory.v1.SaleSchedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"W\n\x19\x44\x65leteSaleScheduleRequest\x12:\n\x04name\x18\x01 \x01(\tB,\xe2\x41\x01\x02\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule2\xd2\x16\n\x0bSaleService\x12{\n\nCreateSale\x12(.holdfast.inventory.v1.CreateSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"&\xda\x41\x0csale,sale_id\x82\xd3\xe4\x93\x02\x11\"\t/v1/sales:\x04sale\x12p\n\x07GetSale\x12%.holdfast.inventory.v1.GetSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"!\xda\x41\x04name\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=sales/*}\x12q\n\tListSales\x12\'.holdfast.inventory.v1.ListSalesRequest\x1a(.holdfast.inventory.v1.ListSalesResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/sales\x12\x8d\x01\n\nUpdateSale\x12(.holdfast.inventory.v1.UpdateSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"8\xda\x41\x10sale,update_mask\x82\xd3\xe4\x93\x02\x1f\x32\x17/v1/{sale.name=sales/*}:\x04sale\x12}\n\tPauseSale\x12\'.holdfast.inventory.v1.PauseSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"*\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=sales/*}:pause:\x01*\x12\x80\x01\n\nResumeSale\x12(.holdfast.inventory.v1.ResumeSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"+\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=sales/*}:resume:\x01*\x12\x80\x01\n\nCancelSale\x12(.holdfast.inventory.v1.CancelSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"+\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=sales/*}:cancel:\x01*\x12\x93\x01\n\nCreateItem\x12(.holdfast.inventory.v1.CreateItemRequest\x1a\x1b.holdfast.inventory.v1.Item\">\xda\x41\x13parent,item,item_id\x82\xd3\xe4\x93\x02\"\"\x1a/v1/{parent=sales/*}/items:\x04item\x12x\n\x07GetItem\x12%.holdfast.inventory.v1.GetItemRequest\x1a\x1b.holdfast.inventory.v1.Item\")\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=sales/*/items/*}\x12\x8b\x01\n\tListItems\x12\'.holdfast.inventory.v1.ListItemsRequest\x1a(.holdfast.inventory.v1.ListItemsResponse\"+\xda\x41\x06parent\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=sales/*}/items\x12\x97\x01\n\x0b\x41\x64justStock\x12).holdfast.inventory.v1.AdjustStockRequest\x1a\x1b.holdfast.inventory.v1.Item\"@\xda\x41\x11name,delta,reason\x82\xd3\xe4\x93\x02&\"!/v1/{name=sales/*/items/*}:adjust:\x01*\x12\xa7\x01\n\rTransferStock\x12+.holdfast.inventory.v1.TransferStockRequest\x1a,.holdfast.inventory.v1.TransferStockResponse\";\xda\x41\x1bsource,destination,quantity\x82\xd3\xe4\x93\x02\x17\"\x12/v1/sales:transfer:\x01*\x12\x8c\x01\n\nWatchStock\x12(.holdfast.inventory.v1.WatchStockRequest\x1a).holdfast.inventory.v1.WatchStockResponse\"\'\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=sales/*}:watch0\x01\x12\x9b\x01\n\rListMovements\x12+.holdfast.inventory.v1.ListMovementsRequest\x1a,.holdfast.inventory.v1.ListMovementsResponse\"/\xda\x41\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=sales/*}/movements\x12\xa6\x01\n\x0eWatchMovements\x12,.holdfast.inventory.v1.WatchMovementsRequest\x1a-.holdfast.inventory.v1.WatchMovementsResponse\"5\xda\x41\x06parent\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=sales/*}/movements:watch0\x01\x12\x91\x01\n\x0cVerifyLedger\x12*.holdfast.inventory.v1.VerifyLedgerRequest\x1a+.holdfast.inventory.v1.VerifyLedgerResponse\"(\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=sales/*}:verify\x12\xb1\x01\n\x12\x43reateSaleSchedule\x12\x30.holdfast.inventory.v1.CreateSaleScheduleRequest\x1a#.holdfast.inventory.v1.SaleSchedule\"D\xda\x41\x19sale_schedule,schedule_id\x82\xd3\xe4\x93\x02\"\"\x11/v1/saleSchedules:\rsale_schedule\x12\x90\x01\n\x0fGetSaleSchedule\x12-.holdfast.inventory.v1.GetSaleScheduleRequest\x1a#.holdfast.inventory.v1.SaleSchedule\")\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=saleSchedules/*}\x12\x91\x01\n\x11ListSaleSchedules\x12/.holdfast.inventory.v1.ListSaleSchedulesRequest\x1a\x30.holdfast.inventory.v1.ListSaleSchedulesResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/saleSchedules\x12\x89\x01\n\x12\x44\x65leteSaleSchedule\x12\x30.holdfast.inventory.v1.DeleteSaleScheduleRequest\x1a\x16.google.protobuf.Empty\")\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=saleSchedules/*}\x1a\x19\xca\x41\x16inventory.holdfast.devb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(holdfast/inventory/v1/sale_service.proto\x12\x15holdfast.inventory.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a$holdfast/inventory/v1/movement.proto\x1a holdfast/inventory/v1/sale.proto\x1a!holdfast/options/v1/options.proto\"[\n\x11\x43reateSaleRequest\x12\x15\n\x07sale_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04sale\x18\x02 \x01(\x0b\x32\x1b.holdfast.inventory.v1.SaleB\x04\xe2\x41\x01\x02\"D\n\x0eGetSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"\xbd\x01\n\x10ListSalesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32!.holdfast.inventory.v1.Sale.StateB\x04\xe2\x41\x01\x01\x12>\n\x08schedule\x18\x04 \x01(\tB,\xe2\x41\x01\x01\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule\"X\n\x11ListSalesResponse\x12*\n\x05sales\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Sale\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"{\n\x11UpdateSaleRequest\x12/\n\x04sale\x18\x01 \x01(\x0b\x32\x1b.holdfast.inventory.v1.SaleB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"F\n\x10PauseSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"G\n\x11ResumeSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"G\n\x11\x43\x61ncelSaleRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"\x91\x01\n\x11\x43reateItemRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x15\n\x07item_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x04item\x18\x03 \x01(\x0b\x32\x1b.holdfast.inventory.v1.ItemB\x04\xe2\x41\x01\x02\"D\n\x0eGetItemRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\"{\n\x10ListItemsRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"X\n\x11ListItemsResponse\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x02\n\x12\x41\x64justStockRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\x12\x13\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x42\n\x06reason\x18\x03 \x01(\x0e\x32,.holdfast.inventory.v1.Movement.AdjustReasonB\x04\xe2\x41\x01\x02\x12#\n\x10\x65xpected_version\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61\x63tor\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x42\x13\n\x11_expected_version\"\xce\x01\n\x14TransferStockRequest\x12\x34\n\x06source\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\x12\x39\n\x0b\x64\x65stination\x18\x02 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Item\x12\x16\n\x08quantity\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61\x63tor\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"v\n\x15TransferStockResponse\x12+\n\x06source\x18\x01 \x01(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x30\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\x1b.holdfast.inventory.v1.Item\"c\n\x11WatchStockRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x1a\n\x0cresume_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xe5\x03\n\x12WatchStockResponse\x12\x46\n\x08snapshot\x18\x01 \x01(\x0b\x32\x32.holdfast.inventory.v1.WatchStockResponse.SnapshotH\x00\x12\x42\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x30.holdfast.inventory.v1.WatchStockResponse.ChangeH\x00\x12H\n\theartbeat\x18\x03 \x01(\x0b\x32\x33.holdfast.inventory.v1.WatchStockResponse.HeartbeatH\x00\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x1aX\n\x08Snapshot\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x0e\n\x06lagged\x18\x03 \x01(\x08\x1a\x61\n\x06\x43hange\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.holdfast.inventory.v1.Item\x12\x19\n\x11previous_sequence\x18\x02 \x01(\x03\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x1a\x1d\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x42\x07\n\x05\x65vent\"\x9d\x01\n\x14ListMovementsRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"d\n\x15ListMovementsResponse\x12\x32\n\tmovements\x18\x01 \x03(\x0b\x32\x1f.holdfast.inventory.v1.Movement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x87\x01\n\x15WatchMovementsRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x16WatchMovementsResponse\x12\x32\n\tmovements\x18\x01 \x03(\x0b\x32\x1f.holdfast.inventory.v1.Movement\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"I\n\x13VerifyLedgerRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\"\xd8\x01\n\x14VerifyLedgerResponse\x12\x12\n\nconsistent\x18\x01 \x01(\x08\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12N\n\rdiscrepancies\x18\x03 \x03(\x0b\x32\x37.holdfast.inventory.v1.VerifyLedgerResponse.Discrepancy\x1aJ\n\x0b\x44iscrepancy\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06stored\x18\x03 \x01(\x03\x12\x0e\n\x06summed\x18\x04 \x01(\x03\"x\n\x19\x43reateSaleScheduleRequest\x12\x19\n\x0bschedule_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12@\n\rsale_schedule\x18\x02 \x01(\x0b\x32#.holdfast.inventory.v1.SaleScheduleB\x04\xe2\x41\x01\x02\"T\n\x16GetSaleScheduleRequest\x12:\n\x04name\x18\x01 \x01(\tB,\xe2\x41\x01\x02\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule\"M\n\x18ListSaleSchedulesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"q\n\x19ListSaleSchedulesResponse\x12;\n\x0esale_schedules\x18\x01 \x03(\x0b\x32#.holdfast.inventory.v1.SaleSchedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"W\n\x19\x44\x65leteSaleScheduleRequest\x12:\n\x04name\x18\x01 \x01(\tB,\xe2\x41\x01\x02\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule2\xed\x17\n\x0bSaleService\x12\x81\x01\n\nCreateSale\x12(.holdfast.inventory.v1.CreateSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\",\xda\x41\x0csale,sale_id\xca\xda\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x11\"\t/v1/sales:\x04sale\x12x\n\x07GetSale\x12%.holdfast.inventory.v1.GetSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\")\xda\x41\x04name\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=sales/*}\x12y\n\tListSales\x12\'.holdfast.inventory.v1.ListSalesRequest\x1a(.holdfast.inventory.v1.ListSalesResponse\"\x19\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/sales\x12\x95\x01\n\nUpdateSale\x12(.holdfast.inventory.v1.UpdateSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"@\xda\x41\x10sale,update_mask\xca\xda\x18\x04\x08\x05\x10\x01\x82\xd3\xe4\x93\x02\x1f\x32\x17/v1/{sale.name=sales/*}:\x04sale\x12\x85\x01\n\tPauseSale\x12\'.holdfast.inventory.v1.PauseSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"2\xda\x41\x04name\xca\xda\x18\x04\x08\x05\x10\x01\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=sales/*}:pause:\x01*\x12\x88\x01\n\nResumeSale\x12(.holdfast.inventory.v1.ResumeSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"3\xda\x41\x04name\xca\xda\x18\x04\x08\x05\x10\x01\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=sales/*}:resume:\x01*\x12\x88\x01\n\nCancelSale\x12(.holdfast.inventory.v1.CancelSaleRequest\x1a\x1b.holdfast.inventory.v1.Sale\"3\xda\x41\x04name\xca\xda\x18\x04\x08\x05\x10\x01\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=sales/*}:cancel:\x01*\x12\x99\x01\n\nCreateItem\x12(.holdfast.inventory.v1.CreateItemRequest\x1a\x1b.holdfast.inventory.v1.Item\"D\xda\x41\x13parent,item,item_id\xca\xda\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\"\"\x1a/v1/{parent=sales/*}/items:\x04item\x12\x80\x01\n\x07GetItem\x12%.holdfast.inventory.v1.GetItemRequest\x1a\x1b.holdfast.inventory.v1.Item\"1\xda\x41\x04name\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=sales/*/items/*}\x12\x93\x01\n\tListItems\x12\'.holdfast.inventory.v1.ListItemsRequest\x1a(.holdfast.inventory.v1.ListItemsResponse\"3\xda\x41\x06parent\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{parent=sales/*}/items\x12\x9f\x01\n\x0b\x41\x64justStock\x12).holdfast.inventory.v1.AdjustStockRequest\x1a\x1b.holdfast.inventory.v1.Item\"H\xda\x41\x11name,delta,reason\xca\xda\x18\x04\x08\x05\x10\x01\x82\xd3\xe4\x93\x02&\"!/v1/{name=sales/*/items/*}:adjust:\x01*\x12\xaf\x01\n\rTransferStock\x12+.holdfast.inventory.v1.TransferStockRequest\x1a,.holdfast.inventory.v1.TransferStockResponse\"C\xda\x41\x1bsource,destination,quantity\xca\xda\x18\x04\x08\x05\x10\x01\x82\xd3\xe4\x93\x02\x17\"\x12/v1/sales:transfer:\x01*\x12\x94\x01\n\nWatchStock\x12(.holdfast.inventory.v1.WatchStockRequest\x1a).holdfast.inventory.v1.WatchStockResponse\"/\xda\x41\x04name\xca\xda\x18\x04\x08\x02\x10\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=sales/*}:watch0\x01\x12\xa3\x01\n\rListMovements\x12+.holdfast.inventory.v1.ListMovementsRequest\x1a,.holdfast.inventory.v1.ListMovementsResponse\"7\xda\x41\x06parent\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=sales/*}/movements\x12\xae\x01\n\x0eWatchMovements\x12,.holdfast.inventory.v1.WatchMovementsRequest\x1a-.holdfast.inventory.v1.WatchMovementsResponse\"=\xda\x41\x06parent\xca\xda\x18\x04\x08\x02\x10\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=sales/*}/movements:watch0\x01\x12\x99\x01\n\x0cVerifyLedger\x12*.holdfast.inventory.v1.VerifyLedgerRequest\x1a+.holdfast.inventory.v1.VerifyLedgerResponse\"0\xda\x41\x04name\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=sales/*}:verify\x12\xb7\x01\n\x12\x43reateSaleSchedule\x12\x30.holdfast.inventory.v1.CreateSaleScheduleRequest\x1a#.holdfast.inventory.v1.SaleSchedule\"J\xda\x41\x19sale_schedule,schedule_id\xca\xda\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\"\"\x11/v1/saleSchedules:\rsale_schedule\x12\x98\x01\n\x0fGetSaleSchedule\x12-.holdfast.inventory.v1.GetSaleScheduleRequest\x1a#.holdfast.inventory.v1.SaleSchedule\"1\xda\x41\x04name\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=saleSchedules/*}\x12\x99\x01\n\x11ListSaleSchedules\x12/.holdfast.inventory.v1.ListSaleSchedulesRequest\x1a\x30.holdfast.inventory.v1.ListSaleSchedulesResponse\"!\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/saleSchedules\x12\x8f\x01\n\x12\x44\x65leteSaleSchedule\x12\x30.holdfast.inventory.v1.DeleteSaleScheduleRequest\x1a\x16.google.protobuf.Empty\"/\xda\x41\x04name\xca\xda\x18\x02\x08\x05\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=saleSchedules/*}\x1a\x19\xca\x41\x16inventory.holdfast.devb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -134,109 +135,109 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SALESERVICE']._loaded_options = None
   _globals['_SALESERVICE']._serialized_options = b'\312A\026inventory.holdfast.dev'
   _globals['_SALESERVICE'].methods_by_name['CreateSale']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['CreateSale']._serialized_options = b'\332A\014sale,sale_id\202\323\344\223\002\021\"\t/v1/sales:\004sale'
+  _globals['_SALESERVICE'].methods_by_name['CreateSale']._serialized_options = b'\332A\014sale,sale_id\312\332\030\002\010\005\202\323\344\223\002\021\"\t/v1/sales:\004sale'
   _globals['_SALESERVICE'].methods_by_name['GetSale']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['GetSale']._serialized_options = b'\332A\004name\202\323\344\223\002\024\022\022/v1/{name=sales/*}'
+  _globals['_SALESERVICE'].methods_by_name['GetSale']._serialized_options = b'\332A\004name\312\332\030\004\010\001\020\001\202\323\344\223\002\024\022\022/v1/{name=sales/*}'
   _globals['_SALESERVICE'].methods_by_name['ListSales']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['ListSales']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/sales'
+  _globals['_SALESERVICE'].methods_by_name['ListSales']._serialized_options = b'\312\332\030\004\010\001\020\001\202\323\344\223\002\013\022\t/v1/sales'
   _globals['_SALESERVICE'].methods_by_name['UpdateSale']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['UpdateSale']._serialized_options = b'\332A\020sale,update_mask\202\323\344\223\002\0372\027/v1/{sale.name=sales/*}:\004sale'
+  _globals['_SALESERVICE'].methods_by_name['UpdateSale']._serialized_options = b'\332A\020sale,update_mask\312\332\030\004\010\005\020\001\202\323\344\223\002\0372\027/v1/{sale.name=sales/*}:\004sale'
   _globals['_SALESERVICE'].methods_by_name['PauseSale']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['PauseSale']._serialized_options = b'\332A\004name\202\323\344\223\002\035\"\030/v1/{name=sales/*}:pause:\001*'
+  _globals['_SALESERVICE'].methods_by_name['PauseSale']._serialized_options = b'\332A\004name\312\332\030\004\010\005\020\001\202\323\344\223\002\035\"\030/v1/{name=sales/*}:pause:\001*'
   _globals['_SALESERVICE'].methods_by_name['ResumeSale']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['ResumeSale']._serialized_options = b'\332A\004name\202\323\344\223\002\036\"\031/v1/{name=sales/*}:resume:\001*'
+  _globals['_SALESERVICE'].methods_by_name['ResumeSale']._serialized_options = b'\332A\004name\312\332\030\004\010\005\020\001\202\323\344\223\002\036\"\031/v1/{name=sales/*}:resume:\001*'
   _globals['_SALESERVICE'].methods_by_name['CancelSale']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['CancelSale']._serialized_options = b'\332A\004name\202\323\344\223\002\036\"\031/v1/{name=sales/*}:cancel:\001*'
+  _globals['_SALESERVICE'].methods_by_name['CancelSale']._serialized_options = b'\332A\004name\312\332\030\004\010\005\020\001\202\323\344\223\002\036\"\031/v1/{name=sales/*}:cancel:\001*'
   _globals['_SALESERVICE'].methods_by_name['CreateItem']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['CreateItem']._serialized_options = b'\332A\023parent,item,item_id\202\323\344\223\002\"\"\032/v1/{parent=sales/*}/items:\004item'
+  _globals['_SALESERVICE'].methods_by_name['CreateItem']._serialized_options = b'\332A\023parent,item,item_id\312\332\030\002\010\005\202\323\344\223\002\"\"\032/v1/{parent=sales/*}/items:\004item'
   _globals['_SALESERVICE'].methods_by_name['GetItem']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['GetItem']._serialized_options = b'\332A\004name\202\323\344\223\002\034\022\032/v1/{name=sales/*/items/*}'
+  _globals['_SALESERVICE'].methods_by_name['GetItem']._serialized_options = b'\332A\004name\312\332\030\004\010\001\020\001\202\323\344\223\002\034\022\032/v1/{name=sales/*/items/*}'
   _globals['_SALESERVICE'].methods_by_name['ListItems']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['ListItems']._serialized_options = b'\332A\006parent\202\323\344\223\002\034\022\032/v1/{parent=sales/*}/items'
+  _globals['_SALESERVICE'].methods_by_name['ListItems']._serialized_options = b'\332A\006parent\312\332\030\004\010\001\020\001\202\323\344\223\002\034\022\032/v1/{parent=sales/*}/items'
   _globals['_SALESERVICE'].methods_by_name['AdjustStock']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['AdjustStock']._serialized_options = b'\332A\021name,delta,reason\202\323\344\223\002&\"!/v1/{name=sales/*/items/*}:adjust:\001*'
+  _globals['_SALESERVICE'].methods_by_name['AdjustStock']._serialized_options = b'\332A\021name,delta,reason\312\332\030\004\010\005\020\001\202\323\344\223\002&\"!/v1/{name=sales/*/items/*}:adjust:\001*'
   _globals['_SALESERVICE'].methods_by_name['TransferStock']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['TransferStock']._serialized_options = b'\332A\033source,destination,quantity\202\323\344\223\002\027\"\022/v1/sales:transfer:\001*'
+  _globals['_SALESERVICE'].methods_by_name['TransferStock']._serialized_options = b'\332A\033source,destination,quantity\312\332\030\004\010\005\020\001\202\323\344\223\002\027\"\022/v1/sales:transfer:\001*'
   _globals['_SALESERVICE'].methods_by_name['WatchStock']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['WatchStock']._serialized_options = b'\332A\004name\202\323\344\223\002\032\022\030/v1/{name=sales/*}:watch'
+  _globals['_SALESERVICE'].methods_by_name['WatchStock']._serialized_options = b'\332A\004name\312\332\030\004\010\002\020\001\202\323\344\223\002\032\022\030/v1/{name=sales/*}:watch'
   _globals['_SALESERVICE'].methods_by_name['ListMovements']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['ListMovements']._serialized_options = b'\332A\006parent\202\323\344\223\002 \022\036/v1/{parent=sales/*}/movements'
+  _globals['_SALESERVICE'].methods_by_name['ListMovements']._serialized_options = b'\332A\006parent\312\332\030\004\010\001\020\001\202\323\344\223\002 \022\036/v1/{parent=sales/*}/movements'
   _globals['_SALESERVICE'].methods_by_name['WatchMovements']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['WatchMovements']._serialized_options = b'\332A\006parent\202\323\344\223\002&\022$/v1/{parent=sales/*}/movements:watch'
+  _globals['_SALESERVICE'].methods_by_name['WatchMovements']._serialized_options = b'\332A\006parent\312\332\030\004\010\002\020\001\202\323\344\223\002&\022$/v1/{parent=sales/*}/movements:watch'
   _globals['_SALESERVICE'].methods_by_name['VerifyLedger']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['VerifyLedger']._serialized_options = b'\332A\004name\202\323\344\223\002\033\022\031/v1/{name=sales/*}:verify'
+  _globals['_SALESERVICE'].methods_by_name['VerifyLedger']._serialized_options = b'\332A\004name\312\332\030\004\010\001\020\001\202\323\344\223\002\033\022\031/v1/{name=sales/*}:verify'
   _globals['_SALESERVICE'].methods_by_name['CreateSaleSchedule']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['CreateSaleSchedule']._serialized_options = b'\332A\031sale_schedule,schedule_id\202\323\344\223\002\"\"\021/v1/saleSchedules:\rsale_schedule'
+  _globals['_SALESERVICE'].methods_by_name['CreateSaleSchedule']._serialized_options = b'\332A\031sale_schedule,schedule_id\312\332\030\002\010\005\202\323\344\223\002\"\"\021/v1/saleSchedules:\rsale_schedule'
   _globals['_SALESERVICE'].methods_by_name['GetSaleSchedule']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['GetSaleSchedule']._serialized_options = b'\332A\004name\202\323\344\223\002\034\022\032/v1/{name=saleSchedules/*}'
+  _globals['_SALESERVICE'].methods_by_name['GetSaleSchedule']._serialized_options = b'\332A\004name\312\332\030\004\010\001\020\001\202\323\344\223\002\034\022\032/v1/{name=saleSchedules/*}'
   _globals['_SALESERVICE'].methods_by_name['ListSaleSchedules']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['ListSaleSchedules']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/saleSchedules'
+  _globals['_SALESERVICE'].methods_by_name['ListSaleSchedules']._serialized_options = b'\312\332\030\004\010\001\020\001\202\323\344\223\002\023\022\021/v1/saleSchedules'
   _globals['_SALESERVICE'].methods_by_name['DeleteSaleSchedule']._loaded_options = None
-  _globals['_SALESERVICE'].methods_by_name['DeleteSaleSchedule']._serialized_options = b'\332A\004name\202\323\344\223\002\034*\032/v1/{name=saleSchedules/*}'
-  _globals['_CREATESALEREQUEST']._serialized_start=317
-  _globals['_CREATESALEREQUEST']._serialized_end=408
-  _globals['_GETSALEREQUEST']._serialized_start=410
-  _globals['_GETSALEREQUEST']._serialized_end=478
-  _globals['_LISTSALESREQUEST']._serialized_start=481
-  _globals['_LISTSALESREQUEST']._serialized_end=670
-  _globals['_LISTSALESRESPONSE']._serialized_start=672
-  _globals['_LISTSALESRESPONSE']._serialized_end=760
-  _globals['_UPDATESALEREQUEST']._serialized_start=762
-  _globals['_UPDATESALEREQUEST']._serialized_end=885
-  _globals['_PAUSESALEREQUEST']._serialized_start=887
-  _globals['_PAUSESALEREQUEST']._serialized_end=957
-  _globals['_RESUMESALEREQUEST']._serialized_start=959
-  _globals['_RESUMESALEREQUEST']._serialized_end=1030
-  _globals['_CANCELSALEREQUEST']._serialized_start=1032
-  _globals['_CANCELSALEREQUEST']._serialized_end=1103
-  _globals['_CREATEITEMREQUEST']._serialized_start=1106
-  _globals['_CREATEITEMREQUEST']._serialized_end=1251
-  _globals['_GETITEMREQUEST']._serialized_start=1253
-  _globals['_GETITEMREQUEST']._serialized_end=1321
-  _globals['_LISTITEMSREQUEST']._serialized_start=1323
-  _globals['_LISTITEMSREQUEST']._serialized_end=1446
-  _globals['_LISTITEMSRESPONSE']._serialized_start=1448
-  _globals['_LISTITEMSRESPONSE']._serialized_end=1536
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=1539
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=1796
-  _globals['_TRANSFERSTOCKREQUEST']._serialized_start=1799
-  _globals['_TRANSFERSTOCKREQUEST']._serialized_end=2005
-  _globals['_TRANSFERSTOCKRESPONSE']._serialized_start=2007
-  _globals['_TRANSFERSTOCKRESPONSE']._serialized_end=2125
-  _globals['_WATCHSTOCKREQUEST']._serialized_start=2127
-  _globals['_WATCHSTOCKREQUEST']._serialized_end=2226
-  _globals['_WATCHSTOCKRESPONSE']._serialized_start=2229
-  _globals['_WATCHSTOCKRESPONSE']._serialized_end=2714
-  _globals['_WATCHSTOCKRESPONSE_SNAPSHOT']._serialized_start=2487
-  _globals['_WATCHSTOCKRESPONSE_SNAPSHOT']._serialized_end=2575
-  _globals['_WATCHSTOCKRESPONSE_CHANGE']._serialized_start=2577
-  _globals['_WATCHSTOCKRESPONSE_CHANGE']._serialized_end=2674
-  _globals['_WATCHSTOCKRESPONSE_HEARTBEAT']._serialized_start=2676
-  _globals['_WATCHSTOCKRESPONSE_HEARTBEAT']._serialized_end=2705
-  _globals['_LISTMOVEMENTSREQUEST']._serialized_start=2717
-  _globals['_LISTMOVEMENTSREQUEST']._serialized_end=2874
-  _globals['_LISTMOVEMENTSRESPONSE']._serialized_start=2876
-  _globals['_LISTMOVEMENTSRESPONSE']._serialized_end=2976
-  _globals['_WATCHMOVEMENTSREQUEST']._serialized_start=2979
-  _globals['_WATCHMOVEMENTSREQUEST']._serialized_end=3114
-  _globals['_WATCHMOVEMENTSRESPONSE']._serialized_start=3116
-  _globals['_WATCHMOVEMENTSRESPONSE']._serialized_end=3214
-  _globals['_VERIFYLEDGERREQUEST']._serialized_start=3216
-  _globals['_VERIFYLEDGERREQUEST']._serialized_end=3289
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=3292
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=3508
-  _globals['_VERIFYLEDGERRESPONSE_DISCREPANCY']._serialized_start=3434
-  _globals['_VERIFYLEDGERRESPONSE_DISCREPANCY']._serialized_end=3508
-  _globals['_CREATESALESCHEDULEREQUEST']._serialized_start=3510
-  _globals['_CREATESALESCHEDULEREQUEST']._serialized_end=3630
-  _globals['_GETSALESCHEDULEREQUEST']._serialized_start=3632
-  _globals['_GETSALESCHEDULEREQUEST']._serialized_end=3716
-  _globals['_LISTSALESCHEDULESREQUEST']._serialized_start=3718
-  _globals['_LISTSALESCHEDULESREQUEST']._serialized_end=3795
-  _globals['_LISTSALESCHEDULESRESPONSE']._serialized_start=3797
-  _globals['_LISTSALESCHEDULESRESPONSE']._serialized_end=3910
-  _globals['_DELETESALESCHEDULEREQUEST']._serialized_start=3912
-  _globals['_DELETESALESCHEDULEREQUEST']._serialized_end=3999
-  _globals['_SALESERVICE']._serialized_start=4002
-  _globals['_SALESERVICE']._serialized_end=6900
+  _globals['_SALESERVICE'].methods_by_name['DeleteSaleSchedule']._serialized_options = b'\332A\004name\312\332\030\002\010\005\202\323\344\223\002\034*\032/v1/{name=saleSchedules/*}'
+  _globals['_CREATESALEREQUEST']._serialized_start=352
+  _globals['_CREATESALEREQUEST']._serialized_end=443
+  _globals['_GETSALEREQUEST']._serialized_start=445
+  _globals['_GETSALEREQUEST']._serialized_end=513
+  _globals['_LISTSALESREQUEST']._serialized_start=516
+  _globals['_LISTSALESREQUEST']._serialized_end=705
+  _globals['_LISTSALESRESPONSE']._serialized_start=707
+  _globals['_LISTSALESRESPONSE']._serialized_end=795
+  _globals['_UPDATESALEREQUEST']._serialized_start=797
+  _globals['_UPDATESALEREQUEST']._serialized_end=920
+  _globals['_PAUSESALEREQUEST']._serialized_start=922
+  _globals['_PAUSESALEREQUEST']._serialized_end=992
+  _globals['_RESUMESALEREQUEST']._serialized_start=994
+  _globals['_RESUMESALEREQUEST']._serialized_end=1065
+  _globals['_CANCELSALEREQUEST']._serialized_start=1067
+  _globals['_CANCELSALEREQUEST']._serialized_end=1138
+  _globals['_CREATEITEMREQUEST']._serialized_start=1141
+  _globals['_CREATEITEMREQUEST']._serialized_end=1286
+  _globals['_GETITEMREQUEST']._serialized_start=1288
+  _globals['_GETITEMREQUEST']._serialized_end=1356
+  _globals['_LISTITEMSREQUEST']._serialized_start=1358
+  _globals['_LISTITEMSREQUEST']._serialized_end=1481
+  _globals['_LISTITEMSRESPONSE']._serialized_start=1483
+  _globals['_LISTITEMSRESPONSE']._serialized_end=1571
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=1574
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=1840
+  _globals['_TRANSFERSTOCKREQUEST']._serialized_start=1843
+  _globals['_TRANSFERSTOCKREQUEST']._serialized_end=2049
+  _globals['_TRANSFERSTOCKRESPONSE']._serialized_start=2051
+  _globals['_TRANSFERSTOCKRESPONSE']._serialized_end=2169
+  _globals['_WATCHSTOCKREQUEST']._serialized_start=2171
+  _globals['_WATCHSTOCKREQUEST']._serialized_end=2270
+  _globals['_WATCHSTOCKRESPONSE']._serialized_start=2273
+  _globals['_WATCHSTOCKRESPONSE']._serialized_end=2758
+  _globals['_WATCHSTOCKRESPONSE_SNAPSHOT']._serialized_start=2531
+  _globals['_WATCHSTOCKRESPONSE_SNAPSHOT']._serialized_end=2619
+  _globals['_WATCHSTOCKRESPONSE_CHANGE']._serialized_start=2621
+  _globals['_WATCHSTOCKRESPONSE_CHANGE']._serialized_end=2718
+  _globals['_WATCHSTOCKRESPONSE_HEARTBEAT']._serialized_start=2720
+  _globals['_WATCHSTOCKRESPONSE_HEARTBEAT']._serialized_end=2749
+  _globals['_LISTMOVEMENTSREQUEST']._serialized_start=2761
+  _globals['_LISTMOVEMENTSREQUEST']._serialized_end=2918
+  _globals['_LISTMOVEMENTSRESPONSE']._serialized_start=2920
+  _globals['_LISTMOVEMENTSRESPONSE']._serialized_end=3020
+  _globals['_WATCHMOVEMENTSREQUEST']._serialized_start=3023
+  _globals['_WATCHMOVEMENTSREQUEST']._serialized_end=3158
+  _globals['_WATCHMOVEMENTSRESPONSE']._serialized_start=3160
+  _globals['_WATCHMOVEMENTSRESPONSE']._serialized_end=3258
+  _globals['_VERIFYLEDGERREQUEST']._serialized_start=3260
+  _globals['_VERIFYLEDGERREQUEST']._serialized_end=3333
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=3336
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=3552
+  _globals['_VERIFYLEDGERRESPONSE_DISCREPANCY']._serialized_start=3478
+  _globals['_VERIFYLEDGERRESPONSE_DISCREPANCY']._serialized_end=3552
+  _globals['_CREATESALESCHEDULEREQUEST']._serialized_start=3554
+  _globals['_CREATESALESCHEDULEREQUEST']._serialized_end=3674
+  _globals['_GETSALESCHEDULEREQUEST']._serialized_start=3676
+  _globals['_GETSALESCHEDULEREQUEST']._serialized_end=3760
+  _globals['_LISTSALESCHEDULESREQUEST']._serialized_start=3762
+  _globals['_LISTSALESCHEDULESREQUEST']._serialized_end=3839
+  _globals['_LISTSALESCHEDULESRESPONSE']._serialized_start=3841
+  _globals['_LISTSALESCHEDULESRESPONSE']._serialized_end=3954
+  _globals['_DELETESALESCHEDULEREQUEST']._serialized_start=3956
+  _globals['_DELETESALESCHEDULEREQUEST']._serialized_end=4043
+  _globals['_SALESERVICE']._serialized_start=4046
+  _globals['_SALESERVICE']._serialized_end=7099
 # @@protoc_insertion_point(module_scope)

@@ -360,7 +360,7 @@ class AdjustStockRequest(_message.Message):
     """`sales/{sale}/items/{item}`."""
     delta: _builtins.int
     """Units to add to on_hand; negative to take away. Not 0."""
-    reason: _movement_pb2.AdjustReason.ValueType
+    reason: _movement_pb2.Movement.AdjustReason.ValueType
     """Why."""
     expected_version: _builtins.int
     """If set, refused with STOCK_CHANGED unless it equals the item's version."""
@@ -375,7 +375,7 @@ class AdjustStockRequest(_message.Message):
         *,
         name: _builtins.str = ...,
         delta: _builtins.int = ...,
-        reason: _movement_pb2.AdjustReason.ValueType = ...,
+        reason: _movement_pb2.Movement.AdjustReason.ValueType = ...,
         expected_version: _builtins.int | None = ...,
         request_id: _builtins.str = ...,
         actor: _builtins.str = ...,

@@ -1,21 +1,17 @@
-"""Each reason has one gRPC code and the details that error_reason.proto documents."""
+"""A refusal has what the contract says of its reason, and the details that refusal.proto documents."""
 
-import re
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, QuotaFailure, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from holdfast.inventory.v1.error_reason_pb2 import ErrorReason
-from holdfast_inventory.api.status import TABLE, refusal_of
+from holdfast_chassis.contract import REASONS
+from holdfast_inventory.api.refusals import refusal_of
 from holdfast_inventory.domain import errors
-from holdfast_inventory.domain.errors import DomainError, FieldViolation, Reason, Shortage
+from holdfast_inventory.domain.errors import DomainError, FieldViolation, Shortage
 
-PROTO = Path(__file__).parents[3] / "protos/holdfast/inventory/v1/error_reason.proto"
-GATEWAY_ONLY = {"INVENTORY_UNAVAILABLE"}
 MOMENT = datetime(2026, 5, 4, 3, 2, 1, 500_000, UTC)
 
 ERRORS = [
@@ -35,7 +31,6 @@ ERRORS = [
     errors.StockChanged(9),
     errors.RequestIdReused(),
     errors.Overloaded(0.5),
-    errors.RateLimited(0.5),
     errors.DatabaseUnavailable(),
     errors.Draining(),
     errors.DeadlineInQueue(),
@@ -46,15 +41,25 @@ ERRORS = [
 ]
 
 
-def documented():
-    """What the proto's comments say of each reason: its code, its metadata keys and whether it has RetryInfo."""
-    found = {}
-    for comment, name in re.findall(r"((?:  //.*\n)+)  (\w+) = [1-9]\d*;", PROTO.read_text()):
-        text = " ".join(line.strip().removeprefix("//").strip() for line in comment.splitlines())
-        code = re.search(r"([A-Z_]{5,}), (\d{3})", text)[1]
-        metadata = re.search(r"Metadata: (.*?)\.(?: |$)", text)
-        found[name] = (code, metadata[1] if metadata else "", "RetryInfo" in text)
-    return found
+# What the comments of refusal.proto name: its metadata keys and further details.
+TOLD = {
+    "INVALID_REQUEST": (set(), BadRequest),
+    "NOT_FOUND": ({"resource"}, None),
+    "ALREADY_EXISTS": ({"resource"}, None),
+    "INSUFFICIENT_STOCK": ({"asked.cap", "available.cap", "asked.hat", "available.hat"}, PreconditionFailure),
+    "CUSTOMER_LIMIT_REACHED": ({"limit", "used", "item"}, QuotaFailure),
+    "SALE_NOT_OPEN": ({"open_time"}, RetryInfo),
+    "RESERVATION_EXPIRED": ({"expire_time"}, None),
+    "RESERVATION_CONFIRMED": ({"order"}, None),
+    "EXTENSION_LIMIT_REACHED": ({"latest_expire_time"}, None),
+    "BELOW_HELD": ({"on_hand", "held"}, None),
+    "STOCK_CHANGED": ({"version"}, None),
+    "OVERLOADED": (set(), RetryInfo),
+    "DATABASE_UNAVAILABLE": (set(), RetryInfo),
+    "DRAINING": (set(), RetryInfo),
+    "OUTCOME_UNKNOWN": (set(), RetryInfo),
+    "WATCH_EXPIRED": ({"resume_token"}, RetryInfo),
+}
 
 
 def details_of(error):
@@ -68,13 +73,8 @@ def details_of(error):
     return found
 
 
-def test_the_table_is_total_over_the_domain():
-    assert TABLE.keys() == set(Reason)
-
-
-def test_the_domain_is_total_over_the_protos():
-    on_the_wire = set(ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED"} - GATEWAY_ONLY
-    assert {reason.name for reason in Reason} == on_the_wire
+def test_every_error_is_a_reason_of_the_contract():
+    assert {error.reason for error in ERRORS} <= REASONS.keys()
 
 
 def test_every_error_class_is_tried_here():
@@ -82,24 +82,27 @@ def test_every_error_class_is_tried_here():
     assert {type(error) for error in ERRORS} == classes - {DomainError}
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason.name)
-def test_code_metadata_and_retry_are_as_documented(error):
-    code, keys, has_retry = documented()[error.reason.name]
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason)
+def test_metadata_and_details_are_as_documented(error):
+    keys, further = TOLD.get(error.reason, (set(), None))
     details = details_of(error)
-    metadata = details[ErrorInfo].metadata
-    assert refusal_of(error).code.name == code
-    assert details[ErrorInfo].reason == error.reason.name
-    assert details[ErrorInfo].domain == "inventory.holdfast.dev"
-    assert (RetryInfo in details) == has_retry
-    assert bool(metadata) == bool(keys)
-    assert all(key.partition(".")[0] in keys for key in metadata)
+    assert details[ErrorInfo].metadata.keys() == keys | {"retryable"}
+    assert details.keys() == {ErrorInfo, further} - {None}
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason.name)
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason)
+def test_what_is_true_of_a_reason_is_what_the_contract_says(error):
+    info = details_of(error)[ErrorInfo]
+    told = (refusal_of(error).code, info.reason, info.domain, info.metadata["retryable"])
+    reason = REASONS[error.reason]
+    assert told == (reason.code, reason.name, "inventory.holdfast.dev", str(reason.retryable).lower())
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason)
 def test_the_outcome_of_a_command_has_the_details_of_the_status(error):
     refusal = refusal_of(error)
     assert Status.FromString(dict(refusal.trailers)["grpc-status-details-bin"]) == refusal.status
-    assert refusal.status.code == refusal.code.value[0]
+    assert refusal.status.code == refusal.code
 
 
 def test_each_short_line_is_told():
@@ -109,12 +112,13 @@ def test_each_short_line_is_told():
         "available.cap": "1",
         "asked.hat": "2",
         "available.hat": "0",
+        "retryable": "true",
     }
     assert [violation.subject for violation in details[PreconditionFailure].violations] == ["cap", "hat"]
 
 
 def test_the_limit_of_a_sale_names_no_item():
-    assert dict(details_of(errors.CustomerLimitReached(4, 3))[ErrorInfo].metadata) == {"limit": "4", "used": "3"}
+    assert "item" not in details_of(errors.CustomerLimitReached(4, 3))[ErrorInfo].metadata
 
 
 def test_a_retry_is_never_told_too_early():
@@ -140,7 +144,7 @@ def test_refusals_that_look_alike_are_made_once():
         errors.ReservationConfirmed("\N{SNOWMAN}" * 128),
         errors.NotFound(f"sales/{'x' * 63}/items/{'y' * 63}"),
     ],
-    ids=lambda error: error.reason.name,
+    ids=lambda error: error.reason,
 )
 def test_the_largest_refusal_fits_the_trailers_that_a_client_takes(error):
     refusal = refusal_of(error)

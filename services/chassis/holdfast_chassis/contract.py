@@ -1,0 +1,118 @@
+"""What the contract says of methods and of reasons for a refusal: the options of the protos, read once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import EnumValueDescriptor, MethodDescriptor, ServiceDescriptor
+
+from holdfast.inventory.v1 import refusal_pb2, reservation_service_pb2, sale_service_pb2
+from holdfast.options.v1 import options_pb2
+
+ERROR_DOMAIN = "inventory.holdfast.dev"
+"""The domain of every google.rpc.ErrorInfo."""
+
+RETRYABLE_KEY = "retryable"
+"""Where ErrorInfo's metadata says whether a retry can help: `true` or `false`."""
+
+RESERVATION_SERVICE: ServiceDescriptor = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"]
+SALE_SERVICE: ServiceDescriptor = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
+SERVICES = (RESERVATION_SERVICE, SALE_SERVICE)
+
+
+class Kind(IntEnum):
+    """What a call is for, as options.proto explains it."""
+
+    READ = options_pb2.MethodRules.KIND_READ
+    WATCH = options_pb2.MethodRules.KIND_WATCH
+    BEGIN = options_pb2.MethodRules.KIND_BEGIN
+    FINISH = options_pb2.MethodRules.KIND_FINISH
+    MANAGE = options_pb2.MethodRules.KIND_MANAGE
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether what it did is not worth knowing: it can simply be asked again."""
+        return self in (Kind.READ, Kind.WATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How REST reaches a method: `post`, `/v1/{parent=sales/*}/reservations` and the field that the body is."""
+
+    http_method: str
+    template: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What is true of a method.
+
+    `path` is how gRPC calls it, `/package.Service/Method`; `request` the full name of the message that it takes.
+    """
+
+    name: str
+    path: str
+    request: str
+    kind: Kind
+    repeatable: bool
+    scope: str
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What is true of all refusals for one reason. `code` is gRPC's, by number."""
+
+    name: str
+    code: int
+    http_status: int
+    title: str
+    retryable: bool
+
+    @property
+    def problem_type(self) -> str:
+        """The type of its problem+json: an identifier, not a page to fetch."""
+        return f"https://{ERROR_DOMAIN}/problems/{self.name.lower().replace('_', '-')}"
+
+
+def method_of(descriptor: MethodDescriptor) -> Method:
+    """Return what the contract says of a method. Raises ValueError when it says nothing."""
+    rules = descriptor.GetOptions().Extensions[options_pb2.method]
+    if rules.kind == options_pb2.MethodRules.KIND_UNSPECIFIED:
+        raise ValueError(f"{descriptor.full_name}: the contract does not say what kind of method it is")
+    path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
+    return Method(
+        name=descriptor.name,
+        path=path,
+        request=descriptor.input_type.full_name,
+        kind=Kind(rules.kind),
+        repeatable=rules.repeatable,
+        scope=rules.scope,
+        bindings=tuple(_bindings(descriptor)),
+    )
+
+
+def _bindings(descriptor: MethodDescriptor) -> Iterator[Binding]:
+    options = descriptor.GetOptions()
+    if not options.HasExtension(annotations_pb2.http):
+        return
+    rule = options.Extensions[annotations_pb2.http]
+    for each in (rule, *rule.additional_bindings):
+        http_method = each.WhichOneof("pattern") or ""
+        yield Binding(http_method, getattr(each, http_method, ""), each.body)
+
+
+def _reason(value: EnumValueDescriptor) -> Reason:
+    rules = value.GetOptions().Extensions[options_pb2.reason]
+    return Reason(value.name, rules.code, rules.http_status, rules.title, rules.retryable)
+
+
+METHODS = tuple(method_of(descriptor) for service in SERVICES for descriptor in service.methods)
+"""All methods of our services."""
+
+REASONS: Mapping[str, Reason] = {
+    value.name: _reason(value) for value in refusal_pb2.Refusal.Reason.DESCRIPTOR.values if value.number
+}
+"""All reasons that a refusal can have, by their names on the wire."""

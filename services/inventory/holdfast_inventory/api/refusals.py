@@ -1,0 +1,180 @@
+"""Refusals as callers are told them: the contract says what is true of the reason, the error what happened."""
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, QuotaFailure, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from holdfast_chassis.contract import ERROR_DOMAIN, REASONS, RETRYABLE_KEY
+from holdfast_inventory.domain import errors
+from holdfast_inventory.domain.errors import DomainError
+
+DETAILS_KEY = "grpc-status-details-bin"
+
+# Details travel in trailers, in base64, and clients take 8 KiB of these unless told otherwise.
+MAX_VIOLATIONS = 20
+MAX_SHORTAGES = 10
+MAX_DESCRIPTION_CHARACTERS = 120
+MAX_MESSAGE_CHARACTERS = 500
+
+# Refusals come in stampedes and look alike: those whose delays differ by less than this are made once.
+_RETRY_STEPS_PER_SECOND = 20
+_MAX_KNOWN = 4096
+_known: dict[Hashable, "Refusal"] = {}
+
+
+class Refusal(NamedTuple):
+    """A refusal as gRPC has it: as the status of a call, and as a message among other outcomes.
+
+    `code` is the number of the gRPC status, `code_name` its name.
+    """
+
+    code: int
+    code_name: str
+    reason: str
+    message: str
+    trailers: tuple[tuple[str, bytes], ...]
+    status: Status
+
+
+class Facts(NamedTuple):
+    """What a refusal tells besides its reason."""
+
+    metadata: Mapping[str, str] = {}
+    details: Sequence[Message] = ()
+
+
+def refusal_of(error: DomainError) -> Refusal:
+    """Return how `error` is told to the caller. Do not change what it returns: it is shared."""
+    delay_seconds = _delay_seconds(error)
+    key = (type(error), *(vars(error) | {"retry_after_seconds": delay_seconds}).values())
+    refusal = _known.get(key)
+    if refusal is None:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        refusal = _known[key] = _refusal(error, delay_seconds)
+    return refusal
+
+
+def _delay_seconds(error: DomainError) -> float | None:
+    exact: float | None = vars(error).get("retry_after_seconds")
+    return None if exact is None else math.ceil(exact * _RETRY_STEPS_PER_SECOND) / _RETRY_STEPS_PER_SECOND
+
+
+def _refusal(error: DomainError, delay_seconds: float | None) -> Refusal:
+    reason = REASONS[error.reason]
+    facts = _FACTS.get(type(error), _no_facts)(error)
+    metadata = {RETRYABLE_KEY: "true" if reason.retryable else "false", **facts.metadata}
+    details = [ErrorInfo(reason=reason.name, domain=ERROR_DOMAIN, metadata=metadata), *facts.details]
+    if delay_seconds is not None:
+        details.append(_retry(delay_seconds))
+    message = _shortened(str(error), MAX_MESSAGE_CHARACTERS)
+    status = Status(code=reason.code, message=message, details=map(_packed, details))
+    trailers = ((DETAILS_KEY, status.SerializeToString()),)
+    return Refusal(reason.code, Code.Name(reason.code), reason.name, message, trailers, status)
+
+
+def _packed(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
+
+
+def _no_facts(_: DomainError) -> Facts:
+    return Facts()
+
+
+def _violations(error: errors.InvalidRequest) -> Facts:
+    shown = [
+        BadRequest.FieldViolation(field=field, description=_shortened(description, MAX_DESCRIPTION_CHARACTERS))
+        for field, description in error.violations[:MAX_VIOLATIONS]
+    ]
+    return Facts(details=[BadRequest(field_violations=shown)])
+
+
+def _resource(error: errors.NotFound | errors.AlreadyExists) -> Facts:
+    return Facts({"resource": error.resource})
+
+
+def _shortages(error: errors.InsufficientStock) -> Facts:
+    metadata, violations = {}, []
+    for item_id, asked, available in error.shortages[:MAX_SHORTAGES]:
+        metadata[f"asked.{item_id}"] = str(asked)
+        metadata[f"available.{item_id}"] = str(available)
+        description = f"{asked} asked, {available} available"
+        violations.append(PreconditionFailure.Violation(type="STOCK", subject=item_id, description=description))
+    return Facts(metadata, [PreconditionFailure(violations=violations)])
+
+
+def _customer_limit(error: errors.CustomerLimitReached) -> Facts:
+    metadata = {"limit": str(error.limit), "used": str(error.used)}
+    if error.item_id is not None:
+        metadata["item"] = error.item_id
+    violation = QuotaFailure.Violation(subject=error.item_id or "sale", description=str(error))
+    return Facts(metadata, [QuotaFailure(violations=[violation])])
+
+
+def _opening(error: errors.SaleNotOpen) -> Facts:
+    return Facts({"open_time": _rfc3339(error.open_at)})
+
+
+def _expiry(error: errors.ReservationExpired) -> Facts:
+    return Facts({"expire_time": _rfc3339(error.expires_at)})
+
+
+def _order(error: errors.ReservationConfirmed) -> Facts:
+    return Facts({"order": error.order})
+
+
+def _latest_expiry(error: errors.ExtensionLimitReached) -> Facts:
+    return Facts({"latest_expire_time": _rfc3339(error.latest_expires_at)})
+
+
+def _level(error: errors.BelowHeld) -> Facts:
+    return Facts({"on_hand": str(error.on_hand), "held": str(error.held)})
+
+
+def _version(error: errors.StockChanged) -> Facts:
+    return Facts({"version": str(error.version)})
+
+
+def _resumption(error: errors.WatchExpired) -> Facts:
+    return Facts({"resume_token": error.resume_token} if error.resume_token else {})
+
+
+def _retry(seconds: float) -> RetryInfo:
+    delay = Duration()
+    delay.FromMilliseconds(math.ceil(seconds * 1000))
+    return RetryInfo(retry_delay=delay)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+_FACTS: Mapping[type[DomainError], Callable[[Any], Facts]] = {
+    errors.InvalidRequest: _violations,
+    errors.NotFound: _resource,
+    errors.AlreadyExists: _resource,
+    errors.InsufficientStock: _shortages,
+    errors.CustomerLimitReached: _customer_limit,
+    errors.SaleNotOpen: _opening,
+    errors.ReservationExpired: _expiry,
+    errors.ReservationConfirmed: _order,
+    errors.ExtensionLimitReached: _latest_expiry,
+    errors.BelowHeld: _level,
+    errors.StockChanged: _version,
+    errors.WatchExpired: _resumption,
+}
+"""Of the errors that have facts to tell."""
