@@ -5,9 +5,13 @@ from collections.abc import Iterable
 from holdfast_gateway.exchange import Headers
 
 _REQUEST_HEADERS = (
-    "Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, X-Request-Timeout, traceparent, tracestate"
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, X-Request-Timeout, traceparent, "
+    "tracestate"
 )
-_EXPOSED = "Idempotent-Replayed, Retry-After, X-Deployment-Version, X-Request-Id"
+_EXPOSED = (
+    "Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
+    "X-Deployment-Version, X-Request-Id"
+)
 _REMEMBER_SECONDS = "600"
 
 

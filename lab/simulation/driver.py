@@ -40,7 +40,7 @@ class ModelDriver:
         self._connections.append(connection)
         return connection
 
-    async def create_pool(self, dsn, *, min_size, max_size, timeout, command_timeout, server_settings, init):
+    async def create_pool(self, dsn, *, min_size, max_size, timeout, command_timeout, server_settings, init, reset):
         async def connect():
             connection = await self.connect(dsn, timeout=timeout, server_settings=server_settings)
             await init(connection)
@@ -117,10 +117,6 @@ class ModelConnection:
     def is_asked(self):
         return self._pending is not None
 
-    def resets(self):
-        """Whether a pool resets it now. Not always, as asyncpg's does, for that would be a third of all statements."""
-        return not (self._closed or self.is_asked) and self._server.weather.resets()
-
     def terminate(self):
         if not self._closed:
             self._closed = True
@@ -179,7 +175,7 @@ class ModelConnection:
 
 
 class ModelPool:
-    """As asyncpg's: a connection that comes back is reset now and then, a round trip, and dropped if that fails."""
+    """As asyncpg's, for connections that come back as they were."""
 
     def __init__(self, connect, max_size, command_timeout):
         self._connect = connect
@@ -231,19 +227,11 @@ class ModelPool:
         self._in_use[connection.number] = (connection, self._generation)
         return connection
 
-    async def give_back(self, connection, timeout):
-        try:
-            await connection.execute("RESET ALL", timeout=timeout)
-        except BaseException:
-            self.put_back(connection, reusable=False)
-            raise
-        self.put_back(connection)
-
-    def put_back(self, connection, *, reusable=True):
+    def put_back(self, connection):
         _, generation = self._in_use.pop(connection.number)
         # Whoever still waits for an answer was cancelled; if one comes, it is nobody's.
         is_left = connection.is_asked or connection.is_closed()
-        if reusable and generation == self._generation and not is_left and not self._closing:
+        if generation == self._generation and not is_left and not self._closing:
             self.idle.append(connection)
         else:
             connection.terminate()
@@ -289,11 +277,4 @@ class _Acquired:
         return connection
 
     async def __aexit__(self, *_):
-        pool, connection = self._pool, self._connection
-        if not connection.resets():
-            pool.put_back(connection)
-            return
-        given_back = asyncio.ensure_future(pool.give_back(connection, self._timeout))
-        # Whoever does not wait for its end does not want to hear of it either.
-        given_back.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.shield(given_back)
+        self._pool.put_back(self._connection)

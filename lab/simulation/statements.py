@@ -351,15 +351,22 @@ def database_now(view, now):
     return [{"now": now}]
 
 
+# Its sessions know no settings, and so none that differs.
+
+
+def set_session(view, now, names, values):
+    return []
+
+
+def read_settings(view, now, names):
+    return []
+
+
 # What has no name: `SELECT current_setting(...)`, with or without an argument, and a sign of life
 
 
 def select(view, now, setting=None):
     return [{"value": "150000" if setting is None else "on"}]
-
-
-def reset(view, now):
-    return []
 
 
 STATEMENTS = {
@@ -368,7 +375,8 @@ STATEMENTS = {
         lock_sale, read_reservations, read_items, read_used, read_stock_changes, read_bound_ids, read_salt, append,
         get_sale, store_rules, get_item, sales_to_sweep, list_open_reservations, get_reservation, insert_schedule,
         get_schedule, list_schedules, delete_schedule, keep_schedule, remaining_items, occurrences_to_settle,
-        next_occurrence, insert_sale, insert_items, limit_customers, has_sale, database_now, select, reset,
+        next_occurrence, insert_sale, insert_items, limit_customers, has_sale, database_now, set_session,
+        read_settings, select,
     )
 }  # fmt: skip
 

@@ -27,7 +27,6 @@ _REFUSALS = {
 }
 REFUSING = ("refused", "starting up", "silent", "full")
 _COMMIT_IS_HIT_MORE = 4
-_RESETS_SHARE = 0.1
 
 
 @dataclass(slots=True)
@@ -112,9 +111,6 @@ class Weather:
         return self._climate.replication * self._random.random() * 2
 
     # A connection's life
-
-    def resets(self):
-        return self._random.random() < _RESETS_SHARE
 
     def refusal(self):
         """Why a new connection is refused, if it is; "silent" is no answer at all."""

@@ -244,7 +244,7 @@ def extend_no_further_than_a_hold_time(monkeypatch):
         (forget_doubts, ("asked for by nobody", "are told that they created")),
         (retry_under_a_new_id, ("is not there", "differs from", "asked for by nobody")),
         (leave_due_holds, ("never true", "hold units", "are refused")),
-        (count_use_as_it_was, ("has ",)),
+        (count_use_as_it_was, ("has ", "refused with CustomerLimitReached")),
         (cancel_a_slow_commit, ("asked for by nobody", "are told that they created")),
         (acknowledge_replays_without_a_commit, ("before it was durable", "is not there", "was shortened")),
         (ignore_warnings, ("before it was durable", "was never committed", "is not there")),

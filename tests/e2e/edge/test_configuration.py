@@ -14,6 +14,7 @@ from holdfast_chassis.concurrency import SHARES
 from holdfast_chassis.contract import Kind
 from holdfast_edge.configuration import render
 from holdfast_edge.settings import EdgeSettings
+from holdfast_gateway.cors import Cors
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.settings import InventorySettings
 from tests.e2e.edge.certificates import write_certificate
@@ -93,9 +94,23 @@ def test_all_faults_of_the_settings_are_told_together(tmp_path):
 
 def test_a_value_cannot_break_out_of_its_place():
     origin = 'https://a.example"}]\nadmin: {}'
-    hosts = manager_of(rendered(cors_origins=[origin]))["route_config"]["virtual_hosts"]
-    policy = hosts[0]["typed_per_filter_config"]["envoy.filters.http.cors"]
-    assert policy["allow_origin_string_match"] == [{"exact": origin}]
+    assert cors_policy(cors_origins=[origin])["allow_origin_string_match"] == [{"exact": origin}]
+
+
+def test_a_browser_may_send_to_the_edge_and_read_from_it_what_it_may_at_a_gateway():
+    origin = "https://shop.example"
+    gateway, edge = Cors([origin]), cors_policy(cors_origins=[origin])
+    told = dict(gateway.headers(origin) + gateway.preflight(origin, []))
+    for at_gateway, at_edge in (
+        ("access-control-allow-headers", "allow_headers"),
+        ("access-control-expose-headers", "expose_headers"),
+    ):
+        assert set(told[at_gateway].split(", ")) <= set(edge[at_edge].split(", "))
+
+
+def cors_policy(**settings):
+    hosts = manager_of(rendered(**settings))["route_config"]["virtual_hosts"]
+    return hosts[0]["typed_per_filter_config"]["envoy.filters.http.cors"]
 
 
 def manager_of(document):

@@ -6,7 +6,9 @@ import pytest
 
 from holdfast_inventory.domain.errors import DatabaseUnavailable
 from holdfast_inventory.ports import InDoubt, NotApplied
-from holdfast_inventory.postgres.database import Database, DatabaseLimits, UnavailableError, UnsafeServerError
+from holdfast_inventory.postgres import preconditions
+from holdfast_inventory.postgres.database import Database, DatabaseLimits, UnavailableError
+from holdfast_inventory.postgres.preconditions import UnsafeServerError
 from tests.support.postgres import on_every_version
 from tests.support.replicas import until
 from tests.support.tcp_proxy import tcp_proxy
@@ -20,6 +22,7 @@ BOUNDED = {
     "idle_in_transaction_session_timeout": "5s",
     "enable_seqscan": "off",
     "transaction_isolation": "read committed",
+    "search_path": "public, pg_temp",
 }
 PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 OURS = "datname = current_database() AND application_name = 'holdfast-inventory'"
@@ -63,6 +66,12 @@ async def transaction(database, *, commits=True):
 
 async def backend(writer):
     return await writer.connection.fetchval("SELECT pg_backend_pid()")
+
+
+def forget_settings(monkeypatch):
+    """Settings no longer stay, as behind a pooler that shares its sessions."""
+    forgetful = {**preconditions.SQL, "set_session": "SELECT $1::text[], $2::text[]"}
+    monkeypatch.setattr(preconditions, "SQL", forgetful)
 
 
 async def test_a_database_that_comes_up_late_is_waited_for(proxy, opened):
@@ -126,6 +135,40 @@ async def test_a_transaction_is_isolated_as_the_core_needs_whatever_the_server_p
 
     async with database.writing() as connection:
         assert await connection.fetchval("SHOW transaction_isolation") == "read committed"
+
+
+@on_every_version
+async def test_our_tables_are_found_whatever_the_role_and_its_temporary_tables_say(opened, database_url, sql, table):
+    name = await sql.fetchval("SELECT current_database()")
+    await sql.execute(f"ALTER DATABASE {name} SET search_path = 'nowhere'")
+    database = await opened(database_url)
+
+    async with database.reading() as reader:
+        await reader.execute("CREATE TEMP TABLE numbers ()")
+    for _ in range(2):
+        async with database.writing() as writer, database.reading() as reader:
+            assert await writer.fetchval("INSERT INTO numbers VALUES (1) RETURNING n") == 1
+            assert await reader.fetch("SELECT n FROM numbers") == await reader.fetch("SELECT n FROM public.numbers")
+
+
+async def test_sessions_that_do_not_take_their_settings_are_refused(opened, database_url, monkeypatch):
+    forget_settings(monkeypatch)
+
+    with pytest.raises(UnsafeServerError, match=r"search_path, .* not as set.*pool_mode = session"):
+        await opened(database_url)
+
+
+async def test_what_the_service_asks_of_sessions_is_asked_of_later_ones_too(opened, database_url, monkeypatch):
+    database = await opened(database_url)
+    database._drop_idle_writers()
+    await database._pool.expire_connections()
+    forget_settings(monkeypatch)
+
+    with pytest.raises(DatabaseUnavailable):
+        await database.ping()
+    with pytest.raises(NotApplied, match="search_path, "):
+        async with database.writer():
+            pass
 
 
 async def test_a_transaction_commits_at_its_end(opened, database_url, sql, table):

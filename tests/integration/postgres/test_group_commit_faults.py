@@ -15,8 +15,8 @@ from holdfast_inventory.domain.errors import (
     OutcomeUnknown,
     Overloaded,
 )
-from holdfast_inventory.postgres import database as database_module
 from holdfast_inventory.postgres.database import DatabaseLimits
+from holdfast_inventory.postgres.preconditions import WRITER_SESSION
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from tests.support.postgres import on_every_version
 from tests.support.replicas import locked, replica, until
@@ -334,7 +334,7 @@ async def test_a_commit_that_waits_for_a_standby_is_not_acknowledged_by_a_timeou
 ):
     """The server would give up waiting for the standby and report success, with a warning."""
     await catalog.create_sale(new_sale(socks=9))
-    monkeypatch.setitem(database_module._WRITER_SESSION, "statement_timeout", "100ms")
+    monkeypatch.setitem(WRITER_SESSION, "statement_timeout", "100ms")
     async with replica(database_url, database_limits=IMPATIENT) as one:
         command = await one.bound_hold("r-1", socks=1)
         await one.execute(hold(socks=1))

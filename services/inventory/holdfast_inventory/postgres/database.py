@@ -7,7 +7,7 @@ the wrong statement.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -19,6 +19,7 @@ from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.ports import InDoubt, NotApplied, Rejected, StoreFault
 from holdfast_inventory.postgres.faults import classify, keeps_connection
+from holdfast_inventory.postgres.preconditions import READER_SESSION, WRITER_SESSION, UnsafeServerError, prepare
 from holdfast_inventory.postgres.statements import name_of
 
 if TYPE_CHECKING:
@@ -28,29 +29,9 @@ log = get_logger("holdfast.database")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
-# Reads that were planned while a table was empty must not scan it when it is full; the lock-first scheme reads anew
-# in each statement.
-_SESSION = {
-    "default_transaction_isolation": "read committed",
-    "enable_seqscan": "off",
-    "statement_timeout": "2s",
-    "lock_timeout": "500ms",
-    "idle_in_transaction_session_timeout": "5s",
-    "jit": "off",
-    "application_name": "holdfast-inventory",
-}
-# Plans are made once and must not depend on how full the tables were then: by index, always.
-_WRITER_SESSION = _SESSION | {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-}
+_APPLICATION = {"application_name": "holdfast-inventory"}
 _OLDEST_SERVER = 140000
 _KEEPALIVE_IDLE_SECONDS = 10
-
-
-class UnsafeServerError(Exception):
-    """The server may lose what it has acknowledged, or is too old."""
 
 
 class UnavailableError(Exception):
@@ -86,6 +67,7 @@ class Driver(Protocol):
         command_timeout: float,
         server_settings: dict[str, str],
         init: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]],
+        reset: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]],
     ) -> Awaitable[asyncpg.Pool]:
         """Make a pool, and its first connections."""
         ...
@@ -214,7 +196,8 @@ class Database:
             async with self._pool.acquire(timeout=self._limits.acquire_seconds) as connection:
                 yield connection
         except Exception as error:
-            if not isinstance(classify(error, committing=False), NotApplied):
+            fault = error if isinstance(error, NotApplied) else classify(error, committing=False)
+            if not isinstance(fault, NotApplied):
                 raise
             log.warning("read failed", error=repr(error))
             raise DatabaseUnavailable from error
@@ -346,9 +329,12 @@ class Database:
                 max_size=self._limits.readers,
                 timeout=self._limits.connect_seconds,
                 command_timeout=self._limits.read_seconds,
-                server_settings=_SESSION,
-                init=self._prepare,
+                server_settings=_APPLICATION,
+                init=self._prepare_reader,
+                reset=_leave_as_it_is,
             )
+        except UnsafeServerError:
+            raise
         except Exception as error:
             fault = classify(error, committing=False)
             if fault is None:
@@ -361,19 +347,25 @@ class Database:
 
     async def _connect(self) -> asyncpg.Connection:
         connection = await self._driver.connect(
-            self._url, timeout=self._limits.connect_seconds, server_settings=_WRITER_SESSION
+            self._url, timeout=self._limits.connect_seconds, server_settings=_APPLICATION
         )
-        try:
-            await self._prepare(connection)
-            connection.add_log_listener(self._heed)
-        except BaseException:
-            connection.terminate()
-            raise
+        await self._prepare(connection, WRITER_SESSION)
+        connection.add_log_listener(self._heed)
         return connection
 
-    async def _prepare(self, connection: asyncpg.Connection) -> None:
-        _keep_alive(connection)
-        connection.add_query_logger(self._log_query)
+    async def _prepare_reader(self, connection: asyncpg.Connection) -> None:
+        await self._prepare(connection, READER_SESSION)
+
+    async def _prepare(self, connection: asyncpg.Connection, session: Mapping[str, str]) -> None:
+        try:
+            _keep_alive(connection)
+            async with asyncio.timeout(self._limits.connect_seconds):
+                await prepare(connection, session)
+            connection.add_query_logger(self._log_query)
+        except BaseException:
+            # Here, for a pool would take leave of a server that may not answer, and wait for it.
+            connection.terminate()
+            raise
 
     def _log_query(self, query: asyncpg.connection.LoggedQuery) -> None:
         self._on_query(name_of(query.query), query.elapsed)
@@ -407,6 +399,10 @@ async def _recovers(writer: Writer, error: Exception, fault: StoreFault | None) 
         await _roll_back(writer)
         return True
     return False
+
+
+async def _leave_as_it_is(_connection: Connection) -> None:
+    """Nothing that we run changes a session, and RESET ALL would undo what it was given."""
 
 
 def _keep_alive(connection: asyncpg.Connection) -> None:

@@ -19,6 +19,7 @@ import asyncpg
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.ports import NotApplied
 from holdfast_inventory.postgres.faults import classify
+from holdfast_inventory.postgres.preconditions import MIGRATION_SESSION, UnsafeServerError, prepare
 from holdfast_inventory.postgres.statements import load
 
 SQL = load("migrations")
@@ -209,25 +210,35 @@ async def _connect(database_url: str, patience_seconds: float) -> asyncpg.Connec
         async with asyncio.timeout(patience_seconds):
             while True:
                 try:
-                    return await asyncpg.connect(
+                    connection = await asyncpg.connect(
                         database_url,
                         timeout=_CONNECT_SECONDS,
                         # The server's own limit first; ours is for a server that no longer answers.
                         command_timeout=_STATEMENT_SECONDS + 2 * patience_seconds,
-                        server_settings={
-                            "application_name": "holdfast-migrate",
-                            "statement_timeout": f"{_STATEMENT_SECONDS}s",
-                        },
+                        server_settings={"application_name": "holdfast-migrate"},
                     )
+                    await _prepare(connection)
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     if not isinstance(classify(error, committing=False), NotApplied):
                         raise
                     if not told:
                         log.warning("waiting for the database", error=str(error))
                     told = True
+                else:
+                    return connection
                 await asyncio.sleep(_RECONNECT_SECONDS)
     except TimeoutError as error:
         raise DatabaseUnreachableError(f"no database within {patience_seconds:g} s") from error
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    try:
+        await prepare(connection, MIGRATION_SESSION)
+    except BaseException as error:
+        connection.terminate()
+        if isinstance(error, UnsafeServerError):
+            raise MigrationError(str(error)) from error
+        raise
 
 
 async def _lock(connection: asyncpg.Connection, patience_seconds: float) -> None:
