@@ -36,6 +36,7 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
         "read_limit": settings.edge_request_limit // 8,
         "half_read_limit": settings.edge_request_limit // 16,
         "half_sale_requests_per_second": max(1, settings.edge_sale_requests_per_second // 2),
+        "connection_age": f"{settings.edge_connection_age_seconds:g}s",
         "header_timeout": f"{settings.edge_header_timeout_seconds:g}s",
         "request_timeout": f"{settings.edge_request_timeout_seconds:g}s",
         "gateways": _endpoints(settings.edge_gateways),

@@ -68,6 +68,8 @@ class EdgeSettings(ServiceSettings):
     # For one sale: what begins purchases, and half as much of what looks.
     edge_sale_requests_per_second: int = Field(10_000, ge=1)
 
+    # After so long a client is asked to connect anew, when it has its answer: new edges get their share of clients.
+    edge_connection_age_seconds: float = Field(600.0, gt=0)
     # How long a client may take to send its headers, and all of its request.
     edge_header_timeout_seconds: float = Field(10.0, gt=0)
     edge_request_timeout_seconds: float = Field(15.0, gt=0)

@@ -1,0 +1,205 @@
+"""Watches and connections that grow old within seconds: each watch ends by itself, or goes on, and none has a gap."""
+
+import asyncio
+import base64
+import json
+import struct
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import grpc
+import pytest
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from holdfast.inventory.v1 import sale_service_pb2 as ss
+from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from tests.support.grpc_client import GrpcClient
+from tests.support.nginx import nginx_before
+from tests.support.rest_client import next_event
+from tests.support.service import reason_of
+from tests.support.services import NO_DRAIN, Gateway, Inventory
+
+BOUND_SECONDS = 120
+AGES = {
+    "connection_age_seconds": 2,
+    "connection_age_grace_seconds": 4,
+    "watch_heartbeat_seconds": 0.3,
+    "watch_reader_seconds": 1,
+    **NO_DRAIN,
+}
+"""Watches last 1 to 2 seconds then."""
+ENDS = 6
+"""How often a watch over gRPC ends before the test does: it has seen several connections."""
+
+
+@dataclass
+class Stage:
+    """Where the same inventory is served, by road."""
+
+    grpc: dict[str, str]
+    rest: dict[str, str]
+
+
+@pytest.fixture
+async def stage(database_url, start_edge, free_port, tmp_path):
+    """An inventory whose connections do not grow old, behind a gateway, an edge and a stock nginx."""
+    async with AsyncExitStack() as stack:
+        inventory = Inventory(database_url, **AGES)
+        stack.callback(inventory.kill)
+        await inventory.is_serving()
+        gateway = Gateway([inventory.address], stream_heartbeat_seconds=0.5, **NO_DRAIN)
+        stack.callback(gateway.kill)
+        await gateway.is_serving()
+        behind = gateway.url.removeprefix("http://")
+        edge = await start_edge([behind], [inventory.address], connection_age_seconds=1)
+        rest, to_edge, grpc_road = await stack.enter_async_context(
+            nginx_before(tmp_path, free_port, rest=[behind, edge.target], grpc=[inventory.address])
+        )
+        yield Stage(
+            {"direct": inventory.address, "edge": edge.target, "nginx": grpc_road},
+            {"gateway": behind, "edge": edge.target, "nginx": rest, "nginx and edge": to_edge},
+        )
+
+
+class Follower:
+    """Follows the movements of a sale, each once and in order."""
+
+    def __init__(self, sale):
+        self.sale = sale
+        self.sequence = 0
+        self.token = ""
+        self.ends = []
+        self.seen = asyncio.Event()
+
+    def take(self, sequences, token):
+        for sequence in sequences:
+            assert sequence == self.sequence + 1
+            self.sequence = sequence
+        self.token = token
+
+    async def over_grpc(self, stub):
+        while len(self.ends) < ENDS:
+            request = ss.WatchMovementsRequest(parent=self.sale, resume_token=self.token)
+            try:
+                async for event in stub.WatchMovements(request):
+                    self.take([movement.sequence for movement in event.movements], event.resume_token)
+            except grpc.aio.AioRpcError as error:
+                self.ends.append(end_told_by(error))
+
+    async def over_rest(self, session, address, enough):
+        async with session.get(f"http://{address}/v1/{self.sale}/movements:watch") as response:
+            while not enough.is_set():
+                event = await next_event(response)
+                assert event is not None
+                assert event.get("event") != "error", event
+                document = json.loads(event["data"])
+                self.take([int(movement["sequence"]) for movement in document["movements"]], event["id"])
+
+
+def end_told_by(error):
+    """The code and the reason; gRPC's own words where there is no reason."""
+    has_reason = "grpc-status-details-bin" in dict(error.trailing_metadata() or ())
+    return error.code().name, reason_of(error) if has_reason else error.details()
+
+
+async def health_ends(stub):
+    """How a watch of health ends, time and again."""
+    ends = []
+    while len(ends) < ENDS:
+        try:
+            async for answer in stub.Watch(health_pb2.HealthCheckRequest()):
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        except grpc.aio.AioRpcError as error:
+            ends.append(end_told_by(error))
+    return ends
+
+
+@asynccontextmanager
+async def selling(address):
+    """Sells, through the gateway, until it is left. Every request must succeed, whatever ends meanwhile."""
+    shop = GrpcClient(address["direct"])
+    sale = await shop.open_sale(sneaker=1_000_000)
+    await shop.close()
+
+    async def sell(session, url):
+        body = {"customer": "c-1", "lines": [{"item": "sneaker", "quantity": 1}]}
+        while True:
+            async with session.post(f"http://{url}/v1/{sale}/reservations", json=body) as answer:
+                assert answer.status == 200, await answer.text()
+            await asyncio.sleep(0.02)
+
+    async with aiohttp.ClientSession() as session:
+        seller = asyncio.create_task(sell(session, address["gateway"]))
+        try:
+            yield sale, seller
+        finally:
+            seller.cancel()
+            await asyncio.wait([seller])
+
+
+async def test_no_watch_is_cut_and_none_has_a_gap(stage):
+    async with AsyncExitStack() as stack, asyncio.timeout(BOUND_SECONDS):
+        sale, seller = await stack.enter_async_context(selling(stage.grpc | stage.rest))
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=30)))
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(address)) for address in stage.grpc.values()
+        ]
+        over_grpc = [Follower(sale) for _ in channels for _ in range(4)]
+        over_rest = [Follower(sale) for _ in stage.rest]
+        enough = asyncio.Event()
+
+        async def follow(number, follower):
+            # Not all at once: they meet connections of every age.
+            await asyncio.sleep(number * 0.2)
+            await follower.over_grpc(SaleServiceStub(channels[number % len(channels)]))
+
+        async with asyncio.TaskGroup() as tasks:
+            streams = [
+                tasks.create_task(follower.over_rest(session, address, enough))
+                for follower, address in zip(over_rest, stage.rest.values(), strict=True)
+            ]
+            health = [tasks.create_task(health_ends(health_pb2_grpc.HealthStub(channel))) for channel in channels]
+            await asyncio.gather(*(follow(*each) for each in enumerate(over_grpc)))
+            await asyncio.gather(*health)
+            enough.set()
+            await asyncio.gather(*streams)
+        assert not seller.done()
+    ends = {end for follower in over_grpc for end in follower.ends} | {end for task in health for end in task.result()}
+    assert ends == {("ABORTED", "WATCH_EXPIRED")}
+    assert all(follower.sequence > 10 for follower in (*over_grpc, *over_rest))
+
+
+async def test_a_watch_over_grpc_web_ends_with_the_reason_too(stage):
+    message = ss.WatchStockRequest(name=(await opened(stage))).SerializeToString()
+    async with (
+        aiohttp.ClientSession() as session,
+        asyncio.timeout(BOUND_SECONDS),
+        session.post(
+            f"http://{stage.rest['edge']}/holdfast.inventory.v1.SaleService/WatchStock",
+            data=struct.pack(">BI", 0, len(message)) + message,
+            headers={"content-type": "application/grpc-web+proto"},
+        ) as answer,
+    ):
+        body = await answer.read()
+    *_, (flag, trailers) = frames(body)
+    fields = dict(line.split(":", 1) for line in trailers.decode().strip().split("\r\n"))
+    assert (flag, fields["grpc-status"]) == (0x80, "10")
+    details = Status.FromString(base64.b64decode(fields["grpc-status-details-bin"] + "=="))
+    assert reason_of(details) == "WATCH_EXPIRED"
+
+
+def frames(body):
+    """The flag and the content of each frame of gRPC-Web."""
+    while body:
+        flag, size = struct.unpack(">BI", body[:5])
+        yield flag, body[5 : 5 + size]
+        body = body[5 + size :]
+
+
+async def opened(stage):
+    shop = GrpcClient(stage.grpc["direct"])
+    sale = await shop.open_sale(sneaker=1)
+    await shop.close()
+    return sale
