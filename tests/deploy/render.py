@@ -17,7 +17,7 @@ def rendered(overlay):
     """All resources of an overlay."""
     kustomize = REPOSITORY / ".tools/bin/kustomize"
     if not kustomize.is_file():
-        pytest.fail(f"{kustomize} is missing: run scripts/install-tools.sh")
+        pytest.fail(f"{kustomize} is missing: make tools")
     command = [kustomize, "build", REPOSITORY / "k8s/overlays" / overlay]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr

@@ -60,7 +60,7 @@ def installed_units(tmp_path):
 
 def systemd_analyze(*arguments):
     if shutil.which("systemd-analyze") is None:
-        pytest.fail("systemd-analyze is missing: install Debian's systemd (.ci/run does)")
+        pytest.fail("systemd-analyze is missing: `make test` installs it")
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
