@@ -237,23 +237,23 @@ class PostgresServer:
         if not lines or not lines[0].isdigit() or not _PROC.exists():
             return
         orphan = int(lines[0])
-        if _working_directory(orphan) != self._cluster:
+        if not self._is_served_by(orphan):
             (self._cluster / "postmaster.pid").unlink(missing_ok=True)
             return
         os.kill(orphan, signal.SIGINT)
         deadline = SYSTEM_CLOCK.monotonic() + _STOP_TIMEOUT_SECONDS
-        while _working_directory(orphan) == self._cluster:
+        while self._is_served_by(orphan):
             if SYSTEM_CLOCK.monotonic() > deadline:
                 raise StartError(f"another PostgreSQL (process {orphan}) still uses {self._cluster}")
             time.sleep(0.05)
 
-
-def _working_directory(pid: int) -> Path | None:
-    """Where a process works, which for a postmaster is its cluster; None when there is no such process."""
-    try:
-        return (_PROC / str(pid) / "cwd").readlink()
-    except OSError:
-        return None
+    def _is_served_by(self, pid: int) -> bool:
+        """Whether a process is a postmaster of this cluster: its arguments say so, to other users too."""
+        try:
+            arguments = (_PROC / str(pid) / "cmdline").read_text(errors="replace").split("\0")
+        except OSError:
+            return False
+        return Path(arguments[0]).name == "postgres" and str(self._cluster) in arguments
 
 
 def _children(pid: int) -> list[int]:

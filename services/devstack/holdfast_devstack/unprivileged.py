@@ -1,4 +1,7 @@
-"""Runs programs that refuse to be root: in a user namespace where root has another number, or as nobody."""
+"""Runs programs that refuse to be root: in a user namespace where root has another number, or as nobody.
+
+In each way the files stay where they are, also under root's own home, and the program reaches them there.
+"""
 
 import os
 import pwd
@@ -58,8 +61,10 @@ def _candidates(uid: int) -> list[Identity]:
         found.append(Identity((unshare, "--user", f"--map-user={nobody}", f"--map-group={nobody}", "--"), uid))
     if (setpriv := shutil.which("setpriv")) and uid == _ROOT:
         # Containers often forbid namespaces.
-        drop = (setpriv, f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "--")
-        found.append(Identity(drop, nobody))
+        drop = (setpriv, f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups")
+        found.append(Identity((*drop, "--"), nobody))
+        # Root's home is often closed to others. Of root's powers the program then keeps one: to reach any file.
+        found.append(Identity((*drop, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"), nobody))
     return found
 
 

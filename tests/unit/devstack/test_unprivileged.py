@@ -44,6 +44,15 @@ def test_root_runs_postgres_by_either_way_on_the_same_data(only, directory):
 
 
 @as_root
+def test_without_namespaces_root_runs_postgres_where_only_root_gets_in(only, directory):
+    directory.chmod(0o700)
+    only("setpriv")
+    server = PostgresServer(directory / "closed" / "postgres", binaries=DEBIAN_POSTGRES_15)
+    server.start()
+    server.stop()
+
+
+@as_root
 def test_without_a_way_root_is_told_what_to_do(only, directory):
     only()
     with pytest.raises(StartError, match="run this as an ordinary user"):
