@@ -31,12 +31,15 @@ class Need(NamedTuple):
 
 
 def _program(name: str, package: str) -> Need:
-    return Need(name, package, lambda: shutil.which(name) is not None)
+    # Servers are where the PATH of an ordinary user often does not lead.
+    places = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+    return Need(name, package, lambda: shutil.which(name, path=places) is not None)
 
 
 _GIT = _program("git", "git")
 _SYSTEMD_ANALYZE = _program("systemd-analyze", "systemd")
 _WRK = _program("wrk", "wrk")
+_NGINX = _program("nginx", "nginx")
 _POSTGRESQL_15 = Need("PostgreSQL 15", "postgresql-15", Path("/usr/lib/postgresql/15/bin/postgres").is_file)
 _OF_CHECK = (_GIT, _SYSTEMD_ANALYZE)
 
@@ -45,7 +48,7 @@ BY_GOAL = {
     "check": _OF_CHECK,
     "contract": (_GIT,),
     "files": _OF_CHECK,
-    "test": (_POSTGRESQL_15, _WRK, _program("curl", "curl"), _program("openssl", "openssl"), *_OF_CHECK),
+    "test": (_POSTGRESQL_15, _WRK, _NGINX, _program("curl", "curl"), _program("openssl", "openssl"), *_OF_CHECK),
 }
 """What each goal needs beside Python; PyPI and Go's module proxy bring the rest."""
 
