@@ -74,7 +74,7 @@ async def _buy(world, sale_id, item_id, units):
     policy = {"allow_partial": False, "confirm": True, "order": ""}
     fingerprint = identity.create_fingerprint(customer, lines, None, **policy)
 
-    async def build(replica):
+    async def build(replica, _deadline):
         return Create(replica.entropy.uuid4(), customer, lines, None, fingerprint=fingerprint, bound=False, **policy)
 
     # A connection that died in silence is found out by whoever uses it next, and costs that caller an attempt.

@@ -13,7 +13,7 @@ class Call:
 
     `answer` is a reply, a refusal, or none: the caller went away, or the replica died. `replicated` is how far the
     standby was when it was answered. After `patience_seconds` its answer is overdue, whatever it is. `queued_at` is
-    when it was given to the ledger, by itself.
+    when it was given to the ledger. One that is not `alone` is answered when the others are that were sent with it.
     """
 
     number: int
@@ -22,6 +22,7 @@ class Call:
     invoked: tuple[int, float]
     patience_seconds: float
     deadline: float | None = None
+    alone: bool = True
     command: Any = None
     queued_at: float | None = None
     answered: tuple[int, float] | None = None
@@ -53,7 +54,7 @@ class History:
     def moment(self):
         return next(self._places), self._loop.time()
 
-    def begin(self, replica, sale_id, patience_seconds, deadline):
-        call = Call(len(self.calls), replica, sale_id, self.moment(), patience_seconds, deadline)
+    def begin(self, replica, sale_id, patience_seconds, deadline, *, alone=True):
+        call = Call(len(self.calls), replica, sale_id, self.moment(), patience_seconds, deadline, alone)
         self.calls.append(call)
         return call

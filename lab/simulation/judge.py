@@ -27,9 +27,11 @@ from lab.simulation.refusals import false_refusals, late_refusals
 def judge(history, server):
     """What is wrong, in words; nothing, if all is well."""
     records = {record.sale_id: record for record in records_of(server)}
+    faults = list(late_refusals(history.calls, server.loop))
     calls = [call for call in history.calls if call.command is not None]
-    faults = [f"call {call.number} was answered {call.answer!r}" for call in calls if isinstance(call.answer, Internal)]
-    faults += late_refusals(calls)
+    faults += [
+        f"call {call.number} was answered {call.answer!r}" for call in calls if isinstance(call.answer, Internal)
+    ]
     faults += _unbalanced_transfers(records.values())
     faults += _out_of_order(records, calls)
     clocks_agree = not server.skew_seconds

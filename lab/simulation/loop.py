@@ -73,6 +73,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self._now = BEGINNING_SECONDS
         self._stalls = stalls if stall_share else None
         self._stall_share = stall_share
+        self._stalled = []
         self._timers = []
         self._timed = 0
         self.ends_at = float("inf")
@@ -130,7 +131,9 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             raise DeadEndError("\n".join(sorted(map(_waits, asyncio.all_tasks(self)))))
         now = max(self._now, timers[0][0])
         if self._stalls is not None and self._stalls.random() < self._stall_share:
-            now += self._stalls.choice(_STALLS_SECONDS)
+            seconds = self._stalls.choice(_STALLS_SECONDS)
+            now += seconds
+            self._stalled.append((now, seconds))
         if now > self.ends_at:
             raise EndlessError(f"it has not come to its end at {now:.3f}")
         if now > self._now:
@@ -165,6 +168,10 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self._now
+
+    def stalled_seconds(self, begin: float, end: float) -> float:
+        """How much longer than it should have been the time between two moments was."""
+        return sum(seconds for at, seconds in self._stalled if begin < at <= end)
 
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict) -> None:
         error = context.get("exception")

@@ -9,7 +9,7 @@ from collections import defaultdict
 from datetime import timedelta
 from itertools import pairwise
 
-from holdfast_inventory.domain.commands import Confirm, Create, Extend, Transfer
+from holdfast_inventory.domain.commands import Confirm, Create, Extend
 from holdfast_inventory.domain.errors import (
     CustomerLimitReached,
     DeadlineInQueue,
@@ -22,18 +22,18 @@ from holdfast_inventory.domain.errors import (
 from lab.simulation.record import CONFIRM, EXPIRE, HELD, HOLD, RELEASE, entries_in, state_of
 
 _STALE_SECONDS = 0.2
-_LATE_SECONDS = 1.0
-"""A look at the queue, on a machine that stalls."""
+_LATE_SECONDS = 0.5
+"""A look at those who wait."""
 _NEVER = float("inf")
 
 
-def late_refusals(calls):
-    """Whose deadline passes in the queue is told so then, and not when whatever is before it has ended."""
+def late_refusals(calls, loop):
+    """Whose deadline passes while it waits is told so then, and not when whatever is before it has ended."""
     for call in calls:
-        # Before some a look-up comes that may take as long as a read may.
-        looks_up = isinstance(call.command, Transfer) or getattr(call.command, "bound", False)
-        if isinstance(call.answer, DeadlineInQueue) and call.queued_at is not None and not looks_up:
-            late_seconds = call.answered[1] - max(call.queued_at, call.deadline)
+        if isinstance(call.answer, DeadlineInQueue) and call.alone:
+            due = max(call.deadline, call.invoked[1] if call.queued_at is None else call.queued_at)
+            answered = call.answered[1]
+            late_seconds = answered - due - loop.stalled_seconds(due, answered)
             if late_seconds > _LATE_SECONDS:
                 yield f"call {call.number} is told {late_seconds:.2f} s late that its deadline has passed"
 

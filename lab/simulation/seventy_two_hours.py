@@ -297,7 +297,7 @@ class _Days:
     async def _ask(self, sale_id, command):
         """As a shopper does who tries again until it works, for as long as an outage lasts."""
 
-        async def build(_replica):
+        async def build(_replica, _deadline):
             return command
 
         for _ in range(200):

@@ -53,7 +53,7 @@ class Shop:
         call = self._history.begin(replica.name, sale_id, bound_seconds, deadline)
 
         async def handle():
-            call.command = await build(replica)
+            call.command = await build(replica, deadline)
             self._trace.note(f"call {call.number} {replica.name} {sale_id} {type(call.command).__name__}")
             call.queued_at = self._loop.time()
             if isinstance(call.command, Transfer):
@@ -65,11 +65,11 @@ class Shop:
 
     async def submit(self, replica, sale_id, builds, deadline, *, bound_seconds):
         """Sends several in one call."""
-        calls = [self._history.begin(replica.name, sale_id, bound_seconds, deadline) for _ in builds]
+        calls = [self._history.begin(replica.name, sale_id, bound_seconds, deadline, alone=False) for _ in builds]
 
         async def handle():
             for call, build in zip(calls, builds, strict=True):
-                call.command = await build(replica)
+                call.command = await build(replica, deadline)
             return await replica.ledger.execute_all(sale_id, [(call.command, deadline) for call in calls])
 
         outcome = replica.run(handle())
@@ -198,11 +198,11 @@ class Shop:
         request_id = random.choice(REQUEST_IDS) if random.random() < 0.6 else None
         fingerprint = identity.create_fingerprint(customer, lines, hold_time, **policy)
 
-        async def build(replica):
+        async def build(replica, deadline):
             if request_id is None:
                 bound, reservation_id = False, replica.entropy.uuid4()
             else:
-                salt = await replica.ledger.salt(sale_id)
+                salt = await replica.ledger.salt(sale_id, deadline)
                 bound, reservation_id = True, identity.reservation_id(salt, customer, request_id)
             self._asked_for.append((sale_id, reservation_id, customer))
             return Create(reservation_id, customer, lines, hold_time, fingerprint=fingerprint, bound=bound, **policy)
@@ -237,11 +237,11 @@ class Shop:
         looks_first = random.random() < 0.3
         change_id = UUID(int=random.getrandbits(128))
 
-        async def build(replica):
-            version = (await replica.catalog.get_item(sale_id, item_id)).version if looks_first else None
+        async def build(replica, deadline):
             bound_id = change_id
             if request_id is not None:
-                bound_id = identity.stock_change_id(await replica.ledger.salt(sale_id), request_id)
+                bound_id = identity.stock_change_id(await replica.ledger.salt(sale_id, deadline), request_id)
+            version = (await replica.catalog.get_item(sale_id, item_id)).version if looks_first else None
             fingerprint = identity.adjust_fingerprint(item_id, delta, reason, version)
             return Adjust(bound_id, item_id, delta, reason, version, f"clerk of {bound_id}", fingerprint)
 
@@ -255,10 +255,10 @@ class Shop:
         request_id = random.choice(REQUEST_IDS) if random.random() < 0.5 else None
         change_id = UUID(int=random.getrandbits(128))
 
-        async def build(replica):
+        async def build(replica, deadline):
             bound_id = change_id
             if request_id is not None:
-                bound_id = identity.stock_change_id(await replica.ledger.salt(source), request_id)
+                bound_id = identity.stock_change_id(await replica.ledger.salt(source, deadline), request_id)
             fingerprint = identity.transfer_fingerprint(item_id, destination, to_item_id, quantity)
             actor = f"mover of {bound_id}"
             return Transfer(bound_id, source, item_id, destination, to_item_id, quantity, actor, fingerprint)
@@ -267,7 +267,7 @@ class Shop:
 
 
 def _ready(command):
-    async def build(_replica):
+    async def build(_replica, _deadline):
         return command
 
     return build

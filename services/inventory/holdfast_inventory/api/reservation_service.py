@@ -48,7 +48,7 @@ class ReservationService:
         """Hold stock, or sell it at once."""
         wanted = reservation_requests.create(request)
         if wanted.request_id:
-            command = wanted.bound_command(await self._ledger.salt(wanted.sale_id))
+            command = wanted.bound_command(await self._ledger.salt(wanted.sale_id, call.deadline))
         else:
             command = wanted.command(self._entropy.uuid4())
         return await self._execute(wanted.sale_id, command, call)
@@ -87,7 +87,7 @@ class ReservationService:
     async def submit(self, request: pb.SubmitRequest, call: Call) -> pb.SubmitResponse:
         """Execute independent commands; a malformed one is refused alone."""
         sale_id = reservation_requests.submit(request)
-        salt = await self._ledger.salt(sale_id)
+        salt = await self._ledger.salt(sale_id, call.deadline)
         now = asyncio.get_running_loop().time()
         answers: list[Answer | None] = []
         accepted: list[tuple[Command, float | None]] = []

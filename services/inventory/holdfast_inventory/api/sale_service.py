@@ -102,7 +102,7 @@ class SaleService:
         """Change on_hand by hand."""
         wanted = sale_requests.adjust(request)
         if wanted.request_id:
-            change_id = wanted.bound_id(await self._ledger.salt(wanted.sale_id))
+            change_id = wanted.bound_id(await self._ledger.salt(wanted.sale_id, call.deadline))
         else:
             change_id = self._entropy.uuid4()
         reply = await self._ledger.execute(wanted.sale_id, wanted.command(change_id), call.deadline)
@@ -115,7 +115,7 @@ class SaleService:
         """Move units to another sale."""
         wanted = sale_requests.transfer(request)
         if wanted.request_id:
-            change_id = wanted.bound_id(await self._ledger.salt(wanted.source_sale_id))
+            change_id = wanted.bound_id(await self._ledger.salt(wanted.source_sale_id, call.deadline))
         else:
             change_id = self._entropy.uuid4()
         transferred = await self._ledger.transfer(wanted.command(change_id), call.deadline)

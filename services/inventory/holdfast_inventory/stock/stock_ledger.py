@@ -1,8 +1,8 @@
 """The only door for changes of stock."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
@@ -21,6 +21,8 @@ from holdfast_inventory.ports import Committed, InDoubt, NotApplied, Rejected, S
 from holdfast_inventory.stock.bound_ids import BoundIds
 from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
 from holdfast_inventory.stock.sold_out import SoldOut
+
+T = TypeVar("T")
 
 log = get_logger("holdfast.stock_ledger")
 
@@ -81,8 +83,8 @@ class StockLedger:
         """Takes nothing new, and waits for what is queued and in flight."""
         await self._groups.stop(timeout_seconds)
 
-    async def salt(self, sale_id: str) -> bytes:
-        """What a sale's ids are derived with. Raises `NotFound`."""
+    async def salt(self, sale_id: str, deadline: float | None = None) -> bytes:
+        """What a sale's ids are derived with. Raises `NotFound`, `DatabaseUnavailable` and `DeadlineInQueue`."""
         known = self._salts.get(sale_id)
         if known is not None:
             return known
@@ -91,7 +93,7 @@ class StockLedger:
             reading = self._salt_reads[sale_id] = asyncio.ensure_future(self._store.salt(sale_id))
             reading.add_done_callback(lambda done: self._salt_was_read(sale_id, done))
         # Shielded, for others may wait for the same.
-        return await asyncio.shield(reading)
+        return await self._in_time(asyncio.shield(reading), deadline)
 
     async def execute(self, sale_id: str, command: Command, deadline: float | None) -> Reply:
         """Executes one command."""
@@ -113,11 +115,13 @@ class StockLedger:
         loop = asyncio.get_running_loop()
         began = loop.time()
         give_up = deadline or began + self._limits.patience_seconds
-        refusal: DomainError = DeadlineInQueue()
+        refusal: DomainError = DatabaseUnavailable() if deadline is None else DeadlineInQueue()
         in_doubt = False
         while loop.time() < give_up:
             try:
-                transferred, commits = await self._transfer(command)
+                transferred, commits = await self._transfer(command, give_up)
+            except TimeoutError:
+                break
             except _Starved:
                 await self._groups.enqueue(command.source_sale_id, Sweep(), give_up)
                 continue
@@ -195,18 +199,32 @@ class StockLedger:
         self, sale_id: str, command: Create, deadline: float | None, refusal: DomainError
     ) -> Answer:
         try:
-            if await self._bound_ids.is_bound(sale_id, command.reservation_id):
+            if await self._in_time(self._bound_ids.is_bound(sale_id, command.reservation_id), deadline):
                 return await self._groups.enqueue(sale_id, command, deadline)
         except DomainError as error:
             return error
         self._metrics.refused_from_memory()
         return refusal
 
-    async def _transfer(self, command: Transfer) -> tuple[Transferred, list[Committed]]:
+    async def _in_time(self, work: Awaitable[T], deadline: float | None) -> T:
+        """What comes of `work`. Raises `DeadlineInQueue` or `DatabaseUnavailable` when time is up."""
+        patience_ends = asyncio.get_running_loop().time() + self._limits.patience_seconds
         try:
-            async with self._store.open_transfer(command, self._limits.due_holds) as opened:
+            async with asyncio.timeout_at(min(patience_ends, deadline or patience_ends)):
+                return await work
+        except TimeoutError:
+            if deadline is not None and deadline < patience_ends:
+                raise DeadlineInQueue from None
+            raise DatabaseUnavailable from None
+
+    async def _transfer(self, command: Transfer, give_up: float) -> tuple[Transferred, list[Committed]]:
+        """One attempt. Raises `TimeoutError` at `give_up`, unless it is decided by then: its commit is waited for."""
+        opening = self._store.open_transfer(command, self._limits.due_holds)
+        try:
+            async with asyncio.timeout_at(give_up) as limit, opening as opened:
                 source, destination = opened.source, opened.destination
                 transferred, taken, given = _decided(source, destination, command)
+                limit.reschedule(None)
                 await opened.commit(taken, given)
         except InDoubt as fault:
             if transferred.replayed:
