@@ -10,17 +10,26 @@ import grpc
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast.inventory.v1 import sale_service_pb2 as sales_pb
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
+from holdfast_chassis.contract import METHODS, Kind
 from lab.bench.stack import create_sale
 from lab.overload.clients import grpc_request, http1_request
 
 # Shares of each kind. What ends a purchase is so rare that even at ten times the capacity there is room for it.
 MIX = {"confirm": 0.03, "release": 0.02, "replay": 0.05, "create": 0.6, "read": 0.3}
 KINDS = tuple(MIX)
+_BY_NAME = {method.name: method for method in METHODS}
+_METHODS = {
+    "confirm": _BY_NAME["ConfirmReservation"],
+    "release": _BY_NAME["ReleaseReservation"],
+    "replay": _BY_NAME["CreateReservation"],
+    "create": _BY_NAME["CreateReservation"],
+    "read": _BY_NAME["GetItem"],
+}
+FINISHING = [kind for kind, method in _METHODS.items() if method.kind is Kind.FINISH]
 ITEM = "hot"
 CUSTOMERS = 20_000
 _HOLDS_IN_A_SUBMIT = 500
 _NETWORKS = {"c": "10.1", "greedy": "10.2", "hot": "10.3"}
-_SERVICE = "/holdfast.inventory.v1.ReservationService"
 
 
 @dataclass
@@ -51,7 +60,7 @@ class Shopping:
         """A kind, its request, and what to tell `granted`. A create when there is nothing to end or to repeat."""
         self._count += 1
         kind = self._kinds[self._count % len(self._kinds)]
-        if (kind in ("confirm", "release") and not self.holds) or (kind == "replay" and not self._granted):
+        if (kind in FINISHING and not self.holds) or (kind == "replay" and not self._granted):
             kind = "create"
         identity = self._identity(kind) if kind in ("create", "replay") else None
         return kind, self._make(kind, identity), identity
@@ -92,17 +101,16 @@ class Shopping:
         customer = self._customer() if identity is None else identity[1]
         # A shop's backend may pass on whom it asks for.
         headers = [("grpc-timeout", "5S"), self._address(customer)]
+        return grpc_request(_METHODS[kind].path, headers, self._message(kind, identity).SerializeToString())
+
+    def _message(self, kind, identity):
         if kind == "read":
-            request = sales_pb.GetItemRequest(name=f"sales/{self._random.choice(self._crowd.sales)}/items/{ITEM}")
-            return grpc_request("/holdfast.inventory.v1.SaleService/GetItem", headers, request.SerializeToString())
+            return sales_pb.GetItemRequest(name=f"sales/{self._random.choice(self._crowd.sales)}/items/{ITEM}")
         if kind == "confirm":
-            request = pb.ConfirmReservationRequest(name=self.holds.pop(), order="o-1")
-            return grpc_request(f"{_SERVICE}/ConfirmReservation", headers, request.SerializeToString())
+            return pb.ConfirmReservationRequest(name=self.holds.pop(), order="o-1")
         if kind == "release":
-            request = pb.ReleaseReservationRequest(name=self.holds.pop())
-            return grpc_request(f"{_SERVICE}/ReleaseReservation", headers, request.SerializeToString())
-        request = self._hold(*identity)
-        return grpc_request(f"{_SERVICE}/CreateReservation", headers, request.SerializeToString())
+            return pb.ReleaseReservationRequest(name=self.holds.pop())
+        return self._hold(*identity)
 
     def _rest(self, kind, identity):
         if kind == "read":

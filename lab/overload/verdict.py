@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lab.overload.load import percentile
 from lab.overload.run import CALM
+from lab.overload.shopping import FINISHING
 
 MOST = 10.0
 # What memory may grow by under load: buffers that are kept, and nothing that goes on growing. The edge has a limit that
@@ -52,7 +53,7 @@ def _faults_of_step(step):
     if sum(tally.delays.values()) > 100 and len(tally.delays) < 3:
         found.append(f"{where}: those who were refused are to come back all at once")
     creates = tally.share_accepted("create")
-    for kind in ("confirm", "release"):
+    for kind in FINISHING:
         share = tally.share_accepted(kind)
         if share is not None and creates is not None and share < creates - 0.02:
             found.append(f"{where}: a {kind} was refused rather than a create ({share:.0%} and {creates:.0%} accepted)")

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from holdfast_edge.kinds import path_patterns
 from holdfast_edge.refusals import local_reply_config
 from holdfast_edge.settings import EdgeSettings, address_of
 
@@ -30,6 +31,7 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
         for name, value in settings.model_dump().items()
         if isinstance(value, str | int)
     }
+    patterns = path_patterns()
     return plain | {
         "version": version,
         "half_request_limit": settings.edge_request_limit // 2,
@@ -43,6 +45,8 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
         "inventories": _endpoints(settings.edge_inventories),
         "cors_origins": [{"exact": origin} for origin in settings.cors_origins],
         "refusals": local_reply_config(),
+        **patterns,
+        "rest_begin_and_query": rf"({patterns['rest_begin']})(\?.*)?",
         "sale_of_message": (DIRECTORY / "sale.lua").read_text(encoding="utf-8"),
         "tls_certificate_file": str(DIRECTORY / "tls_certificate.yaml"),
     }

@@ -6,12 +6,11 @@ import sys
 
 import pytest
 import yaml
-from google.api import annotations_pb2
 from pydantic import ValidationError
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.concurrency import SHARES
-from holdfast_chassis.contract import Kind
+from holdfast_chassis.contract import METHODS, Kind
 from holdfast_edge.configuration import render
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.cors import Cors
@@ -19,7 +18,6 @@ from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.settings import InventorySettings
 from tests.e2e.edge.certificates import write_certificate
 
-ENDS = {"ConfirmReservation", "ReleaseReservation", "ExtendReservation"}
 CLUSTERS = ("gateways", "gateways_looks", "inventories", "inventories_looks")
 
 
@@ -159,15 +157,6 @@ def test_a_drain_of_a_service_outlasts_its_discovery():
         assert noticed < GatewaySettings().drain_min_seconds
 
 
-def test_every_streaming_method_has_no_limit_in_time_and_no_other_has_none():
-    prefix = routes()["grpc_watch"]["match"]["prefix"]
-    for file in (reservation_service_pb2, sale_service_pb2):
-        for service in file.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                followed = f"/{service.full_name}/{method.name}".startswith(prefix)
-                assert followed == method.server_streaming, method.full_name
-
-
 def test_only_what_may_be_sent_twice_is_retried_after_it_was_sent():
     for route in routes().values():
         reads = route["name"] in ("rest_watch", "rest_read", "pages")
@@ -176,18 +165,49 @@ def test_only_what_may_be_sent_twice_is_retried_after_it_was_sent():
         assert set(retried) <= {"connect-failure", "refused-stream", "reset-before-request", "reset", ""}
 
 
-def test_methods_that_change_nothing_are_sent_to_those_who_look():
-    """Each kind of request has a limit of its own, so each must find its kind."""
-    reads = re.compile(routes()["grpc_read"]["match"]["safe_regex"]["regex"])
-    ends = re.compile(routes()["grpc_end"]["match"]["safe_regex"]["regex"])
-    for file in (reservation_service_pb2, sale_service_pb2):
-        for service in file.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                path = f"/{service.full_name}/{method.name}"
-                http = method.GetOptions().Extensions[annotations_pb2.http]
-                if not method.server_streaming:
-                    assert bool(reads.fullmatch(path)) == bool(http.get), path
-                assert bool(ends.fullmatch(path)) == (method.name in ENDS), path
+def pattern_of(name):
+    return re.compile(routes()[name]["match"]["safe_regex"]["regex"])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind", "name"),
+    [
+        ("grpc", Kind.WATCH, "grpc_watch"),
+        ("grpc", Kind.READ, "grpc_read"),
+        ("grpc", Kind.FINISH, "grpc_end"),
+        ("rest", Kind.WATCH, "rest_watch"),
+        ("rest", Kind.FINISH, "rest_end"),
+    ],
+)
+def test_each_kind_of_request_finds_its_route(protocol, kind, name):
+    """Each has a limit of its own; watches have none in time."""
+    pattern = pattern_of(name)
+    for method in METHODS:
+        for path in paths_of(method, protocol):
+            assert bool(pattern.fullmatch(path)) == (method.kind is kind), path
+
+
+def paths_of(method, protocol):
+    if protocol == "grpc":
+        return [method.path]
+    return [re.sub(r"\{[\w.]+=?([^{}]*)\}", r"\1", each.template).replace("*", "x") for each in method.bindings]
+
+
+def test_a_verb_is_found_however_its_colon_is_written():
+    paths = [f"/v1/sales/drop-1/reservations/r{colon}confirm" for colon in (":", "%3A", "%3a")]
+    assert all(map(pattern_of("rest_end").fullmatch, paths))
+
+
+def test_a_sales_rate_counts_what_begins_purchases_whatever_its_query_says():
+    rates = next(each for each in manager()["http_filters"] if each["name"].endswith(".local_ratelimit"))
+    actions = rates["typed_config"]["rate_limits"][1]["actions"]
+    begin = re.compile(actions[0]["header_value_match"]["headers"][1]["string_match"]["safe_regex"]["regex"])
+    for method in METHODS:
+        for path in paths_of(method, "rest"):
+            counted = {bool(begin.fullmatch(path)), bool(begin.fullmatch(path + "?x=y"))}
+            # A list has the path of what it lists, and another HTTP method.
+            expected = method.kind is Kind.BEGIN or method.name == "ListReservations"
+            assert counted == {expected}, path
 
 
 def test_a_message_begins_with_its_sale():

@@ -1,0 +1,33 @@
+"""Which requests are of which kind, as regular expressions of their paths: made from the contract."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from holdfast_chassis.contract import METHODS, Kind
+
+_VARIABLE = re.compile(r"\{[\w.]+(?:=([^{}]*))?\}")
+# A client may encode the colon before a verb.
+_COLON = "(:|%3[Aa])"
+
+
+def path_patterns() -> Mapping[str, str]:
+    """Return the patterns of each kind by `grpc_<kind>` and `rest_<kind>`; they fit a path without its query."""
+    return {
+        f"{protocol}_{kind.name.lower()}": "|".join(paths(kind))
+        for protocol, paths in (("grpc", _grpc_paths), ("rest", _rest_paths))
+        for kind in Kind
+    }
+
+
+def _grpc_paths(kind: Kind) -> Iterator[str]:
+    return (re.escape(method.path) for method in METHODS if method.kind is kind)
+
+
+def _rest_paths(kind: Kind) -> Iterator[str]:
+    return (_rest_path(binding.template) for method in METHODS if method.kind is kind for binding in method.bindings)
+
+
+def _rest_path(template: str) -> str:
+    path, _, verb = _VARIABLE.sub(lambda variable: variable[1] or "*", template).partition(":")
+    segments = re.escape(path).replace(r"\*", "[^/?]+")
+    return f"{segments}{_COLON}{verb}" if verb else segments
