@@ -27,13 +27,15 @@ class Kind(StrEnum):
     """A watch was opened (`request`) or said something (`answer`)."""
     NEMESIS = "nemesis"
     """Something was done to the system: `action` is what, `client` to whom, `reason` is begin or end."""
+    YARDSTICK = "yardstick"
+    """An empty call to a service or a bare commit, beside the load: `answer` has the `seconds` that it took."""
     PHASE = "phase"
     """A part of the run begins: `action` is its name, of `PHASES`."""
 
 
-PHASES = ("load", "heal", "replay", "drain", "sell-out", "end")
-"""Load under faults; everything is repaired; each unknown is sent again by its key; holds run out; what is left is
-bought; the ledger is read."""
+PHASES = ("warm-up", "calm", "load", "heal", "healed", "replay", "drain", "sell-out", "end")
+"""Connections and caches are made; load without faults; load under faults; everything is repaired; load without faults
+again; each unknown is sent again by its key; holds run out; what is left is bought; the ledger is read."""
 
 LEFT = frozenset({"the client went away", "the client was stopped"})
 """Reasons of an `info` by which the client itself ended the request. They say nothing of how Holdfast is; the judge

@@ -16,9 +16,9 @@ def full(output, seed, seconds, nemeses=tuple(NEMESES)):
     return Plan(output, seed, partial(schedule, seconds=seconds, nemeses=nemeses), seconds)
 
 
-def brief(output, seed, *, is_timed=True):
+def brief(output, seed):
     """A fixed choice, on whom the seed says."""
-    return Plan(output, seed, brief_schedule, _BRIEF_SECONDS, Shape(wal_disk=False), is_timed=is_timed)
+    return Plan(output, seed, brief_schedule, _BRIEF_SECONDS, Shape(wal_disk=False))
 
 
 def planted(output, seed, name):

@@ -12,10 +12,11 @@ def table(result):
     lines += [f"{name:24} {times:5}" for name, times in sorted(result.strikes.items())]
     lines += ["", *_operations(result.operations), ""]
     lines += [f"{name:24} {count:7}" for name, count in result.verdict.witnessed.items()]
-    normal = result.normal_after_seconds
+    calm, healed = result.paces
     lines += [
         "",
-        f"p95 before: {result.calm_ms:.0f} ms; after healing: {result.healed_ms:.0f} ms, {_told(normal)}",
+        f"an operation before the faults: {calm}",
+        f"an operation after healing: {healed}",
         f"unknown outcomes sent again at the end: {result.replayed}",
     ]
     lines += [f"note: {note}" for note in result.notes]
@@ -25,10 +26,6 @@ def table(result):
     lines += [f"VOID: {reason}" for reason in result.verdict.void_because]
     lines += ["", _conclusion(result)]
     return "\n".join(lines)
-
-
-def _told(normal_after_seconds):
-    return "not normal" if normal_after_seconds is None else f"normal after {normal_after_seconds:.0f} s"
 
 
 def _operations(operations):

@@ -3,11 +3,10 @@
 import asyncio
 import os
 import shutil
-import statistics
 import time
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,22 +16,20 @@ from lab.chaos.clients import GrpcClient, RestClient
 from lab.chaos.ending import Ending
 from lab.chaos.history import Kind, Recorder, write_ledgers
 from lab.chaos.judge import judge
-from lab.chaos.judge.verdict import fault
+from lab.chaos.judge.pace import paces
+from lab.chaos.judge.recovery import RECOVERY_SECONDS
 from lab.chaos.nemeses import Stage
 from lab.chaos.topology import Topology
 from lab.chaos.watchers import MOVEMENTS, STOCK, GrpcWatcher, SseWatcher
 from lab.chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
+from lab.chaos.yardstick import yardsticks
 
-_WARM_UP_SECONDS = 3.0
+_WARM_UP_SECONDS = 2.0
 _PAUSE_SECONDS = 10.0
-_NORMAL_WITHIN_SECONDS = 10.0
-_WINDOW_SECONDS = 1.0
+_MEASURED_SECONDS = 6.0
 _CATCH_UP_SECONDS = 10.0
 _MOST_ROUNDS = 10
 _START_CALL_SECONDS = 20.0
-# A shared machine is not as quick at one moment as at another.
-_SLOWER, _SLOW_SECONDS = 3.0, 0.15
-_SLOW = "slow-after-healing"
 _SHARED_MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 2 << 30
 
@@ -64,8 +61,6 @@ class Plan:
     """Until there were so many, it is harmed again and again: machines are not equally fast."""
     is_whole: bool = True
     """Otherwise it ends once every outcome is known, with what it left behind."""
-    is_timed: bool = True
-    """Whether it counts how fast everything is after healing. Who shares a machine with others cannot tell."""
 
 
 @dataclass
@@ -74,9 +69,8 @@ class Result:
     verdict: object = None
     strikes: Counter = field(default_factory=Counter)
     operations: Counter = field(default_factory=Counter)
-    calm_ms: float = 0.0
-    healed_ms: float = 0.0
-    normal_after_seconds: float | None = None
+    paces: tuple = (None, None)
+    """Before the faults, and after healing."""
     replayed: int = 0
     leaks: list = field(default_factory=list)
     notes: list = field(default_factory=list)
@@ -124,7 +118,7 @@ class Run:
         self._plan, self._topology, self._recorder = plan, topology, recorder
         self.result = Result(plan.seed)
         self._stage = Stage(topology, recorder)
-        self._desk = TimedDesk(recorder)
+        self._desk = Desk(recorder)
         self._shop = Shop(self._desk, plan.seed, plan.habits)
         self._leave = asyncio.Event()
         grpc_addresses = [topology.links[f"client -> {each.name}"].address for each in topology.inventories]
@@ -139,22 +133,26 @@ class Run:
     async def play(self):
         await self._open_sales()
         self._tasks = [asyncio.create_task(client.run(self._leave)) for client in self._clients]
-        self._phase("load")
         before = await self._warm_up() if self._plan.is_whole else None
         self._shop.open.set()
         self._watching = [asyncio.create_task(watcher.run()) for watcher in self.watchers]
+        if self._plan.is_whole:
+            await self._measure("calm")
+        self._phase("load")
         await self._harm()
         await self._topology.repair()
         self._phase("heal")
         if self._plan.is_whole:
-            await self._until_normal()
+            await asyncio.sleep(RECOVERY_SECONDS)
+            await self._measure("healed")
         await self._finish_shopping()
         ledgers = await self._end()
         if self._plan.is_whole:
             self.result.leaks += await leaks.leaks(self._topology, before)
             self.result.leaks += [fault for service in self._topology.services for fault in service.faults]
         self._count()
-        self.result.verdict = self._judge(ledgers)
+        self.result.paces = paces(self._recorder.events)
+        self.result.verdict = judge(self._recorder.events, ledgers, leaks=self.result.leaks)
 
     async def _end(self):
         """Every outcome becomes known and, in a whole run, everything is sold; the ledgers."""
@@ -173,16 +171,6 @@ class Run:
         await self._watchers_catch_up(ledgers)
         write_ledgers(self._plan.output / "ledgers.json", ledgers)
         return ledgers
-
-    def _judge(self, ledgers):
-        verdict = judge(self._recorder.events, ledgers, leaks=self.result.leaks)
-        faults = verdict.faults
-        if not self._plan.is_timed:
-            faults = [found for found in faults if found.rule != _SLOW]
-        elif self._plan.is_whole and self.result.normal_after_seconds is None:
-            took = f"calls still take {self.result.healed_ms:.0f} ms or fail; {self.result.calm_ms:.0f} ms is normal"
-            faults = [*faults, fault(_SLOW, f"{_NORMAL_WITHIN_SECONDS:g} s after healing, {took}.")]
-        return replace(verdict, faults=faults)
 
     async def close(self):
         self._leave.set()
@@ -203,13 +191,19 @@ class Run:
         await self._stage.ask("CHECKPOINT")
 
     async def _warm_up(self):
-        """Some load without harm: what is normal, and what everything uses when it pauses."""
+        """Some load, by which caches and connections are made; what everything uses when it pauses."""
+        self._phase("warm-up")
         self._shop.open.set()
         await asyncio.sleep(_WARM_UP_SECONDS)
         self._shop.open.clear()
-        self.result.calm_ms = 1000 * self._desk.p95_since(self._recorder.now() - _WARM_UP_SECONDS / 2)
         await self._pause()
         return await leaks.measure(self._topology)
+
+    async def _measure(self, phase):
+        """A phase in which nothing but the load goes on, with the yardsticks beside it."""
+        self._phase(phase)
+        async with yardsticks(self._recorder, self._topology):
+            await asyncio.sleep(_MEASURED_SECONDS)
 
     async def _pause(self):
         async with asyncio.timeout(_PAUSE_SECONDS):
@@ -232,18 +226,6 @@ class Run:
 
         await asyncio.gather(*map(strike_at, strikes))
         await asyncio.sleep(began + self._plan.seconds - asyncio.get_running_loop().time())
-
-    async def _until_normal(self):
-        """How long it takes, after everything is repaired, until nobody notices any more that something was wrong."""
-        healed_at = self._recorder.now()
-        limit_seconds = max(_SLOWER * self.result.calm_ms / 1000, _SLOW_SECONDS)
-        while (now := self._recorder.now()) < healed_at + _NORMAL_WITHIN_SECONDS:
-            await asyncio.sleep(_WINDOW_SECONDS)
-            seconds = self._desk.p95_since(now)
-            self.result.healed_ms = 1000 * seconds
-            if seconds < limit_seconds and not self._desk.unknown_since(now):
-                self.result.normal_after_seconds = now - healed_at
-                return
 
     async def _finish_shopping(self):
         self._leave.set()
@@ -289,32 +271,3 @@ class Run:
             GrpcWatcher(self._recorder, grpc, STOCK, "sales/b"),
             SseWatcher(self._recorder, rest, STOCK, "sales/c"),
         ]
-
-
-class TimedDesk(Desk):
-    """Remembers how long the latest requests took."""
-
-    def __init__(self, recorder):
-        super().__init__(recorder)
-        self._latest = deque(maxlen=5000)
-        self.performed = 0
-
-    async def perform(self, *arguments, **options):
-        began = self.recorder.now()
-        outcome = await super().perform(*arguments, **options)
-        self.performed += 1
-        self._latest.append((began, self.recorder.now() - began, outcome))
-        return outcome
-
-    def p95_since(self, moment):
-        """Seconds that a request took that began since then and was answered; infinite when there were none."""
-        seconds = [took for began, took, outcome in self._latest if began >= moment and outcome.kind is not Kind.INFO]
-        return statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 20 else float("inf")
-
-    def unknown_since(self, moment):
-        """How many requests that began since then were left open, by others than those who go away by themselves."""
-        return sum(
-            outcome.kind is Kind.INFO and outcome.reason != "the client went away"
-            for began, _, outcome in self._latest
-            if began >= moment
-        )

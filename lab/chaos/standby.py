@@ -10,7 +10,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from holdfast_devstack.child_process import StartError
-from holdfast_devstack.postgres import PostgresServer, _children
+from holdfast_devstack.postgres import PostgresServer, children_of
 
 DATABASE = "holdfast"
 STANDBY = "standby"
@@ -122,7 +122,7 @@ class Server(PostgresServer):
 
     def _signal_all(self, number):
         if self.is_running:
-            for pid in (self.child.pid, *_children(self.child.pid)):
+            for pid in (self.child.pid, *children_of(self.child.pid)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 

@@ -84,6 +84,7 @@ class Desk:
 
     def __init__(self, recorder):
         self.recorder = recorder
+        self.performed = 0
 
     async def perform(self, who, client, action, fields, *, operation=None, impatient_seconds=None):
         """Sends a request once. Impatient clients go away, and leave it open what became of it."""
@@ -97,6 +98,7 @@ class Desk:
         except TimeoutError:
             outcome = Outcome(Kind.INFO, reason="the client went away")
         finally:
+            self.performed += 1
             self.recorder.record(
                 outcome.kind, **about, answer=outcome.answer, replayed=outcome.replayed, reason=outcome.reason
             )

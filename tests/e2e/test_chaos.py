@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(240)
 
 async def test_half_a_minute_of_chaos_breaks_no_promise(tmp_path):
     """A kill inside COMMIT, an unknown outcome, a replay and a sell-out are among it, or it would prove nothing."""
-    result = await chaos(plans.brief(tmp_path, seed=1, is_timed=False))
+    result = await chaos(plans.brief(tmp_path, seed=1))
     assert result.passed, table(result)
     # Anybody can judge it again.
     again = judge(read_history(tmp_path / "history.jsonl"), read_ledgers(tmp_path / "ledgers.json"))

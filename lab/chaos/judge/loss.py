@@ -42,4 +42,4 @@ def _shadows(case: Case) -> list[tuple[float, float]]:
 
 
 def _is_of(event: Event, operations: set[int]) -> bool:
-    return event.kind not in {Kind.WATCH, Kind.NEMESIS, Kind.PHASE} and event.operation in operations
+    return event.kind not in {Kind.WATCH, Kind.NEMESIS, Kind.PHASE, Kind.YARDSTICK} and event.operation in operations

@@ -5,10 +5,15 @@ from collections.abc import Iterator, Sequence
 from lab.chaos.history import LEFT
 from lab.chaos.judge.case import Case
 from lab.chaos.judge.operations import Operation
+from lab.chaos.judge.pace import paces
 from lab.chaos.judge.verdict import Fault, fault
 
-RECOVERY_SECONDS = 10.0
+RECOVERY_SECONDS = 5.0
 """So long after the phase heal began may anything still be slow or refused."""
+SLOWER, COSTLIER = 2.0, 1.4
+"""How many times as slow as before the faults, in terms of the yardsticks, operations may be then, and how many times
+as much CPU they may take. Without any fault, and beside neighbours that leave a tenth of two cores, the slowest of many
+measurements was 1.5 to 2 times the quickest, and 1.3 times in CPU."""
 USUAL_SECONDS = 1.0
 """What 99 of 100 operations take at most from then on."""
 LONGEST_SECONDS = 5.0
@@ -24,12 +29,25 @@ _BUSY = {"OVERLOADED", "RATE_LIMITED", "DEADLINE_IN_QUEUE"}
 
 def faults(case: Case) -> Iterator[Fault]:
     yield from (fault("leak", leak) for leak in case.leaks)
+    yield from _slower(case)
     heal = case.phases.get("heal")
     if heal is None:
         return
     later = [operation for operation in case.operations if operation.invoked >= heal.at + RECOVERY_SECONDS]
     yield from _unavailable(later)
     yield from _slow(later)
+
+
+def _slower(case: Case) -> Iterator[Fault]:
+    """An operation takes as long and as much as before the faults."""
+    calm, healed = paces(case.events)
+    if calm is None or healed is None:
+        return
+    told = f"after healing an operation takes {healed}; before the faults {calm}"
+    if healed.cost > SLOWER * calm.cost:
+        yield fault("slow-after-healing", f"{healed.cost / calm.cost:.1f} times as slow: {told}.")
+    if healed.cpu_seconds > COSTLIER * calm.cpu_seconds:
+        yield fault("costly-after-healing", f"{healed.cpu_seconds / calm.cpu_seconds:.1f} times as much CPU: {told}.")
 
 
 def _unavailable(operations: Sequence[Operation]) -> Iterator[Fault]:

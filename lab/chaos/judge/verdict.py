@@ -63,6 +63,7 @@ RULES: Mapping[str, Rule] = {
     "watch-unfinished": Rule(7, "Every watch arrives at the last movement."),
     # recovery
     "slow-after-healing": Rule(8, "Soon after everything is repaired, latency is normal."),
+    "costly-after-healing": Rule(8, "Soon after everything is repaired, an operation takes no more CPU than before."),
     "unavailable-after-healing": Rule(8, "Soon after everything is repaired, every request gets its real answer."),
     "leak": Rule(8, "No connection, task, descriptor or hold is left behind."),
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from lab.chaos.history import Kind
 from lab.chaos.judge.case import Case
 from lab.chaos.judge.operations import Key, Operation, numbers
+from lab.chaos.judge.pace import paces
 
 KILL_IN_COMMIT = "kill-in-commit"
 """The nemesis' action that ends a process, or its connection, while it waits for a COMMIT."""
@@ -59,6 +60,8 @@ def void_because(case: Case, counts: Mapping[str, int]) -> list[str]:
     reasons = [reason for name, reason in NEEDED.items() if not counts[name]]
     if left := unresolved(case):
         reasons.append(f"nobody asked again what became of {numbers(left)}")
+    if "healed" in case.phases and None in paces(case.events):
+        reasons.append("too little was measured to tell whether it is as fast as before the faults")
     offsets = [event.wall - event.at for event in case.events]
     if offsets and max(offsets) - min(offsets) > _STEADY_SECONDS:
         reasons.append("the machine's clock was set meanwhile, by which times are compared")

@@ -125,7 +125,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """SIGKILL to the postmaster and all its backends: a crash, to be recovered from by `start`."""
-        backends = _children(self.child.pid)
+        backends = children_of(self.child.pid)
         self.child.kill()
         for backend in backends:
             with suppress(ProcessLookupError):
@@ -256,7 +256,7 @@ class PostgresServer:
         return Path(arguments[0]).name == "postgres" and str(self._cluster) in arguments
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     """The children of a process: each backend has a process group of its own, so no group has them all."""
     try:
         return [int(word) for word in (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()]

@@ -9,16 +9,17 @@ from lab.chaos.bugs import BUGS
 from lab.chaos.history import Kind, write_ledgers
 from lab.chaos.judge import RULES, judge
 from lab.chaos.judge.__main__ import main
+from lab.chaos.judge.pace import paces
 from tests.unit.chaos.lies import LIES
 from tests.unit.chaos.stage import Stage, creation
 
 
 @pytest.fixture
 def stage() -> Stage:
-    """Healed 12 s ago."""
+    """Healed 6 s ago."""
     stage = Stage()
     stage.phase("heal")
-    stage.wait(12)
+    stage.wait(6)
     return stage
 
 
@@ -57,7 +58,7 @@ def test_one_of_a_hundred_may_take_a_second_but_not_five(stage: Stage):
     assert rules(stage) == {"slow-after-healing"}
 
 
-def test_until_ten_seconds_after_healing_anything_may_be_slow():
+def test_until_five_seconds_after_healing_anything_may_be_slow():
     stage = Stage()
     stage.phase("heal")
     call = stage.invoke("get_item", name="sales/a/items/x")
@@ -94,6 +95,72 @@ def test_who_goes_away_by_themselves_says_nothing_of_the_system(stage: Stage):
 def test_what_the_runner_found_left_behind_is_a_fault():
     verdict = judge([], {}, leaks=["inventory-2 has 3 connections more than at first"])
     assert [(fault.rule, fault.promise) for fault in verdict.faults] == [("leak", 8)]
+
+
+# Pace: before the faults and after healing, in terms of an empty call and a commit
+
+
+def paced(*, slower=1.0, neighbours=1.0, costlier=1.0, seconds=4.0) -> Stage:
+    """A run that after healing is so many times slower than before, beside neighbours that slow down everything."""
+    stage = Stage()
+    stage.phase("calm")
+    measure(stage, seconds=seconds)
+    stage.phase("load")
+    stage.wait(60)
+    stage.phase("heal")
+    stage.wait(6)
+    stage.phase("healed")
+    measure(stage, slower * neighbours, neighbours, costlier, seconds)
+    stage.phase("replay")
+    return stage
+
+
+def measure(stage: Stage, slower=1.0, neighbours=1.0, costlier=1.0, seconds=4.0) -> None:
+    began = stage.now
+    stage.record(Kind.YARDSTICK, action="cpu", answer={"seconds": 7.0})
+    performed = 0
+    while stage.now < began + seconds:
+        call = stage.invoke("get_item", name="sales/a/items/x")
+        stage.apply(call)
+        stage.wait(0.02 * slower)
+        stage.answer(call)
+        stage.record(Kind.YARDSTICK, action="empty-call", answer={"seconds": 0.002 * neighbours})
+        stage.record(Kind.YARDSTICK, action="commit", answer={"seconds": 0.003 * neighbours})
+        stage.wait(0.05)
+        performed += 1
+    stage.record(Kind.YARDSTICK, action="cpu", answer={"seconds": 7.0 + 0.008 * costlier * performed})
+
+
+def test_operations_may_be_as_slow_as_neighbours_make_everything():
+    assert rules(paced(neighbours=9)) == set()
+
+
+def test_operations_that_have_become_slower_than_everything_else_are_slow():
+    assert rules(paced(slower=2.2)) == {"slow-after-healing"}
+    assert rules(paced(slower=2.2, neighbours=3)) == {"slow-after-healing"}
+
+
+def test_a_neighbour_that_comes_for_a_moment_does_not_count():
+    stage = paced()
+    bad = [event for event in stage.events if event.action == "empty-call" and event.at > 60][:9]
+    stage.events = [replace(event, answer={"seconds": 9.0}) if event in bad else event for event in stage.events]
+    assert rules(stage) == set()
+
+
+def test_operations_may_not_take_more_cpu_than_before():
+    assert rules(paced(costlier=1.3)) == set()
+    assert rules(paced(costlier=1.5, neighbours=3)) == {"costly-after-healing"}
+
+
+def test_both_paces_are_told():
+    calm, healed = paces(paced(slower=2).events)
+    assert str(calm) == "20.0 ms, 4.0 times an empty call (2.0 ms) and a commit (3.0 ms); CPU 8.0 ms"
+    assert str(healed) == "40.0 ms, 8.0 times an empty call (2.0 ms) and a commit (3.0 ms); CPU 8.0 ms"
+
+
+def test_a_run_that_measured_too_little_is_void():
+    assert not any("measured" in reason for reason in paced().verdict().void_because)
+    assert any("too little was measured" in reason for reason in paced(seconds=0.9).verdict().void_because)
 
 
 # Worth
