@@ -40,6 +40,7 @@ _GIT = _program("git", "git")
 _SYSTEMD_ANALYZE = _program("systemd-analyze", "systemd")
 _WRK = _program("wrk", "wrk")
 _NGINX = _program("nginx", "nginx")
+_PGBOUNCER = _program("pgbouncer", "pgbouncer")
 _POSTGRESQL_15 = Need("PostgreSQL 15", "postgresql-15", Path("/usr/lib/postgresql/15/bin/postgres").is_file)
 _OF_CHECK = (_GIT, _SYSTEMD_ANALYZE)
 
@@ -48,7 +49,15 @@ BY_GOAL = {
     "check": _OF_CHECK,
     "contract": (_GIT,),
     "files": _OF_CHECK,
-    "test": (_POSTGRESQL_15, _WRK, _NGINX, _program("curl", "curl"), _program("openssl", "openssl"), *_OF_CHECK),
+    "test": (
+        _POSTGRESQL_15,
+        _PGBOUNCER,
+        _WRK,
+        _NGINX,
+        _program("curl", "curl"),
+        _program("openssl", "openssl"),
+        *_OF_CHECK,
+    ),
 }
 """What each goal needs beside Python; PyPI and Go's module proxy bring the rest."""
 

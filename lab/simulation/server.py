@@ -308,6 +308,9 @@ class Backend:
         else:
             self._done(rows)
 
+    def _tell_number(self):
+        self._done([{"session": self.number}])
+
     def _begin(self):
         self.view = View(self.server.tables)
         self._done(())
@@ -380,4 +383,9 @@ class Backend:
             self.server.weather.farewell(self.server, self.client, sent, error)
 
 
-_CONTROL = {"begin": Backend._begin, "rollback": Backend._rollback, "commit": Backend._commit}
+_CONTROL = {
+    "begin": Backend._begin,
+    "rollback": Backend._rollback,
+    "commit": Backend._commit,
+    "session": Backend._tell_number,
+}

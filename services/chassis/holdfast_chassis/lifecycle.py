@@ -21,6 +21,10 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _EXIT_INTERRUPTED = 130
 
 
+class CannotStartError(Exception):
+    """Why a step cannot start, in words for those who run the service; they have no use for a traceback."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that runs while the service does.
@@ -103,6 +107,9 @@ class Lifecycle:
             log.info("step_started", step=step.name, seconds=seconds)
         elif self._stop_requested.is_set():
             log.info("step_start_abandoned", step=step.name, seconds=seconds)
+        elif isinstance(error, CannotStartError):
+            self.exit_code = 1
+            log.error("step_start_failed", step=step.name, seconds=seconds, error=str(error))
         else:
             self.exit_code = 1
             log.error("step_start_failed", step=step.name, seconds=seconds, exc_info=error)

@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
-from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.settings import environment_name
 from holdfast_devstack import demo, services, stock_line
 from holdfast_devstack.child_process import ChildProcess, StartError
@@ -19,7 +19,7 @@ from holdfast_devstack.ports import LOOPBACK, is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer
-from holdfast_inventory.postgres.migrations import MigrationError, migrate
+from holdfast_inventory.postgres.migrations import migrate
 
 _DATABASE = "holdfast"
 _START_TIMEOUT_SECONDS = 180.0
@@ -120,7 +120,7 @@ class Stack:
             await asyncio.to_thread(self._postgres.ensure_database, _DATABASE)
         try:
             await migrate(self._database_url())
-        except MigrationError as error:
+        except CannotStartError as error:
             raise StartError(f"the schema could not be migrated: {error}") from error
 
     async def _create_demo(self) -> None:

@@ -9,11 +9,11 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast_chassis import logs
+from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_inventory.app import App
-from holdfast_inventory.postgres.migrations import MigrationError
 from holdfast_inventory.postgres.migrations import migrate as run_migrations
 from holdfast_inventory.settings import InventorySettings
 
@@ -54,7 +54,7 @@ def migrate(settings: InventorySettings, to: int | None, *, dry_run: bool) -> in
     url = settings.database_url.get_secret_value()
     try:
         steps = uvloop.run(run_migrations(url, to, dry_run=dry_run, patience_seconds=settings.database_wait_seconds))
-    except MigrationError as error:
+    except CannotStartError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     did = "would run" if dry_run else "ran"

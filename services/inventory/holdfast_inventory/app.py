@@ -5,7 +5,7 @@ import asyncio
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
-from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
 from holdfast_inventory.api.calls import CallLimits, Calls
@@ -27,6 +27,7 @@ from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres import migrations
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.preconditions import require_tables
 from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.readiness import Readiness
 from holdfast_inventory.settings import InventorySettings
@@ -46,7 +47,7 @@ _PROBE_SECONDS = 2.0
 _POOL_SAMPLE_SECONDS = 30.0
 
 
-class SchemaOutdatedError(Exception):
+class SchemaOutdatedError(CannotStartError):
     """The database lacks migrations."""
 
 
@@ -162,11 +163,14 @@ class App:
             await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
 
     async def _missing_migrations(self, deadline: float) -> str:
-        """Looks again when the database goes away meanwhile, until the deadline."""
+        """Looks again when the database goes away meanwhile, until the deadline. Raises UnusableDatabaseError."""
         while True:
             try:
                 async with self._database.writing() as connection:
-                    return ", ".join(map(str, await migrations.pending(connection)))
+                    missing = await migrations.pending(connection)
+                    if not missing:
+                        await require_tables(connection)
+                    return ", ".join(map(str, missing))
             except (DatabaseUnavailable, OutcomeUnknown):
                 if asyncio.get_running_loop().time() >= deadline:
                     raise

@@ -6,9 +6,7 @@ import pytest
 
 from holdfast_inventory.domain.errors import DatabaseUnavailable
 from holdfast_inventory.ports import InDoubt, NotApplied
-from holdfast_inventory.postgres import preconditions
 from holdfast_inventory.postgres.database import Database, DatabaseLimits, UnavailableError
-from holdfast_inventory.postgres.preconditions import UnsafeServerError
 from tests.support.postgres import on_every_version
 from tests.support.replicas import until
 from tests.support.tcp_proxy import tcp_proxy
@@ -68,12 +66,6 @@ async def backend(writer):
     return await writer.connection.fetchval("SELECT pg_backend_pid()")
 
 
-def forget_settings(monkeypatch):
-    """Settings no longer stay, as behind a pooler that shares its sessions."""
-    forgetful = {**preconditions.SQL, "set_session": "SELECT $1::text[], $2::text[]"}
-    monkeypatch.setattr(preconditions, "SQL", forgetful)
-
-
 async def test_a_database_that_comes_up_late_is_waited_for(proxy, opened):
     proxy.accepts = False
     opening = asyncio.ensure_future(opened(proxy.url))
@@ -100,43 +92,6 @@ async def test_a_server_that_accepts_and_says_nothing_is_not_waited_for_forever(
         await database.open(patience_seconds=0.2)
 
 
-@pytest.mark.parametrize("setting", ["fsync", "synchronous_commit"])
-async def test_a_server_that_may_lose_what_it_acknowledged_is_refused(postgres, database_url, opened, sql, setting):
-    postgres.execute(f"ALTER SYSTEM SET {setting} = off")
-    try:
-        postgres.execute("SELECT pg_reload_conf()")
-        await until(sql, "SELECT current_setting($1) = 'off'", setting)
-        with pytest.raises(UnsafeServerError, match=f"{setting} = off.*HOLDFAST_ALLOW_UNSAFE_DURABILITY"):
-            await opened(database_url)
-        assert await sql.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND state <> 'idle'") == 0
-        await (await opened(database_url, allow_unsafe_durability=True)).ping()
-    finally:
-        postgres.execute(f"ALTER SYSTEM RESET {setting}")
-        postgres.execute("SELECT pg_reload_conf()")
-
-
-@on_every_version
-async def test_sessions_are_bounded_and_planned_by_index(opened, database_url):
-    database = await opened(database_url)
-
-    async def settings(connection, *names):
-        return [await connection.fetchval("SELECT current_setting($1)", name) for name in names]
-
-    async with database.writing() as writer, database.reading() as reader:
-        for connection in (writer, reader):
-            assert await settings(connection, *BOUNDED) == list(BOUNDED.values())
-        assert await settings(writer, *PLANNED_ONCE) == list(PLANNED_ONCE.values())
-
-
-async def test_a_transaction_is_isolated_as_the_core_needs_whatever_the_server_prefers(opened, database_url, sql):
-    name = await sql.fetchval("SELECT current_database()")
-    await sql.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
-    database = await opened(database_url)
-
-    async with database.writing() as connection:
-        assert await connection.fetchval("SHOW transaction_isolation") == "read committed"
-
-
 @on_every_version
 async def test_our_tables_are_found_whatever_the_role_and_its_temporary_tables_say(opened, database_url, sql, table):
     name = await sql.fetchval("SELECT current_database()")
@@ -149,26 +104,6 @@ async def test_our_tables_are_found_whatever_the_role_and_its_temporary_tables_s
         async with database.writing() as writer, database.reading() as reader:
             assert await writer.fetchval("INSERT INTO numbers VALUES (1) RETURNING n") == 1
             assert await reader.fetch("SELECT n FROM numbers") == await reader.fetch("SELECT n FROM public.numbers")
-
-
-async def test_sessions_that_do_not_take_their_settings_are_refused(opened, database_url, monkeypatch):
-    forget_settings(monkeypatch)
-
-    with pytest.raises(UnsafeServerError, match=r"search_path, .* not as set.*pool_mode = session"):
-        await opened(database_url)
-
-
-async def test_what_the_service_asks_of_sessions_is_asked_of_later_ones_too(opened, database_url, monkeypatch):
-    database = await opened(database_url)
-    database._drop_idle_writers()
-    await database._pool.expire_connections()
-    forget_settings(monkeypatch)
-
-    with pytest.raises(DatabaseUnavailable):
-        await database.ping()
-    with pytest.raises(NotApplied, match="search_path, "):
-        async with database.writer():
-            pass
 
 
 async def test_a_transaction_commits_at_its_end(opened, database_url, sql, table):

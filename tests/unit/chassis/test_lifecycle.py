@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from holdfast_chassis import lifecycle as module
-from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 
 
 async def forever():
@@ -206,3 +206,14 @@ async def test_signal_handlers_are_gone_afterwards(world):
     lifecycle.request_stop("at once")
     assert await lifecycle.run() == 0
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_what_a_person_can_mend_is_told_in_its_own_words_and_without_a_traceback(world, events):
+    async def refuse():
+        raise CannotStartError("turn fsync on")
+
+    lifecycle = world.lifecycle(world.step("database", refuse))
+    assert await lifecycle.run() == 1
+    [failed] = [event for event in events if event["event"] == "step_start_failed"]
+    assert failed["error"] == "turn fsync on"
+    assert "exc_info" not in failed

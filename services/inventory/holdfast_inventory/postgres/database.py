@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import asyncpg
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.ports import InDoubt, NotApplied, Rejected, StoreFault
-from holdfast_inventory.postgres.faults import classify, keeps_connection
-from holdfast_inventory.postgres.preconditions import READER_SESSION, WRITER_SESSION, UnsafeServerError, prepare
+from holdfast_inventory.postgres.faults import classify, explained, keeps_connection
+from holdfast_inventory.postgres.preconditions import (
+    READER_SESSION,
+    WRITER_SESSION,
+    prepare,
+    require_own_sessions,
+)
 from holdfast_inventory.postgres.statements import name_of
 
 if TYPE_CHECKING:
@@ -30,11 +36,10 @@ log = get_logger("holdfast.database")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 _APPLICATION = {"application_name": "holdfast-inventory"}
-_OLDEST_SERVER = 140000
 _KEEPALIVE_IDLE_SECONDS = 10
 
 
-class UnavailableError(Exception):
+class UnavailableError(CannotStartError):
     """The server could not be reached in time."""
 
 
@@ -128,6 +133,7 @@ class Database:
         self._idle_writers: list[asyncpg.Connection] = []
         self._busy_writers: set[asyncpg.Connection] = set()
         self._warned: set[asyncpg.Connection] = set()
+        self._warned_of: set[str] = set()
         self._writer_places = asyncio.Semaphore(limits.writers)
         self._releases: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -135,7 +141,7 @@ class Database:
     async def open(self, patience_seconds: float) -> None:
         """Connects, waiting up to `patience_seconds` for a server that comes up late.
 
-        Raises `UnavailableError` and `UnsafeServerError`.
+        Raises `UnavailableError`, and without waiting `UnsafeServerError` and `UnusableDatabaseError`.
         """
         fault: StoreFault | None = None
         try:
@@ -320,20 +326,21 @@ class Database:
     async def _try_to_open(self, earlier: StoreFault | None) -> StoreFault | None:
         """Why the database could not be opened this time, if a later time may be better."""
         try:
-            connection = await self._connect()
-            self._idle_writers.append(connection)
-            await self._check_server(connection)
-            self._pool = await self._driver.create_pool(
-                self._url,
-                min_size=1,
-                max_size=self._limits.readers,
-                timeout=self._limits.connect_seconds,
-                command_timeout=self._limits.read_seconds,
-                server_settings=_APPLICATION,
-                init=self._prepare_reader,
-                reset=_leave_as_it_is,
-            )
-        except UnsafeServerError:
+            with explained():
+                async with asyncio.timeout(2 * self._limits.connect_seconds):
+                    await require_own_sessions(self._new_session)
+                self._idle_writers.append(await self._connect())
+                self._pool = await self._driver.create_pool(
+                    self._url,
+                    min_size=1,
+                    max_size=self._limits.readers,
+                    timeout=self._limits.connect_seconds,
+                    command_timeout=self._limits.read_seconds,
+                    server_settings=_APPLICATION,
+                    init=self._prepare_reader,
+                    reset=_leave_as_it_is,
+                )
+        except CannotStartError:
             raise
         except Exception as error:
             fault = classify(error, committing=False)
@@ -345,10 +352,11 @@ class Database:
             return fault
         return None
 
+    async def _new_session(self) -> asyncpg.Connection:
+        return await self._driver.connect(self._url, timeout=self._limits.connect_seconds, server_settings=_APPLICATION)
+
     async def _connect(self) -> asyncpg.Connection:
-        connection = await self._driver.connect(
-            self._url, timeout=self._limits.connect_seconds, server_settings=_APPLICATION
-        )
+        connection = await self._new_session()
         await self._prepare(connection, WRITER_SESSION)
         connection.add_log_listener(self._heed)
         return connection
@@ -360,30 +368,20 @@ class Database:
         try:
             _keep_alive(connection)
             async with asyncio.timeout(self._limits.connect_seconds):
-                await prepare(connection, session)
+                self._warn_of(await prepare(connection, session, allow_unsafe_durability=self._allow_unsafe_durability))
             connection.add_query_logger(self._log_query)
         except BaseException:
             # Here, for a pool would take leave of a server that may not answer, and wait for it.
             connection.terminate()
             raise
 
+    def _warn_of(self, unsafe: list[str]) -> None:
+        for name in set(unsafe) - self._warned_of:
+            log.warning("unsafe durability is allowed: acknowledged sales may be lost", setting=name)
+        self._warned_of.update(unsafe)
+
     def _log_query(self, query: asyncpg.connection.LoggedQuery) -> None:
         self._on_query(name_of(query.query), query.elapsed)
-
-    async def _check_server(self, connection: asyncpg.Connection) -> None:
-        version = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
-        if version < _OLDEST_SERVER:
-            raise UnsafeServerError(f"PostgreSQL 14 or later is needed, this is {version // 10000}")
-        for name in ("fsync", "synchronous_commit"):
-            value: Any = await connection.fetchval("SELECT current_setting($1)", name)
-            if value != "off":
-                continue
-            if not self._allow_unsafe_durability:
-                raise UnsafeServerError(
-                    f"the server has {name} = off: it may lose sales that were acknowledged. Turn it on, or give that "
-                    "up with HOLDFAST_ALLOW_UNSAFE_DURABILITY=true"
-                )
-            log.warning("unsafe durability is allowed: acknowledged sales may be lost", setting=name)
 
 
 async def _roll_back(writer: Writer) -> None:

@@ -1,7 +1,12 @@
 """What a database fault proves: that nothing was done, or nothing at all."""
 
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import asyncpg
 
+from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_inventory.ports import InDoubt, NotApplied, Rejected, StoreFault
 
 _RETRYABLE = (
@@ -12,6 +17,9 @@ _RETRYABLE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    # Somebody has taken prepared statements away: a new connection has its own.
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
 )
 _CONNECTION = (
     OSError,
@@ -32,6 +40,33 @@ _KEEPS_CONNECTION = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.DataError,
 )
+
+
+class UnusableDatabaseError(CannotStartError):
+    """The database refuses us, and will as long as nobody changes that."""
+
+
+_FINAL = (
+    (asyncpg.InvalidPasswordError, "the database refuses the user or its password"),
+    (asyncpg.InvalidAuthorizationSpecificationError, "the database refuses the user"),
+    (asyncpg.InvalidCatalogNameError, "there is no such database"),
+    (asyncpg.InsufficientPrivilegeError, "the user may not do this in the database"),
+    (asyncpg.InvalidSchemaNameError, "the schema public is not there, or the user may not look into it"),
+    (asyncpg.ClientConfigurationError, "DATABASE_URL cannot be used"),
+    (ssl.SSLCertVerificationError, "the certificate of the database is not what DATABASE_URL asks for"),
+)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns what waiting cannot mend into `UnusableDatabaseError`."""
+    try:
+        yield
+    except Exception as error:
+        for kind, reason in _FINAL:
+            if isinstance(error, kind):
+                raise UnusableDatabaseError(f"{reason}: {error}") from error
+        raise
 
 
 def classify(error: BaseException, *, committing: bool) -> StoreFault | None:

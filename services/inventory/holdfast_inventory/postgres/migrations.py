@@ -16,10 +16,11 @@ from typing import Literal, NamedTuple
 
 import asyncpg
 
+from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.ports import NotApplied
-from holdfast_inventory.postgres.faults import classify
-from holdfast_inventory.postgres.preconditions import MIGRATION_SESSION, UnsafeServerError, prepare
+from holdfast_inventory.postgres.faults import classify, explained
+from holdfast_inventory.postgres.preconditions import MIGRATION_SESSION, prepare, require_own_sessions
 from holdfast_inventory.postgres.statements import load
 
 SQL = load("migrations")
@@ -37,7 +38,7 @@ _TABLE_LOCK_PAUSE_SECONDS = 1.0
 _TABLE_LOCK_ATTEMPTS = 20
 
 
-class MigrationError(Exception):
+class MigrationError(CannotStartError):
     """The schema cannot be migrated."""
 
 
@@ -118,7 +119,7 @@ async def migrate(
     Each migration is a transaction. Returns the steps taken, or with `dry_run` those that would be. A schema that is
     newer than this release stays as it is, so that a release can be rolled back. Waits up to `patience_seconds` for
     the database, and as long again for another runner; within that time, a connection that is lost is made again.
-    Raises `MigrationError`.
+    Raises `CannotStartError`, of which `MigrationError` is one kind.
     """
     wanted = known() if migrations is None else migrations
     steps: list[Step] = []
@@ -151,7 +152,8 @@ async def _migrate(
     try:
         if not dry_run:
             await _lock(connection, patience_seconds)
-            await connection.execute(SQL["create_history"])
+            with explained():
+                await connection.execute(SQL["create_history"])
         for step in plan(migrations, await _history(connection), to):
             if not dry_run:
                 await _run(connection, step)
@@ -164,9 +166,11 @@ async def _migrate(
 async def pending(connection: asyncpg.Connection) -> list[Migration]:
     """The migrations of this release that the database lacks. None when its schema is as new, or newer.
 
-    Raises `HistoryDiffersError`.
+    Raises `HistoryDiffersError`, and `UnusableDatabaseError` when the user may not look.
     """
-    return [step.migration for step in plan(known(), await _history(connection), None)]
+    with explained():
+        history = await _history(connection)
+    return [step.migration for step in plan(known(), history, None)]
 
 
 def plan(migrations: Sequence[Migration], applied: Mapping[int, str], to: int | None) -> list[Step]:
@@ -205,40 +209,44 @@ def _differences(migrations: Sequence[Migration], applied: Mapping[int, str]) ->
 
 
 async def _connect(database_url: str, patience_seconds: float) -> asyncpg.Connection:
-    told = False
+    reason = ""
     try:
         async with asyncio.timeout(patience_seconds):
             while True:
                 try:
-                    connection = await asyncpg.connect(
-                        database_url,
-                        timeout=_CONNECT_SECONDS,
-                        # The server's own limit first; ours is for a server that no longer answers.
-                        command_timeout=_STATEMENT_SECONDS + 2 * patience_seconds,
-                        server_settings={"application_name": "holdfast-migrate"},
-                    )
-                    await _prepare(connection)
+                    return await _new_connection(database_url, patience_seconds)
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                    if not isinstance(classify(error, committing=False), NotApplied):
+                    if not isinstance(fault := classify(error, committing=False), NotApplied):
                         raise
-                    if not told:
-                        log.warning("waiting for the database", error=str(error))
-                    told = True
-                else:
-                    return connection
+                    if not reason:
+                        log.warning("waiting for the database", error=str(fault))
+                    reason = str(fault)
                 await asyncio.sleep(_RECONNECT_SECONDS)
     except TimeoutError as error:
-        raise DatabaseUnreachableError(f"no database within {patience_seconds:g} s") from error
+        reason = reason or "it does not answer"
+        raise DatabaseUnreachableError(f"no database within {patience_seconds:g} s: {reason}") from error
 
 
-async def _prepare(connection: asyncpg.Connection) -> None:
-    try:
-        await prepare(connection, MIGRATION_SESSION)
-    except BaseException as error:
-        connection.terminate()
-        if isinstance(error, UnsafeServerError):
-            raise MigrationError(str(error)) from error
-        raise
+async def _new_connection(database_url: str, patience_seconds: float) -> asyncpg.Connection:
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(
+            database_url,
+            timeout=_CONNECT_SECONDS,
+            # The server's own limit first; ours is for a server that no longer answers.
+            command_timeout=_STATEMENT_SECONDS + 2 * patience_seconds,
+            server_settings={"application_name": "holdfast-migrate"},
+        )
+
+    with explained():
+        await require_own_sessions(connect)
+        connection = await connect()
+        try:
+            # It acknowledges nothing that could be lost.
+            await prepare(connection, MIGRATION_SESSION, allow_unsafe_durability=True)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
 
 async def _lock(connection: asyncpg.Connection, patience_seconds: float) -> None:
