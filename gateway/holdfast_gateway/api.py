@@ -1,7 +1,7 @@
 """The API itself: from an HTTP request to the RPC that its route stands for, and back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -13,15 +13,11 @@ from holdfast_gateway import codec, sse
 from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.coalescer import Coalescer, command_field
 from holdfast_gateway.cors import Cors
-from holdfast_gateway.exchange import (
-    Headers,
-    require_acceptable,
-    require_json,
-    timeout_of,
-)
+from holdfast_gateway.exchange import Headers, timeout_of
 from holdfast_gateway.idempotency import key_of, set_request_id
 from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata
+from holdfast_gateway.media_types import JSON, require_acceptable, require_json
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, refuse
 from holdfast_gateway.request_body import read_body
 from holdfast_gateway.routes import DynamicMessage, Route, RouteTable
@@ -29,9 +25,10 @@ from holdfast_gateway.settings import GatewaySettings
 from holdfast_gateway.transcoding import Transcoder
 from holdfast_gateway.watch import Watch
 
-_JSON = "application/json"
-_JSON_TYPE = ("content-type", _JSON)
+_JSON_TYPE = ("content-type", JSON)
 _REPLAYED = ("idempotent-replayed", "true")
+# The server itself leaves the body out.
+_SAME_AS = {"HEAD": "GET"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +72,15 @@ class Api:
         by_method, segments = found
         if call.scope.method == "OPTIONS":
             return self._options(call, by_method)
-        route = by_method.get(call.scope.method)
+        route = by_method.get(_SAME_AS.get(call.scope.method, call.scope.method))
         if route is None:
-            allow = ", ".join([*by_method, "OPTIONS"])
+            allow = ", ".join(_allowed(by_method))
             refuse(METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers=(("allow", allow),))
         call.template = route.template
         endpoint = self._endpoints[route]
         if route.rpc.server_streaming:
             request = await self._request(call, endpoint, segments)
-            await self._stream(call, route, request, headers)
-            return None
+            return await self._stream(call, route, request, headers)
         # Before anything of it is read, so that a refusal costs next to nothing.
         if not self._concurrency.enter(route.method.kind):
             refuse(OVERLOADED, "Too many requests are being answered.")
@@ -95,12 +91,13 @@ class Api:
 
     def _options(self, call: Call, by_method: dict[str, Route]) -> Reply:
         call.template = next(iter(by_method.values())).template
-        preflight = self._cors.preflight(call.headers.get("origin"), by_method)
-        return Reply(204, [("allow", ", ".join([*by_method, "OPTIONS"])), *preflight])
+        allowed = _allowed(by_method)
+        preflight = self._cors.preflight(call.headers.get("origin"), allowed)
+        return Reply(204, [("allow", ", ".join(allowed)), *preflight])
 
     async def _request(self, call: Call, endpoint: _Endpoint, segments: Sequence[str]) -> Message:
         route, settings = endpoint.route, self._settings
-        require_acceptable(call.headers, sse.MEDIA_TYPE if route.rpc.server_streaming else _JSON)
+        require_acceptable(call.headers, sse.MEDIA_TYPE if route.rpc.server_streaming else JSON)
         body = b""
         if route.body:
             require_json(call.headers)
@@ -132,15 +129,18 @@ class Api:
         body = orjson.dumps(codec.encode(response))
         return Reply(200, [_JSON_TYPE, _REPLAYED] if replayed else [_JSON_TYPE], body)
 
-    async def _stream(self, call: Call, route: Route, request: DynamicMessage, headers: Headers) -> None:
+    async def _stream(self, call: Call, route: Route, request: DynamicMessage, headers: Headers) -> Reply | None:
         last_seen = call.headers.get("last-event-id")
         if last_seen and "resume_token" in route.rpc.input_type.fields_by_name:
             request.resume_token = last_seen
         watch = Watch(self._inventory, route, request, _metadata(call))
         try:
             first = await self._first_event(call, watch)
+            if call.scope.method == "HEAD":
+                return Reply(200, list(sse.HEADERS))
             events = sse.EventStream(watch.read, self._stream_limits, self.streams_ending, self._entropy)
             await events.send(call.transport, first, [*sse.HEADERS, *headers], call.request_id)
+            return None
         finally:
             watch.cancel()
 
@@ -160,6 +160,12 @@ class Api:
     def _timeout(self, call: Call) -> float:
         settings = self._settings
         return timeout_of(call.headers, settings.request_timeout_seconds, settings.request_timeout_max_seconds)
+
+
+def _allowed(by_method: Iterable[str]) -> list[str]:
+    """Return the methods that a path takes: those of its routes, and what comes with them."""
+    methods = list(by_method)
+    return [*methods, "HEAD", "OPTIONS"] if "GET" in methods else [*methods, "OPTIONS"]
 
 
 def sale_of(request: DynamicMessage) -> str:

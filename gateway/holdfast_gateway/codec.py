@@ -1,8 +1,8 @@
 """JSON by protobuf's mapping, compiled from the descriptors at first use.
 
 It says what json_format says (a property test holds it to that), several times as fast. Whatever it does not expect
-it hands to json_format, which then decides: strange input costs time, never another meaning. Two things that
-json_format takes are refused (see json_faults).
+it hands to json_format, which then decides: strange input costs time, never another meaning. What json_format takes
+without good reason is refused (see json_faults).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_gateway.field_behavior import behaves
-from holdfast_gateway.json_faults import INT32, INT64, Json, fault_in
+from holdfast_gateway.json_faults import FORMS, INT32, INT64, Json, fault_in
 from holdfast_gateway.problems import refuse_field
 
 M = TypeVar("M", bound=Message)
@@ -166,11 +166,15 @@ def _one_of(numbers: dict[str, int]) -> Convert:
 
 
 def _from_text(message_class: type[Timestamp] | type[Duration] | type[FieldMask]) -> Convert:
+    form = FORMS.get(message_class.DESCRIPTOR.full_name)
+
     def read(value: Json) -> Message:
+        if type(value) is not str or (form is not None and not form.fullmatch(value)):
+            raise _UnexpectedError
         message = message_class()
         try:
             message.FromJsonString(value)
-        except (ValueError, AttributeError, TypeError):
+        except ValueError:
             raise _UnexpectedError from None
         return message
 

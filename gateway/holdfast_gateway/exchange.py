@@ -1,71 +1,75 @@
 """One HTTP request and its answer, as far as the gateway needs to know them."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast_gateway.problems import NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE, refuse, refuse_field
+from holdfast_gateway.problems import refuse_field
 
 Headers = list[tuple[str, str]]
 
 _SECONDS = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+;=%-]+)(:\d{0,5})?", re.ASCII)
 
 
-class RequestHeaders(Protocol):
-    """The headers of a request; names in lower case."""
+class RequestHeaders:
+    """The headers of a request; names in lower case.
 
-    def get(self, key: str, default: str | None = None) -> str | None:
-        """Return the first header of that name; `default` also for one that is not ASCII."""
-        ...
+    Several of one name are read as one with commas between them (RFC 9110, 5.3), which the rule of every header that
+    is no list then refuses.
+    """
 
-    def __contains__(self, key: str) -> bool:
-        """Return whether there is such a header, whatever its value."""
-        ...
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            values = {name: b", ".join(value for each, value in pairs if each == name) for name in values}
+        self._values = values
+
+    def get(self, name: str) -> str | None:
+        """Return the value of that header; None: there is none."""
+        value = self._values.get(name.encode())
+        return None if value is None else value.decode("latin-1")
 
 
-class Scope(Protocol):
-    """What the HTTP server tells of a request before its body is read."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is known of a request before its body is read. `path` is as it was sent, still encoded."""
 
     method: str
     path: str
     query_string: str
     http_version: str
-
-    @property
-    def headers(self) -> RequestHeaders:
-        """Return the headers."""
-        ...
-
-
-class StreamTransport(Protocol):
-    """An answer that is sent piece by piece."""
-
-    def send_bytes(self, data: bytes) -> Awaitable[None]:
-        """Send a piece; raises when the client has gone."""
-        ...
+    headers: RequestHeaders
 
 
 class Transport(Protocol):
     """How a request's body is read and its answer is sent."""
 
-    def __call__(self) -> Awaitable[bytes]:
-        """Read the whole body."""
+    def body(self) -> AsyncIterator[bytes]:
+        """Read the body piece by piece. Raises ClientGoneError when it ends too soon."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Read the body piece by piece."""
+    async def client_gone(self) -> None:
+        """Wait until the client has gone; not before the body has been read."""
         ...
 
-    def client_disconnect(self) -> Awaitable[None]:
-        """Wait until the client has gone."""
-        ...
-
-    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send the whole answer."""
         ...
 
-    def response_stream(self, status: int, headers: Headers) -> StreamTransport:
+    async def begin(self, status: int, headers: Headers) -> None:
         """Begin an answer that is sent piece by piece."""
+        ...
+
+    async def push(self, piece: bytes) -> None:
+        """Send a piece of it; one for a client that has gone is dropped."""
+        ...
+
+    async def end(self) -> None:
+        """End it."""
         ...
 
 
@@ -73,25 +77,13 @@ class ClientGoneError(Exception):
     """The client has closed its connection, or cut its own request off: there is nobody to answer."""
 
 
-def require_json(headers: RequestHeaders) -> None:
-    """Raise ProblemError unless the body, by its Content-Type, is JSON. None given: it is taken to be."""
-    given = headers.get("content-type")
-    if given is None or given == "application/json":
+def require_host(scope: Scope) -> None:
+    """Raise ProblemError unless the request names one host, which only HTTP/1.0 may leave out (RFC 9112, 3.2)."""
+    given = scope.headers.get("host")
+    if not given and scope.http_version == "1":
         return
-    media_type, *parameters = (part.strip().lower() for part in given.split(";"))
-    if media_type == "application/json" and all(p in ("", "charset=utf-8", 'charset="utf-8"') for p in parameters):
-        return
-    refuse(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
-
-
-def require_acceptable(headers: RequestHeaders, media_type: str) -> None:
-    """Raise ProblemError when the Accept header excludes `media_type`."""
-    accept = headers.get("accept")
-    if accept is None or "*/*" in accept or media_type in accept:
-        return
-    major = media_type.partition("/")[0]
-    if f"{major}/*" not in accept:
-        refuse(NOT_ACCEPTABLE, f"This answers in {media_type}.")
+    if given is None or not _HOST.fullmatch(given):
+        refuse_field("Host", "must be there once, and be a host with or without a port")
 
 
 def timeout_of(headers: RequestHeaders, default_seconds: float, max_seconds: float) -> float:

@@ -10,15 +10,16 @@ from holdfast_gateway.api import Api
 from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.correlation import request_id_of, trace_id_of, traceparent_of
 from holdfast_gateway.cors import Cors
-from holdfast_gateway.exchange import ClientGoneError, Headers, Scope, Transport
+from holdfast_gateway.exchange import ClientGoneError, Headers, Scope, Transport, require_host
 from holdfast_gateway.metrics import HttpMetrics
-from holdfast_gateway.problems import INTERNAL, METHOD_NOT_ALLOWED, Problem, ProblemError
+from holdfast_gateway.problems import INTERNAL, METHOD_NOT_ALLOWED, Problem, ProblemError, refuse
 
 log = get_logger(__name__)
 
 Page = Callable[[], Awaitable[Reply]]
 
 _CLIENT_GONE = 499
+_PAGE_ALLOW = "GET, HEAD"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _DRAINING: Headers = [("connection", "close"), ("x-envoy-immediate-health-check-fail", "true")]
 
@@ -75,12 +76,14 @@ class Gateway:
         self._account(call, status)
 
     async def _show(self, page: Page, scope: Scope, transport: Transport) -> None:
-        if scope.method in ("GET", "HEAD"):
+        try:
+            require_host(scope)
+            if scope.method not in ("GET", "HEAD"):
+                refuse(METHOD_NOT_ALLOWED, f"Allowed here: {_PAGE_ALLOW}.", headers=(("allow", _PAGE_ALLOW),))
             reply = await page()
-        else:
-            problem = Problem(METHOD_NOT_ALLOWED, "Allowed here: GET.", headers=(("allow", "GET"),))
-            reply = self._refusal(problem, self._entropy.uuid4().hex)
-        transport.response_bytes(reply.status, [*reply.headers, *self._every_answer], reply.body)
+        except ProblemError as error:
+            reply = self._refusal(error.problem, self._entropy.uuid4().hex)
+        await transport.respond(reply.status, [*reply.headers, *self._every_answer], reply.body)
 
     async def _answer(self, call: Call) -> int:
         headers = [
@@ -89,6 +92,7 @@ class Gateway:
             *self._cors.headers(call.headers.get("origin")),
         ]
         try:
+            require_host(call.scope)
             reply = await self._api.answer(call, headers)
         except ProblemError as error:
             reply = self._refused(call, error.problem)
@@ -99,7 +103,7 @@ class Gateway:
             reply = self._refused(call, Problem(INTERNAL, "Something went wrong on our side. It has been logged."))
         if reply is None:
             return 200
-        call.transport.response_bytes(reply.status, reply.headers + headers, reply.body)
+        await call.transport.respond(reply.status, reply.headers + headers, reply.body)
         return reply.status
 
     def _refused(self, call: Call, problem: Problem) -> Reply:

@@ -10,8 +10,9 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
@@ -19,11 +20,14 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from holdfast_chassis.logs import get_logger
-from holdfast_gateway.exchange import Scope, Transport
+from holdfast_gateway.exchange import ClientGoneError, Headers, RequestHeaders, Scope, Transport
 
 log = get_logger(__name__)
 
 Application = Callable[[Scope, Transport], Awaitable[None]]
+_Message = dict[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
 
 _BACKLOG = 1024
 # Time for a request that is on its way on a connection that was accepted last.
@@ -98,13 +102,65 @@ class HttpServer:
             self._socket.close()
 
 
+def _speaking_asgi(application: Application) -> Callable[[_Message, _Receive, _Send], Awaitable[None]]:
+    async def answer(scope: _Message, receive: _Receive, send: _Send) -> None:
+        told = Scope(
+            scope["method"],
+            scope["raw_path"].decode("latin-1"),
+            scope["query_string"].decode("latin-1"),
+            scope["http_version"],
+            RequestHeaders(scope["headers"]),
+        )
+        await application(told, _AsgiTransport(receive, send))
+
+    return answer
+
+
+class _AsgiTransport:
+    """One exchange, in ASGI's messages."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self, receive: _Receive, send: _Send) -> None:
+        self._receive = receive
+        self._send = send
+
+    async def body(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientGoneError
+            yield message["body"]
+            more = message["more_body"]
+
+    async def client_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        await self.begin(status, headers)
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        encoded = [(name.encode(), value.encode()) for name, value in headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": encoded})
+
+    async def push(self, piece: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+
 class _OnSocket(Server):
     """granian's embedded server, on a socket of ours."""
 
     def __init__(self, application: Application, listener: socket.socket, limits: HttpLimits) -> None:
         super().__init__(
-            application,
-            interface=Interfaces.RSGI,
+            _speaking_asgi(application),
+            # Of granian's interfaces the one that tells a path as it was sent, in which %2F is not a slash.
+            interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
             websockets=False,
             backlog=_BACKLOG,

@@ -12,15 +12,14 @@ from holdfast_gateway.problems import refuse_field
 from holdfast_gateway.routes import DynamicMessage
 
 HEADER = "Idempotency-Key"
+_NAME = HEADER.lower()
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,128}")
 _FIELD = "request_id"
 
 
 def key_of(headers: RequestHeaders) -> str | None:
-    """Return the Idempotency-Key as it was sent; one that cannot even be read as an empty, and so malformed, one."""
-    name = HEADER.lower()
-    key = headers.get(name)
-    return "" if key is None and name in headers else key
+    """Return the Idempotency-Key as it was sent."""
+    return headers.get(_NAME)
 
 
 def set_request_id(message: Message, key: str | None, make: Callable[[], str]) -> None:
@@ -37,7 +36,7 @@ def set_request_id(message: Message, key: str | None, make: Callable[[], str]) -
 
 def _set_key(message: DynamicMessage, key: str, plan: "Callable[..., None] | None") -> None:
     if not _VISIBLE_ASCII.fullmatch(key):
-        refuse_field(HEADER, "must be 1 to 128 visible ASCII characters")
+        refuse_field(HEADER, "must be 1 to 128 visible ASCII characters, and be there once")
     if _FIELD in message.DESCRIPTOR.fields_by_name:
         if message.request_id not in ("", key):
             refuse_field("requestId", f"differs from the {HEADER} header")

@@ -74,5 +74,5 @@ class WhileWaiting(_Interruption):
         self._watch = asyncio.get_running_loop().create_task(self._wait())
 
     async def _wait(self) -> None:
-        await self._transport.client_disconnect()
+        await self._transport.client_gone()
         self._interrupt()

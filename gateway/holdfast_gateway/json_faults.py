@@ -1,8 +1,11 @@
 """Names the field of a JSON document that does not fit, and says what would.
 
-It is stricter than json_format, which takes a list for an empty object, and true or 1.5 for the enum value 1.
+It is stricter than json_format, which takes a list for an empty object, true, 1.5 or "1" for the enum value 1, the
+second of two spellings of a field, and whatever Python takes for a number: digits of any script, `1_0`, ` 1`.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +22,32 @@ Json = Any
 INT32 = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_SINT32, FieldDescriptor.TYPE_SFIXED32}
 INT64 = {FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_SINT64, FieldDescriptor.TYPE_SFIXED64}
 
+# What a text must look like, where json_format would take more.
+FORMS: Mapping[str, re.Pattern[str]] = {
+    Duration.DESCRIPTOR.full_name: re.compile(r"-?\d+(\.\d{1,9})?s", re.ASCII),
+    Timestamp.DESCRIPTOR.full_name: re.compile(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
+    ),
+}
+_WHOLE_NUMBER = re.compile(r"-?\d+", re.ASCII)
+_EXACT_IN_FLOATS = 2**53
+
 _Fault = tuple[str, str]
 
 
 def fault_in(document: Json, descriptor: Descriptor, path: str = "") -> _Fault | None:
     """Return the first field that does not fit, and what is expected of it."""
     fields = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
+    given: set[int] = set()
     chosen: set[str] = set()
     for key, value in document.items():
         where = f"{path}.{key}".removeprefix(".")
         field = fields.get(key)
         if field is None:
             return where, "there is no such field"
+        if field.number in given:
+            return where, "must not be there twice, by whichever of its names"
+        given.add(field.number)
         if field.containing_oneof is not None and value is not None:
             if field.containing_oneof.name in chosen:
                 return where, "excludes another field that is given"
@@ -67,8 +84,20 @@ def _fault_of_value(
 
 def _is_taken_for_another(field: FieldDescriptor, value: Json) -> bool:
     if field.enum_type is not None:
-        return type(value) in (bool, float)
-    return field.message_type is not None and type(value) is list
+        return type(value) in (bool, float) or (type(value) is str and value not in field.enum_type.values_by_name)
+    if field.message_type is not None:
+        form = FORMS.get(field.message_type.full_name)
+        return type(value) is list or (form is not None and type(value) is str and not form.fullmatch(value))
+    if field.type in INT32 | INT64:
+        return not _is_whole_number(value)
+    return False
+
+
+def _is_whole_number(value: Json) -> bool:
+    if type(value) is str:
+        return _WHOLE_NUMBER.fullmatch(value) is not None
+    # From there on a parser has rounded to what may be another number.
+    return type(value) is not float or abs(value) < _EXACT_IN_FLOATS
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ _REFUSALS = {
     400: "A field breaks a rule; `violations` names it.",
     404: "There is no such thing.",
     409: "The state of the sale, the item or the reservation forbids it; `reason` says why.",
-    415: "The body is not JSON.",
+    415: "The body is not JSON, or it is compressed.",
     422: "The Idempotency-Key was used for something else.",
     429: "Too much at once.",
     503: "Nobody is there to answer, or what became of the request is not known. Repeat it, with the same key.",

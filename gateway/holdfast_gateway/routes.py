@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from holdfast_chassis.contract import Binding, Method, method_of
+from holdfast_gateway.paths import segments_of
 
 DynamicMessage = Any
 """A message whose type is known only when the program runs."""
@@ -143,8 +144,11 @@ class RouteTable:
         by_method[route.http_method] = route
 
     def find(self, path: str) -> tuple[dict[str, Route], list[str]] | None:
-        """Return the routes at `path` by HTTP method, and its segments without the verb; None: no such path."""
-        segments = path.split("/")[1:]
+        """Return the routes at `path` by HTTP method, and its segments without the verb; None: no such path.
+
+        Raises ProblemError for a path that can be read two ways.
+        """
+        segments = segments_of(path)
         if not segments:
             return None
         last, _, verb = segments[-1].partition(":")

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from holdfast_chassis.entropy import Entropy
 from holdfast_gateway import codec
-from holdfast_gateway.exchange import Headers, StreamTransport, Transport
+from holdfast_gateway.exchange import Headers, Transport
 from holdfast_gateway.problems import Problem, ProblemError
 
 MEDIA_TYPE = "text/event-stream"
@@ -54,30 +54,24 @@ class EventStream:
         self._read = read
         self._limits = limits
         self._ending = ending
-        self._stream: StreamTransport | None = None
 
     async def send(self, transport: Transport, first: Message, headers: Headers, instance: str) -> None:
         """Send the first event and all that follow. A failure becomes an event too: the status has been sent."""
-        gone = asyncio.ensure_future(transport.client_disconnect())
+        gone = asyncio.ensure_future(transport.client_gone())
         ending = asyncio.ensure_future(self._ending.wait())
         try:
-            self._stream = transport.response_stream(200, headers)
+            await transport.begin(200, headers)
             retry = b"retry: %d\n\n" % int(self._limits.retry_seconds * self._entropy.uniform(1000, 3000))
-            await self._push(retry + event_of(first))
-            await self._follow(gone, ending, instance)
-        except RuntimeError:
-            return  # the client has gone: the server refuses to take more
+            await transport.push(retry + event_of(first))
+            await self._follow(transport, gone, ending, instance)
+            await transport.end()
         finally:
-            # The answer ends when nothing refers to this any more. A local variable might live on in a traceback.
-            self._stream = None
             gone.cancel()
             ending.cancel()
 
-    async def _push(self, piece: bytes) -> None:
-        if self._stream is not None:
-            await self._stream.send_bytes(piece)
-
-    async def _follow(self, gone: "asyncio.Future[None]", ending: "asyncio.Future[Any]", instance: str) -> None:
+    async def _follow(
+        self, transport: Transport, gone: "asyncio.Future[None]", ending: "asyncio.Future[Any]", instance: str
+    ) -> None:
         sent_bytes = 0
         reading: asyncio.Future[Any] | None = None
         try:
@@ -95,7 +89,7 @@ class EventStream:
                 else:
                     piece, more = _outcome(reading, instance)
                     reading = None
-                await self._push(piece)
+                await transport.push(piece)
                 if not more:
                     return
                 sent_bytes += len(piece)

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from holdfast_gateway import codec
+from holdfast_gateway import codec, json_text
+from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.problems import INVALID_REQUEST, refuse, refuse_field
 from holdfast_gateway.routes import Route, field_at
 
 _QUERY_LIMIT_FIELDS = 100
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
+_UNDERSCORE = re.compile(r"_([a-z0-9])")
 _UPDATE_MASK = "update_mask"
 _UPDATE_MASK_JSON = "updateMask"
 
@@ -58,10 +59,7 @@ class Transcoder:
     def _document(self, body: bytes) -> dict[str, Any]:
         if not body or not self._body:
             return {}
-        try:
-            parsed = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            refuse(INVALID_REQUEST, f"The body is not JSON: {error}")
+        parsed = json_text.parse(body, self._body_key)
         if type(parsed) is not dict:
             refuse_field("body", "must be a JSON object")
         return parsed if self._body == "*" else {self._body_key: parsed}
@@ -100,19 +98,22 @@ class Transcoder:
         return path[:-1], field
 
     def _add_mask(self, document: dict[str, Any]) -> None:
-        """An update without a mask changes the fields that the body has."""
+        """An update without a mask changes the fields that the body has, less those that are only told."""
         changes = document.get(self._body_key)
-        if _UPDATE_MASK_JSON in document or type(changes) is not dict:
+        if document.get(_UPDATE_MASK_JSON) or type(changes) is not dict:
             return
         resource = field_at(self._descriptor, (self._body,)).message_type
         fields = [_by_either_name(resource, key) for key in changes] if resource is not None else []
-        named = [f for f in fields if f is not None and (self._body, f.name) not in self._bound]
-        document[_UPDATE_MASK_JSON] = ",".join(f.json_name for f in named)
+        document[_UPDATE_MASK_JSON] = ",".join(f.json_name for f in fields if f is not None and not _is_told(f))
 
 
 def _has_mask(descriptor: Descriptor) -> bool:
     field = descriptor.fields_by_name.get(_UPDATE_MASK)
     return field is not None and field.message_type is FieldMask.DESCRIPTOR
+
+
+def _is_told(field: FieldDescriptor) -> bool:
+    return behaves(field, "OUTPUT_ONLY") or behaves(field, "IDENTIFIER")
 
 
 def _by_either_name(message: Descriptor, name: str) -> FieldDescriptor | None:
@@ -126,6 +127,9 @@ def _fits_in_query(field: FieldDescriptor) -> bool:
 
 def _query_value(field: FieldDescriptor, text: str) -> str | int | bool:
     """Give text the JSON type that its field has; what does not look like it stays text, and is refused as such."""
+    if field.message_type is FieldMask.DESCRIPTOR:
+        # The names of query parameters may be spelled as in the protos, and so may those in a mask.
+        return _UNDERSCORE.sub(lambda match: match[1].upper(), text)
     if field.type == FieldDescriptor.TYPE_STRING or field.message_type is not None:
         return text
     if field.type == FieldDescriptor.TYPE_BOOL:

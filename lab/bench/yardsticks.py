@@ -117,7 +117,7 @@ async def serve_http(port):
     headers = [("content-type", "application/json")]
 
     async def application(_scope, transport):
-        transport.response_bytes(200, headers, body)
+        await transport.respond(200, headers, body)
 
     server = HttpServer(application, "127.0.0.1", int(port), HttpLimits(4096, 16_384, 10.0, 30.0))
     await server.start()

@@ -5,7 +5,6 @@ import struct
 
 import grpc
 import pytest
-from yarl import URL
 
 from holdfast.inventory.v1 import (
     reservation_service_pb2,
@@ -13,6 +12,8 @@ from holdfast.inventory.v1 import (
     sale_service_pb2,
     sale_service_pb2_grpc,
 )
+from holdfast_gateway.paths import segments_of
+from holdfast_gateway.problems import ProblemError
 from tests.support.eventually import eventually
 
 GET_RESERVATION = "/holdfast.inventory.v1.ReservationService/GetReservation"
@@ -96,12 +97,72 @@ async def test_an_unknown_grpc_service_is_unimplemented(edge, channel):
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_path_is_normalised_before_it_is_routed(edge, gateway, rest):
-    for path in ("/v1//sales/x/../a", "/v1/./sales/a"):
-        async with rest.get(URL(edge.url + path, encoded=True)) as answer:
-            assert (await answer.json())["path"] == "/v1/sales/a"
-    async with rest.get(URL(edge.url + "/v1/sales%2Fa", encoded=True)) as answer:
-        assert answer.status == 400
+async def raw_exchange(edge, *lines):
+    """Send a request as it is, and return all that comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.ports["http"])
+    writer.write(b"\r\n".join([*lines, b"connection: close", b"", b""]))
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_two_headers_of_a_name_stay_two(edge, gateway):
+    await raw_exchange(edge, b"GET /v1/sales HTTP/1.1", b"host: a", b"idempotency-key: a", b"idempotency-key: b")
+    assert gateway.requests[0].headers.getall("idempotency-key") == ["a", "b"]
+
+
+async def test_a_request_names_a_host(edge, gateway):
+    assert (await raw_exchange(edge, b"GET /v1/sales HTTP/1.1")).startswith(b"HTTP/1.1 400 ")
+    assert gateway.requests == []
+
+
+async def test_two_hosts_reach_a_gateway_as_what_it_refuses(edge, gateway):
+    await raw_exchange(edge, b"GET /v1/sales HTTP/1.1", b"host: a", b"host: b")
+    assert gateway.requests[0].headers["host"] == "a,b"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/v1/sales/a",
+        b"/v1/./sales/x/../a",
+        b"/v1/sales/x/%2e%2E/a",
+        b"/v1/sales//a",
+        b"/v1/sales/a/",
+        b"/v1/sales/a/..",
+        b"/v1/sales/drop%2D1",
+        b"/v1/sales/a%2525",
+        b"/v1/sales/caf%C3%A9",
+        b"/v1/sales/a;b=c,d",
+        b"/v1/sales/a%3Apause",
+        b"/v1/sales/a%zz",
+        b"/v1/sales/a%20b",
+        b"/v1/sales/a%2Fitems%2Fx",
+        b"/v1/sales%2fa",
+        b"/v1/sales/a%5Cb",
+        b"/v1/sales/a\\b",
+        b"/v1/sales/%ff",
+        b"/v1/sales/a%00",
+        b"/v1/sales/caf\xc3\xa9",
+    ],
+)
+async def test_a_path_is_read_as_the_gateway_reads_it(edge, gateway, path):
+    answer = await raw_exchange(edge, b"GET " + path + b" HTTP/1.1", b"host: edge")
+    expected = reading(path.decode("latin-1"))
+    if gateway.requests:
+        assert reading(gateway.requests[0].raw_path) == expected
+    else:
+        assert (expected, answer[:13]) == (None, b"HTTP/1.1 400 ")
+
+
+def reading(path):
+    """How a gateway reads it; None: it refuses to."""
+    try:
+        return segments_of(path)
+    except ProblemError:
+        return None
 
 
 async def test_nobody_outside_steers_envoy_by_headers(edge, gateway, rest):

@@ -1,6 +1,7 @@
 """A small inventory that does as it is told, and gateways in front of it."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from yarl import URL
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import reservation_service_pb2_grpc as rs_grpc
@@ -207,11 +209,12 @@ class Client:
         self.session = session
         self.base = f"http://127.0.0.1:{app.http.bound_port}"
 
-    async def send(self, method, path, **options):
-        """Return the status, the parsed body and the headers."""
-        async with self.session.request(method, self.base + path, **options) as response:
-            body = await response.json(content_type=None) if response.status != 204 else None
-            return response.status, body, response.headers
+    async def send(self, method, path, *, parsed=True, **options):
+        """Return the status, the body, as bytes unless it is `parsed`, and the headers."""
+        url = path if isinstance(path, URL) else self.base + path
+        async with self.session.request(method, url, **options) as response:
+            body = await response.read()
+            return response.status, json.loads(body) if parsed and body else body, response.headers
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import asyncio
 import grpc
 import pytest
 from google.rpc import code_pb2
+from multidict import CIMultiDict
+from yarl import URL
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_pb2
@@ -59,6 +61,14 @@ async def test_a_key_that_differs_from_the_body_is_refused(gateway):
 async def test_a_malformed_key_is_refused(gateway, key):
     status, body, _ = await gateway.send("POST", RESERVATIONS, json=BODY, headers={"Idempotency-Key": key})
     assert (status, body["violations"][0]["field"]) == (400, "Idempotency-Key")
+
+
+@pytest.mark.parametrize("keys", [["k", "k"], ["k", "other"], ["k", ""]])
+async def test_two_keys_are_refused(gateway, inventory, keys):
+    headers = CIMultiDict([("Idempotency-Key", key) for key in keys])
+    status, body, _ = await gateway.send("POST", RESERVATIONS, json=BODY, headers=headers)
+    assert (status, body["violations"][0]["field"]) == (400, "Idempotency-Key")
+    assert inventory.submits == []
 
 
 async def test_a_key_for_several_commands_at_once_is_refused(gateway):
@@ -151,9 +161,33 @@ async def test_an_update_without_a_mask_changes_what_the_body_has(gateway, inven
     assert list(request.update_mask.paths) == ["per_customer_limit", "close_time"]
 
 
-async def test_an_update_with_a_mask_keeps_it(gateway, inventory):
-    await gateway.send("PATCH", "/v1/sales/s?updateMask=openTime,holdTime", json={"perCustomerLimit": 3})
+@pytest.mark.parametrize(
+    "query", ["updateMask=openTime,holdTime", "update_mask=open_time,hold_time", "updateMask=open_time,holdTime"]
+)
+async def test_an_update_with_a_mask_keeps_it_in_either_spelling(gateway, inventory, query):
+    await gateway.send("PATCH", f"/v1/sales/s?{query}", json={"perCustomerLimit": 3, "closeTime": None})
     assert list(inventory.requests[0].update_mask.paths) == ["open_time", "hold_time"]
+
+
+async def test_an_empty_mask_is_none(gateway, inventory):
+    await gateway.send("PATCH", "/v1/sales/s?updateMask=", json={"perCustomerLimit": 0})
+    assert list(inventory.requests[0].update_mask.paths) == ["per_customer_limit"]
+
+
+async def test_a_sale_may_be_sent_back_as_it_was_read(gateway, inventory):
+    changeable = ["open_time", "close_time", "per_customer_limit", "hold_time", "max_hold_time"]
+
+    async def sale(request, context):
+        known = sale_pb2.Sale(name="sales/s", state=sale_pb2.Sale.OPEN, schedule="saleSchedules/x", sequence=7)
+        for field in known.DESCRIPTOR.fields:
+            if field.name.endswith("_time"):
+                getattr(known, field.name).seconds = 600
+        return known
+
+    inventory.answers["GetSale"] = sale
+    _, read, _ = await gateway.send("GET", "/v1/sales/s")
+    status, _, _ = await gateway.send("PATCH", "/v1/sales/s", json=read | {"perCustomerLimit": 3})
+    assert (status, list(inventory.requests[1].update_mask.paths)) == (200, changeable)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +204,12 @@ async def test_an_update_with_a_mask_keeps_it(gateway, inventory):
         ("GET", RESERVATIONS + "?customer=a&customer=b", None, "customer"),
         ("POST", "/v1/sales/s/items/i:adjust", {"delta": 2**31}, "delta"),
         ("POST", "/v1/sales/s/items/i:adjust", {"reason": "BORED"}, "reason"),
+        ("POST", RESERVATIONS, BODY | {"requestId": "a", "request_id": "a"}, "request_id"),
+        ("POST", RESERVATIONS, BODY | {"holdTime": "1_20s"}, "holdTime"),
+        ("GET", RESERVATIONS + "?pageSize=\N{ARABIC-INDIC DIGIT THREE}", None, "pageSize"),
+        ("GET", RESERVATIONS + "?pageSize=1_0", None, "pageSize"),
+        ("GET", RESERVATIONS + "?pageSize=1&page_size=1", None, "page_size"),
+        ("PATCH", "/v1/sales/s?updateMask=per__customer_limit", {}, "updateMask"),
     ],
 )
 async def test_what_does_not_fit_is_refused_by_name(gateway, method, path, body, field):
@@ -178,6 +218,14 @@ async def test_what_does_not_fit_is_refused_by_name(gateway, method, path, body,
     assert problem["violations"][0]["field"] == field
     assert problem["retryable"] is False
     assert headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_field_that_is_there_twice_is_refused_by_name(gateway, inventory):
+    body = b'{"customer": "c", "lines": [{"item": "a", "quantity": 1, "quantity": 3}]}'
+    headers = {"Content-Type": "application/json"}
+    status, problem, _ = await gateway.send("POST", RESERVATIONS, data=body, headers=headers)
+    assert (status, problem["violations"][0]["field"]) == (400, "lines[0].quantity")
+    assert inventory.submits == []
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"customer": NaN}', b"\xff", b'{"customer": "\\ud800"}', b"[" * 5000])
@@ -196,6 +244,7 @@ async def test_what_is_not_json_is_refused(gateway, body):
         ("DELETE", RESERVATIONS, {}, 405, "METHOD_NOT_ALLOWED"),
         ("BREW", RESERVATIONS, {}, 405, "METHOD_NOT_ALLOWED"),
         ("POST", RESERVATIONS, {"Content-Type": "text/xml"}, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("POST", RESERVATIONS, {"Content-Encoding": "gzip"}, 415, "UNSUPPORTED_MEDIA_TYPE"),
         ("GET", RESERVATIONS, {"Accept": "text/xml"}, 406, "NOT_ACCEPTABLE"),
         ("GET", RESERVATIONS, {"X-Request-Timeout": "soon"}, 400, "INVALID_REQUEST"),
         ("GET", RESERVATIONS, {"X-Request-Timeout": "0"}, 400, "INVALID_REQUEST"),
@@ -204,8 +253,31 @@ async def test_what_is_not_json_is_refused(gateway, body):
 async def test_what_http_itself_refuses(gateway, method, path, headers, status, reason):
     answered, problem, answered_headers = await gateway.send(method, path, headers=headers)
     assert (answered, problem["reason"], problem["status"]) == (status, reason, status)
+    if "Content-Encoding" in headers:
+        assert answered_headers["Accept-Encoding"] == "identity"
     if status == 405:
-        assert answered_headers["Allow"] == "POST, GET, OPTIONS"
+        assert answered_headers["Allow"] == "POST, GET, HEAD, OPTIONS"
+
+
+async def test_a_slash_within_a_segment_reaches_nothing(gateway, inventory):
+    for path in ("/v1/sales/drop-1%2Fitems%2Fx", "/v1/sales/drop-1%2freservations"):
+        status, problem, _ = await gateway.send("GET", URL(gateway.base + path, encoded=True))
+        assert (status, problem["violations"][0]["field"]) == (400, "path")
+    assert inventory.requests == []
+
+
+@pytest.mark.parametrize("path", ["/v1/sales", "/v1/sales/s/items/i", "/health/live", "/openapi.json", "/docs"])
+async def test_head_is_answered_as_get_is_without_the_body(gateway, path):
+    status, body, headers = await gateway.send("GET", path, parsed=False)
+    answered, nothing, answered_headers = await gateway.send("HEAD", path, parsed=False)
+    assert (answered, nothing) == (status, b"")
+    assert answered_headers["Content-Type"] == headers["Content-Type"]
+    assert answered_headers["Content-Length"] == headers["Content-Length"] == str(len(body))
+
+
+async def test_head_is_not_for_what_changes_something(gateway):
+    status, _, headers = await gateway.send("HEAD", "/v1/sales/s:pause")
+    assert (status, headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 async def test_a_refusal_tells_reason_metadata_and_when_to_try_again(gateway, inventory, refusal):

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 
 RESERVATIONS = "/v1/sales/s/reservations"
@@ -24,6 +26,35 @@ async def exchange(gateway, *pieces, pause_seconds=0.0):
 def head(path=RESERVATIONS, **headers):
     lines = [f"POST {path} HTTP/1.1", "Host: gateway", *(f"{k.replace('_', '-')}: {v}" for k, v in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize("path", ["/v1/sales", "/health/live"])
+@pytest.mark.parametrize(
+    ("hosts", "is_taken"),
+    [
+        ([], False),
+        (["a", "a"], False),
+        (["a", "b"], False),
+        ([""], False),
+        (["a b"], False),
+        (["user@a"], False),
+        (["a/b"], False),
+        (["a:x"], False),
+        (["a,b"], False),
+        (["shop.example:8080"], True),
+        (["[::1]:8080"], True),
+        (["shop_1.internal"], True),
+    ],
+)
+async def test_a_request_is_for_one_host(gateway, path, hosts, is_taken):
+    lines = [f"GET {path} HTTP/1.1", "Connection: close", *(f"Host: {host}" for host in hosts), "", ""]
+    answer = await exchange(gateway, "\r\n".join(lines).encode())
+    assert answer.startswith(b"HTTP/1.1 200 " if is_taken else b"HTTP/1.1 400 ")
+    assert is_taken or b'"field":"Host"' in answer
+
+
+async def test_http_1_0_needs_no_host(gateway):
+    assert (await exchange(gateway, b"GET /v1/sales HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200 ")
 
 
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(start_gateway):

@@ -73,6 +73,23 @@ async def test_events_have_a_name_an_id_and_json(open_stream, inventory):
     assert await events.next() is None
 
 
+async def test_head_of_a_stream_ends_at_once(gateway, inventory):
+    ended = asyncio.Event()
+
+    async def watch(request, context):
+        try:
+            yield snapshot()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    inventory.answers["WatchStock"] = watch
+    status, nothing, headers = await gateway.send("HEAD", WATCH, parsed=False)
+    assert (status, nothing, headers["Content-Type"]) == (200, b"", "text/event-stream")
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
 async def test_a_stream_resumes_behind_the_last_event(open_stream, inventory):
     async def watch(request, context):
         yield change(8)

@@ -18,7 +18,6 @@ BAD_RESERVATIONS = [
     "",
     "sales/drop-1/reservations/",
     "sales/drop-1/reservations/1",
-    requests.RESERVATION.upper(),
     requests.RESERVATION.replace("-", ""),
     requests.RESERVATION + "0",
     requests.RESERVATION + "\n",

@@ -30,6 +30,14 @@ def test_lines_of_the_same_item_are_merged():
     assert reservation_requests.create(request).lines == (Line("bag", 2), Line("cap", 4))
 
 
+def test_a_reservation_is_found_by_its_id_in_upper_case_too():
+    sale, _, identity = requests.RESERVATION.rpartition("/")
+    request = requests.confirm_reservation()
+    expected = reservation_requests.confirm(request)
+    request.name = f"{sale}/{identity.upper()}"
+    assert reservation_requests.confirm(request) == expected
+
+
 def test_a_request_id_binds_the_reservation_id():
     wanted = reservation_requests.create(requests.create_reservation())
     assert wanted.bound_command(SALT) == wanted.bound_command(SALT)

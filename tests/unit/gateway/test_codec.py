@@ -1,5 +1,7 @@
 """The codec says what protobuf's own JSON mapping says, whatever it is given."""
 
+import re
+
 import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
@@ -43,6 +45,7 @@ odd = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=5),
     st.sampled_from(["1", "-7", "1.0", "true", "120s", "1.5s", "2030-01-01T00:00:00Z", "openTime,holdTime", "HELD"]),
+    st.sampled_from(["1_0", "\u0663", "+1", "1_20s", "\u0663s", "2030-1-1T0:0:0Z", "203\u0660-01-01T00:00:00Z"]),
     st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
 )
@@ -86,19 +89,37 @@ def documents(descriptor, depth=3):
     return st.one_of(document(), document(), document(), st.dictionaries(st.text(max_size=4), odd, max_size=1))
 
 
-def takes_one_for_another(document, descriptor):
-    """Whether json_format takes a list in it for an object, or a number or a boolean for the name of a choice."""
+FORMS = {
+    "google.protobuf.Duration": r"-?[0-9]+([.][0-9]{1,9})?s",
+    "google.protobuf.Timestamp": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}(:[0-9]{2}){2}([.][0-9]{1,9})?(Z|[+-].{5})",
+}
+NUMBERS = (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64)
+
+
+def is_taken_on_trust(document, descriptor):
+    """Whether json_format takes something in it for what it is not, by protobuf's own rules for JSON."""
     fields = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
+    if len({fields[key].number for key in document}) < len(document):
+        return True
     for key, value in document.items():
         field = fields[key]
-        for one in value if field.is_repeated and value is not None else [value]:
-            if field.enum_type is not None and type(one) in (bool, float):
-                return True
-            if field.message_type is not None and type(one) is list:
-                return True
-            if type(one) is dict and takes_one_for_another(one, field.message_type):
-                return True
+        values = value if field.is_repeated and value is not None else [value]
+        if any(is_not_its_like(field, one) for one in values):
+            return True
     return False
+
+
+def is_not_its_like(field, value):
+    if field.enum_type is not None:
+        return type(value) in (bool, float) or (type(value) is str and value not in field.enum_type.values_by_name)
+    if field.type in NUMBERS:
+        return type(value) is str and not re.fullmatch("-?[0-9]+", value)
+    if field.message_type is None:
+        return False
+    form = FORMS.get(field.message_type.full_name, "(?s:.*)")
+    if type(value) is str:
+        return not re.fullmatch(form, value)
+    return type(value) is list or (type(value) is dict and is_taken_on_trust(value, field.message_type))
 
 
 @pytest.mark.parametrize("message_class", REQUESTS)
@@ -116,12 +137,12 @@ def test_it_reads_what_json_format_reads_and_refuses_what_it_refuses(message_cla
 
 
 def read(document, message_class):
-    """What json_format makes of it; None when that, or its type, does not fit."""
+    """What json_format makes of it; None when that, or its form, does not fit."""
     try:
         message = json_format.ParseDict(document, message_class())
     except json_format.ParseError:
         return None
-    return None if takes_one_for_another(document, message_class.DESCRIPTOR) else message
+    return None if is_taken_on_trust(document, message_class.DESCRIPTOR) else message
 
 
 @pytest.mark.parametrize("message_class", RESPONSES)
@@ -166,6 +187,12 @@ def test_a_number_that_is_not_in_the_enum_is_written_as_a_number():
         ({"commands": [{"create": {}, "release": {}}]}, "commands[0].release", "excludes"),
         ({"commands": {}}, "commands", "a list of objects"),
         ({"commands": [{"timeout": "soon"}]}, "commands[0].timeout", "120s"),
+        ({"commands": [{"create": {"requestId": "a", "request_id": "a"}}]}, "commands[0].create.request_id", "twice"),
+        ({"commands": [{"create": {"lines": [{"quantity": "\u0663"}]}}]}, "commands[0].create.lines[0].quantity", "32"),
+        ({"commands": [{"create": {"lines": [{"quantity": "1_0"}]}}]}, "commands[0].create.lines[0].quantity", "32"),
+        ({"commands": [{"create": {"holdTime": "1_20s"}}]}, "commands[0].create.holdTime", "120s"),
+        ({"commands": [{"create": {"holdTime": "\u0661s"}}]}, "commands[0].create.holdTime", "120s"),
+        ({"commands": [{"extend": {"expireTime": "2030-1-1T0:0:0Z"}}]}, "commands[0].extend.expireTime", "2026"),
         ({"commands": [{"extend": {"expireTime": "soon"}}]}, "commands[0].extend.expireTime", "2026-01-31T12:00:00Z"),
     ],
 )
@@ -175,3 +202,13 @@ def test_what_does_not_fit_is_named(document, field, description):
     [violation] = refused.value.problem.violations
     assert violation["field"] == field
     assert description in violation["description"]
+
+
+@pytest.mark.parametrize(("version", "fits"), [(2**53 - 1.0, True), (2.0**53, False), (2**53 + 1, True)])
+def test_a_number_that_a_parser_may_have_rounded_is_refused(version, fits):
+    document = {"expectedVersion": version}
+    if fits:
+        assert codec.decode(document, ss.AdjustStockRequest).expected_version == version
+        return
+    with pytest.raises(ProblemError, match="expectedVersion"):
+        codec.decode(document, ss.AdjustStockRequest)

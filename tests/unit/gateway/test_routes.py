@@ -4,6 +4,7 @@ import pytest
 
 from holdfast_gateway.app import SERVICES
 from holdfast_gateway.coalescer import command_field
+from holdfast_gateway.problems import ProblemError
 from holdfast_gateway.routes import RouteTable, Variable, parse_template, routes_of
 
 ROUTES = routes_of(SERVICES)
@@ -37,6 +38,47 @@ def test_a_path_leads_to_its_route(route):
 def test_other_paths_lead_nowhere(path):
     found = TABLE.find(path)
     assert found is None or path == "/v1/sales/a:"
+
+
+@pytest.mark.parametrize(
+    ("path", "segments"),
+    [
+        ("/v1/sales/drop%2D1", ["v1", "sales", "drop-1"]),
+        ("/v1/%73ales/a", ["v1", "sales", "a"]),
+        ("/v1/sales/caf%C3%A9", ["v1", "sales", "caf\u00e9"]),
+        ("/v1/sales/a%2525", ["v1", "sales", "a%25"]),
+        ("/v1/./sales/x/../a", ["v1", "sales", "a"]),
+        ("/v1/sales/%2e%2E/sales/a", ["v1", "sales", "a"]),
+        ("/../../v1/sales/a", ["v1", "sales", "a"]),
+        ("/v1/sales/.a", ["v1", "sales", ".a"]),
+        ("/v1\\sales/a", ["v1", "sales", "a"]),
+    ],
+)
+def test_a_path_is_decoded_once_and_segment_by_segment(path, segments):
+    assert TABLE.find(path)[1] == segments
+
+
+@pytest.mark.parametrize("path", ["/v1//sales/a", "/v1/sales/a/..", "/v1/sales/."])
+def test_an_empty_segment_is_a_segment(path):
+    assert TABLE.find(path) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/sales/drop-1%2Fitems%2Fx",
+        "/v1/sales/drop-1%2fitems/x",
+        "/v1%2Fsales",
+        "/v1/sales/a%5Cb",
+        "/v1/sales/%ff",
+        "/v1/sales/a%00",
+        "/v1/sales/\xe9",
+    ],
+)
+def test_a_path_that_can_be_read_two_ways_is_refused(path):
+    with pytest.raises(ProblemError) as refused:
+        TABLE.find(path)
+    assert refused.value.problem.kind.status == 400
 
 
 def test_a_template_is_taken_apart():

@@ -4,7 +4,8 @@ import re
 from uuid import UUID
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+# In either case on its way in, as RFC 9562 has it; it is written in lower case.
+_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 
 match_id = re.compile(_ID).fullmatch
 match_sale = re.compile(f"sales/({_ID})").fullmatch
