@@ -21,9 +21,7 @@ def require_json(headers: RequestHeaders) -> None:
     """Raise ProblemError unless the body is JSON in UTF-8, uncompressed. No Content-Type: it is taken to be JSON."""
     coding = headers.get("content-encoding")
     if coding and coding.strip().lower() != "identity":
-        refuse(
-            UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without Content-Encoding.", headers=_ONLY_AS_IT_IS
-        )
+        refuse(UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without Content-Encoding.", headers=_ONLY_AS_IT_IS)
     given = headers.get("content-type")
     if given and given != JSON and not _is_json(given):
         refuse(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")

@@ -49,7 +49,7 @@ def test_json_is_json_however_it_is_spelled(given):
 def test_what_is_not_json_is_refused(given):
     with pytest.raises(ProblemError) as refused:
         require_json(headers(content_type=given))
-    assert refused.value.problem.kind.status == 415
+    assert refused.value.problem.reason.http_status == 415
 
 
 def test_a_body_that_is_coded_is_refused_and_told_which_coding_is_taken():
@@ -57,7 +57,7 @@ def test_a_body_that_is_coded_is_refused_and_told_which_coding_is_taken():
     for coding in ("gzip", "br", "identity, gzip", "aws-chunked"):
         with pytest.raises(ProblemError) as refused:
             require_json(headers(content_encoding=coding))
-        assert refused.value.problem.kind.status == 415
+        assert refused.value.problem.reason.http_status == 415
         assert ("accept-encoding", "identity") in refused.value.problem.headers
 
 
@@ -91,7 +91,7 @@ def accepts(accept, media_type):
     try:
         require_acceptable(headers(accept=accept), media_type)
     except ProblemError as error:
-        return {406: False}[error.problem.kind.status]
+        return {406: False}[error.problem.reason.http_status]
     return True
 
 

@@ -78,7 +78,7 @@ def test_an_empty_segment_is_a_segment(path):
 def test_a_path_that_can_be_read_two_ways_is_refused(path):
     with pytest.raises(ProblemError) as refused:
         TABLE.find(path)
-    assert refused.value.problem.kind.status == 400
+    assert refused.value.problem.reason.http_status == 400
 
 
 def test_a_template_is_taken_apart():
