@@ -14,7 +14,6 @@ JOBS ?= 2
 VERSION ?= dev
 # More arguments for pytest: make test ARGS='-k expiry'
 ARGS ?=
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help
 help: ## explain the targets
@@ -132,12 +131,10 @@ $(BIN)/python: | prerequisites
 
 $(VENV)/devstack.stamp: requirements/devstack.txt pyproject.toml | $(BIN)/python
 	@echo "installing what it runs on"
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements/devstack.txt
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@scripts/install-packages.sh $(BIN)/python requirements/devstack.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(BIN)/python
 	@echo "installing what it is developed with"
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements/dev.txt
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@scripts/install-packages.sh $(BIN)/python requirements/dev.txt
 	@touch $(VENV)/devstack.stamp $@

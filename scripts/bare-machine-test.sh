@@ -4,6 +4,7 @@
 # committed. Needs root and debootstrap, on a machine that reaches PyPI, the Go module proxy and Debian's packages.
 #   ROLES="root user"         whose turns it is
 #   ARGS="tests/unit -k up"   of make test; without: all tests
+#   TOOLS=.tools              programs that were built before, which saves minutes and leaves building untested
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +30,7 @@ trap 'umount --recursive --lazy "$work"/*/{proc,sys,dev} 2>/dev/null || true; rm
 trap 'exit 130' INT TERM
 
 # What tells pip, Go and their kin where packages are, and whom to trust.
-mapfile -t settings < <(env | grep -E '^(PIP_|GOPROXY=|GOSUMDB=|GONOSUMDB=|GOFLAGS=|SSL_CERT_|REQUESTS_CA_BUNDLE=|[a-zA-Z]+_(proxy|PROXY)=)')
+mapfile -t settings < <(env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|CERT|PROXY|DEFAULT_TIMEOUT)|GO(PROXY|SUMDB|NOSUMDB|PRIVATE)|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|[a-zA-Z]+_(proxy|PROXY))=')
 
 make_machine() {
   echo "making a Debian 12 with $packages"
@@ -58,6 +59,7 @@ boot() {
     home=/home/$user
   fi
   git clone --quiet --no-hardlinks "$PWD" "$root$home/holdfast"
+  if [[ -n "${TOOLS:-}" ]]; then cp -a "$TOOLS" "$root$home/holdfast/.tools"; fi
   chroot "$root" chown --recursive "$(owner "$1")" "$home/holdfast"
 }
 

