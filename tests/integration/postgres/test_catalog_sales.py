@@ -6,8 +6,7 @@ import pytest
 from holdfast_inventory.domain.errors import AlreadyExists, InvalidRequest, NotFound
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, MovementKind
-from holdfast_inventory.domain.sale import NewItem, SaleState
-from holdfast_inventory.postgres.catalog import SaleChanges
+from holdfast_inventory.domain.sale import NewItem, SaleChanges, SaleState
 from tests.support.paging import all_pages
 from tests.support.postgres import on_every_version
 from tests.support.shopping import HOUR, hold, new_sale

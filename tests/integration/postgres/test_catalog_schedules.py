@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from holdfast_inventory.domain.commands import Sweep
-from holdfast_inventory.domain.errors import AlreadyExists, InvalidRequest, NotFound
+from holdfast_inventory.domain.errors import AlreadyExists, NotFound
 from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.movement import AdjustReason, MovementKind
 from holdfast_inventory.domain.schedule import Remainder, occurrence_id, opening_at_or_before
@@ -91,12 +91,6 @@ async def test_a_schedule_needs_its_source(catalog):
     with pytest.raises(NotFound) as caught:
         await catalog.create_schedule(hourly(source="main"))
     assert caught.value.resource == "sales/main"
-
-
-async def test_a_schedule_that_the_database_refuses_is_refused_by_field(catalog):
-    with pytest.raises(InvalidRequest) as caught:
-        await catalog.create_schedule(hourly(open_duration=2 * HOUR))
-    assert [violation.field for violation in caught.value.violations] == ["sale_schedule.open_duration"]
 
 
 async def test_schedules_are_listed_in_pages_and_deleted_for_good(catalog):

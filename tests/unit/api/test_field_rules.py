@@ -5,6 +5,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_inventory.api.checks import Checking
 from holdfast_inventory.domain.errors import InvalidRequest
 from tests.unit.api import requests
 from tests.unit.api.requests import CHECKS
@@ -230,3 +231,19 @@ def test_all_violations_are_told_at_once():
         "lines[0].quantity",
         "request_id",
     }
+
+
+def test_checks_are_there_only_within_the_block_that_refuses():
+    assert not hasattr(Checking(), "sale")
+    with pytest.raises(InvalidRequest), Checking() as checks:
+        checks.sale("name", "no name")
+
+
+def test_another_error_is_not_hidden_by_a_violation():
+    def fail():
+        with Checking() as checks:
+            checks.sale("name", "no name")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()

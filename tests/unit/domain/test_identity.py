@@ -15,6 +15,9 @@ SALT = b"s" * identity.SALT_BYTES
 LINES = (Line("shoe", 1), Line("sock", 2))
 
 
+PLAIN = "011c7f21031269b7670c235a52bfa288e5"
+
+
 def fingerprint(**changes: object) -> bytes:
     meaning = {
         "customer": "ann",
@@ -110,3 +113,18 @@ def test_an_adjustment_is_never_taken_for_a_transfer():
     adjustment = identity.adjust_fingerprint("shoe", 1, AdjustReason.FOUND, None)
 
     assert adjustment != identity.transfer_fingerprint("shoe", "outlet", "shoe", 1)
+
+
+def test_a_fingerprint_tells_by_which_rules_it_was_made():
+    made = [
+        fingerprint(),
+        identity.adjust_fingerprint("shoe", 1, AdjustReason.FOUND, None),
+        identity.transfer_fingerprint("shoe", "outlet", "shoe", 1),
+    ]
+    assert {each[:1] for each in made} == {b"\x01"}
+
+
+def test_stored_meanings_stay_what_they_are():
+    """Of requests as they were sent before: a release that makes these anew refuses replays across a deploy."""
+    plain = identity.create_fingerprint("ann", (Line("shoe", 1),), None, allow_partial=False, confirm=False, order="")
+    assert plain.hex() == PLAIN

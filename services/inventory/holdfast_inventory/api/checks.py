@@ -1,12 +1,14 @@
-"""The rules of request fields. A `Checks` collects every violation of a request, so that a caller sees all at once.
+"""The rules of request fields. `Checking` collects every violation of a request, so that a caller sees all at once.
 
 Each check returns the field's value as the domain has it; of a field in violation it returns some value of the right
-type. So `refuse()` must be called before any of them is used.
+type. None of them gets out of the block that checks, because it ends with the refusal.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from types import TracebackType
 from typing import TypeVar
 from uuid import UUID
 
@@ -37,8 +39,24 @@ _NANOS_PER_SECOND = 1_000_000_000
 Choice = TypeVar("Choice", bound=Enum)
 
 
+class Checking:
+    """`with Checking() as checks:` checks one request. The block raises InvalidRequest if any field is in violation."""
+
+    __slots__ = ("_checks",)
+
+    def __enter__(self) -> "Checks":
+        self._checks = Checks()
+        return self._checks
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._checks.violations:
+            raise InvalidRequest(tuple(self._checks.violations))
+
+
 class Checks:
-    """Checks the fields of one request."""
+    """The checks of one request's fields: see `Checking`."""
 
     __slots__ = ("violations",)
 
@@ -49,10 +67,9 @@ class Checks:
         """Note that `field`, a path such as `lines[2].quantity`, breaks `rule`."""
         self.violations.append(FieldViolation(field, rule))
 
-    def refuse(self) -> None:
-        """Raise InvalidRequest if any field is in violation."""
-        if self.violations:
-            raise InvalidRequest(tuple(self.violations))
+    def broken(self, violations: Iterable[FieldViolation]) -> None:
+        """Note what does not fit together."""
+        self.violations += violations
 
     # Names
 

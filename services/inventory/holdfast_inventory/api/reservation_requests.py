@@ -7,9 +7,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
-from holdfast_inventory.api.checks import ID_RULE, Checks
+from holdfast_inventory.api.checks import ID_RULE, Checking, Checks
 from holdfast_inventory.api.names import match_id
 from holdfast_inventory.domain.commands import Command, Confirm, Create, Extend, Release
+from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
 from holdfast_inventory.domain.identity import create_fingerprint, reservation_id
 from holdfast_inventory.domain.reservation import Line, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
@@ -65,55 +66,56 @@ class CreateRequest(NamedTuple):
 
 def create(request: pb.CreateReservationRequest, sale_id: str | None = None) -> CreateRequest:
     """Check a create. Within a Submit for `sale_id` its parent may be left out."""
-    checks = Checks()
-    if sale_id is None or request.parent:
-        sale_id = _same_sale(checks, "parent", checks.sale("parent", request.parent), sale_id)
-    order = checks.text("order", request.order)
-    if order and not request.confirm:
-        checks.violated("order", "may be set only with confirm")
-    hold_time = None
-    if request.HasField("hold_time"):
-        hold_time = checks.duration("hold_time", request.hold_time, MIN_RESERVATION_HOLD_TIME, LONGEST_HOLD_TIME)
-    checked = CreateRequest(
-        sale_id=sale_id,
-        customer=checks.required_text("customer", request.customer),
-        lines=_lines(checks, request.lines),
-        hold_time=hold_time,
-        allow_partial=request.allow_partial,
-        confirm=request.confirm,
-        order=order,
-        request_id=checks.request_id("request_id", request.request_id),
-    )
-    checks.refuse()
-    return checked
+    with Checking() as checks:
+        if sale_id is None or request.parent:
+            sale_id = _same_sale(checks, "parent", checks.sale("parent", request.parent), sale_id)
+        order = checks.text("order", request.order)
+        if order and not request.confirm:
+            checks.violated("order", "may be set only with confirm")
+        hold_time = None
+        if request.HasField("hold_time"):
+            hold_time = checks.duration("hold_time", request.hold_time, MIN_RESERVATION_HOLD_TIME, LONGEST_HOLD_TIME)
+        return CreateRequest(
+            sale_id=sale_id,
+            customer=checks.required_text("customer", request.customer),
+            lines=_lines(checks, request.lines),
+            hold_time=hold_time,
+            allow_partial=request.allow_partial,
+            confirm=request.confirm,
+            order=order,
+            request_id=checks.request_id("request_id", request.request_id),
+        )
 
 
 def confirm(request: pb.ConfirmReservationRequest, sale_id: str | None = None) -> tuple[str, Confirm]:
     """Check a confirmation; within a Submit, for `sale_id`."""
-    checks = Checks()
-    named_sale_id, identity = checks.reservation("name", request.name)
-    order = checks.text("order", request.order)
-    command = Confirm(identity, order, request.allow_late, checks.text("customer", request.customer))
-    return _checked(checks, named_sale_id, sale_id), command
+    with Checking() as checks:
+        named_sale_id, identity = checks.reservation("name", request.name)
+        order = checks.text("order", request.order)
+        _same_sale(checks, "name", named_sale_id, sale_id)
+        command = Confirm(identity, order, request.allow_late, checks.text("customer", request.customer))
+    return named_sale_id, command
 
 
 def release(request: pb.ReleaseReservationRequest, sale_id: str | None = None) -> tuple[str, Release]:
     """Check a release; within a Submit, for `sale_id`."""
-    checks = Checks()
-    named_sale_id, identity = checks.reservation("name", request.name)
-    command = Release(identity, checks.text("customer", request.customer))
-    return _checked(checks, named_sale_id, sale_id), command
+    with Checking() as checks:
+        named_sale_id, identity = checks.reservation("name", request.name)
+        _same_sale(checks, "name", named_sale_id, sale_id)
+        command = Release(identity, checks.text("customer", request.customer))
+    return named_sale_id, command
 
 
 def extend(request: pb.ExtendReservationRequest, sale_id: str | None = None) -> tuple[str, Extend]:
     """Check an extension; within a Submit, for `sale_id`."""
-    checks = Checks()
-    named_sale_id, identity = checks.reservation("name", request.name)
-    if not request.HasField("expire_time"):
-        checks.violated("expire_time", "must be set")
-    expires_at = checks.timestamp("expire_time", request.expire_time)
-    command = Extend(identity, expires_at, checks.text("customer", request.customer))
-    return _checked(checks, named_sale_id, sale_id), command
+    with Checking() as checks:
+        named_sale_id, identity = checks.reservation("name", request.name)
+        if not request.HasField("expire_time"):
+            checks.violated("expire_time", "must be set")
+        expires_at = checks.timestamp("expire_time", request.expire_time)
+        _same_sale(checks, "name", named_sale_id, sale_id)
+        command = Extend(identity, expires_at, checks.text("customer", request.customer))
+    return named_sale_id, command
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,9 @@ class GetRequest:
 
 def get(request: pb.GetReservationRequest) -> GetRequest:
     """Check a read."""
-    checks = Checks()
-    sale_id, identity = checks.reservation("name", request.name)
-    customer = checks.text("customer", request.customer)
-    checks.refuse()
+    with Checking() as checks:
+        sale_id, identity = checks.reservation("name", request.name)
+        customer = checks.text("customer", request.customer)
     return GetRequest(sale_id, identity, customer)
 
 
@@ -148,27 +149,24 @@ class ListRequest:
 
 def list_reservations(request: pb.ListReservationsRequest) -> ListRequest:
     """Check a list."""
-    checks = Checks()
-    filters = ("reservations", request.parent, request.customer, str(request.state))
-    checked = ListRequest(
-        sale_id=checks.sale("parent", request.parent),
-        page_size=checks.page_size("page_size", request.page_size),
-        cursor=checks.page_token("page_token", request.page_token, *filters),
-        customer=checks.text("customer", request.customer) or None,
-        state=checks.choice("state", request.state, ReservationState),
-        filters=filters,
-    )
-    checks.refuse()
-    return checked
+    with Checking() as checks:
+        filters = ("reservations", request.parent, request.customer, str(request.state))
+        return ListRequest(
+            sale_id=checks.sale("parent", request.parent),
+            page_size=checks.page_size("page_size", request.page_size),
+            cursor=checks.page_token("page_token", request.page_token, *filters),
+            customer=checks.text("customer", request.customer) or None,
+            state=checks.choice("state", request.state, ReservationState),
+            filters=filters,
+        )
 
 
 def submit(request: pb.SubmitRequest) -> str:
     """Check a Submit as a whole; its commands are checked one by one, by `command`. Returns the sale's id."""
-    checks = Checks()
-    sale_id = checks.sale("parent", request.parent)
-    if not 1 <= len(request.commands) <= MAX_COMMANDS:
-        checks.violated("commands", f"must be 1 to {MAX_COMMANDS}")
-    checks.refuse()
+    with Checking() as checks:
+        sale_id = checks.sale("parent", request.parent)
+        if not 1 <= len(request.commands) <= MAX_COMMANDS:
+            checks.violated("commands", f"must be 1 to {MAX_COMMANDS}")
     return sale_id
 
 
@@ -183,19 +181,15 @@ def command(request: pb.Command, sale_id: str) -> CreateRequest | Command:
             return release(request.release, sale_id)[1]
         case "extend":
             return extend(request.extend, sale_id)[1]
-    checks = Checks()
-    checks.violated("command", "must be one of create, confirm, release, extend")
-    checks.refuse()
-    raise AssertionError  # refuse() has raised
+    raise InvalidRequest((FieldViolation("command", "must be one of create, confirm, release, extend"),))
 
 
 def timeout_seconds(request: pb.Command) -> float | None:
     """Check how long the caller of a command waits; None when it does not say."""
     if not request.HasField("timeout"):
         return None
-    checks = Checks()
-    timeout = checks.duration("timeout", request.timeout, timedelta(0), LONGEST_TIMEOUT)
-    checks.refuse()
+    with Checking() as checks:
+        timeout = checks.duration("timeout", request.timeout, timedelta(0), LONGEST_TIMEOUT)
     return timeout.total_seconds()
 
 
@@ -213,12 +207,6 @@ def _lines(checks: Checks, lines: Sequence[pb.Line]) -> tuple[Line, ...]:
             checks.violated(f"lines[{index}].quantity", f"must be 1 to {MAX_LINE_UNITS}")
         wanted.append(Line(item_id, quantity))
     return merge_lines(wanted)
-
-
-def _checked(checks: Checks, named_sale_id: str, sale_id: str | None) -> str:
-    named_sale_id = _same_sale(checks, "name", named_sale_id, sale_id)
-    checks.refuse()
-    return named_sale_id
 
 
 def _same_sale(checks: Checks, field: str, named_sale_id: str, sale_id: str | None) -> str:

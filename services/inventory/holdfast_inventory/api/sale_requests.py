@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
-from holdfast_inventory.api.checks import MAX_SEQUENCE, Checks
+from holdfast_inventory.api.checks import MAX_SEQUENCE, Checking, Checks
 from holdfast_inventory.domain.commands import Adjust, Transfer
 from holdfast_inventory.domain.identity import adjust_fingerprint, stock_change_id, transfer_fingerprint
 from holdfast_inventory.domain.item import MAX_UNITS
@@ -22,9 +22,12 @@ from holdfast_inventory.domain.sale import (
     MIN_HOLD_TIME,
     NewItem,
     NewSale,
+    SaleChanges,
     SaleState,
+    broken_rules,
+    hold_times,
+    repeated_items,
 )
-from holdfast_inventory.postgres.catalog import SaleChanges
 
 MAX_ITEMS = 1000
 MAX_TRANSFER_UNITS = 1_000_000_000
@@ -45,14 +48,18 @@ class ListRequest:
 
 def create_sale(request: pb.CreateSaleRequest) -> NewSale:
     """Check a sale to create, with its items."""
-    checks = Checks()
-    sale_id = checks.resource_id("sale_id", request.sale_id)
-    if not request.HasField("sale"):
-        checks.violated("sale", "must be set")
-    window = _window(checks, request.sale)
-    rules = sale_rules(checks, "sale", request.sale)
-    checks.refuse()
-    return NewSale(sale_id, *window, rules.per_customer_limit, rules.hold_time, rules.max_hold_time, rules.items)
+    with Checking() as checks:
+        sale_id = checks.resource_id("sale_id", request.sale_id)
+        if not request.HasField("sale"):
+            checks.violated("sale", "must be set")
+        open_at, close_at = _open_at(checks, request.sale), _close_at(checks, request.sale)
+        rules = sale_rules(checks, "sale", request.sale)
+        new = NewSale(
+            sale_id, open_at, close_at, rules.per_customer_limit, rules.hold_time, rules.max_hold_time, rules.items
+        )
+        checks.broken(broken_rules(new, "sale"))
+        checks.broken(repeated_items(new.items, "sale"))
+    return new
 
 
 class SaleRules(NamedTuple):
@@ -79,23 +86,22 @@ def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
 
     Without a mask they are those that the sale has. A masked field that is not set goes back to its default.
     """
-    checks = Checks()
-    if not request.HasField("sale"):
-        checks.violated("sale", "must be set")
-    sale = request.sale
-    sale_id = checks.sale("sale.name", sale.name)
-    masked = _masked(checks, request)
-    changes = SaleChanges(
-        open_at=_open_at(checks, sale) if "open_time" in masked else None,
-        close_at=_close_at(checks, sale) if "close_time" in masked else None,
-        never_closes="close_time" in masked and not sale.HasField("close_time"),
-        per_customer_limit=_customer_limit(checks, "sale", sale) if "per_customer_limit" in masked else None,
-        hold_time=_updated_hold_time(checks, sale) if "hold_time" in masked else None,
-        max_hold_time=_updated_max_hold_time(checks, sale) if "max_hold_time" in masked else None,
-    )
-    if "open_time" in masked and not sale.HasField("open_time"):
-        checks.violated("sale.open_time", "must be set")
-    checks.refuse()
+    with Checking() as checks:
+        if not request.HasField("sale"):
+            checks.violated("sale", "must be set")
+        sale = request.sale
+        sale_id = checks.sale("sale.name", sale.name)
+        masked = _masked(checks, request)
+        changes = SaleChanges(
+            open_at=_open_at(checks, sale) if "open_time" in masked else None,
+            close_at=_close_at(checks, sale) if "close_time" in masked else None,
+            never_closes="close_time" in masked and not sale.HasField("close_time"),
+            per_customer_limit=_customer_limit(checks, "sale", sale) if "per_customer_limit" in masked else None,
+            hold_time=_updated_hold_time(checks, sale) if "hold_time" in masked else None,
+            max_hold_time=_updated_max_hold_time(checks, sale) if "max_hold_time" in masked else None,
+        )
+        if "open_time" in masked and not sale.HasField("open_time"):
+            checks.violated("sale.open_time", "must be set")
     return sale_id, changes
 
 
@@ -110,20 +116,17 @@ class SaleFilter:
 
 def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
     """Check a list of sales."""
-    checks = Checks()
-    page = list_page(checks, request, "sales", str(request.state), request.schedule)
-    state = checks.choice("state", request.state, SaleState)
-    schedule_id = checks.schedule("schedule", request.schedule) if request.schedule else None
-    checks.refuse()
+    with Checking() as checks:
+        page = list_page(checks, request, "sales", str(request.state), request.schedule)
+        state = checks.choice("state", request.state, SaleState)
+        schedule_id = checks.schedule("schedule", request.schedule) if request.schedule else None
     return SaleFilter(page, state, schedule_id)
 
 
 def sale_name(name: str) -> str:
     """Check a request that has nothing but a sale's name; return the sale's id."""
-    checks = Checks()
-    sale_id = checks.sale("name", name)
-    checks.refuse()
-    return sale_id
+    with Checking() as checks:
+        return checks.sale("name", name)
 
 
 # Items
@@ -131,30 +134,26 @@ def sale_name(name: str) -> str:
 
 def create_item(request: pb.CreateItemRequest) -> tuple[str, NewItem]:
     """Check an item to create; return the sale's id and the item."""
-    checks = Checks()
-    sale_id = checks.sale("parent", request.parent)
-    item_id = checks.resource_id("item_id", request.item_id)
-    if not request.HasField("item"):
-        checks.violated("item", "must be set")
-    item = _new_item(checks, "item", request.item, item_id)
-    checks.refuse()
+    with Checking() as checks:
+        sale_id = checks.sale("parent", request.parent)
+        item_id = checks.resource_id("item_id", request.item_id)
+        if not request.HasField("item"):
+            checks.violated("item", "must be set")
+        item = _new_item(checks, "item", request.item, item_id)
     return sale_id, item
 
 
 def get_item(request: pb.GetItemRequest) -> tuple[str, str]:
     """Check a read; return the ids of sale and item."""
-    checks = Checks()
-    ids = checks.item("name", request.name)
-    checks.refuse()
-    return ids
+    with Checking() as checks:
+        return checks.item("name", request.name)
 
 
 def list_items(request: pb.ListItemsRequest) -> tuple[str, ListRequest]:
     """Check a list of a sale's items; return the sale's id and the page."""
-    checks = Checks()
-    sale_id = checks.sale("parent", request.parent)
-    page = list_page(checks, request, "items", request.parent)
-    checks.refuse()
+    with Checking() as checks:
+        sale_id = checks.sale("parent", request.parent)
+        page = list_page(checks, request, "items", request.parent)
     return sale_id, page
 
 
@@ -185,19 +184,18 @@ class AdjustRequest:
 
 def adjust(request: pb.AdjustStockRequest) -> AdjustRequest:
     """Check an adjustment."""
-    checks = Checks()
-    sale_id, item_id = checks.item("name", request.name)
-    if request.delta == 0:
-        checks.violated("delta", "must not be 0")
-    reason = checks.choice("reason", request.reason, AdjustReason)
-    if request.reason == 0:
-        checks.violated("reason", "must be set")
-    expected_version = None
-    if request.HasField("expected_version"):
-        expected_version = checks.number("expected_version", request.expected_version, 0, MAX_SEQUENCE)
-    request_id = checks.request_id("request_id", request.request_id)
-    actor = checks.text("actor", request.actor)
-    checks.refuse()
+    with Checking() as checks:
+        sale_id, item_id = checks.item("name", request.name)
+        if request.delta == 0:
+            checks.violated("delta", "must not be 0")
+        reason = checks.choice("reason", request.reason, AdjustReason)
+        if request.reason == 0:
+            checks.violated("reason", "must be set")
+        expected_version = None
+        if request.HasField("expected_version"):
+            expected_version = checks.number("expected_version", request.expected_version, 0, MAX_SEQUENCE)
+        request_id = checks.request_id("request_id", request.request_id)
+        actor = checks.text("actor", request.actor)
     return AdjustRequest(
         sale_id, item_id, request.delta, reason or AdjustReason.CORRECTED, expected_version, actor, request_id
     )
@@ -238,15 +236,14 @@ class TransferRequest:
 
 def transfer(request: pb.TransferStockRequest) -> TransferRequest:
     """Check a transfer."""
-    checks = Checks()
-    source_sale_id, source_item_id = checks.item("source", request.source)
-    destination_sale_id, destination_item_id = checks.item("destination", request.destination)
-    if source_sale_id and source_sale_id == destination_sale_id:
-        checks.violated("destination", "must be an item of another sale than source")
-    quantity = checks.number("quantity", request.quantity, 1, MAX_TRANSFER_UNITS)
-    request_id = checks.request_id("request_id", request.request_id)
-    actor = checks.text("actor", request.actor)
-    checks.refuse()
+    with Checking() as checks:
+        source_sale_id, source_item_id = checks.item("source", request.source)
+        destination_sale_id, destination_item_id = checks.item("destination", request.destination)
+        if source_sale_id and source_sale_id == destination_sale_id:
+            checks.violated("destination", "must be an item of another sale than source")
+        quantity = checks.number("quantity", request.quantity, 1, MAX_TRANSFER_UNITS)
+        request_id = checks.request_id("request_id", request.request_id)
+        actor = checks.text("actor", request.actor)
     return TransferRequest(
         source_sale_id, source_item_id, destination_sale_id, destination_item_id, quantity, actor, request_id
     )
@@ -267,13 +264,12 @@ class MovementPage:
 
 def list_movements(request: pb.ListMovementsRequest) -> MovementPage:
     """Check a list of movements."""
-    checks = Checks()
-    sale_id = checks.sale("parent", request.parent)
-    after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
-    page = list_page(checks, request, "movements", request.parent, str(request.after_sequence))
-    if page.cursor is not None:
-        after_sequence = _sequence(checks, page.cursor)
-    checks.refuse()
+    with Checking() as checks:
+        sale_id = checks.sale("parent", request.parent)
+        after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
+        page = list_page(checks, request, "movements", request.parent, str(request.after_sequence))
+        if page.cursor is not None:
+            after_sequence = _sequence(checks, page.cursor)
     return MovementPage(sale_id, after_sequence, page.page_size, page.filters)
 
 
@@ -288,20 +284,18 @@ class WatchRequest:
 
 def watch_stock(request: pb.WatchStockRequest) -> WatchRequest:
     """Check a watch of stock. The feed knows what a resume token holds."""
-    checks = Checks()
-    sale_id = checks.sale("name", request.name)
-    resume_token = _resume_token(checks, request.resume_token)
-    checks.refuse()
+    with Checking() as checks:
+        sale_id = checks.sale("name", request.name)
+        resume_token = _resume_token(checks, request.resume_token)
     return WatchRequest(sale_id, 0, resume_token)
 
 
 def watch_movements(request: pb.WatchMovementsRequest) -> WatchRequest:
     """Check a watch of movements. The feed knows what a resume token holds."""
-    checks = Checks()
-    sale_id = checks.sale("parent", request.parent)
-    after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
-    resume_token = _resume_token(checks, request.resume_token)
-    checks.refuse()
+    with Checking() as checks:
+        sale_id = checks.sale("parent", request.parent)
+        after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
+        resume_token = _resume_token(checks, request.resume_token)
     return WatchRequest(sale_id, after_sequence, resume_token)
 
 
@@ -337,13 +331,6 @@ def _close_at(checks: Checks, sale: sale_pb2.Sale) -> datetime | None:
     return checks.timestamp("sale.close_time", sale.close_time) if sale.HasField("close_time") else None
 
 
-def _window(checks: Checks, sale: sale_pb2.Sale) -> tuple[datetime | None, datetime | None]:
-    open_at, close_at = _open_at(checks, sale), _close_at(checks, sale)
-    if open_at is not None and close_at is not None and close_at <= open_at:
-        checks.violated("sale.close_time", "must be after open_time")
-    return open_at, close_at
-
-
 def _customer_limit(checks: Checks, field: str, sale: sale_pb2.Sale) -> int:
     return checks.number(f"{field}.per_customer_limit", sale.per_customer_limit, 0, MAX_UNITS)
 
@@ -359,17 +346,11 @@ def _updated_max_hold_time(checks: Checks, sale: sale_pb2.Sale) -> timedelta:
 
 
 def _hold_times(checks: Checks, field: str, sale: sale_pb2.Sale) -> tuple[timedelta, timedelta]:
-    hold_time, max_hold_time = DEFAULT_HOLD_TIME, None
-    if sale.HasField("max_hold_time"):
-        max_hold_time = _hold_time(checks, f"{field}.max_hold_time", sale.max_hold_time)
-        hold_time = min(hold_time, max_hold_time)
-    if sale.HasField("hold_time"):
-        hold_time = _hold_time(checks, f"{field}.hold_time", sale.hold_time)
-    if max_hold_time is None:
-        max_hold_time = max(DEFAULT_MAX_HOLD_TIME, hold_time)
-    if hold_time > max_hold_time:
-        checks.violated(f"{field}.hold_time", "must be at most max_hold_time")
-    return hold_time, max_hold_time
+    given = [
+        _hold_time(checks, f"{field}.{name}", getattr(sale, name)) if sale.HasField(name) else None
+        for name in ("hold_time", "max_hold_time")
+    ]
+    return hold_times(*given)
 
 
 def _hold_time(checks: Checks, field: str, value: Duration) -> timedelta:
@@ -380,14 +361,10 @@ def _new_items(checks: Checks, field: str, items: Sequence[sale_pb2.Item]) -> tu
     if len(items) > MAX_ITEMS:
         checks.violated(field, f"must be at most {MAX_ITEMS} items")
         return ()
-    known: set[str] = set()
     new = []
     for index, item in enumerate(items):
         path = f"{field}[{index}]"
         item_id = checks.resource_id(f"{path}.item", item.item)
-        if item_id in known:
-            checks.violated(f"{path}.item", "must not be there twice")
-        known.add(item_id)
         new.append(_new_item(checks, path, item, item_id))
     return tuple(new)
 

@@ -4,58 +4,56 @@ from datetime import timedelta
 
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
-from holdfast_inventory.api.checks import Checks
+from holdfast_inventory.api.checks import Checking, Checks
 from holdfast_inventory.api.sale_requests import ListRequest, list_page, sale_rules
-from holdfast_inventory.domain.schedule import EPOCH, Remainder, Schedule
-
-MIN_PERIOD = timedelta(seconds=60)
-LONGEST_PERIOD = timedelta(days=366)
-MIN_OPEN_DURATION = timedelta(seconds=1)
+from holdfast_inventory.domain.schedule import (
+    EPOCH,
+    LONGEST_PERIOD,
+    MIN_OPEN_DURATION,
+    MIN_PERIOD,
+    Remainder,
+    Schedule,
+    broken_rules,
+)
 
 
 def create_schedule(request: pb.CreateSaleScheduleRequest) -> Schedule:
     """Check a schedule to create. When it is created is for the database's clock to say."""
-    checks = Checks()
-    schedule_id = checks.schedule_id("schedule_id", request.schedule_id)
-    if not request.HasField("sale_schedule"):
-        checks.violated("sale_schedule", "must be set")
-    given = request.sale_schedule
-    period = _period(checks, given)
-    rules = sale_rules(checks, "sale_schedule.template", given.template)
-    schedule = Schedule(
-        schedule_id=schedule_id,
-        period=period,
-        open_duration=_open_duration(checks, given, period),
-        per_customer_limit=rules.per_customer_limit,
-        hold_time=rules.hold_time,
-        max_hold_time=rules.max_hold_time,
-        items=rules.items,
-        source_sale_id=checks.sale("sale_schedule.source_sale", given.source_sale) if given.source_sale else None,
-        remainder=checks.choice("sale_schedule.remainder", given.remainder, Remainder) or Remainder.STAY,
-        created_at=EPOCH,
-    )
-    if schedule.remainder is Remainder.RETURN and not given.source_sale:
-        checks.violated("sale_schedule.source_sale", "must be set, for the remainder returns to it")
-    if not given.HasField("template"):
-        checks.violated("sale_schedule.template", "must be set")
-    checks.refuse()
+    with Checking() as checks:
+        schedule_id = checks.schedule_id("schedule_id", request.schedule_id)
+        if not request.HasField("sale_schedule"):
+            checks.violated("sale_schedule", "must be set")
+        given = request.sale_schedule
+        period = _period(checks, given)
+        rules = sale_rules(checks, "sale_schedule.template", given.template)
+        schedule = Schedule(
+            schedule_id=schedule_id,
+            period=period,
+            open_duration=_open_duration(checks, given, period),
+            per_customer_limit=rules.per_customer_limit,
+            hold_time=rules.hold_time,
+            max_hold_time=rules.max_hold_time,
+            items=rules.items,
+            source_sale_id=checks.sale("sale_schedule.source_sale", given.source_sale) if given.source_sale else None,
+            remainder=checks.choice("sale_schedule.remainder", given.remainder, Remainder) or Remainder.STAY,
+            created_at=EPOCH,
+        )
+        checks.broken(broken_rules(schedule, "sale_schedule"))
+        if not given.HasField("template"):
+            checks.violated("sale_schedule.template", "must be set")
     return schedule
 
 
 def schedule_name(name: str) -> str:
     """Check a request that has nothing but a schedule's name; return the schedule's id."""
-    checks = Checks()
-    schedule_id = checks.schedule("name", name)
-    checks.refuse()
-    return schedule_id
+    with Checking() as checks:
+        return checks.schedule("name", name)
 
 
 def list_schedules(request: pb.ListSaleSchedulesRequest) -> ListRequest:
     """Check a list of schedules."""
-    checks = Checks()
-    page = list_page(checks, request, "schedules")
-    checks.refuse()
-    return page
+    with Checking() as checks:
+        return list_page(checks, request, "schedules")
 
 
 def _period(checks: Checks, given: sale_pb2.SaleSchedule) -> timedelta:
@@ -72,4 +70,4 @@ def _period(checks: Checks, given: sale_pb2.SaleSchedule) -> timedelta:
 def _open_duration(checks: Checks, given: sale_pb2.SaleSchedule, period: timedelta) -> timedelta:
     if not given.HasField("open_duration"):
         return period
-    return checks.duration("sale_schedule.open_duration", given.open_duration, MIN_OPEN_DURATION, period)
+    return checks.duration("sale_schedule.open_duration", given.open_duration, MIN_OPEN_DURATION, LONGEST_PERIOD)

@@ -4,7 +4,7 @@ A reservation's id is a keyed hash of the customer and the request id, so the pr
 deterministic for us, unguessable (128 bits under a secret salt of the sale) for everybody else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from hashlib import blake2b
 from uuid import UUID
@@ -14,6 +14,8 @@ from holdfast_inventory.domain.reservation import Line
 
 SALT_BYTES = 32
 _HASH_BYTES = 16
+_FINGERPRINT_VERSION = b"\x01"
+"""In front of every fingerprint: a release that makes them in another way can still tell, and make, the older ones."""
 _RESERVATION = b"reservation"
 _STOCK_CHANGE = b"stock change"
 
@@ -39,18 +41,27 @@ def create_fingerprint(
 ) -> bytes:
     """The meaning of a create. `lines` must be merged."""
     items = [part for line in lines for part in (line.item_id, str(line.quantity))]
-    flags = f"{allow_partial:d}{confirm:d}{_microseconds(hold_time)}"
-    return _digest("create", customer, flags, order, *items)
+    options: list[str] = []
+    if hold_time is not None:
+        options += ("hold_time", str(hold_time // timedelta(microseconds=1)))
+    if allow_partial:
+        options.append("allow_partial")
+    if confirm:
+        options.append("confirm")
+    if order:
+        options += ("order", order)
+    return _fingerprint("create", [customer, *items], options)
 
 
 def adjust_fingerprint(item_id: str, delta: int, reason: AdjustReason, expected_version: int | None) -> bytes:
     """The meaning of an adjustment. Who asks is not part of it."""
-    return _digest("adjust", item_id, str(delta), reason.name, str(expected_version))
+    options = [] if expected_version is None else ["expected_version", str(expected_version)]
+    return _fingerprint("adjust", [item_id, str(delta), reason.name], options)
 
 
 def transfer_fingerprint(source_item_id: str, sale_id: str, item_id: str, quantity: int) -> bytes:
     """The meaning of a transfer to an item of `sale_id`. Who asks is not part of it."""
-    return _digest("transfer", source_item_id, sale_id, item_id, str(quantity))
+    return _fingerprint("transfer", [source_item_id, sale_id, item_id, str(quantity)], [])
 
 
 def _keyed_id(salt: bytes, kind: bytes, *parts: str) -> UUID:
@@ -58,14 +69,12 @@ def _keyed_id(salt: bytes, kind: bytes, *parts: str) -> UUID:
     return UUID(bytes=blake2b(_framed(parts), digest_size=_HASH_BYTES, key=salt, person=kind).digest())
 
 
-def _digest(*parts: str) -> bytes:
-    return blake2b(_framed(parts), digest_size=_HASH_BYTES).digest()
+def _fingerprint(kind: str, parts: Sequence[str], options: Sequence[str]) -> bytes:
+    """`options` by their names, and only those that are set: one that is added later changes no stored meaning."""
+    framed = _framed((kind, str(len(parts)), *parts, *options))
+    return _FINGERPRINT_VERSION + blake2b(framed, digest_size=_HASH_BYTES).digest()
 
 
 def _framed(parts: Iterable[str]) -> bytes:
     # Lengths in front, so that ("ab", "c") and ("a", "bc") differ.
     return "".join([f"{len(part)}:{part}" for part in parts]).encode()
-
-
-def _microseconds(span: timedelta | None) -> str:
-    return "" if span is None else str(span // timedelta(microseconds=1))

@@ -1,12 +1,17 @@
 """A schedule: a template that opens an ordinary sale every period."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
-from holdfast_inventory.domain.sale import NewItem, NewSale
+from holdfast_inventory.domain.errors import FieldViolation
+from holdfast_inventory.domain.sale import NewItem, NewSale, broken_template_rules, repeated_items
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MIN_PERIOD = timedelta(seconds=60)
+LONGEST_PERIOD = timedelta(days=366)
+MIN_OPEN_DURATION = timedelta(seconds=1)
 
 
 class Remainder(Enum):
@@ -31,6 +36,16 @@ class Schedule:
     source_sale_id: str | None
     remainder: Remainder
     created_at: datetime
+
+
+def broken_rules(schedule: Schedule, field: str) -> Iterator[FieldViolation]:
+    """What does not fit together in a schedule that stands at `field` of a request; each field by itself is sound."""
+    if schedule.open_duration > schedule.period:
+        yield FieldViolation(f"{field}.open_duration", "must be at most the period")
+    if schedule.remainder is Remainder.RETURN and schedule.source_sale_id is None:
+        yield FieldViolation(f"{field}.source_sale", "must be set: the remainder returns to it")
+    yield from broken_template_rules(schedule, f"{field}.template")
+    yield from repeated_items(schedule.items, f"{field}.template")
 
 
 def opening_at_or_before(schedule: Schedule, moment: datetime) -> datetime:

@@ -3,30 +3,22 @@
 What must be fast, changes of stock, goes through `stock_ledger`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_inventory.domain.errors import AlreadyExists, FieldViolation, InvalidRequest, NotFound
+from holdfast_inventory.domain.errors import AlreadyExists, NotFound
 from holdfast_inventory.domain.identity import SALT_BYTES
-from holdfast_inventory.domain.item import MAX_UNITS, Item
-from holdfast_inventory.domain.sale import (
-    LONGEST_HOLD_TIME,
-    MIN_HOLD_TIME,
-    NewItem,
-    NewSale,
-    Sale,
-    SaleState,
-)
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.sale import NewItem, NewSale, Sale, SaleChanges, SaleState
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import History, settle
-from holdfast_inventory.postgres.refusals import constraints_as_refusals
 from holdfast_inventory.postgres.schedule_store import ScheduleBook
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import (
@@ -50,29 +42,6 @@ class SaleView(NamedTuple):
 
     sale: Sale
     state: SaleState
-
-
-@dataclass(frozen=True, slots=True)
-class SaleChanges:
-    """New values of a sale's rules. None leaves a rule as it is; `never_closes` takes its close_at away."""
-
-    open_at: datetime | None = None
-    close_at: datetime | None = None
-    never_closes: bool = False
-    per_customer_limit: int | None = None
-    hold_time: timedelta | None = None
-    max_hold_time: timedelta | None = None
-
-    def applied_to(self, sale: Sale) -> Sale:
-        """The sale under its new rules. Raises `InvalidRequest` with all rules that would not fit together."""
-        names = ("open_at", "close_at", "per_customer_limit", "hold_time", "max_hold_time")
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        if self.never_closes:
-            given["close_at"] = None
-        changed = replace(sale, **given)
-        if violations := _violations(changed):
-            raise InvalidRequest(tuple(violations))
-        return changed
 
 
 class Catalog(History, ScheduleBook):
@@ -141,7 +110,7 @@ class Catalog(History, ScheduleBook):
         return await self._rewrite(sale_id, lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now))
 
     async def create_item(self, sale_id: str, item: NewItem) -> Item:
-        """Adds an item to a sale, with its first stock. Raises `AlreadyExists` and `InvalidRequest`."""
+        """Adds an item to a sale, with its first stock. Raises `AlreadyExists`."""
         async with self._database.writing() as connection:
             sale = await lock_sale(connection, sale_id)
             if not await insert_items(connection, sale, [item]):
@@ -209,18 +178,17 @@ async def _item(connection: Connection, sale_id: str, item_id: str) -> Item:
 
 
 async def _store_rules(connection: Connection, sale: Sale) -> SaleView:
-    with constraints_as_refusals():
-        [row] = await connection.fetch(
-            SQL["store_rules"],
-            sale.sale_id,
-            sale.open_at,
-            sale.close_at,
-            sale.per_customer_limit,
-            sale.hold_time,
-            sale.max_hold_time,
-            sale.paused,
-            sale.cancelled_at,
-        )
+    [row] = await connection.fetch(
+        SQL["store_rules"],
+        sale.sale_id,
+        sale.open_at,
+        sale.close_at,
+        sale.per_customer_limit,
+        sale.hold_time,
+        sale.max_hold_time,
+        sale.paused,
+        sale.cancelled_at,
+    )
     return _view(row)
 
 
@@ -229,14 +197,3 @@ def _view(row: asyncpg.Record) -> SaleView:
     now = columns.pop("now")
     sale = Sale(**columns)
     return SaleView(sale, sale.state_at(now))
-
-
-def _violations(sale: Sale) -> Sequence[FieldViolation]:
-    rules = (
-        ("close_time", sale.close_at is None or sale.close_at > sale.open_at, "must be after open_time"),
-        ("per_customer_limit", 0 <= sale.per_customer_limit <= MAX_UNITS, f"must be 0 to {MAX_UNITS}"),
-        ("hold_time", sale.hold_time >= MIN_HOLD_TIME, f"must be at least {MIN_HOLD_TIME.total_seconds():g} s"),
-        ("hold_time", sale.hold_time <= sale.max_hold_time, "must be at most max_hold_time"),
-        ("max_hold_time", sale.max_hold_time <= LONGEST_HOLD_TIME, f"must be at most {LONGEST_HOLD_TIME.days} days"),
-    )
-    return [FieldViolation(f"sale.{name}", rule) for name, holds, rule in rules if not holds]

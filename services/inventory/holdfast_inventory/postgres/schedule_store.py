@@ -15,7 +15,6 @@ from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
 from holdfast_inventory.postgres.database import Connection, Database
-from holdfast_inventory.postgres.refusals import constraints_as_refusals
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import (
     database_now,
@@ -44,26 +43,25 @@ class ScheduleBook:
     async def create_schedule(self, new: Schedule) -> Schedule:
         """Creates a schedule; its created_at comes from the database.
 
-        Raises `AlreadyExists`, `InvalidRequest`, and `NotFound` when there is no such source.
+        Raises `AlreadyExists`, and `NotFound` when there is no such source.
         """
         async with self._database.writing() as connection:
             if new.source_sale_id is not None:
                 await require_sale(connection, new.source_sale_id)
-            with constraints_as_refusals():
-                row = await connection.fetchrow(
-                    SQL["insert_schedule"],
-                    new.schedule_id,
-                    new.period,
-                    new.open_duration,
-                    new.per_customer_limit,
-                    new.hold_time,
-                    new.max_hold_time,
-                    [item.item_id for item in new.items],
-                    [item.on_hand for item in new.items],
-                    [item.per_customer_limit for item in new.items],
-                    new.source_sale_id,
-                    new.remainder.value,
-                )
+            row = await connection.fetchrow(
+                SQL["insert_schedule"],
+                new.schedule_id,
+                new.period,
+                new.open_duration,
+                new.per_customer_limit,
+                new.hold_time,
+                new.max_hold_time,
+                [item.item_id for item in new.items],
+                [item.on_hand for item in new.items],
+                [item.per_customer_limit for item in new.items],
+                new.source_sale_id,
+                new.remainder.value,
+            )
             if row is None:
                 raise AlreadyExists(f"saleSchedules/{new.schedule_id}")
         return _schedule(row)

@@ -13,7 +13,7 @@ from holdfast_inventory.domain.sale import NewItem, NewSale, Sale
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import append, lock_sale, read_state
 from holdfast_inventory.postgres.database import Connection
-from holdfast_inventory.postgres.refusals import constraints_as_refusals
+from holdfast_inventory.postgres.refusals import closed_before_it_opens_as_refusal
 from holdfast_inventory.postgres.statements import load
 
 SQL = load("stocking")
@@ -26,7 +26,7 @@ async def insert_sale(connection: Connection, new: NewSale, salt: bytes) -> Sale
 
     The sale is locked: nobody else can see it yet. Raises `InvalidRequest`.
     """
-    with constraints_as_refusals():
+    with closed_before_it_opens_as_refusal():
         row = await connection.fetchrow(
             SQL["insert_sale"],
             new.sale_id,
@@ -47,17 +47,13 @@ async def insert_sale(connection: Connection, new: NewSale, salt: bytes) -> Sale
 
 
 async def insert_items(connection: Connection, sale: Sale, items: Sequence[NewItem]) -> set[str]:
-    """Puts up empty shelves in a locked sale. Returns the ids of those that were not there before.
-
-    Raises `InvalidRequest`.
-    """
-    with constraints_as_refusals():
-        rows = await connection.fetch(
-            SQL["insert_items"],
-            sale.sale_id,
-            [item.item_id for item in items],
-            [item.per_customer_limit for item in items],
-        )
+    """Puts up empty shelves in a locked sale. Returns the ids of those that were not there before."""
+    rows = await connection.fetch(
+        SQL["insert_items"],
+        sale.sale_id,
+        [item.item_id for item in items],
+        [item.per_customer_limit for item in items],
+    )
     if not sale.limits_customers and any(item.per_customer_limit > 0 for item in items):
         await connection.execute(SQL["limit_customers"], sale.sale_id)
     return {row["item_id"] for row in rows}
