@@ -132,6 +132,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._idle_writers: list[asyncpg.Connection] = []
         self._busy_writers: set[asyncpg.Connection] = set()
+        self._new_writers: set[asyncpg.Connection] = set()
         self._warned: set[asyncpg.Connection] = set()
         self._warned_of: set[str] = set()
         self._writer_places = asyncio.Semaphore(limits.writers)
@@ -163,7 +164,7 @@ class Database:
         self._closed = True
         if self._releases:
             await asyncio.wait(self._releases, timeout=self._limits.transaction_seconds)
-        for connection in self._busy_writers:
+        for connection in self._busy_writers | self._new_writers:
             connection.terminate()
         idle, self._idle_writers = self._idle_writers, []
         farewells = (connection.close(timeout=self._limits.connect_seconds) for connection in idle)
@@ -357,7 +358,11 @@ class Database:
 
     async def _connect(self) -> asyncpg.Connection:
         connection = await self._new_session()
-        await self._prepare(connection, WRITER_SESSION)
+        self._new_writers.add(connection)
+        try:
+            await self._prepare(connection, WRITER_SESSION)
+        finally:
+            self._new_writers.discard(connection)
         connection.add_log_listener(self._heed)
         return connection
 
