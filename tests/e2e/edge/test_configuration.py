@@ -129,9 +129,11 @@ def test_an_answer_is_waited_for_longer_than_the_gateway_may_take():
     assert EdgeSettings().edge_finish_seconds >= seconds(routes()["rest"]["route"]["timeout"])
 
 
-def test_a_watch_may_be_silent_for_longer_than_its_heartbeat():
-    heartbeat = GatewaySettings().stream_heartbeat_seconds
-    for name in ("rest_watch", "grpc_watch"):
+def test_a_watch_may_be_silent_for_longer_than_its_heartbeats():
+    over_grpc = InventorySettings(database_url="postgresql://not-asked").watch_heartbeat_seconds
+    heartbeats = {"rest_watch": GatewaySettings().stream_heartbeat_seconds}
+    heartbeats |= dict.fromkeys(("grpc_watch", "grpc_health_watch"), over_grpc)
+    for name, heartbeat in heartbeats.items():
         assert seconds(routes()[name]["route"]["idle_timeout"]) >= 3 * heartbeat
         assert routes()[name]["route"]["timeout"] == "0s"
 
