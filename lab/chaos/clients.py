@@ -6,12 +6,12 @@ from typing import Any
 
 import aiohttp
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from lab.chaos.history import Kind
 from lab.chaos.messages import answer_of_json, as_dict, http_of, request_of
+from lab.kit.refusals import reason_of
 
 CALL_SECONDS = 4.0
 GRPC, REST = "grpc", "rest"
@@ -118,12 +118,3 @@ class RestClient:
 
     def url(self):
         return self._random.choice(self._urls)
-
-
-def reason_of(error):
-    """What google.rpc.Status says; empty when there is none."""
-    info = error_details_pb2.ErrorInfo()
-    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
-    for detail in status_pb2.Status.FromString(details).details:
-        detail.Unpack(info)
-    return info.reason

@@ -9,6 +9,7 @@ import grpc
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from lab.chaos.history import Kind
 from lab.chaos.messages import answer_of_json, as_dict
+from lab.kit.server_sent_events import next_event
 
 _AGAIN_SECONDS = 0.2
 _SILENCE_SECONDS = 4.0
@@ -39,7 +40,7 @@ class Watcher:
                 await self._follow(request, operation)
             except grpc.aio.AioRpcError as error:
                 reason = error.code().name
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 reason = type(error).__name__
             self._record(operation, reason=reason)
             if not self._is_told:
@@ -96,13 +97,7 @@ class SseWatcher(Watcher):
         async with self._client.stream(path, headers) as answer:
             if answer.status != 200:
                 raise ValueError(f"HTTP {answer.status}")
-            event = {}
-            while line := (await answer.content.readuntil(b"\n")).decode():
-                name, _, value = line.rstrip("\n").partition(": ")
-                if name:
-                    event[name] = value
-                elif event:
-                    if "data" in event and event.get("event") != "error":
-                        document = json.loads(event["data"]) | {"resumeToken": event.get("id", "")}
-                        self._told(operation, answer_of_json(self._action, document))
-                    event = {}
+            while event := await next_event(answer.content):
+                if event.get("event") != "error":
+                    document = json.loads(event["data"]) | {"resumeToken": event.get("id", "")}
+                    self._told(operation, answer_of_json(self._action, document))

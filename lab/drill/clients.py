@@ -13,11 +13,11 @@ from typing import NamedTuple
 import aiohttp
 import grpc
 from aiohttp.abc import AbstractResolver
-from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from lab.drill.name_server import DOMAIN
+from lab.kit.refusals import reason_of
 
 REQUEST_SECONDS = 12.0
 ITEM = "sneaker"
@@ -182,15 +182,6 @@ class GrpcClient:
             confirm=command.operation == "buy",
         )
         return self._stub.CreateReservation(request, timeout=REQUEST_SECONDS)
-
-
-def reason_of(error):
-    """What google.rpc.Status says; empty when there is none."""
-    info = error_details_pb2.ErrorInfo()
-    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
-    for detail in status_pb2.Status.FromString(details).details:
-        detail.Unpack(info)
-    return info.reason
 
 
 def dripping(seconds):

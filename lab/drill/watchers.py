@@ -8,6 +8,7 @@ import grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from lab.kit.server_sent_events import next_event
 
 _AGAIN_SECONDS = 0.2
 _CATCH_UP_SECONDS = 20.0
@@ -106,17 +107,11 @@ class SseWatcher(Watcher):
         async with self._client.stream(path, **headers) as answer:
             if answer.status != 200:
                 raise aiohttp.ClientError(f"{answer.status}")
-            event = {}
-            while line := (await answer.content.readuntil(b"\n")).decode():
-                name, _, value = line.rstrip("\n").partition(": ")
-                if name:
-                    event[name] = value
-                else:
-                    await self._take(event)
-                    event = {}
+            while event := await next_event(answer.content):
+                await self._take(event)
 
     async def _take(self, event):
-        if "data" not in event or event.get("event") == "error":
+        if event.get("event") == "error":
             return
         content = json.loads(event["data"])
         if self._stock:

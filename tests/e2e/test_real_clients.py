@@ -9,9 +9,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.kit.server_sent_events import next_event
 from tests.support.grpc_client import CALL_SECONDS
 from tests.support.programs import run, succeed
-from tests.support.rest_client import next_event
 
 SERVICES = ["holdfast.inventory.v1.ReservationService", "holdfast.inventory.v1.SaleService"]
 HEALTH_NAMES = ["", *SERVICES, "liveness"]
@@ -88,14 +88,14 @@ async def test_python_standard_library_buys_over_rest(cluster, shop):
 async def test_watch_over_sse_resumes_behind_the_last_event(shop, rest):
     sale = await shop.open_sale(sneaker=5)
     async with rest.stream(f"/v1/{sale}:watch") as stream:
-        first = await next_event(stream)
+        first = await next_event(stream.content)
         assert json.loads(first["data"])["snapshot"]["items"][0]["onHand"] == 5
         await rest.reserve(sale, "c-1", sneaker=1)
-        seen = await next_event(stream)
+        seen = await next_event(stream.content)
         assert (seen["event"], held_in(seen)) == ("change", 1)
     await rest.reserve(sale, "c-2", sneaker=2)
     async with rest.stream(f"/v1/{sale}:watch", **{"Last-Event-ID": seen["id"]}) as stream:
-        missed = await next_event(stream)
+        missed = await next_event(stream.content)
         assert (missed["event"], held_in(missed)) == ("change", 3)
         change = json.loads(missed["data"])["change"]
         assert change["previousSequence"] == json.loads(seen["data"])["change"]["sequence"]
@@ -108,7 +108,7 @@ async def test_movements_over_sse_resume_without_gap_or_repetition(shop, rest):
         await rest.reserve(sale, f"c-{customer}", sneaker=1)
         async with rest.stream(f"/v1/{sale}/movements:watch", **last_seen) as stream:
             while len(sequences) < customer + 2:  # the first stock is a movement, too
-                event = await next_event(stream)
+                event = await next_event(stream.content)
                 last_seen = {"Last-Event-ID": event["id"]}
                 sequences += [int(movement["sequence"]) for movement in movements_in(event)]
     assert sequences == [1, 2, 3, 4]

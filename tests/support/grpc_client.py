@@ -1,28 +1,18 @@
 """A shop's backend that speaks gRPC to one replica."""
 
 import uuid
-from typing import NamedTuple
 
 import grpc
 from google.protobuf import json_format
-from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from lab.kit.refusals import refused
 
 CALL_SECONDS = 30
-
-
-class Refused(NamedTuple):
-    """Why a call was refused, as google.rpc.Status tells."""
-
-    code: str
-    reason: str
-    violations: dict
-    retry_seconds: float | None
 
 
 class GrpcClient:
@@ -83,21 +73,3 @@ async def end_of(stream):
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
-
-
-def refused(error):
-    """Reads an error's details; a refusal without any has no reason."""
-    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
-    return told(status_pb2.Status.FromString(details), error.code().name)
-
-
-def told(status, code=""):
-    """Reads a google.rpc.Status."""
-    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), None
-    for detail in status.details:
-        detail.Unpack(info)
-        detail.Unpack(bad)
-        delay = error_details_pb2.RetryInfo()
-        if detail.Unpack(delay):
-            retry = delay.retry_delay.ToTimedelta().total_seconds()
-    return Refused(code, info.reason, {each.field: each.description for each in bad.field_violations}, retry)

@@ -50,16 +50,3 @@ class RestClient:
         return self._session.get(
             self.url + path, headers=headers, timeout=aiohttp.ClientTimeout(sock_read=CALL_SECONDS)
         )
-
-
-async def next_event(response):
-    """The next server-sent event with data, as a dict of its lines; None at the end."""
-    event = {}
-    async for raw in response.content:
-        line = raw.decode().rstrip("\n")
-        name, _, value = line.partition(": ")
-        if name:
-            event[name] = value
-        elif "data" in event:
-            return event
-    return None

@@ -4,8 +4,6 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
-from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import (
@@ -80,21 +78,3 @@ async def running_service(database_url, **settings):
     finally:
         await app.lifecycle.stop()
     assert app.lifecycle.exit_code == 0
-
-
-def reason_of(error):
-    """The reason in a refused call, or in the status of an outcome."""
-    status = error
-    if not isinstance(error, Status):
-        status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
-    info = ErrorInfo()
-    status.details[0].Unpack(info)
-    return info.reason
-
-
-def fields_of(error):
-    """The fields named in a refused call."""
-    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
-    bad = BadRequest()
-    status.details[1].Unpack(bad)
-    return [violation.field for violation in bad.field_violations]

@@ -15,10 +15,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from lab.kit.refusals import reason_of, told
+from lab.kit.server_sent_events import next_event
 from tests.support.grpc_client import GrpcClient
 from tests.support.nginx import nginx_before
-from tests.support.rest_client import next_event
-from tests.support.service import reason_of
 from tests.support.services import NO_DRAIN, Gateway, Inventory
 
 BOUND_SECONDS = 120
@@ -91,7 +91,7 @@ class Follower:
     async def over_rest(self, session, address, enough):
         async with session.get(f"http://{address}/v1/{self.sale}/movements:watch") as response:
             while not enough.is_set():
-                event = await next_event(response)
+                event = await next_event(response.content)
                 assert event is not None
                 assert event.get("event") != "error", event
                 document = json.loads(event["data"])
@@ -100,8 +100,7 @@ class Follower:
 
 def end_told_by(error):
     """The code and the reason; gRPC's own words where there is no reason."""
-    has_reason = "grpc-status-details-bin" in dict(error.trailing_metadata() or ())
-    return error.code().name, reason_of(error) if has_reason else error.details()
+    return error.code().name, reason_of(error) or error.details()
 
 
 async def health_ends(stub):
@@ -187,7 +186,7 @@ async def test_a_watch_over_grpc_web_ends_with_the_reason_too(stage):
     fields = dict(line.split(":", 1) for line in trailers.decode().strip().split("\r\n"))
     assert (flag, fields["grpc-status"]) == (0x80, "10")
     details = Status.FromString(base64.b64decode(fields["grpc-status-details-bin"] + "=="))
-    assert reason_of(details) == "WATCH_EXPIRED"
+    assert told(details).reason == "WATCH_EXPIRED"
 
 
 def frames(body):

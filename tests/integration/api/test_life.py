@@ -15,7 +15,8 @@ from holdfast_inventory.app import App
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.transports.grpc_aio import SERVICE_NAMES
 from holdfast_inventory.transports.health import LIVENESS
-from tests.support.service import QUICK, reason_of, running_service
+from lab.kit.refusals import reason_of
+from tests.support.service import QUICK, running_service
 from tests.support.tcp_proxy import tcp_proxy
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

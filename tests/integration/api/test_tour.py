@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from holdfast.inventory.v1 import movement_pb2, sale_pb2
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast.inventory.v1 import sale_service_pb2 as sp
+from lab.kit.refusals import reason_of, refused, told
 from tests.support.postgres import on_every_version
-from tests.support.service import create, fields_of, reason_of
+from tests.support.service import create
 
 HELD, CONFIRMED, RELEASED = pb.Reservation.HELD, pb.Reservation.CONFIRMED, pb.Reservation.RELEASED
 SALE = "sales/drop-1"
@@ -90,11 +91,11 @@ async def test_a_submit_has_an_outcome_for_each_command(service):
         pb.Command(),
     ]
     outcomes = (await service.reservations.Submit(pb.SubmitRequest(parent=SALE, commands=commands))).outcomes
-    told = [
-        reason_of(each.error) if each.HasField("error") else (each.reservation.state, each.replayed)
+    answers = [
+        told(each.error).reason if each.HasField("error") else (each.reservation.state, each.replayed)
         for each in outcomes
     ]
-    assert told == [
+    assert answers == [
         (HELD, False),
         "INVALID_REQUEST",
         "INSUFFICIENT_STOCK",
@@ -133,7 +134,7 @@ async def test_a_page_token_of_another_list_is_refused(service):
     rest = await service.sales.ListSales(sp.ListSalesRequest(page_token=page.next_page_token))
     other = sp.ListSalesRequest(page_token=page.next_page_token, state=sale_pb2.Sale.OPEN)
     assert [sale.name for sale in (*page.sales, *rest.sales)] == ["sales/drop-1", "sales/drop-2", "sales/drop-3"]
-    assert fields_of(await refusal(service.sales.ListSales(other))) == ["page_token"]
+    assert list(refused(await refusal(service.sales.ListSales(other))).violations) == ["page_token"]
 
 
 async def test_a_sale_is_changed_paused_resumed_and_cancelled(service):
@@ -224,7 +225,7 @@ async def test_stock_and_movements_are_watched_and_resumed(service):
 async def test_a_watch_refuses_a_resume_token_that_it_never_gave(service):
     await service.create_sale(cap=5)
     watch = service.sales.WatchStock(sp.WatchStockRequest(name=SALE, resume_token="mine"))
-    assert fields_of(await refusal(watch.read())) == ["resume_token"]
+    assert list(refused(await refusal(watch.read())).violations) == ["resume_token"]
 
 
 async def test_schedules_are_created_listed_and_deleted(service):

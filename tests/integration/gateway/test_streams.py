@@ -8,6 +8,7 @@ from google.rpc import code_pb2
 
 from holdfast.inventory.v1 import movement_pb2, sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.kit.server_sent_events import next_block
 
 WATCH = "/v1/sales/s:watch"
 
@@ -34,11 +35,7 @@ class Events:
     async def next(self):
         """Return the next block as a dict of its lines, or None at the end."""
         async with asyncio.timeout(5):
-            lines = {}
-            while line := (await self.content.readline()).decode().rstrip("\n"):
-                name, _, value = line.partition(": ")
-                lines[name] = value
-            return lines or None
+            return await next_block(self.content)
 
 
 @pytest.fixture

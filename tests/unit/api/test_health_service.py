@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast_inventory.transports.health import LIVENESS, Health, HealthWatchLimits, Serving
 from holdfast_inventory.watches.lifetime import Lifetime
-from tests.support.service import reason_of
+from lab.kit.refusals import reason_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -1,0 +1,1 @@
+"""What the proofs of the lab and the tests have in common, once: processes, links, refusals, event streams, numbers."""

@@ -1,0 +1,38 @@
+"""Why Holdfast refuses a call over gRPC, as google.rpc.Status tells it."""
+
+from typing import NamedTuple
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+
+class Refused(NamedTuple):
+    """`violations` has what is wrong with each field; `retry_seconds` is None when no retry is advised."""
+
+    code: str
+    reason: str
+    violations: dict[str, str]
+    retry_seconds: float | None
+
+
+def refused(error: grpc.aio.AioRpcError) -> Refused:
+    """Reads an error's details; one without any has no reason."""
+    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+    return told(status_pb2.Status.FromString(details), error.code().name)
+
+
+def told(status: status_pb2.Status, code: str = "") -> Refused:
+    """Reads a google.rpc.Status."""
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), None
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+        delay = error_details_pb2.RetryInfo()
+        if detail.Unpack(delay):
+            retry = delay.retry_delay.ToTimedelta().total_seconds()
+    return Refused(code, info.reason, {each.field: each.description for each in bad.field_violations}, retry)
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """The reason; empty when the error has no details, as those that gRPC makes by itself."""
+    return refused(error).reason

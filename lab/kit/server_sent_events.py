@@ -1,0 +1,30 @@
+"""Server-sent events as a client reads them."""
+
+from typing import Protocol
+
+
+class Lines(Protocol):
+    """The body of an answer, as aiohttp gives it."""
+
+    async def readline(self) -> bytes:
+        """The next line with its end; empty at the end of the body."""
+
+
+async def next_block(content: Lines) -> dict[str, str] | None:
+    """The next block, a comment or a hint as well, as a dict of its lines; None at the end.
+
+    A comment's name is empty. The lines of a body are to be shorter than its reader's limit.
+    """
+    block: dict[str, str] = {}
+    while line := (await content.readline()).decode().rstrip("\n"):
+        name, _, value = line.partition(": ")
+        block[name] = value
+    return block or None
+
+
+async def next_event(content: Lines) -> dict[str, str] | None:
+    """The next block with data; None at the end."""
+    while (block := await next_block(content)) is not None:
+        if "data" in block:
+            return block
+    return None
