@@ -13,6 +13,7 @@ from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_chassis.direct import CHANNEL_OPTIONS
 from holdfast_chassis.logs import get_logger
 from holdfast_gateway.problems import INVENTORY_UNAVAILABLE, Problem, ProblemError, problem_of_status
 from holdfast_gateway.routes import Route
@@ -72,6 +73,7 @@ def service_config(routes: Iterable[Route]) -> str:
 
 def _options(routes: Iterable[Route]) -> list[tuple[str, Any]]:
     return [
+        *CHANNEL_OPTIONS,
         ("grpc.service_config", service_config(routes)),
         # The config is ours; one from the DNS would replace it.
         ("grpc.service_config_disable_resolution", 1),

@@ -32,6 +32,7 @@ async def test_migrate_goes_down_again(empty_database_url):
 async def test_health_answers_by_exit_code(cluster, free_port):
     port = cluster.addresses[0].rpartition(":")[2]
     settings = {"DATABASE_URL": cluster.database_url, "HOLDFAST_GRPC_HOST": "127.0.0.1"}
+    settings |= {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     assert "SERVING" in await succeed(*INVENTORY, "health", HOLDFAST_GRPC_PORT=port, **settings)
     nobody = await run(*INVENTORY, "health", HOLDFAST_GRPC_PORT=str(free_port()), **settings)
     assert nobody.status == 1

@@ -13,6 +13,11 @@ import pytest
 
 START_SECONDS = 60
 STOP_SECONDS = 60
+# For the world outside, and of no use for what runs here.
+PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY"), "http://127.0.0.1:9") | {
+    "no_proxy": "",
+    "NO_PROXY": "",
+}
 STOP_ORDER = ["gateway", "inventory", "Valkey", "PostgreSQL"]
 
 
@@ -68,11 +73,12 @@ async def up(environment):
     """Starts `holdfast up`, and at the end of the test kills what is left, which takes its children with it."""
     started = []
 
-    async def start(*options, **variables):
+    async def start(*options, within=None, **variables):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "holdfast_devstack", "up", *options),
             env=environment | variables,
+            cwd=within,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -166,7 +172,7 @@ async def test_taken_port_is_named_with_the_setting_that_changes_it(up, environm
 
 
 async def test_edge_comes_before_both_services_and_goes_first(up, environment, tool):
-    stack = await up("--edge")
+    stack = await up("--edge", **PROXIES)
     await stack.read_until("Ctrl-C stops it")
     url = f"http://127.0.0.1:{environment['HOLDFAST_EDGE_HTTP_PORT']}/v1/sales/demo/items/cap"
     assert json.loads(await shell(f"curl -fsS {url}", tool("grpcurl").parent))["onHand"] == 500
@@ -182,6 +188,15 @@ async def test_given_servers_are_used(up, empty_database_url, valkey_url, enviro
     assert await stack.exit_code() == 0, stack.output
     assert stack.stopped == ["gateway", "inventory"]
     assert not (Path(environment["HOLDFAST_DATA_DIR"]) / "postgres").exists()
+
+
+async def test_settings_come_from_an_environment_file_unless_the_environment_has_them(up, tmp_path):
+    """Written on any system, and with quotes."""
+    (tmp_path / ".env").write_text('\ufeffHOLDFAST_START_TIMEOUT_SECONDS="soon"\r\nHOLDFAST_HTTP_PORT=many\r\n')
+    stack = await up(within=tmp_path)
+    assert await stack.exit_code() == 1
+    assert "HOLDFAST_START_TIMEOUT_SECONDS" in stack.output
+    assert "HOLDFAST_HTTP_PORT" not in stack.output
 
 
 async def test_faulty_settings_are_all_named(up):

@@ -4,10 +4,9 @@ import argparse
 import asyncio
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
-from holdfast_chassis import logs
+from holdfast_chassis import direct, logs
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_edge.app import App
@@ -49,9 +48,7 @@ def serve(settings: EdgeSettings) -> int:
 def health(settings: EdgeSettings) -> int:
     """Ask the edge on this machine whether it is ready; return 0 if so, else 1."""
     try:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{settings.edge_admin_port}/ready", timeout=_HEALTH_SECONDS
-        ) as answer:
+        with direct.urlopen(f"http://127.0.0.1:{settings.edge_admin_port}/ready", _HEALTH_SECONDS) as answer:
             sys.stdout.write(answer.read().decode())
     except OSError as error:
         sys.stderr.write(f"the edge is not ready: {error}\n")

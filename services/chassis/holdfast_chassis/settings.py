@@ -16,8 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 _PREFIX = "HOLDFAST_"
 _UNPREFIXED = frozenset({"database_url", "redis_url"})
-# Not a setting of any service, but the deployment's name for the build.
-_ALWAYS_KNOWN = frozenset({"version"})
+# Not settings of any service: the deployment's name for the build, and what only `holdfast up` has.
+_ALWAYS_KNOWN = frozenset({"version", "data_dir", "postgres_port", "valkey_port", "start_timeout_seconds"})
 # The edge has a namespace of its own within ours, and looks after it itself.
 _EDGE_PREFIX = "HOLDFAST_EDGE_"
 # What an orchestrator announces other services by: a service named `holdfast-x` is no misspelt setting.

@@ -5,6 +5,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from dotenv import load_dotenv
+
 from holdfast_chassis import logs
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
@@ -14,6 +16,8 @@ from holdfast_devstack.data_directory import exclusively
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.up import Stack
 
+# As .env.example says. What the environment has already goes before it.
+_ENVIRONMENT_FILE = Path(".env")
 _EXIT_INTERRUPTED = 130
 
 
@@ -22,7 +26,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     console = Console()
     # What goes well is told by the console.
-    logs.configure("devstack", deployment_version(), "error", "console")
+    logs.configure("devstack", deployment_version(), "warning", "console")
+    load_dotenv(_ENVIRONMENT_FILE, encoding="utf-8-sig")
     try:
         settings = DevstackSettings.load(arguments.config)
         with exclusively(settings.data_dir.resolve()) as directory:

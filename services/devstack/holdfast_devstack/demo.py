@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from typing import Any, Final
 
+from holdfast_chassis import direct
 from holdfast_devstack.child_process import StartError
 
 SALE: Final = "demo"
@@ -42,7 +43,7 @@ def _create(url: str, body: dict[str, Any]) -> None:
         url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
     )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310 - as above
+        with direct.urlopen(request, _TIMEOUT_SECONDS):
             return
     except urllib.error.HTTPError as error:
         with error:

@@ -2,20 +2,21 @@
 
 import os
 import sys
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from holdfast_chassis import direct
 from holdfast_chassis.settings import environment_name
 from holdfast_devstack.child_process import ChildProcess
 from holdfast_devstack.ports import LOOPBACK
-from holdfast_devstack.settings import OWN_NAMES, SHARED_NAMES, DevstackSettings
+from holdfast_devstack.settings import SHARED_NAMES, DevstackSettings
 
 _PROBE_TIMEOUT_SECONDS = 2.0
 _STOP_TIMEOUT_SECONDS = 60.0
+_READ_BY_US = {"DATABASE_URL_FILE", "REDIS_URL_FILE"}
 
 
 class Service:
@@ -111,10 +112,8 @@ def edge(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]
 
 
 def environment_of_services(settings: DevstackSettings, database_url: str, redis_url: str) -> dict[str, str]:
-    """This process's environment with what the runner decides; its own settings, which they would refuse, left out."""
-    own = {environment_name(name) for name in OWN_NAMES}
-    own |= {f"{name}_FILE" for name in own} | {"DATABASE_URL_FILE", "REDIS_URL_FILE"}
-    inherited = {name: value for name, value in os.environ.items() if name not in own}
+    """This process's environment with what the runner decides."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _READ_BY_US}
     decided = {environment_name(field): str(getattr(settings, field)) for field in SHARED_NAMES}
     return {
         # One of each; whoever sets others means it.
@@ -130,7 +129,7 @@ def environment_of_services(settings: DevstackSettings, database_url: str, redis
 
 def _serves_grpc(target: str) -> bool:
     # A new channel each time: one that was refused would wait before it tries again.
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, options=direct.CHANNEL_OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_PROBE_TIMEOUT_SECONDS
@@ -142,7 +141,7 @@ def _serves_grpc(target: str) -> bool:
 
 def _serves_http(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=_PROBE_TIMEOUT_SECONDS) as answer:  # noqa: S310 - our own address
-            return bool(answer.status == 200)
+        with direct.urlopen(url, _PROBE_TIMEOUT_SECONDS) as answer:
+            return answer.status == 200
     except OSError:
         return False

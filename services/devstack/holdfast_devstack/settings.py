@@ -50,8 +50,5 @@ class DevstackSettings(ServiceSettings):
     start_timeout_seconds: float = Field(60.0, gt=0)
 
 
-OWN_NAMES = frozenset(DevstackSettings.model_fields) - DevstackSettings.sibling_names
-"""Fields that no service knows, and that must not be passed on to them."""
-
 SHARED_NAMES = frozenset(DevstackSettings.model_fields) & DevstackSettings.sibling_names
 """Fields that a service knows as well, and gets as the runner has them."""

@@ -9,6 +9,7 @@ import grpc
 from holdfast.inventory.v1.sale_pb2 import Item
 from holdfast.inventory.v1.sale_service_pb2 import WatchStockRequest, WatchStockResponse
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from holdfast_chassis import direct
 
 if TYPE_CHECKING:
     from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceAsyncStub
@@ -21,7 +22,8 @@ _SECONDS_BEFORE_WATCHING_AGAIN = 1.0
 async def follow(target: str, sale: str, console: Console) -> None:
     """Shows the stock of a sale whenever it has changed, until cancelled; resumes the watch when it ends."""
     line = _Line()
-    async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target) as channel:
+    options = direct.CHANNEL_OPTIONS
+    async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target, options=options) as channel:
         tasks.create_task(_draw(line, console))
         watch = _Watch(SaleServiceStub(channel), sale, line)
         while True:

@@ -8,7 +8,7 @@ import grpc
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from holdfast_chassis import logs
+from holdfast_chassis import direct, logs
 from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
@@ -68,7 +68,7 @@ def health(settings: InventorySettings, *, live: bool = False) -> int:
     """Ask the service on this machine whether it is ready, or merely alive; return 0 if so, else 1."""
     request = health_pb2.HealthCheckRequest(service="liveness" if live else "")
     host = _LOOPBACK.get(settings.grpc_host, settings.grpc_host)
-    with grpc.insecure_channel(f"{host}:{settings.grpc_port}") as channel:
+    with grpc.insecure_channel(f"{host}:{settings.grpc_port}", options=direct.CHANNEL_OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=_HEALTH_SECONDS)
         except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""The services get what the runner decides, and not the runner's own settings, which they would refuse."""
+"""The services get what the runner decides, and everything else as it is."""
 
 import pytest
 
@@ -21,10 +21,6 @@ def environment(monkeypatch):
 def test_servers_are_those_that_run(environment):
     given = environment(REDIS_URL="redis://other", DATABASE_URL="")
     assert (given["DATABASE_URL"], given["REDIS_URL"]) == ("postgresql://db", "redis://cache")
-
-
-def test_runners_own_settings_are_left_out(environment, tmp_path):
-    assert "HOLDFAST_DATA_DIR" not in environment(HOLDFAST_DATA_DIR=str(tmp_path))
 
 
 def test_gateway_is_pointed_at_the_inventory(environment):
