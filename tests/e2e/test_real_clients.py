@@ -21,6 +21,12 @@ async def test_grpcurl_finds_the_services_by_reflection(cluster, tool):
     address = cluster.addresses[0]
     listed = (await succeed(tool("grpcurl"), "-plaintext", address, "list")).split()
     assert {*SERVICES, "grpc.health.v1.Health"} <= set(listed)
+    for version in ("v1", "v1alpha"):
+        name = f"grpc.reflection.{version}.ServerReflection"
+        assert name in listed
+        assert f"stream .grpc.reflection.{version}.ServerReflectionRequest" in await succeed(
+            tool("grpcurl"), "-plaintext", address, "describe", name
+        )
     described = await succeed(tool("grpcurl"), "-plaintext", address, "describe", SERVICES[0])
     assert "rpc Submit ( .holdfast.inventory.v1.SubmitRequest )" in described
 

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as sp
-from tests.support.service import running_service
+from tests.support.service import reason_of, running_service
 
 PAGE = Path(__file__).parents[3] / "docs/clients.md"
 QUICK_AGES = {
@@ -115,3 +115,13 @@ async def test_a_client_that_pings_too_often(service):
         error = await error_of(watch)
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     check(error)
+
+
+async def test_metadata_has_one_limit_and_beyond_it_a_reason(service):
+    await service.create_sale(cap=1)
+    request = sp.GetSaleRequest(name="sales/drop-1")
+    for _ in range(20):
+        assert await service.sales.GetSale(request, metadata=(("x-long", "x" * 11_500),))
+        for size in (12_300, 14_000, 20_000, 50_000):
+            error = await error_of(service.sales.GetSale(request, metadata=(("x-long", "x" * size),)))
+            assert (error.code(), reason_of(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "HEADERS_TOO_LARGE")

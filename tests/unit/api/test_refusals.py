@@ -37,6 +37,7 @@ ERRORS = [
     errors.OutcomeUnknown(),
     errors.ReaderTooSlow(),
     errors.WatchExpired("AQEx"),
+    errors.HeadersTooLarge(),
     errors.Internal(),
 ]
 

@@ -29,6 +29,7 @@ from holdfast_inventory.api.refusals import Refusal, refusal_of
 from holdfast_inventory.domain.errors import (
     DeadlineInQueue,
     DomainError,
+    HeadersTooLarge,
     Internal,
     InvalidRequest,
     OutcomeUnknown,
@@ -46,6 +47,9 @@ _REQUEST_ID_KEY = "x-request-id"
 _TRACE_PARENT_KEY = "traceparent"
 # gRPC's own, which nobody else can send, and that of whoever sends a call again by other means.
 _ATTEMPTS_KEYS = frozenset({"grpc-previous-rpc-attempts", "holdfast-previous-attempts"})
+MAX_METADATA_BYTES = 12 * 1024
+"""As at the edge; counted as HTTP/2 does (RFC 9113, 6.5.2), with so many bytes more for each field."""
+_FIELD_BYTES = 32
 _TRACE_ID = slice(3, 35)
 _REPLAYED = ("idempotent-replayed", "true")
 _is_request_id = re.compile(r"[!-~]{1,128}").fullmatch
@@ -116,14 +120,18 @@ class Call:
         self.was_sent_before = False
 
     def read_metadata(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-        """Take over what the call's metadata says, where it makes sense."""
+        """Take over what the call's metadata says, where it makes sense. Raises HeadersTooLarge."""
+        size_bytes = 0
         for key, value in metadata or ():
+            size_bytes += len(key) + len(value) + _FIELD_BYTES
             if key == _REQUEST_ID_KEY:
                 self.request_id = request_id_in(value)
             elif key == _TRACE_PARENT_KEY:
                 self.trace_id = trace_id_in(value)
             elif key in _ATTEMPTS_KEYS:
                 self.was_sent_before = True
+        if size_bytes > MAX_METADATA_BYTES:
+            raise HeadersTooLarge
 
     def honest(self, refusal: DomainError) -> DomainError:
         """Return what may be told: that this attempt did nothing proves nothing of the one before it."""

@@ -248,6 +248,16 @@ class ReaderTooSlow(DomainError):
 
 
 @dataclass(eq=False)
+class HeadersTooLarge(DomainError):
+    """The metadata of a call is too large."""
+
+    reason = "HEADERS_TOO_LARGE"
+
+    def __str__(self) -> str:
+        return "at most 12 KiB of metadata are taken"
+
+
+@dataclass(eq=False)
 class WatchExpired(DomainError):
     """A watch has lasted as long as one may. `resume_token` is that of its last event, if these have any."""
 

@@ -18,6 +18,7 @@ log = get_logger("holdfast.server")
 RESERVATION_SERVICE = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"]
 SALE_SERVICE = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
 SERVICE_NAMES = (RESERVATION_SERVICE.full_name, SALE_SERVICE.full_name)
+_METADATA_BYTES = 64 * 1024
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 
 
@@ -76,6 +77,9 @@ def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:
         # On by default, two servers would share a port without anybody noticing.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", limits.max_request_bytes),
+        # Between the one and the other gRPC refuses at random, and either way without a reason. Our own limit is lower.
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         # Our own answers are bounded by page sizes, of movements and reservations with up to 100 lines.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
