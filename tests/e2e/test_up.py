@@ -181,6 +181,15 @@ async def test_edge_comes_before_both_services_and_goes_first(up, environment, t
     assert stack.stopped == ["edge", *STOP_ORDER]
 
 
+async def test_it_serves_over_ipv6_where_it_is_told_to(up, environment, tool):
+    stack = await up(HOLDFAST_HTTP_HOST="::1", HOLDFAST_GRPC_HOST="::1", HOLDFAST_METRICS_HOST="::1")
+    await stack.read_until("Ctrl-C stops it")
+    reserve, *_ = stack.tour
+    assert "[::1]" in reserve
+    await shell(reserve, tool("grpcurl").parent)
+    await stack.read_until("demo .*sneaker-42 49/1/0", timeout_seconds=20)
+
+
 async def test_given_servers_are_used(up, empty_database_url, valkey_url, environment):
     stack = await up(DATABASE_URL=empty_database_url, REDIS_URL=valkey_url)
     await stack.read_until("Ctrl-C stops it")

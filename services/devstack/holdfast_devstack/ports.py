@@ -1,5 +1,6 @@
-"""TCP ports on the loopback interface: find a free one, and tell whether one is taken."""
+"""TCP ports: find a free one, tell whether one is taken, and write it with its host."""
 
+import errno
 import socket
 from contextlib import closing
 from itertools import chain, cycle, islice
@@ -27,12 +28,23 @@ def free_port() -> int:
 
 
 def is_taken(port: int, host: str = LOOPBACK) -> bool:
-    """Whether another process already listens on `port`, so that a server of ours could not."""
-    with closing(socket.socket()) as probe:
+    """Whether another process already listens on `port`, so that a server of ours could not.
+
+    Raises OSError when nobody could listen on `host`, for whichever port.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with closing(socket.socket(family)) as probe:
         # As servers do: a port whose last connections merely linger in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
-        except OSError:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
             return True
         return False
+
+
+def authority(host: str, port: int) -> str:
+    """Both in one, as in a URL: an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

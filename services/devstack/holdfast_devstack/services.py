@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from holdfast_chassis import direct
 from holdfast_chassis.settings import environment_name
 from holdfast_devstack.child_process import ChildProcess
-from holdfast_devstack.ports import LOOPBACK
+from holdfast_devstack.ports import LOOPBACK, authority
 from holdfast_devstack.settings import SHARED_NAMES, DevstackSettings
 
 _PROBE_TIMEOUT_SECONDS = 2.0
@@ -71,11 +71,11 @@ class Service:
 
 def inventory(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
     """The inventory service."""
-    target = f"{settings.grpc_host}:{settings.grpc_port}"
+    target = authority(settings.grpc_host, settings.grpc_port)
     return Service(
         "inventory",
         "holdfast_inventory",
-        f"{target}  metrics {settings.metrics_host}:{settings.metrics_port}",
+        f"{target}  metrics {authority(settings.metrics_host, settings.metrics_port)}",
         environment=environment,
         is_ready=lambda: _serves_grpc(target),
         log_directory=log_directory,
@@ -85,11 +85,11 @@ def inventory(settings: DevstackSettings, environment: Callable[[], Mapping[str,
 
 def gateway(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
     """The REST gateway."""
-    target = f"{settings.http_host}:{settings.http_port}"
+    target = authority(settings.http_host, settings.http_port)
     return Service(
         "gateway",
         "holdfast_gateway",
-        f"http://{target}  metrics {settings.metrics_host}:{settings.gateway_metrics_port}",
+        f"http://{target}  metrics {authority(settings.metrics_host, settings.gateway_metrics_port)}",
         environment=environment,
         is_ready=lambda: _serves_http(f"http://{target}/health/ready"),
         log_directory=log_directory,
@@ -102,8 +102,8 @@ def edge(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]
     return Service(
         "edge",
         "holdfast_edge",
-        f"http://{settings.edge_host}:{settings.edge_http_port}  "
-        f"metrics {settings.edge_metrics_host}:{settings.edge_metrics_port}",
+        f"http://{authority(settings.edge_host, settings.edge_http_port)}  "
+        f"metrics {authority(settings.edge_metrics_host, settings.edge_metrics_port)}",
         environment=environment,
         is_ready=lambda: _serves_http(f"http://{LOOPBACK}:{settings.edge_admin_port}/ready"),
         log_directory=log_directory,
@@ -117,9 +117,9 @@ def environment_of_services(settings: DevstackSettings, database_url: str, redis
     decided = {environment_name(field): str(getattr(settings, field)) for field in SHARED_NAMES}
     return {
         # One of each; whoever sets others means it.
-        "HOLDFAST_INVENTORY_TARGET": f"ipv4:{settings.grpc_host}:{settings.grpc_port}",
-        "HOLDFAST_EDGE_INVENTORIES": f"{settings.grpc_host}:{settings.grpc_port}",
-        "HOLDFAST_EDGE_GATEWAYS": f"{settings.http_host}:{settings.http_port}",
+        "HOLDFAST_INVENTORY_TARGET": f"dns:///{authority(settings.grpc_host, settings.grpc_port)}",
+        "HOLDFAST_EDGE_INVENTORIES": authority(settings.grpc_host, settings.grpc_port),
+        "HOLDFAST_EDGE_GATEWAYS": authority(settings.http_host, settings.http_port),
         **inherited,
         **decided,
         "DATABASE_URL": database_url,

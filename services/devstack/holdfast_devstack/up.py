@@ -15,7 +15,7 @@ from holdfast_devstack import demo, services, stock_line
 from holdfast_devstack.child_process import ChildProcess, StartError
 from holdfast_devstack.console import Console
 from holdfast_devstack.data_directory import DataDirectory
-from holdfast_devstack.ports import LOOPBACK, is_taken
+from holdfast_devstack.ports import LOOPBACK, authority, is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer
@@ -66,8 +66,8 @@ class Stack:
         self._settings = settings
         self._console = console
         self._remains_seconds = _REMAINS_SECONDS if directory.was_abandoned else 0.0
-        self._base_url = f"http://{settings.http_host}:{settings.http_port}"
-        self._grpc_target = f"{settings.grpc_host}:{settings.grpc_port}"
+        self._base_url = f"http://{authority(settings.http_host, settings.http_port)}"
+        self._grpc_target = authority(settings.grpc_host, settings.grpc_port)
         self._postgres = PostgresServer(directory.path / "postgres", port=settings.postgres_port)
         self._valkey = ValkeyServer(directory.path / "valkey", port=settings.valkey_port)
         logs = directory.path / "logs"
@@ -81,7 +81,7 @@ class Stack:
     async def run(self) -> int:
         """Starts everything, waits for Ctrl-C or SIGTERM, stops everything. Returns the exit code.
 
-        Raises StartError when a port is taken.
+        Raises StartError when a port is taken or a host is none of this machine's.
         """
         await self._require_ports()
         return await self._lifecycle.run()
@@ -230,5 +230,12 @@ def _taken_ports(settings: DevstackSettings, *, with_edge: bool) -> list[str]:
         f"port {getattr(settings, field)} ({use}) is taken: stop what listens there, "
         f"or choose another with {environment_name(field)}"
         for field, (use, host) in uses.items()
-        if is_taken(getattr(settings, field), host)
+        if _is_taken(getattr(settings, field), host)
     ]
+
+
+def _is_taken(port: int, host: str) -> bool:
+    try:
+        return is_taken(port, host)
+    except OSError as error:
+        raise StartError(f"nothing can listen on {host}: {error.strerror}") from error

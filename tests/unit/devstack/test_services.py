@@ -24,7 +24,7 @@ def test_servers_are_those_that_run(environment):
 
 
 def test_gateway_is_pointed_at_the_inventory(environment):
-    assert environment(HOLDFAST_GRPC_PORT="1234")["HOLDFAST_INVENTORY_TARGET"] == "ipv4:127.0.0.1:1234"
+    assert environment(HOLDFAST_GRPC_PORT="1234")["HOLDFAST_INVENTORY_TARGET"] == "dns:///127.0.0.1:1234"
 
 
 def test_services_settings_are_passed_on(environment):
