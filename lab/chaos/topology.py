@@ -6,9 +6,9 @@ from contextlib import suppress
 
 from holdfast_devstack.valkey import ValkeyServer
 from lab.chaos.orders import Desk
-from lab.chaos.proxy import Link
 from lab.chaos.service import GATEWAY, INVENTORY, Service
 from lab.chaos.standby import Databases
+from lab.kit.link import Link
 
 # Shorter than by default, so that a run of minutes sees many recoveries.
 _INVENTORY_SETTINGS = {

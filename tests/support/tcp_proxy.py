@@ -1,17 +1,12 @@
 """A TCP proxy in front of PostgreSQL that delays, drips, freezes, resets, and meddles with a COMMIT."""
 
-import asyncio
-import socket
-import struct
 from collections import deque
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from lab.chaos.proxy import last_arrivals
+from lab.kit.link import CHUNK_BYTES, Connection, Link
 
-CHUNK_BYTES = 65_536
 SSL_REQUEST, CANCEL_REQUEST, GSS_REQUEST = 80877103, 80877102, 80877104
-NO_LINGERING = struct.pack("ii", 1, 0)  # A close then resets the connection.
 
 
 @asynccontextmanager
@@ -22,147 +17,69 @@ async def tcp_proxy(url):
     try:
         yield proxy
     finally:
-        await proxy.stop()
+        await proxy.close()
 
 
-class TcpProxy:
+class TcpProxy(Link):
+    drip_bytes, drip_seconds = 1, 0.0
+
     def __init__(self, url):
-        self._target = urlsplit(url)
-        self._server = None
-        self._links = {}
+        self._database = urlsplit(url)
         self._at_commits = deque()
-        self.delay_seconds = 0.0
-        self.drips = False
-        self.accepts = True
-        self.linked = asyncio.Event()
-        """Set by each new connection."""
-        self.refused = asyncio.Event()
-        self.to_server_flows, self.to_client_flows = asyncio.Event(), asyncio.Event()
-        self.thaw()
+        super().__init__("postgresql", self._database.port)
 
     @property
     def url(self):
-        credentials, _, _ = self._target.netloc.rpartition("@")
-        port = self._server.sockets[0].getsockname()[1]
-        return self._target._replace(netloc=f"{credentials}@127.0.0.1:{port}").geturl()
-
-    @property
-    def connections(self):
-        return len(self._links)
-
-    async def start(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-
-    async def stop(self):
-        self._server.close()
-        self.accepts = False
-        await last_arrivals()
-        self.thaw()
-        self.reset()
-        await asyncio.gather(*self._links.values(), return_exceptions=True)
-        await self._server.wait_closed()
+        credentials, _, _ = self._database.netloc.rpartition("@")
+        return self._database._replace(netloc=f"{credentials}@{self.address}").geturl()
 
     def freeze(self):
         """A black hole both ways: nothing is closed, nothing arrives."""
-        self.to_server_flows.clear()
-        self.to_client_flows.clear()
+        self.swallow_requests()
+        self.swallow_answers()
 
     def thaw(self):
-        self.to_server_flows.set()
-        self.to_client_flows.set()
-
-    def reset(self):
-        """Resets each open connection."""
-        for link in list(self._links):
-            link.reset()
+        self.requests_flow.set()
+        self.answers_flow.set()
 
     def at_next_commits(self, *actions):
         """What happens to the next COMMITs, one after the other: `lose_commit`, `lose_answer` or another coroutine
-        function of the link, which says whether the COMMIT goes on to the server."""
+        function of the connection, which says whether the COMMIT goes on to the server."""
         self._at_commits.extend(actions)
 
-    async def meddle(self, link):
-        return not self._at_commits or await self._at_commits.popleft()(link)
+    async def meddle(self, connection):
+        return not self._at_commits or await self._at_commits.popleft()(connection)
 
-    async def _serve(self, reader, writer):
-        if not self.accepts:
-            self.refused.set()
-            writer.transport.abort()
-            return
-        self.linked.set()
-        link = Link(self, reader, writer)
-        self._links[link] = asyncio.current_task()
-        try:
-            await link.run(self._target.hostname, self._target.port)
-        finally:
-            del self._links[link]
+    def connection(self, caller):
+        return PostgresConnection(self, caller)
 
 
-async def lose_commit(link):
+async def lose_commit(connection):
     """The connection breaks before the server has seen the COMMIT."""
-    link.reset()
+    connection.reset()
     return False
 
 
-async def lose_answer(link):
-    """The server commits, and the connection breaks before anybody learns."""
-    link.loses_answer = True
+async def lose_answer(connection):
+    """The server commits, and the connection breaks before the answer arrives."""
+    connection.loses_answer = True
     return True
 
 
-class Link:
-    """A client's connection and the one to the server that belongs to it."""
+class PostgresConnection(Connection):
+    loses_answer = False
 
-    def __init__(self, proxy, reader, writer):
-        self._proxy = proxy
-        self._client = reader, writer
-        self._server = None
-        self.loses_answer = False
-
-    async def run(self, host, port):
-        try:
-            self._server = await asyncio.open_connection(host, port)
-            pumps = [asyncio.ensure_future(self._to_server()), asyncio.ensure_future(self._to_client())]
-            try:
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for pump in pumps:
-                    pump.cancel()
-                await asyncio.gather(*pumps, return_exceptions=True)
-        except OSError:
-            pass
-        finally:
-            self.reset()
-
-    def reset(self):
-        for _, writer in filter(None, (self._client, self._server)):
-            with suppress(OSError):
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGERING)
-            writer.transport.abort()
-
-    async def _to_server(self):
+    async def pump_requests(self, reader, writer):
         messages = FrontendMessages()
-        while data := await self._client[0].read(CHUNK_BYTES):
+        while data := await reader.read(CHUNK_BYTES):
             for message in messages.split(data):
-                if is_commit(message) and not await self._proxy.meddle(self):
+                if is_commit(message) and not await self.link.meddle(self):
                     return
-                await self._forward(message, self._server[1], self._proxy.to_server_flows)
+                await self.forward(message, writer, self.link.requests_flow)
 
-    async def _to_client(self):
-        while data := await self._server[0].read(CHUNK_BYTES):
-            if self.loses_answer:
-                return
-            await self._forward(data, self._client[1], self._proxy.to_client_flows)
-
-    async def _forward(self, data, writer, flows):
-        if self._proxy.delay_seconds:
-            await asyncio.sleep(self._proxy.delay_seconds)
-        for piece in [data[i : i + 1] for i in range(len(data))] if self._proxy.drips else [data]:
-            await flows.wait()
-            writer.write(piece)
-            await writer.drain()
-            if self._proxy.drips:
-                await asyncio.sleep(0)
+    async def pump_answers(self, reader, writer):
+        while (data := await reader.read(CHUNK_BYTES)) and not self.loses_answer:
+            await self.forward(data, writer, self.link.answers_flow)
 
 
 class FrontendMessages:

@@ -286,7 +286,7 @@ async def test_an_answer_that_only_drips_is_still_an_answer(proxy, catalog, sql)
     await assert_effects(catalog, sql, held=1)
 
 
-@pytest.mark.parametrize("stops", ["to_server_flows", "to_client_flows"])
+@pytest.mark.parametrize("stops", ["requests_flow", "answers_flow"])
 async def test_a_commit_into_a_black_hole_is_resolved(proxy, catalog, sql, stops):
     """One direction is dead, so the COMMIT or its answer never arrives, and nothing is closed."""
     await catalog.create_sale(new_sale(socks=9))
@@ -297,10 +297,10 @@ async def test_a_commit_into_a_black_hole_is_resolved(proxy, catalog, sql, stops
 
     async with replica(proxy.url, database_limits=IMPATIENT) as one:
         proxy.at_next_commits(stop_flowing)
-        proxy.linked.clear()
+        proxy.connected.clear()
         task = asyncio.ensure_future(one.execute(hold(socks=1)))
         async with asyncio.timeout(5):
-            await proxy.linked.wait()  # It tries again.
+            await proxy.connected.wait()  # It tries again.
         proxy.thaw()
         assert (await task).replayed is False
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lab.chaos.proxy import Link
+from lab.kit.link import Link
 
 
 @pytest.fixture
