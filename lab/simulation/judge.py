@@ -220,13 +220,12 @@ def _unbalanced_transfers(records):
 
 def _unkept_words(record, calls):
     """What was acknowledged is there, with the same fields, and was durable when it was acknowledged."""
-    written = record.first_written
     for call in calls:
-        if call.is_done and (fault := _unkept_word(record, call, written)):
+        if call.is_done and (fault := _unkept_word(record, call)):
             yield f"call {call.number} ({type(call.command).__name__}) {fault}; answered {call.answer}"
 
 
-def _unkept_word(record, call, written):
+def _unkept_word(record, call):
     command = call.command
     if isinstance(command, Adjust | Transfer):
         effect = ("change", command.change_id)
@@ -239,10 +238,10 @@ def _unkept_word(record, call, written):
             return fault
         effect = ("state", command.reservation_id, told.state.value)
         if told.state.value == HELD:
-            effect = ("end", command.reservation_id, told.expires_at)
+            effect = ("held until", command.reservation_id, told.expires_at)
     else:
         return None
-    commit = written.get(effect)
+    commit = record.first_held_until(*effect[1:]) if effect[0] == "held until" else record.first_written.get(effect)
     if commit is None:
         return f"was never committed: {effect}"
     if commit.lsn > call.replicated:

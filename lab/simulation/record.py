@@ -50,7 +50,7 @@ class SaleRecord:
 
     @cached_property
     def first_written(self):
-        """The commit by which each state of a reservation, each of its ends, and each change came to be."""
+        """The commit by which each state of a reservation and each change came to be."""
         written = {}
         for commit in self.commits:
             for (table, of, key), row in commit.writes.items():
@@ -58,10 +58,20 @@ class SaleRecord:
                     continue
                 if table == "reservations":
                     written.setdefault(("state", key, row["state"]), commit)
-                    written.setdefault(("end", key, row["expires_at"]), commit)
                 elif table == "stock_changes":
                     written.setdefault(("change", key), commit)
         return written
+
+    def first_held_until(self, reservation_id, end):
+        """The commit since which a reservation was to last so long at least.
+
+        A batch may have moved its end several times, and writes the last only.
+        """
+        for commit in self.commits:
+            row = commit.writes.get(("reservations", self.sale_id, reservation_id))
+            if row is not None and row["expires_at"] >= end:
+                return commit
+        return None
 
 
 def records_of(server):

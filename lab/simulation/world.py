@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from holdfast_inventory.domain.errors import DomainError
+from holdfast_inventory.domain.errors import DomainError, InvalidRequest
 from holdfast_inventory.postgres.database import UnavailableError
 from lab.simulation.chance import stream
 from lab.simulation.healing import sell_out, wait_until_quiet
@@ -18,6 +18,7 @@ from lab.simulation.trace import Trace
 from lab.simulation.weather import CALM, Weather
 
 _RESUMED_SHARE = 0.7
+_ALWAYS_OPEN = (None, None)
 
 
 class World:
@@ -47,8 +48,10 @@ class World:
         self.weather.change(CALM)
         await asyncio.gather(*(self._boot() for _ in range(plan.replicas)))
         first = self.replicas[0]
-        for sale in self._sales():
-            await first.run(first.catalog.create_sale(sale))
+        for sale in plan.sales:
+            await self._put_up(first, sale, plan.hours if sale is plan.sales[0] else _ALWAYS_OPEN)
+        if plan.hours[1] is not None:
+            await self._put_up_too_late(first)
         if plan.schedule is not None:
             await first.run(first.catalog.create_schedule(plan.schedule))
         self.weather.change(plan.climate)
@@ -57,12 +60,28 @@ class World:
         await asyncio.gather(*acts, *events)
         await self._clear_up()
 
-    def _sales(self):
-        """The plan's, the first of them with its hours."""
-        first, *others = self.plan.sales
-        now = self.server.now()
-        open_at, close_at = (hour and now + timedelta(seconds=hour) for hour in self.plan.hours)
-        return [replace(first, open_at=open_at, close_at=close_at), *others]
+    async def _put_up(self, replica, sale, hours):
+        """Puts a sale up. Its hours count from when it is there: anew, if they were over before, on a slow machine."""
+        while True:
+            now = self.server.now()
+            open_at, close_at = (hour and now + timedelta(seconds=hour) for hour in hours)
+            try:
+                await replica.run(replica.catalog.create_sale(replace(sale, open_at=open_at, close_at=close_at)))
+            except InvalidRequest:
+                if close_at is None or self.server.now() < close_at:
+                    raise
+            else:
+                return
+
+    async def _put_up_too_late(self, replica):
+        """A sale that would be over before it is there is refused."""
+        late = replace(self.plan.sales[0], sale_id="late", close_at=self.server.now())
+        try:
+            await replica.run(replica.catalog.create_sale(late))
+        except InvalidRequest as refusal:
+            self.trace.note(f"late: {refusal!r}")
+        else:
+            self.faults.append("a sale is put up that is over")
 
     async def _clear_up(self):
         self.trace.note("it clears up")

@@ -1,6 +1,7 @@
 """The simulation can fail: bugs that are planted in the product are found, each within a bounded number of seeds."""
 
 import asyncio
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -9,11 +10,11 @@ from uuid import UUID
 import pytest
 
 from holdfast_inventory.domain import decide
-from holdfast_inventory.domain.commands import Create, Extend
+from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release
 from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached
 from holdfast_inventory.domain.sale import Sale, SaleState
 from holdfast_inventory.ports import InDoubt, NotApplied
-from holdfast_inventory.postgres import batch, database, sale_store
+from holdfast_inventory.postgres import batch, catalog, database, sale_store
 from holdfast_inventory.postgres.database import Database
 from holdfast_inventory.stock import group_commit
 from holdfast_inventory.stock.group_commit import GroupCommit
@@ -236,6 +237,53 @@ def extend_no_further_than_a_hold_time(monkeypatch):
     monkeypatch.setitem(decide._HANDLERS, Extend, extend)
 
 
+def look_at_nobody_who_waits(monkeypatch):
+    monkeypatch.setattr(GroupCommit, "_look_after", lambda _self, _lane: None)
+
+
+def answer_and_forget(monkeypatch, kind, when=lambda _working, _command: True):
+    """What is answered is not what is appended."""
+    real = decide._HANDLERS[kind]
+    monkeypatch.setitem(
+        decide._HANDLERS,
+        kind,
+        lambda working, command: real(deepcopy(working) if when(working, command) else working, command),
+    )
+
+
+def forget_extensions(monkeypatch):
+    answer_and_forget(monkeypatch, Extend)
+
+
+def forget_confirmations(monkeypatch):
+    answer_and_forget(monkeypatch, Confirm)
+
+
+def forget_releases(monkeypatch):
+    answer_and_forget(monkeypatch, Release)
+
+
+def forget_adjustments(monkeypatch):
+    answer_and_forget(monkeypatch, Adjust)
+
+
+def forget_all_but_a_batchs_first_command_for_a_reservation(monkeypatch):
+    def comes_second(working, command):
+        return command.reservation_id in working.changed or command.reservation_id in working.created
+
+    for kind in (Extend, Confirm, Release):
+        answer_and_forget(monkeypatch, kind, comes_second)
+
+
+def put_up_sales_that_are_over(monkeypatch):
+    real = catalog.insert_sale
+
+    async def insert_sale(connection, new, salt):
+        return await real(connection, replace(new, close_at=None), salt)
+
+    monkeypatch.setattr(catalog, "insert_sale", insert_sale)
+
+
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
@@ -259,6 +307,13 @@ def extend_no_further_than_a_hold_time(monkeypatch):
         (count_dead_holds_as_use, ("refused with CustomerLimitReached",)),
         (allow_one_less, ("refused with CustomerLimitReached",)),
         (extend_no_further_than_a_hold_time, ("refused with ExtensionLimitReached",)),
+        (look_at_nobody_who_waits, ("late that its deadline has passed",)),
+        (forget_extensions, ("(Extend) was never committed", "was shortened")),
+        (forget_confirmations, ("(Confirm) was never committed", "ended twice")),
+        (forget_releases, ("(Release) was never committed", "ended twice")),
+        (forget_adjustments, ("(Adjust) was never committed",)),
+        (forget_all_but_a_batchs_first_command_for_a_reservation, ("was never committed", "was shortened", "ended tw")),
+        (put_up_sales_that_are_over, ("a sale is put up that is over",)),
         (take_every_replay_after_a_lost_commit_for_ours, ("answered before it was made", "are told that they created")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
