@@ -4,6 +4,11 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
+# What runs on this machine is reached directly, whatever proxy there is for the world outside.
+comma := ,
+no_proxy := localhost,127.0.0.1,::1$(addprefix $(comma),$(or $(no_proxy),$(NO_PROXY)))
+NO_PROXY := $(no_proxy)
+export no_proxy NO_PROXY
 
 PYTHON ?= python3
 VENV := .venv
