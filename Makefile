@@ -53,7 +53,7 @@ images-test: $(VENV)/dev.stamp tools ## build the images and run them (needs a c
 
 .PHONY: bare-test
 bare-test: ## make up and make test on a bare Debian, as root and not (needs root and debootstrap; ARGS as for test)
-	ARGS='$(ARGS)' scripts/bare-machine-test.sh
+	scripts/bare-machine-test.sh
 
 .PHONY: drill
 drill: $(VENV)/dev.stamp ## restart, scale and hurt real processes under load; fails when anybody noticed (5 minutes)

@@ -67,7 +67,7 @@ owner() { if [[ "$1" == user ]]; then echo "$user:$user"; else echo root:root; f
 
 # Runs a command in the clone: on <role> <command...>
 on() {
-  env --ignore-environment --default-signal=INT HOME="$home" USER="$(owner "$1" | cut -d: -f1)" LANG=C.UTF-8 \
+  env --ignore-environment HOME="$home" USER="$(owner "$1" | cut -d: -f1)" LANG=C.UTF-8 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" \
     chroot --userspec="$(owner "$1")" "$root" env --chdir="$home/holdfast" "${@:2}"
 }
@@ -94,8 +94,10 @@ for probe in probes:
 test_up() {
   local log="$work/$1-up.log" began=$SECONDS
   choose_ports
-  on "$1" setsid env "${ports[@]}" make up >"$log" 2>&1 &
+  set -m # A process group of its own, which is sent what Ctrl-C sends.
+  on "$1" env "${ports[@]}" make up >"$log" 2>&1 &
   local up=$!
+  set +m
   until grep -q "Ctrl-C stops it" "$log"; do
     kill -0 "$up" 2>/dev/null || { cat "$log" >&2; fail "make up ended, as $1"; }
     ((SECONDS - began < up_seconds)) || { cat "$log" >&2; fail "make up does not serve after $up_seconds s, as $1"; }
