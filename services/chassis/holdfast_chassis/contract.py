@@ -19,6 +19,7 @@ RETRYABLE_KEY = "retryable"
 RESERVATION_SERVICE: ServiceDescriptor = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"]
 SALE_SERVICE: ServiceDescriptor = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
 SERVICES = (RESERVATION_SERVICE, SALE_SERVICE)
+SERVICE_NAMES = tuple(service.full_name for service in SERVICES)
 
 
 class Kind(IntEnum):

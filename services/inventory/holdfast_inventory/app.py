@@ -3,6 +3,7 @@
 import asyncio
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE_NAMES
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
@@ -33,7 +34,8 @@ from holdfast_inventory.readiness import Readiness
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
-from holdfast_inventory.transports.grpc_aio import SERVICE_NAMES, Server, ServerLimits
+from holdfast_inventory.transports import health, reflection
+from holdfast_inventory.transports.grpc_aio import Server, ServerLimits
 from holdfast_inventory.transports.health import Health, HealthWatchLimits
 from holdfast_inventory.watches.fanout import Fanout, NoFanout, StockFanout
 from holdfast_inventory.watches.feed import FeedLimits, StockFeed
@@ -92,7 +94,7 @@ class App:
         )
         self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
-        self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy)
+        calls = self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy)
         self._health = Health(_health_watch_limits(settings), clock, entropy)
         self._readiness = Readiness(
             self._health_board(clock),
@@ -107,10 +109,18 @@ class App:
         )
         self.server = Server(
             _server_limits(settings),
-            self._calls,
-            ReservationService(self._ledger, catalog, call_metrics.command, entropy),
-            SaleService(self._ledger, catalog, self._feed, self._scheduler.wake, entropy),
-            self._health,
+            [
+                *calls.endpoints(
+                    RESERVATION_SERVICE, ReservationService(self._ledger, catalog, call_metrics.command, entropy)
+                ),
+                *calls.endpoints(
+                    SALE_SERVICE, SaleService(self._ledger, catalog, self._feed, self._scheduler.wake, entropy)
+                ),
+                *calls.probes(health.SERVICE, self._health),
+                *reflection.under_both_names(
+                    calls.probes(reflection.SERVICE, reflection.Reflection((*SERVICE_NAMES, health.SERVICE.full_name)))
+                ),
+            ],
         )
         process.watch("holdfast_calls_in_flight", "Calls in progress.", lambda: self._calls.in_flight.count)
         process.watch("holdfast_open_watches", "Open watches.", lambda: self._feed.watches)
@@ -270,7 +280,6 @@ def _health_watch_limits(settings: InventorySettings) -> HealthWatchLimits:
     return HealthWatchLimits(
         lifetime=settings.watch_lifetime,
         heartbeat_seconds=settings.watch_heartbeat_seconds,
-        reader_seconds=settings.watch_reader_seconds,
     )
 
 

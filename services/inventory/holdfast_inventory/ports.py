@@ -1,8 +1,8 @@
-"""What the stock core, the store and the watches say to each other."""
+"""What the stock core, the store and the watches say to each other, and what a transport is to the API."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from holdfast_inventory.domain.commands import Command, Transfer
@@ -86,3 +86,48 @@ class SaleStore(Protocol):
 
         Raises `DatabaseUnavailable` and `NotFound`.
         """
+
+
+Metadata = Sequence[tuple[str, str | bytes]]
+"""Keys in lower case; the values of keys that end in `-bin` are bytes."""
+
+
+class Exchange(Protocol):
+    """One call, as the transport that carries it shows it."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent with it."""
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end of the connection."""
+
+    def remaining_seconds(self) -> float | None:
+        """How much time the caller leaves; None: all there is."""
+
+    async def write(self, message: bytes) -> None:
+        """Sends one message of a stream. Waits while the reader is slow."""
+
+
+class Ending(NamedTuple):
+    """How a call ends: with `message` (empty behind a stream), or with another status than OK, a gRPC `code`."""
+
+    message: bytes
+    trailers: Metadata
+    code: int = 0
+    description: str = ""
+
+
+class Endpoint(NamedTuple):
+    """A method, as a transport serves it.
+
+    `path` is `/package.Service/Method`. `serve` takes the request, or an iterator over them where `takes_stream`, and
+    writes its messages itself where `gives_stream`. It raises nothing. The transport cancels it when the caller has
+    gone, or its deadline has passed, and drops what it answers then.
+    """
+
+    path: str
+    takes_stream: bool
+    gives_stream: bool
+    serve: Callable[[Any, Exchange], Awaitable[Ending]]

@@ -11,9 +11,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from holdfast.inventory.v1 import sale_service_pb2 as sp
+from holdfast_chassis.contract import SERVICE_NAMES
 from holdfast_inventory.app import App
 from holdfast_inventory.settings import InventorySettings
-from holdfast_inventory.transports.grpc_aio import SERVICE_NAMES
 from holdfast_inventory.transports.health import LIVENESS
 from lab.kit.refusals import reason_of
 from tests.support.service import QUICK, running_service

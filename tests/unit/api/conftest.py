@@ -7,11 +7,11 @@ from prometheus_client import CollectorRegistry
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast.inventory.v1 import sale_service_pb2
+from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE
 from holdfast_inventory.api.calls import CallLimits, Calls
 from holdfast_inventory.metrics import CallMetrics
+from tests.support.transports import served
 
-RESERVATION_SERVICE = pb.DESCRIPTOR.services_by_name["ReservationService"]
-SALE_SERVICE = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
 RETRIES = {
     "maxAttempts": 2,
     "initialBackoff": "0.01s",
@@ -49,43 +49,38 @@ async def stage():
     """Serves `stage.handle(request, call)` as every method; `stage.get` and `stage.watch` call one."""
     stage = Stage()
     stage.calls = Calls(CallLimits(in_flight=6, default_seconds=0.2, write_seconds=0.3), CallMetrics(stage.registry))
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers(
-        (stage.calls.handlers(RESERVATION_SERVICE, stage), stage.calls.handlers(SALE_SERVICE, stage))
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        address = f"127.0.0.1:{port}"
-        async with (
-            grpc.aio.insecure_channel(address) as channel,
-            grpc.aio.insecure_channel(address, options=RETRYING) as retrying,
-        ):
-            prefix = "/holdfast.inventory.v1."
-            stage.get = channel.unary_unary(
-                f"{prefix}ReservationService/GetReservation",
-                pb.GetReservationRequest.SerializeToString,
+    endpoints = [
+        *stage.calls.endpoints(RESERVATION_SERVICE, stage),
+        *stage.calls.endpoints(SALE_SERVICE, stage),
+    ]
+    async with (
+        served(endpoints) as address,
+        grpc.aio.insecure_channel(address) as channel,
+        grpc.aio.insecure_channel(address, options=RETRYING) as retrying,
+    ):
+        prefix = "/holdfast.inventory.v1."
+        stage.get = channel.unary_unary(
+            f"{prefix}ReservationService/GetReservation",
+            pb.GetReservationRequest.SerializeToString,
+            pb.Reservation.FromString,
+        )
+        stage.create = channel.unary_unary(
+            f"{prefix}ReservationService/CreateReservation",
+            pb.CreateReservationRequest.SerializeToString,
+            pb.Reservation.FromString,
+        )
+        stage.get_raw = channel.unary_unary(f"{prefix}ReservationService/GetReservation")
+        stage.release, stage.release_with_retries = (
+            each.unary_unary(
+                f"{prefix}ReservationService/ReleaseReservation",
+                pb.ReleaseReservationRequest.SerializeToString,
                 pb.Reservation.FromString,
             )
-            stage.create = channel.unary_unary(
-                f"{prefix}ReservationService/CreateReservation",
-                pb.CreateReservationRequest.SerializeToString,
-                pb.Reservation.FromString,
-            )
-            stage.get_raw = channel.unary_unary(f"{prefix}ReservationService/GetReservation")
-            stage.release, stage.release_with_retries = (
-                each.unary_unary(
-                    f"{prefix}ReservationService/ReleaseReservation",
-                    pb.ReleaseReservationRequest.SerializeToString,
-                    pb.Reservation.FromString,
-                )
-                for each in (channel, retrying)
-            )
-            stage.watch = channel.unary_stream(
-                f"{prefix}SaleService/WatchStock",
-                sale_service_pb2.WatchStockRequest.SerializeToString,
-                sale_service_pb2.WatchStockResponse.FromString,
-            )
-            yield stage
-    finally:
-        await server.stop(None)
+            for each in (channel, retrying)
+        )
+        stage.watch = channel.unary_stream(
+            f"{prefix}SaleService/WatchStock",
+            sale_service_pb2.WatchStockRequest.SerializeToString,
+            sale_service_pb2.WatchStockResponse.FromString,
+        )
+        yield stage

@@ -242,7 +242,7 @@ async def test_a_call_that_was_refused_or_failed_leaves_its_place(stage):
     for _ in range(10):
         assert reason(await refusal(stage.get(REQUEST))) == "SALE_PAUSED"
     assert reason(await refusal(stage.get_raw(b"\xff"))) == "INVALID_REQUEST"
-    assert stage.calls._concurrency.taken == 0
+    assert stage.calls.admission.admitted == 0
 
 
 async def test_a_caller_that_goes_away_is_counted_and_forgotten(stage):

@@ -7,17 +7,21 @@ from dataclasses import replace
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
 
-from holdfast_inventory.transports.health import LIVENESS, Health, HealthWatchLimits, Serving
+from holdfast_inventory.api.calls import CallLimits, Calls
+from holdfast_inventory.metrics import CallMetrics
+from holdfast_inventory.transports.health import LIVENESS, SERVICE, Health, HealthWatchLimits, Serving
 from holdfast_inventory.watches.lifetime import Lifetime
 from lab.kit.refusals import reason_of
+from tests.support import transports
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-LIMITS = HealthWatchLimits(Lifetime(100.0, 200.0), heartbeat_seconds=100.0, reader_seconds=10.0)
+LIMITS = HealthWatchLimits(Lifetime(100.0, 200.0), heartbeat_seconds=100.0)
 
 
 @pytest.fixture
@@ -33,15 +37,12 @@ async def stub(health):
 
 @asynccontextmanager
 async def served(health):
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((health.handlers(),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield health_pb2_grpc.HealthStub(channel)
-    finally:
-        await server.stop(None)
+    calls = Calls(CallLimits(), CallMetrics(CollectorRegistry()))
+    async with (
+        transports.served(calls.probes(SERVICE, health)) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        yield health_pb2_grpc.HealthStub(channel)
 
 
 def request(service=""):

@@ -1,73 +1,37 @@
-"""What happens around every call: deadline, refusals as statuses, one line in the log, metrics, the drain's counts.
+"""What happens around every call, put together once for each method: record, admission, deadline, errors.
 
-One wrapper for each method, put around it at registration. gRPC's interceptors would do the same for a price that a
-stampede notices.
+gRPC's interceptors would do the same for a price that a stampede notices. No transport is known here: it serves the
+endpoints.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc.code_pb2 import Code
-from google.rpc.status_pb2 import Status
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
-from holdfast_chassis.concurrency import ConcurrencyLimit
-from holdfast_chassis.contract import method_of
+from holdfast_chassis.contract import Kind, method_of
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_chassis.logs import get_logger
+from holdfast_inventory.api.admission import Admission
+from holdfast_inventory.api.call import Call
+from holdfast_inventory.api.deadlines import Deadlines, answered_in_time
+from holdfast_inventory.api.failures import INTERNAL, cancellation, refusal_for
 from holdfast_inventory.api.malformed import fault_in
-from holdfast_inventory.api.refusals import Refusal, refusal_of
-from holdfast_inventory.domain.errors import (
-    DeadlineInQueue,
-    DomainError,
-    HeadersTooLarge,
-    Internal,
-    InvalidRequest,
-    OutcomeUnknown,
-    Overloaded,
-    ReaderTooSlow,
-)
+from holdfast_inventory.api.record import CallMetrics, Record, Traffic, Unrecorded
+from holdfast_inventory.domain.errors import DeadlineInQueue, InvalidRequest, OutcomeUnknown, ReaderTooSlow
+from holdfast_inventory.ports import Ending, Endpoint, Exchange
 
-log = get_logger("holdfast.calls")
+if TYPE_CHECKING:
+    from holdfast_inventory.api.refusals import Refusal
 
-Context = grpc.aio.ServicerContext[Any, Any]
-_Answer = Callable[[bytes, Context, "Call"], Awaitable[bytes]]
-_Record = Callable[[Context, "Call", Refusal | None, float], None]
-
-_REQUEST_ID_KEY = "x-request-id"
-_TRACE_PARENT_KEY = "traceparent"
-# gRPC's own, which nobody else can send, and that of whoever sends a call again by other means.
-_ATTEMPTS_KEYS = frozenset({"grpc-previous-rpc-attempts", "holdfast-previous-attempts"})
-MAX_METADATA_BYTES = 12 * 1024
-"""As at the edge; counted as HTTP/2 does (RFC 9113, 6.5.2), with so many bytes more for each field."""
-_FIELD_BYTES = 32
-_TRACE_ID = slice(3, 35)
-_REPLAYED = ("idempotent-replayed", "true")
-_is_request_id = re.compile(r"[!-~]{1,128}").fullmatch
-_is_trace_parent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").match
-
-STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
-_INTERNAL = refusal_of(Internal())
-# Never sent: the caller has gone, or its deadline has passed.
-_GONE = Refusal(Code.CANCELLED, "CANCELLED", "CANCELLED", "", (), Status())
-_EXPIRED = Refusal(Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "", (), Status())
-
-# An answer has to reach the caller before its deadline.
-_MARGIN_SECONDS = 0.05
-_MARGIN_SHARE = 0.1
-_BACKSTOP_SECONDS = 1.0
-"""Past the deadline, which the ledger keeps by itself, with a better answer than that the time is up."""
-# At random between these, so that those who are refused together do not come back together.
-_OVERLOAD_RETRY_SECONDS = (0.5, 2.0)
+_Answer = Callable[[Any, Exchange, Call], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,67 +48,8 @@ class CallLimits:
     """How long the reader of a watch may take over one event."""
 
 
-class MethodMetrics(Protocol):
-    """What is counted of one method."""
-
-    def started(self) -> None:
-        """A call has begun."""
-
-    def handled(self, code: str, reason: str, seconds: float) -> None:
-        """A call has ended after `seconds`, with a gRPC code and why it was refused (`OK`: it was not)."""
-
-
-class CallMetrics(Protocol):
-    """What is counted of calls."""
-
-    def method(self, method: MethodDescriptor) -> MethodMetrics:
-        """Return the counts of one method."""
-
-
-class Call:
-    """What a handler may know and say about the call that it answers.
-
-    `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
-    X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is another attempt at it, and how the
-    one before it ended is not known here. A handler sets `replayed` when it had been done before.
-    """
-
-    __slots__ = ("deadline", "has_own_deadline", "replayed", "request_id", "trace_id", "was_sent_before")
-
-    def __init__(self, deadline: float, *, has_own_deadline: bool) -> None:
-        self.deadline = deadline
-        self.has_own_deadline = has_own_deadline
-        self.replayed = False
-        self.request_id: str | None = None
-        self.trace_id: str | None = None
-        self.was_sent_before = False
-
-    def read_metadata(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-        """Take over what the call's metadata says, where it makes sense. Raises HeadersTooLarge."""
-        size_bytes = 0
-        for key, value in metadata or ():
-            size_bytes += len(key) + len(value) + _FIELD_BYTES
-            if key == _REQUEST_ID_KEY:
-                self.request_id = request_id_in(value)
-            elif key == _TRACE_PARENT_KEY:
-                self.trace_id = trace_id_in(value)
-            elif key in _ATTEMPTS_KEYS:
-                self.was_sent_before = True
-        if size_bytes > MAX_METADATA_BYTES:
-            raise HeadersTooLarge
-
-    def honest(self, refusal: DomainError) -> DomainError:
-        """Return what may be told: that this attempt did nothing proves nothing of the one before it."""
-        return OutcomeUnknown() if self.was_sent_before and refusal.before_anything else refusal
-
-    def trailers(self) -> tuple[tuple[str, str], ...]:
-        """Return what is told behind every answer, refusals too."""
-        echo = () if self.request_id is None else ((_REQUEST_ID_KEY, self.request_id),)
-        return (*echo, _REPLAYED) if self.replayed else echo
-
-
 class Calls:
-    """Wraps methods, and knows how many calls are under way and when the latest arrived."""
+    """Makes endpoints of services, and knows how many calls are under way and when the latest arrived."""
 
     def __init__(
         self,
@@ -155,123 +60,102 @@ class Calls:
     ) -> None:
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
-        self._concurrency = ConcurrencyLimit(limits.in_flight)
-        self._entropy = entropy
-        self._limits = limits
+        self.admission = Admission(limits.in_flight, entropy)
+        self._deadlines = Deadlines(limits.default_seconds, limits.max_seconds)
+        self._write_seconds = limits.write_seconds
         self._metrics = metrics
         self._clock = clock
 
-    def handlers(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
-        """Return the handlers of a service. `servicer` has a method in snake_case for each of the service's."""
-        handlers = {
-            method.name: self._handler(method, getattr(servicer, snake_case(method.name))) for method in service.methods
-        }
-        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+    def endpoints(self, service: ServiceDescriptor, servicer: object) -> list[Endpoint]:
+        """Return those of a service of ours. `servicer` has a method in snake_case for each of the service's."""
+        return [self._endpoint(method, _handler(servicer, method)) for method in service.methods]
 
-    def _handler(
-        self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]
-    ) -> "grpc.RpcMethodHandler[Any, Any]":
-        # Bytes in and bytes out: what goes wrong with either is then a refusal like any other.
-        if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._wrapped(method, self._stream(method, handle)))
-        return grpc.unary_unary_rpc_method_handler(self._wrapped(method, self._unary(method, handle)))
+    def probes(self, service: ServiceDescriptor, servicer: object) -> list[Endpoint]:
+        """Return those of a service that looks at this process: nothing is kept of its calls, and all are let in."""
+        return [self._probe(method, _handler(servicer, method)) for method in service.methods]
 
-    def _wrapped(self, method: MethodDescriptor, answer: _Answer) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _endpoint(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> Endpoint:
         counted = self._metrics.method(method)
-        record = _recorder(method, counted)
-        arrivals, in_flight, monotonic = self.arrivals, self.in_flight, self._clock.monotonic
-        changes_nothing = method_of(method).kind.changes_nothing
+        kind = method_of(method).kind
+        record = Traffic(method, counted, self.arrivals, self.in_flight, self._clock)
+        return self._served(method, self._answer(method, handle, kind), record, changes_nothing=kind.changes_nothing)
 
-        async def serve(raw: bytes, context: Context) -> bytes:
-            began_at = monotonic()
-            arrivals.record()
-            in_flight.enter()
-            counted.started()
-            call = self._begin(context)
+    def _probe(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> Endpoint:
+        return self._served(method, self._answer(method, handle, None), Unrecorded(), changes_nothing=True)
+
+    def _answer(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any], kind: Kind | None) -> _Answer:
+        """`kind`: None where everything is let in."""
+        if method.server_streaming:
+            return self._streaming(method, handle)
+        answer = _unary(method, handle, changes_nothing=kind is None or kind.changes_nothing)
+        return answer if kind is None else self._admitted(kind, answer)
+
+    def _served(self, method: MethodDescriptor, answer: _Answer, record: Record, *, changes_nothing: bool) -> Endpoint:
+        name, new_call = method.full_name, self._deadlines.call
+
+        async def serve(request: Any, exchange: Exchange) -> Ending:  # noqa: ANN401 - bytes, or an iterator over them
+            began_at = record.began()
+            call = new_call(exchange.remaining_seconds())
             refusal: Refusal | None = None
+            message = b""
             try:
-                call.read_metadata(context.invocation_metadata())
-                return await answer(raw, context, call)
-            except DomainError as error:
-                refusal = refusal_of(error if changes_nothing else call.honest(error))
+                call.read_metadata(exchange.metadata)
+                message = await answer(request, exchange, call)
             except asyncio.CancelledError:
-                # From elsewhere than our own cancellation it would leave the caller waiting until its deadline.
-                refusal = _cancelled(context)
-                if refusal is not _INTERNAL:
+                if refusal := cancellation(exchange.remaining_seconds()):
                     raise
-            except Exception:
-                log.exception("call_failed", method=method.full_name, request_id=call.request_id)
-                refusal = _INTERNAL
+                refusal = INTERNAL
+            except Exception as error:  # noqa: BLE001 - every caller gets an answer
+                refusal = refusal_for(error, name, call, changes_nothing=changes_nothing)
             finally:
-                in_flight.leave()
-                record(context, call, refusal, monotonic() - began_at)
-            trailers: Sequence[tuple[str, str | bytes]] = (*refusal.trailers, *call.trailers())
-            return await context.abort(STATUS_CODES[refusal.code], refusal.message, trailers)
+                record.ended(exchange, call, refusal, began_at)
+            if refusal is None:
+                return Ending(message, call.trailers())
+            return Ending(b"", (*refusal.trailers, *call.trailers()), refusal.code, refusal.message)
 
-        return serve
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        return Endpoint(path, method.client_streaming, method.server_streaming, serve)
 
-    def _unary(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> _Answer:
-        parse = _parser(method)
-        concurrency, kind, uniform = self._concurrency, method_of(method).kind, self._entropy.uniform
-        late = DeadlineInQueue if kind.changes_nothing else OutcomeUnknown
+    def _admitted(self, kind: Kind, answer: _Answer) -> _Answer:
+        enter, leave = self.admission.enter, self.admission.leave
 
-        async def in_time(request: Message, call: Call) -> Message:
-            if call.has_own_deadline:
-                # gRPC itself cancels us when that has passed.
-                return await handle(request, call)
+        async def admitted(raw: bytes, exchange: Exchange, call: Call) -> bytes:
+            enter(kind)
             try:
-                async with asyncio.timeout_at(call.deadline + _BACKSTOP_SECONDS):
-                    return await handle(request, call)
-            except TimeoutError:
-                raise late from None
-
-        async def answer(raw: bytes, context: Context, call: Call) -> bytes:
-            # Before anything else, so that a refusal costs next to nothing.
-            if not concurrency.enter(kind):
-                raise Overloaded(uniform(*_OVERLOAD_RETRY_SECONDS))
-            try:
-                response = await in_time(parse(raw), call)
+                return await answer(raw, exchange, call)
             finally:
-                concurrency.leave()
-            if trailers := call.trailers():
-                context.set_trailing_metadata(trailers)
-            return response.SerializeToString()
+                leave()
 
-        return answer
+        return admitted
 
-    def _stream(self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncGenerator[Message]]) -> _Answer:
-        parse = _parser(method)
-        write_seconds = self._limits.write_seconds
+    def _streaming(self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncGenerator[Message]]) -> _Answer:
+        parse = _stream_parser(method) if method.client_streaming else _parser(method)
+        write_seconds = self._write_seconds
 
-        async def answer(raw: bytes, context: Context, call: Call) -> bytes:
-            async with aclosing(handle(parse(raw), call)) as events:
+        async def answer(request: Any, exchange: Exchange, call: Call) -> bytes:  # noqa: ANN401 - as above
+            async with aclosing(handle(parse(request), call)) as events:
                 async for event in events:
                     try:
                         async with asyncio.timeout(write_seconds):
-                            await context.write(event.SerializeToString())
+                            await exchange.write(event.SerializeToString())
                     except TimeoutError:
                         raise ReaderTooSlow from None
             return b""
 
         return answer
 
-    def _begin(self, context: Context) -> Call:
-        remaining = context.time_remaining()
-        limits = self._limits
-        is_own = remaining is not None and remaining <= limits.max_seconds
-        seconds = limits.default_seconds if remaining is None else min(remaining, limits.max_seconds)
-        margin = min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
-        return Call(asyncio.get_running_loop().time() + seconds - margin, has_own_deadline=is_own)
 
+def _unary(
+    method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]], *, changes_nothing: bool
+) -> _Answer:
+    parse = _parser(method)
+    late = DeadlineInQueue if changes_nothing else OutcomeUnknown
 
-def request_id_in(value: str | bytes) -> str | None:
-    """Return an X-Request-Id, if it is one."""
-    return value if isinstance(value, str) and _is_request_id(value) else None
+    async def answer(raw: bytes, _: Exchange, call: Call) -> bytes:
+        response = await answered_in_time(call, handle(parse(raw), call), late)
+        return response.SerializeToString()
 
-
-def trace_id_in(value: str | bytes) -> str | None:
-    """Return the trace id of a W3C traceparent, if it is one."""
-    return value[_TRACE_ID] if isinstance(value, str) and _is_trace_parent(value) else None
+    return answer
 
 
 def snake_case(name: str) -> str:
@@ -279,7 +163,13 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
+def _handler(servicer: object, method: MethodDescriptor) -> Callable[[Any, Call], Any]:
+    handle: Callable[[Any, Call], Any] = getattr(servicer, snake_case(method.name))
+    return handle
+
+
 def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:
+    # Bytes in and bytes out: what goes wrong with either is then a refusal like any other.
     request_class = GetMessageClass(method.input_type)
     decode = request_class.FromString
 
@@ -292,33 +182,11 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:
     return parse
 
 
-def _cancelled(context: Context) -> Refusal:
-    task = asyncio.current_task()
-    if task is None or not task.cancelling():
-        return _INTERNAL
-    remaining = context.time_remaining()
-    return _EXPIRED if remaining is not None and remaining <= 0 else _GONE
+def _stream_parser(method: MethodDescriptor) -> Callable[[AsyncIterator[bytes]], Any]:
+    parse = _parser(method)
 
+    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for raw in requests:
+            yield parse(raw)
 
-def _recorder(
-    method: MethodDescriptor, counted: MethodMetrics
-) -> Callable[[Context, Call, Refusal | None, float], None]:
-    name = method.full_name
-    write = log.bind().info  # Bound once: looking it up through the lazy logger costs a fifth of the line.
-
-    def record(context: Context, call: Call, refusal: Refusal | None, seconds: float) -> None:
-        code, reason = ("OK", "OK") if refusal is None else (refusal.code_name, refusal.reason)
-        counted.handled(code, reason, seconds)
-        write(
-            "call",
-            method=name,
-            code=code,
-            reason=reason,
-            duration_ms=round(seconds * 1000, 3),
-            request_id=call.request_id,
-            trace_id=call.trace_id,
-            replayed=call.replayed,
-            peer=context.peer(),
-        )
-
-    return record
+    return parsed

@@ -8,7 +8,8 @@ from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.api import messages, page_tokens, reservation_requests
-from holdfast_inventory.api.calls import Call, request_id_in, trace_id_in
+from holdfast_inventory.api.call import Call, request_id_in, trace_id_in
+from holdfast_inventory.api.failures import hide_unproven
 from holdfast_inventory.api.names import reservation_name
 from holdfast_inventory.api.refusals import refusal_of
 from holdfast_inventory.api.reservation_requests import CreateRequest
@@ -116,7 +117,7 @@ class ReservationService:
 
     def _outcome(self, sale_id: str, given: pb.Command, answer: Answer, call: Call) -> pb.Outcome:
         if isinstance(answer, DomainError):
-            refusal = refusal_of(call.honest(answer))
+            refusal = refusal_of(hide_unproven(call, answer))
             reason, outcome = refusal.reason, pb.Outcome(error=refusal.status)
         else:
             done = _done(answer)

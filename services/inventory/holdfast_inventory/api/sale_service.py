@@ -10,7 +10,7 @@ from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_inventory.api import messages, page_tokens, sale_requests, schedule_requests
-from holdfast_inventory.api.calls import Call
+from holdfast_inventory.api.call import Call
 from holdfast_inventory.domain.commands import Sweep
 from holdfast_inventory.domain.decide import Adjusted, Swept
 from holdfast_inventory.watches.events import Change, Heartbeat, Snapshot, StockEvent

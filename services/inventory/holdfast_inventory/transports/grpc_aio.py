@@ -1,25 +1,20 @@
-"""The gRPC server: its options, services and address."""
+"""gRPC by grpc.aio: its options, and how its calls become exchanges."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
-from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.logs import get_logger
-from holdfast_inventory.api.calls import Calls
-from holdfast_inventory.api.reservation_service import ReservationService
-from holdfast_inventory.api.sale_service import SaleService
-from holdfast_inventory.transports import reflection
-from holdfast_inventory.transports.health import Health
+from holdfast_inventory.ports import Ending, Endpoint, Metadata
 
 log = get_logger("holdfast.server")
 
-RESERVATION_SERVICE = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"]
-SALE_SERVICE = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
-SERVICE_NAMES = (RESERVATION_SERVICE.full_name, SALE_SERVICE.full_name)
+Context = grpc.aio.ServicerContext[Any, Any]
+
 _METADATA_BYTES = 64 * 1024
-_HEALTH_SERVICE = "grpc.health.v1.Health"
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +31,12 @@ class ServerLimits:
 
 
 class Server:
-    """Serves the two services, health and reflection."""
+    """Serves endpoints."""
 
-    def __init__(
-        self, limits: ServerLimits, calls: Calls, reservations: ReservationService, sales: SaleService, health: Health
-    ) -> None:
+    def __init__(self, limits: ServerLimits, endpoints: Iterable[Endpoint]) -> None:
         self._limits = limits
         self._server = grpc.aio.server(options=_options(limits))
-        self._server.add_generic_rpc_handlers(
-            (
-                calls.handlers(RESERVATION_SERVICE, reservations),
-                calls.handlers(SALE_SERVICE, sales),
-                health.handlers(),
-            )
-        )
-        reflection.enable(self._server, (*SERVICE_NAMES, _HEALTH_SERVICE))
+        self._server.add_generic_rpc_handlers((_Handlers(endpoints),))
         self.address = ""
         """Where it listens, once it has started."""
 
@@ -95,3 +81,58 @@ def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 3),
     )
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds endpoints by their paths."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._handlers = {endpoint.path: _handler(endpoint) for endpoint in endpoints}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Return the handler of a call; None: there is none."""
+        return self._handlers.get(handler_call_details.method)
+
+
+class _Exchange:
+    """A ServicerContext as an Exchange."""
+
+    __slots__ = ("_context", "remaining_seconds", "write")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.remaining_seconds = context.time_remaining
+        self.write = context.write
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the caller sent."""
+        metadata: Any = self._context.invocation_metadata()
+        return metadata or ()
+
+    @property
+    def peer(self) -> str:
+        """Its address."""
+        return self._context.peer()
+
+
+def _handler(endpoint: Endpoint) -> "grpc.RpcMethodHandler[Any, Any]":
+    serve = endpoint.serve
+
+    async def answer(request: bytes | AsyncIterator[bytes], context: Context) -> bytes:
+        return await _end(context, await serve(request, _Exchange(context)))
+
+    # Without serializers: bytes in and bytes out.
+    if endpoint.takes_stream:
+        return grpc.stream_stream_rpc_method_handler(answer)
+    if endpoint.gives_stream:
+        return grpc.unary_stream_rpc_method_handler(answer)
+    return grpc.unary_unary_rpc_method_handler(answer)
+
+
+async def _end(context: Context, ending: Ending) -> bytes:
+    if ending.code:
+        return await context.abort(_STATUS_CODES[ending.code], ending.description, ending.trailers)
+    if ending.trailers:
+        context.set_trailing_metadata(ending.trailers)
+    return ending.message

@@ -3,31 +3,21 @@ flips liveness too when a drain begins, keeps its watches through the whole grac
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, NoReturn
 
-import grpc
 from grpc_health.v1 import health_pb2
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_inventory.api.calls import STATUS_CODES
-from holdfast_inventory.api.refusals import refusal_of
-from holdfast_inventory.domain.errors import (
-    DomainError,
-    Draining,
-    NotFound,
-    Overloaded,
-    ReaderTooSlow,
-    WatchExpired,
-)
+from holdfast_inventory.api.call import Call
+from holdfast_inventory.domain.errors import Draining, NotFound, Overloaded, WatchExpired
 from holdfast_inventory.watches.lifetime import Lifetime
 
-Context = grpc.aio.ServicerContext[Any, Any]
+SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"]
 
 LIVENESS = "liveness"
 """The name that stays SERVING while the process drains: it lives, so nobody must kill it."""
@@ -52,14 +42,13 @@ _RESPONSES = {
 
 @dataclass(frozen=True, slots=True)
 class HealthWatchLimits:
-    """How long a watch of health lasts, how often it says again what has not changed, and how slow a reader may be.
+    """How long a watch of health lasts, and how often it says again what has not changed.
 
     Silence of a minute is what many a proxy takes for the end of a stream.
     """
 
     lifetime: Lifetime
     heartbeat_seconds: float
-    reader_seconds: float
 
 
 class Health:
@@ -95,59 +84,44 @@ class Health:
         self._ended = True
         self._announce()
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """Return the service for a server."""
-        request, response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
-        return grpc.method_handlers_generic_handler(
-            "grpc.health.v1.Health",
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(
-                    self._check, request.FromString, response.SerializeToString
-                ),
-                "Watch": grpc.unary_stream_rpc_method_handler(
-                    self._watch, request.FromString, response.SerializeToString
-                ),
-                "List": grpc.unary_unary_rpc_method_handler(
-                    self._list,
-                    health_pb2.HealthListRequest.FromString,
-                    health_pb2.HealthListResponse.SerializeToString,
-                ),
-            },
-        )
-
-    async def _check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
+    async def check(self, request: health_pb2.HealthCheckRequest, _: Call) -> health_pb2.HealthCheckResponse:
+        """Tell the state of a name. Raises NotFound."""
         state = self._states.get(request.service)
         if state is None:
-            await _abort(context, NotFound(f"service {request.service!r}"))
+            raise NotFound(f"service {request.service!r}")
         return _RESPONSES[state]
 
-    async def _list(self, _: health_pb2.HealthListRequest, __: Context) -> health_pb2.HealthListResponse:
+    async def list(self, _: health_pb2.HealthListRequest, __: Call) -> health_pb2.HealthListResponse:
+        """Tell all."""
         return health_pb2.HealthListResponse(statuses={name: _RESPONSES[state] for name, state in self._states.items()})
 
-    async def _watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+    async def watch(
+        self, request: health_pb2.HealthCheckRequest, _: Call
+    ) -> AsyncGenerator[health_pb2.HealthCheckResponse]:
+        """Tell the state of a name, each change of it, and what has not changed now and then.
+
+        Raises Draining or WatchExpired at the end, and Overloaded when there are too many.
+        """
         if self._watches >= _MAX_WATCHES:
-            await _abort(context, Overloaded(self._entropy.uniform(*_RETRY_SECONDS)))
+            raise Overloaded(self._entropy.uniform(*_RETRY_SECONDS))
         self._watches += 1
         try:
-            end = await self._tell_changes(request.service, context)
-        except TimeoutError:
-            end = ReaderTooSlow()
+            async with aclosing(self._changes(request.service)) as changes:
+                async for response in changes:
+                    yield response
         finally:
             self._watches -= 1
-        await _abort(context, end)
+        raise Draining if self._ended else WatchExpired
 
-    async def _tell_changes(self, name: str, context: Context) -> DomainError:
-        """Returns what ends it. Raises TimeoutError for a reader that is too slow."""
+    async def _changes(self, name: str) -> AsyncGenerator[health_pb2.HealthCheckResponse]:
         limits, monotonic = self._limits, self._clock.monotonic
         ends_at = monotonic() + limits.lifetime.drawn(self._entropy)
         while not self._ended and monotonic() < ends_at:
             state = self._states.get(name)
-            async with asyncio.timeout(limits.reader_seconds):
-                await context.write(_UNKNOWN if state is None else _RESPONSES[state])
+            yield _UNKNOWN if state is None else _RESPONSES[state]
             with suppress(TimeoutError):
                 async with asyncio.timeout(limits.heartbeat_seconds):
                     await self._changes_from(name, state)
-        return Draining() if self._ended else WatchExpired()
 
     async def _changes_from(self, name: str, state: Serving | None) -> None:
         while self._states.get(name) is state and not self._ended:
@@ -156,8 +130,3 @@ class Health:
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-async def _abort(context: Context, error: DomainError) -> NoReturn:
-    refusal = refusal_of(error)
-    await context.abort(STATUS_CODES[refusal.code], refusal.message, refusal.trailers)

@@ -1,33 +1,45 @@
 """Server reflection, v1 and v1alpha, which lets clients such as grpcurl and ghz do without our protos."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
-import grpc
 from google.protobuf import descriptor_pool, text_format
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-_STABLE_NAME = reflection.SERVICE_NAME.replace("v1alpha", "v1")
+from holdfast_inventory.api.call import Call
+from holdfast_inventory.ports import Endpoint
+
+SERVICE = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+_NAMES = (SERVICE.full_name, SERVICE.full_name.replace("v1alpha", "v1"))
 
 
-def enable(server: grpc.aio.Server, service_names: Sequence[str]) -> None:
-    """Let clients of `server` ask what these services, and reflection itself, look like."""
-    names = (*service_names, reflection.SERVICE_NAME, _STABLE_NAME)
-    servicer = reflection.aio.ReflectionServicer(names, _Pool())
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
-    # The same messages by another name, for which the library has no code.
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        reflection_pb2.ServerReflectionRequest.FromString,
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    handlers = {"ServerReflectionInfo": method}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_STABLE_NAME, handlers),))
+class Reflection:
+    """Says what the services of these names, and reflection itself, look like."""
+
+    def __init__(self, service_names: Sequence[str]) -> None:
+        self._servicer = reflection.aio.ReflectionServicer((*service_names, *_NAMES), _Pool())
+
+    def server_reflection_info(
+        self, requests: AsyncIterator[reflection_pb2.ServerReflectionRequest], _: Call
+    ) -> AsyncGenerator[reflection_pb2.ServerReflectionResponse]:
+        """Answer each request."""
+        answers: AsyncGenerator[reflection_pb2.ServerReflectionResponse] = self._servicer.ServerReflectionInfo(
+            requests, None
+        )
+        return answers
+
+
+def under_both_names(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return reflection's endpoints, and the same by their newer name."""
+    older, newer = _NAMES
+    return [
+        endpoint._replace(path=endpoint.path.replace(older, name)) for endpoint in endpoints for name in (older, newer)
+    ]
 
 
 def _stable_file() -> FileDescriptorProto:
-    """Return v1alpha's file under the names of v1."""
+    """Return v1alpha's file under the names of v1: the same messages, for which the library has no code."""
     alpha = FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     return text_format.Parse(text_format.MessageToString(alpha).replace("v1alpha", "v1"), FileDescriptorProto())
 

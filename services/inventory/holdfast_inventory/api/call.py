@@ -1,0 +1,66 @@
+"""What a handler may know and say about the call that it answers."""
+
+import re
+
+from holdfast_inventory.domain.errors import HeadersTooLarge
+from holdfast_inventory.ports import Metadata
+
+_REQUEST_ID_KEY = "x-request-id"
+_TRACE_PARENT_KEY = "traceparent"
+# gRPC's own, which nobody else can send, and that of whoever sends a call again by other means.
+_ATTEMPTS_KEYS = frozenset({"grpc-previous-rpc-attempts", "holdfast-previous-attempts"})
+MAX_METADATA_BYTES = 12 * 1024
+"""As at the edge; counted as HTTP/2 does (RFC 9113, 6.5.2), with so many bytes more for each field."""
+_FIELD_BYTES = 32
+_TRACE_ID = slice(3, 35)
+_REPLAYED = ("idempotent-replayed", "true")
+_is_request_id = re.compile(r"[!-~]{1,128}").fullmatch
+_is_trace_parent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").match
+
+
+class Call:
+    """One call of a method.
+
+    `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
+    X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is another attempt at it, and how the
+    one before it ended is not known here. A handler sets `replayed` when it had been done before.
+    """
+
+    __slots__ = ("deadline", "has_own_deadline", "replayed", "request_id", "trace_id", "was_sent_before")
+
+    def __init__(self, deadline: float, *, has_own_deadline: bool) -> None:
+        self.deadline = deadline
+        self.has_own_deadline = has_own_deadline
+        self.replayed = False
+        self.request_id: str | None = None
+        self.trace_id: str | None = None
+        self.was_sent_before = False
+
+    def read_metadata(self, metadata: Metadata) -> None:
+        """Take over what the call's metadata says, where it makes sense. Raises HeadersTooLarge."""
+        size_bytes = 0
+        for key, value in metadata:
+            size_bytes += len(key) + len(value) + _FIELD_BYTES
+            if key == _REQUEST_ID_KEY:
+                self.request_id = request_id_in(value)
+            elif key == _TRACE_PARENT_KEY:
+                self.trace_id = trace_id_in(value)
+            elif key in _ATTEMPTS_KEYS:
+                self.was_sent_before = True
+        if size_bytes > MAX_METADATA_BYTES:
+            raise HeadersTooLarge
+
+    def trailers(self) -> tuple[tuple[str, str], ...]:
+        """Return what is told behind every answer, refusals too."""
+        echo = () if self.request_id is None else ((_REQUEST_ID_KEY, self.request_id),)
+        return (*echo, _REPLAYED) if self.replayed else echo
+
+
+def request_id_in(value: str | bytes) -> str | None:
+    """Return an X-Request-Id, if it is one."""
+    return value if isinstance(value, str) and _is_request_id(value) else None
+
+
+def trace_id_in(value: str | bytes) -> str | None:
+    """Return the trace id of a W3C traceparent, if it is one."""
+    return value[_TRACE_ID] if isinstance(value, str) and _is_trace_parent(value) else None
