@@ -9,7 +9,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as sp
-from tests.support.service import reason_of, running_service
+from lab.kit.refusals import reason_of
+from tests.support.service import running_service
 
 PAGE = Path(__file__).parents[3] / "docs/clients.md"
 QUICK_AGES = {
