@@ -62,7 +62,7 @@ class Replica:
         self.is_serving = False
         self.leaks = []
         entropy = self.entropy = SeededEntropy(random)
-        self.database = Database("model", make.database, entropy=entropy, driver=self._driver)
+        self.database = Database("postgresql://model", make.database, entropy=entropy, driver=self._driver)
         self.ledger = StockLedger(
             PostgresSaleStore(self.database),
             make.groups,

@@ -1,6 +1,7 @@
 """The command lines of both services, as operators and container health checks use them."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -51,6 +52,48 @@ async def test_secret_comes_from_a_file_and_the_rest_from_another(cluster, tmp_p
     (tmp_path / "settings.json").write_text(json.dumps({"grpc_port": port, "grpc_host": "127.0.0.1"}))
     options = ["health", "--config", tmp_path / "settings.json"]
     assert "SERVING" in await succeed(*INVENTORY, *options, DATABASE_URL_FILE=str(tmp_path / "url"))
+
+
+async def test_unusable_urls_are_told_with_all_other_faults_and_without_their_text():
+    faulty = {
+        "HOLDFAST_LOG_LEVEL": "loud",
+        "DATABASE_URL": "postgresql://shop:a#s3cret/s3cret@db/shop?sslmode=requir",
+        "REDIS_URL": "redis://:s3cret/s3cret@cache/0",
+    }
+    for command in ("serve", "migrate"):
+        refused = await run(*INVENTORY, command, **faulty)
+        assert refused.status == 2
+        assert [line.split(":")[0].strip() for line in refused.output.splitlines()[1:]] == [
+            "DATABASE_URL",
+            "REDIS_URL",
+            "HOLDFAST_LOG_LEVEL",
+        ]
+        assert "s3c" not in refused.output
+
+
+async def test_a_database_that_is_not_there_is_waited_for_and_told_with_the_reason(free_port):
+    url = f"postgresql://shop:s3cret@127.0.0.1:{free_port()}/shop"
+    for command in ("serve", "migrate"):
+        refused = await run(
+            *INVENTORY, command, DATABASE_URL=url, HOLDFAST_DATABASE_WAIT_SECONDS="0.5", HOLDFAST_METRICS_PORT="0"
+        )
+        assert refused.status == 1
+        assert re.search(r"waiting for the database.*Connection refused", refused.output)
+        assert re.search(r"no database within 0\.5 s: .*Connection refused", refused.output)
+        assert "Traceback" not in refused.output
+        assert "s3cret" not in refused.output
+
+
+async def test_a_database_that_refuses_us_is_not_waited_for(empty_database_url):
+    url = re.sub(r":[^:@]*@", ":s3cret@", empty_database_url)
+    for command in ("serve", "migrate"):
+        refused = await run(
+            *INVENTORY, command, DATABASE_URL=url, HOLDFAST_DATABASE_WAIT_SECONDS="3600", HOLDFAST_METRICS_PORT="0"
+        )
+        assert refused.status == 1
+        assert "the database refuses the user or its password" in refused.output
+        assert "Traceback" not in refused.output
+        assert "s3cret" not in refused.output
 
 
 @pytest.mark.parametrize("service", [INVENTORY, GATEWAY], ids=["inventory", "gateway"])

@@ -209,10 +209,19 @@ async def test_settings_come_from_an_environment_file_unless_the_environment_has
 
 
 async def test_faulty_settings_are_all_named(up):
-    stack = await up(HOLDFAST_HTTP_PORT="many", HOLDFAST_HTPP_HOST="x")
+    stack = await up(HOLDFAST_HTTP_PORT="many", HOLDFAST_HTPP_HOST="x", DATABASE_URL="mysql://shop:s3cret@db/shop")
+    assert await stack.exit_code() == 2
+    for name in ("HOLDFAST_HTTP_PORT", "HOLDFAST_HTPP_HOST", "DATABASE_URL: must be a URL like postgresql://"):
+        assert name in stack.output
+    assert "s3cret" not in stack.output
+
+
+async def test_a_given_database_that_does_not_answer_is_told_at_once_and_at_the_end(up, free_port, valkey_url):
+    nowhere = f"postgresql://shop@127.0.0.1:{free_port()}/shop"
+    stack = await up(DATABASE_URL=nowhere, REDIS_URL=valkey_url, HOLDFAST_DATABASE_WAIT_SECONDS="3")
+    await stack.read_until("waiting for the database .*Connect call failed")
     assert await stack.exit_code() == 1
-    assert "HOLDFAST_HTTP_PORT" in stack.output
-    assert "HOLDFAST_HTPP_HOST" in stack.output
+    assert re.search("could not be migrated: no database within 3 s: .*Connect call failed", stack.output)
 
 
 def child_of(parent, module):

@@ -116,7 +116,8 @@ class Environment(PydanticBaseSettingsSource):
         if not path:
             return direct or None
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
+            # Editors of Windows put a mark before UTF-8.
+            return Path(path).read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             return _Unusable(f"{variable}_FILE names {path}: {error.strerror}")
         except UnicodeDecodeError:
@@ -132,7 +133,7 @@ def _read_document(path: Path | None) -> tuple[Mapping[str, Any], list[str]]:
     if path is None:
         return {}, []
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         return {}, [f"{path}: {error.strerror}"]
     except ValueError as error:

@@ -18,6 +18,7 @@ from holdfast_devstack.up import Stack
 
 # As .env.example says. What the environment has already goes before it.
 _ENVIRONMENT_FILE = Path(".env")
+_EXIT_UNUSABLE_SETTINGS = 2
 _EXIT_INTERRUPTED = 130
 
 
@@ -33,7 +34,10 @@ def main() -> int:
         with exclusively(settings.data_dir.resolve()) as directory:
             console.say(f"Holdfast on one machine; data and logs are kept in {directory.path}\n")
             return asyncio.run(Stack(settings, directory, console, with_edge=arguments.edge).run())
-    except (SettingsError, StartError) as error:
+    except SettingsError as error:
+        console.say(f"{error}")
+        return _EXIT_UNUSABLE_SETTINGS
+    except StartError as error:
         console.say(f"{error}")
         return 1
     except KeyboardInterrupt:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from holdfast_chassis.settings import ServiceSettings
 from holdfast_devstack.ports import LOOPBACK
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.settings import GatewaySettings
-from holdfast_inventory.settings import InventorySettings
+from holdfast_inventory.settings import DatabaseUrlSetting, InventorySettings, RedisUrlSetting
 
 
 class DevstackSettings(ServiceSettings):
@@ -20,8 +20,9 @@ class DevstackSettings(ServiceSettings):
     )
 
     # Set: those servers are used instead of embedded ones.
-    database_url: SecretStr | None = None
-    redis_url: SecretStr | None = None
+    database_url: DatabaseUrlSetting | None = None
+    redis_url: RedisUrlSetting | None = None
+    database_wait_seconds: float = Field(60.0, gt=0)
 
     data_dir: Path = Path(".holdfast")
     postgres_port: int = Field(55432, ge=1, le=65535)

@@ -119,7 +119,7 @@ class Stack:
         if self._settings.database_url is None:
             await asyncio.to_thread(self._postgres.ensure_database, _DATABASE)
         try:
-            await migrate(self._database_url())
+            await migrate(self._database_url(), patience_seconds=self._settings.database_wait_seconds)
         except CannotStartError as error:
             raise StartError(f"the schema could not be migrated: {error}") from error
 

@@ -1,11 +1,26 @@
 """What can be set about the inventory service; see .env.example for the same in words."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from holdfast_chassis.settings import ServiceSettings
+from holdfast_inventory.postgres.database_url import parse_database_url
 from holdfast_inventory.watches.lifetime import Lifetime, lifetime_within
+from holdfast_inventory.watches.redis_url import parse_redis_url
+
+
+def _usable(url: SecretStr) -> SecretStr:
+    parse_database_url(url.get_secret_value())
+    return url
+
+
+def _as_the_client_takes_it(url: SecretStr) -> SecretStr:
+    return SecretStr(parse_redis_url(url.get_secret_value()))
+
+
+DatabaseUrlSetting = Annotated[SecretStr, AfterValidator(_usable)]
+RedisUrlSetting = Annotated[SecretStr, AfterValidator(_as_the_client_takes_it)]
 
 
 class InventorySettings(ServiceSettings):
@@ -35,8 +50,8 @@ class InventorySettings(ServiceSettings):
         "submit_queue_limit",
     }
 
-    database_url: SecretStr = Field(description="The PostgreSQL, 14 or later, that holds the truth.")
-    redis_url: SecretStr | None = Field(
+    database_url: DatabaseUrlSetting = Field(description="The PostgreSQL, 14 or later, that holds the truth.")
+    redis_url: RedisUrlSetting | None = Field(
         None, description="A Redis or Valkey that tells replicas of each other's changes. Without one they poll."
     )
     redis_channel_prefix: str = Field("holdfast", description="What the name of the channel in Redis begins with.")

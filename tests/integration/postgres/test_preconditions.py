@@ -1,3 +1,4 @@
+import socket
 import uuid
 from urllib.parse import urlsplit
 
@@ -36,6 +37,8 @@ UNLIKE_OURS = {
     "enable_hashjoin": "on",
     "enable_mergejoin": "on",
 }
+OURS_FOR_READERS = {**READER_SESSION, "search_path": "public, pg_temp"}
+OURS_FOR_WRITERS = {**WRITER_SESSION, "search_path": "public, pg_temp"}
 COPIED_EVERYWHERE = {"ignore_startup_parameters": "extra_float_digits,options,statement_timeout,lock_timeout"}
 SHARED = r"pooler shares PostgreSQL's sessions.*pool_mode = session"
 
@@ -79,7 +82,7 @@ async def settings_of(connection, names):
 
 async def assert_sessions_are_ours(database):
     async with database.writing() as writer, database.reading() as reader:
-        for connection, session in ((writer, WRITER_SESSION), (reader, READER_SESSION)):
+        for connection, session in ((writer, OURS_FOR_WRITERS), (reader, OURS_FOR_READERS)):
             found = await settings_of(connection, session)
             assert found in (session, session | {"transaction_timeout": None})
 
@@ -89,10 +92,10 @@ async def assert_sessions_are_ours(database):
 
 @on_every_version
 async def test_sessions_have_what_we_need_whatever_the_database_prefers(opened, database_url, sql):
-    assert {*UNLIKE_OURS, "transaction_timeout"} == set(WRITER_SESSION)
+    assert UNLIKE_OURS.keys() | {"transaction_timeout"} == OURS_FOR_WRITERS.keys()
     name = await sql.fetchval("SELECT current_database()")
     for setting, value in UNLIKE_OURS.items():
-        assert value != WRITER_SESSION[setting]
+        assert value != OURS_FOR_WRITERS[setting]
         await sql.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
 
     database = await opened(database_url)
@@ -151,9 +154,39 @@ async def test_a_session_that_does_not_keep_its_settings_is_refused_later_too(op
 
     with pytest.raises(DatabaseUnavailable):
         await database.ping()
-    with pytest.raises(NotApplied, match=r"search_path, .* not as set.*pool_mode = session"):
+    with pytest.raises(NotApplied, match=r"search_path: set, and then not as set.*pool_mode = session"):
         async with database.writer():
             pass
+
+
+async def test_what_the_url_asks_for_is_done(opened, empty_database_url, sql):
+    asked = "connect_timeout=7&keepalives_idle=33&tcp_user_timeout=9000&application_name=till&gssencmode=disable"
+    url = f"{empty_database_url}?{asked}&options=-csearch_path%3Dshop%20-c%20work_mem%3D65537kB"
+    other = await asyncpg.connect(empty_database_url)
+    await other.execute("CREATE SCHEMA shop")
+    await migrate(url)
+    assert await other.fetchval("SELECT to_regclass('shop.sales') IS NOT NULL AND to_regclass('public.sales') IS NULL")
+    await other.close()
+
+    database = await opened(url)
+    assert database._limits.connect_seconds == 7
+    async with database.writing() as writer, database.reading() as reader:
+        for connection in (writer, reader):
+            found = await settings_of(connection, ["search_path", "work_mem", "application_name"])
+            assert found == {"search_path": "shop, pg_temp", "work_mem": "65537kB", "application_name": "till"}
+        opened_socket = writer._transport.get_extra_info("socket")
+        assert opened_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 33
+        assert opened_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 9000
+
+
+@pytest.mark.parametrize("options", ["-cno_such_thing%3D1", "-cwork_mem%3Dmuch", "-cfsync%3Doff"])
+async def test_options_that_cannot_be_had_are_told_at_once(database_url, options):
+    for attempt in (
+        Database(f"{database_url}?options={options}", DatabaseLimits()).open(3600),
+        migrate(f"{database_url}?options={options}", patience_seconds=3600),
+    ):
+        with pytest.raises(UnusableDatabaseError, match="among the options in DATABASE_URL"):
+            await attempt
 
 
 # The server

@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import asyncpg
@@ -19,6 +19,7 @@ from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.ports import InDoubt, NotApplied, Rejected, StoreFault
+from holdfast_inventory.postgres.database_url import KeepAlive, parse_database_url
 from holdfast_inventory.postgres.faults import classify, explained, keeps_connection
 from holdfast_inventory.postgres.preconditions import (
     READER_SESSION,
@@ -35,8 +36,7 @@ log = get_logger("holdfast.database")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
-_APPLICATION = {"application_name": "holdfast-inventory"}
-_KEEPALIVE_IDLE_SECONDS = 10
+_APPLICATION_NAME = "holdfast-inventory"
 
 
 class UnavailableError(CannotStartError):
@@ -122,10 +122,14 @@ class Database:
         entropy: Entropy = SYSTEM_ENTROPY,
         driver: Driver = asyncpg,
     ) -> None:
-        """`on_query` is told the name of each statement and the seconds that it took."""
-        self._url = url
+        """`on_query` is told the name of each statement and the seconds that it took.
+
+        Raises `ValueError` for a URL that is none, or asks for what there is not.
+        """
+        self._target = parse_database_url(url)
         self._driver = driver
-        self._limits = limits
+        self._limits = replace(limits, connect_seconds=self._target.connect_seconds or limits.connect_seconds)
+        self._about = {"application_name": self._target.application_name or _APPLICATION_NAME}
         self._allow_unsafe_durability = allow_unsafe_durability
         self._on_query = on_query
         self._entropy = entropy
@@ -332,12 +336,12 @@ class Database:
                     await require_own_sessions(self._new_session)
                 self._idle_writers.append(await self._connect())
                 self._pool = await self._driver.create_pool(
-                    self._url,
+                    self._target.dsn,
                     min_size=1,
                     max_size=self._limits.readers,
                     timeout=self._limits.connect_seconds,
                     command_timeout=self._limits.read_seconds,
-                    server_settings=_APPLICATION,
+                    server_settings=self._about,
                     init=self._prepare_reader,
                     reset=_leave_as_it_is,
                 )
@@ -354,7 +358,9 @@ class Database:
         return None
 
     async def _new_session(self) -> asyncpg.Connection:
-        return await self._driver.connect(self._url, timeout=self._limits.connect_seconds, server_settings=_APPLICATION)
+        return await self._driver.connect(
+            self._target.dsn, timeout=self._limits.connect_seconds, server_settings=self._about
+        )
 
     async def _connect(self) -> asyncpg.Connection:
         connection = await self._new_session()
@@ -371,9 +377,15 @@ class Database:
 
     async def _prepare(self, connection: asyncpg.Connection, session: Mapping[str, str]) -> None:
         try:
-            _keep_alive(connection)
+            _keep_alive(connection, self._target.keep_alive)
             async with asyncio.timeout(self._limits.connect_seconds):
-                self._warn_of(await prepare(connection, session, allow_unsafe_durability=self._allow_unsafe_durability))
+                unsafe = await prepare(
+                    connection,
+                    self._target.session(session),
+                    self._target.options,
+                    allow_unsafe_durability=self._allow_unsafe_durability,
+                )
+            self._warn_of(unsafe)
             connection.add_query_logger(self._log_query)
         except BaseException:
             # Here, for a pool would take leave of a server that may not answer, and wait for it.
@@ -408,12 +420,18 @@ async def _leave_as_it_is(_connection: Connection) -> None:
     """Nothing that we run changes a session, and RESET ALL would undo what it was given."""
 
 
-def _keep_alive(connection: asyncpg.Connection) -> None:
+def _keep_alive(connection: asyncpg.Connection, wanted: KeepAlive | None) -> None:
     # asyncpg has no options for this, and without it a silently dead peer holds a connection for hours.
     sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001
-    if sock is None or sock.family == socket.AF_UNIX:
+    if sock is None or sock.family == socket.AF_UNIX or wanted is None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", _KEEPALIVE_IDLE_SECONDS), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
+    options = {
+        "TCP_KEEPIDLE": wanted.idle_seconds,
+        "TCP_KEEPINTVL": wanted.interval_seconds,
+        "TCP_KEEPCNT": wanted.count,
+        "TCP_USER_TIMEOUT": wanted.unacknowledged_milliseconds,
+    }
+    for option, value in options.items():
+        if value is not None and hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

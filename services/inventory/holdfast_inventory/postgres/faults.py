@@ -46,6 +46,7 @@ class UnusableDatabaseError(CannotStartError):
     """The database refuses us, and will as long as nobody changes that."""
 
 
+_NO_SETTING = "a setting among the options in DATABASE_URL cannot be had"
 _FINAL = (
     (asyncpg.InvalidPasswordError, "the database refuses the user or its password"),
     (asyncpg.InvalidAuthorizationSpecificationError, "the database refuses the user"),
@@ -53,6 +54,9 @@ _FINAL = (
     (asyncpg.InsufficientPrivilegeError, "the user may not do this in the database"),
     (asyncpg.InvalidSchemaNameError, "the schema public is not there, or the user may not look into it"),
     (asyncpg.ClientConfigurationError, "DATABASE_URL cannot be used"),
+    (asyncpg.UndefinedObjectError, _NO_SETTING),
+    (asyncpg.InvalidParameterValueError, _NO_SETTING),
+    (asyncpg.CantChangeRuntimeParamError, _NO_SETTING),
     (ssl.SSLCertVerificationError, "the certificate of the database is not what DATABASE_URL asks for"),
 )
 

@@ -19,6 +19,7 @@ import asyncpg
 from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.ports import NotApplied
+from holdfast_inventory.postgres.database_url import parse_database_url
 from holdfast_inventory.postgres.faults import classify, explained
 from holdfast_inventory.postgres.preconditions import MIGRATION_SESSION, prepare, require_own_sessions
 from holdfast_inventory.postgres.statements import load
@@ -126,7 +127,8 @@ async def migrate(
     give_up_at = asyncio.get_running_loop().time() + patience_seconds
     while True:
         try:
-            await _migrate(database_url, wanted, to, steps, dry_run=dry_run, patience_seconds=patience_seconds)
+            connection = await _connect(database_url, patience_seconds)
+            await _migrate(connection, wanted, to, steps, dry_run=dry_run, patience_seconds=patience_seconds)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             is_lost = isinstance(classify(error, committing=False), NotApplied)
             if not is_lost or asyncio.get_running_loop().time() >= give_up_at:
@@ -139,7 +141,7 @@ async def migrate(
 
 
 async def _migrate(
-    database_url: str,
+    connection: asyncpg.Connection,
     migrations: Sequence[Migration],
     to: int | None,
     steps: list[Step],
@@ -147,8 +149,7 @@ async def _migrate(
     dry_run: bool,
     patience_seconds: float,
 ) -> None:
-    """Takes what steps are left to take, and adds to `steps` those that were taken."""
-    connection = await _connect(database_url, patience_seconds)
+    """Takes what steps are left to take, adds to `steps` those that were taken, and closes the connection."""
     try:
         if not dry_run:
             await _lock(connection, patience_seconds)
@@ -228,13 +229,15 @@ async def _connect(database_url: str, patience_seconds: float) -> asyncpg.Connec
 
 
 async def _new_connection(database_url: str, patience_seconds: float) -> asyncpg.Connection:
+    target = parse_database_url(database_url)
+
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(
-            database_url,
-            timeout=_CONNECT_SECONDS,
+            target.dsn,
+            timeout=target.connect_seconds or _CONNECT_SECONDS,
             # The server's own limit first; ours is for a server that no longer answers.
             command_timeout=_STATEMENT_SECONDS + 2 * patience_seconds,
-            server_settings={"application_name": "holdfast-migrate"},
+            server_settings={"application_name": target.application_name or "holdfast-migrate"},
         )
 
     with explained():
@@ -242,7 +245,8 @@ async def _new_connection(database_url: str, patience_seconds: float) -> asyncpg
         connection = await connect()
         try:
             # It acknowledges nothing that could be lost.
-            await prepare(connection, MIGRATION_SESSION, allow_unsafe_durability=True)
+            session = target.session(MIGRATION_SESSION)
+            await prepare(connection, session, target.options, allow_unsafe_durability=True)
         except BaseException:
             connection.terminate()
             raise

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 SQL = load("preconditions")
 
 _OURS = {
-    # A temporary table that a pooled session was left with must not stand before one of ours.
-    "search_path": "public, pg_temp",
     # That a commit was not replicated is told in a warning.
     "client_min_messages": "warning",
     # Our own limits bound a transaction. The server's would end one that waits for its standby.
@@ -100,13 +98,19 @@ async def require_own_sessions(connect: Callable[[], Awaitable[asyncpg.Connectio
 
 
 async def prepare(
-    connection: "Connection", session: Mapping[str, str], *, allow_unsafe_durability: bool = False
+    connection: "Connection",
+    session: Mapping[str, str],
+    options: Mapping[str, str],
+    *,
+    allow_unsafe_durability: bool = False,
 ) -> list[str]:
     """Gives a new connection its settings, and makes sure that it and the server have what they need.
 
-    Returns what is unsafe and allowed. Raises `UnsafeServerError` with all that is not as it must be.
+    `options` are set as well, and not looked at again: PostgreSQL may spell them in another way. Returns what is unsafe
+    and allowed. Raises `UnsafeServerError` with all that is not as it must be.
     """
-    await connection.fetch(SQL["set_session"], list(session), list(session.values()))
+    settings = {**options, **session}
+    await connection.fetch(SQL["set_session"], list(settings), list(settings.values()))
     rows = await connection.fetch(SQL["read_settings"], [*session, *_REQUIREMENTS, *_UNSAFE_DURABILITY])
     # What a server does not know, it has no other idea of.
     found = {row["name"]: row["value"] for row in rows if row["value"] is not None}

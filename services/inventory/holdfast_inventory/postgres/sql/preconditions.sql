@@ -6,11 +6,11 @@ SELECT concat_ws(' ', pid, backend_start)
 FROM pg_stat_get_activity(pg_backend_pid())
 
 -- name: set_session
--- After the connection's start, for a pooler passes few settings with that and drops others in silence. A setting that
--- this server does not know is left out.
+-- After the connection's start, for a pooler passes few settings with that and drops others in silence. One of them is
+-- known to PostgreSQL 17 and later alone.
 SELECT set_config(wanted.name, wanted.value, false)
 FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
-WHERE current_setting(wanted.name, true) IS NOT NULL
+WHERE wanted.name <> 'transaction_timeout' OR current_setting(wanted.name, true) IS NOT NULL
 
 -- name: read_settings
 -- Apart from the statement that sets them, for what a session forgets between two statements it never had.
