@@ -1,12 +1,18 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from holdfast_inventory.domain.errors import Shortage
 from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.stock import sold_out
 from holdfast_inventory.stock.sold_out import SoldOut
 from tests.support.shopping import hold
+
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+SALE = Sale("drop", NOW, None, 0, MINUTE, MINUTE, False, None, NOW, NOW, None, 1, b"salt", False)
 
 
 def item(item_id, on_hand, held=0):
@@ -16,7 +22,7 @@ def item(item_id, on_hand, held=0):
 @pytest.fixture
 def memory():
     memory = SoldOut(max_age_seconds=0.2)
-    memory.read("drop", 100.0, [item("socks", 5, held=3), item("shoes", 1, held=1)])
+    memory.read(100.0, SALE, NOW, [item("socks", 5, held=3), item("shoes", 1, held=1)])
     return memory
 
 
@@ -30,7 +36,7 @@ def test_what_is_there_is_never_refused(memory):
 
 
 def test_each_line_that_is_short_is_told(memory):
-    refusal = memory.refusal("drop", hold(shoes=1, socks=3, hats=1), 100.1)
+    refusal = memory.refusal("drop", hold(shoes=1, socks=3), 100.1)
 
     assert refusal.shortages == (Shortage("shoes", 1, 0), Shortage("socks", 3, 2))
 
@@ -45,7 +51,7 @@ def test_one_who_takes_what_there_is_always_asks(memory):
 
 
 def test_a_later_read_replaces_an_earlier_one(memory):
-    memory.read("drop", 100.1, [item("shoes", 1)])
+    memory.read(100.1, SALE, NOW, [item("shoes", 1)])
 
     assert memory.refusal("drop", hold(shoes=1), 100.1) is None
 
@@ -57,17 +63,35 @@ def test_a_sale_that_changed_elsewhere_is_forgotten(memory):
     assert memory.refusal("drop", hold(shoes=1), 100.0) is None
 
 
+@pytest.mark.parametrize(
+    "rules", [{"paused": True}, {"cancelled_at": NOW}, {"close_at": NOW + MINUTE / 600}, {"limits_customers": True}]
+)
+def test_what_comes_before_stock_is_left_to_the_lock(memory, rules):
+    """Paused, cancelled, over meanwhile; and a customer's use is not remembered."""
+    memory.read(100.0, replace(SALE, **rules), NOW, [item("shoes", 0)])
+
+    assert memory.refusal("drop", hold(shoes=1), 100.1) is None
+
+
+def test_a_line_that_is_not_remembered_is_left_to_the_lock(memory):
+    assert memory.refusal("drop", hold(shoes=1, unicorn=1), 100.1) is None
+
+
+def test_a_hold_that_would_last_too_long_is_left_to_the_lock(memory):
+    assert memory.refusal("drop", hold(shoes=1, hold_time=2 * MINUTE), 100.1) is None
+
+
 def test_the_memory_is_bounded(monkeypatch, memory):
     monkeypatch.setattr(sold_out, "MAX_SALES", 2)
     monkeypatch.setattr(sold_out, "MAX_ITEMS", 2)
-    memory.read("drop", 100.0, [item("hats", 0), item("scarfs", 0)])
-    memory.read("drop", 100.0, [item("gloves", 0)])
+    memory.read(100.0, SALE, NOW, [item("hats", 0), item("scarfs", 0)])
+    memory.read(100.0, SALE, NOW, [item("gloves", 0)])
 
     assert memory.refusal("drop", hold(hats=1), 100.0) is None
     assert memory.refusal("drop", hold(gloves=1), 100.0) is not None
 
-    memory.read("second", 100.0, [item("socks", 0)])
-    memory.read("third", 100.0, [item("socks", 0)])
+    memory.read(100.0, replace(SALE, sale_id="second"), NOW, [item("socks", 0)])
+    memory.read(100.0, replace(SALE, sale_id="third"), NOW, [item("socks", 0)])
 
     assert memory.refusal("drop", hold(gloves=1), 100.0) is None
     assert memory.refusal("third", hold(socks=1), 100.0) is not None

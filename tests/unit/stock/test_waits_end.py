@@ -3,16 +3,21 @@
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from holdfast_inventory.domain.commands import Transfer
 from holdfast_inventory.domain.errors import DatabaseUnavailable, DeadlineInQueue
 from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from tests.support.shopping import hold
 
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+SALE = Sale("drop", NOW, None, 0, MINUTE, MINUTE, False, None, NOW, NOW, None, 1, b"salt", False)
 PATIENCE_SECONDS = 2.0
 DEADLINE_SECONDS = 1.0
 
@@ -38,7 +43,7 @@ def ledger():
 
 
 def look_up_a_bound_id(ledger, deadline):
-    ledger.read("drop", asyncio.get_running_loop().time(), [Item("socks", 0, 0, 1, 0, 1)])
+    ledger.read(asyncio.get_running_loop().time(), SALE, NOW, [Item("socks", 0, 0, 1, 0, 1)])
     return ledger.execute("drop", replace(hold(socks=1), bound=True), deadline)
 
 

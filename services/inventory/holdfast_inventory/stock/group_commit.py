@@ -8,6 +8,7 @@ waits than a batch takes, `stock.admission` says who goes first, and when too mu
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +28,7 @@ from holdfast_inventory.domain.errors import (
     Overloaded,
 )
 from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.ports import Committed, InDoubt, NotApplied, SaleStore
 from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, Pace, Rank, flow_of, rank_of
 
@@ -39,8 +41,8 @@ log = get_logger("holdfast.group_commit")
 class Observer(Protocol):
     """Whoever wants to know what batches do. Called on the event loop; must not block or raise."""
 
-    def read(self, sale_id: str, began: float, items: Sequence[Item]) -> None:
-        """Stock levels that were true, under the lock, at some time after `began` (loop time)."""
+    def read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+        """What was true at some time after `began` (loop time), when the database's clock said `now`."""
 
     def committed(self, change: Committed) -> None:
         """A commit moved stock."""
@@ -320,7 +322,7 @@ class GroupCommit:
         sale = state.sale
         # While more holds are due than were read, more is available than is known.
         if not state.more_due:
-            self._observer.read(sale.sale_id, began, _levels(state, decision))
+            self._observer.read(began, sale, state.now, _levels(state, decision))
         if decision.items:
             self._observer.committed(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
 

@@ -1,18 +1,35 @@
-"""Sold-out refusals from memory: true a moment ago, which is all that a refusal promises.
+"""Sold-out refusals from memory: what the lock would have said a moment ago, which is all that a refusal promises.
 
 Stock is only ever given under the sale's lock; this only spares the lock those who would get nothing. What is
-remembered was read under the lock, and is forgotten after `max_age_seconds`, so that units that come back, by
-whichever replica, are sold again within that time.
+remembered was read there, and is forgotten after `max_age_seconds`, so that units that come back, by whichever replica,
+are sold again within that time.
+
+It is no second set of rules: the pure core decides, on what is remembered. Whatever it would say but that there is too
+little, and whatever rests on something that is not remembered, is left to the lock.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from holdfast_inventory.domain.commands import Create
-from holdfast_inventory.domain.errors import InsufficientStock, Shortage
+from holdfast_inventory.domain.decide import State, decide
+from holdfast_inventory.domain.errors import InsufficientStock
 from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.sale import Sale, SaleState
 
 MAX_SALES = 10_000
 MAX_ITEMS = 10_000
+
+
+@dataclass(slots=True)
+class _Known:
+    """A sale as it was at `now`, by the database's clock, some time after `began`; and its items, each with its own."""
+
+    sale: Sale
+    now: datetime
+    began: float
+    items: dict[str, tuple[Item, float]] = field(default_factory=dict)
 
 
 class SoldOut:
@@ -20,32 +37,48 @@ class SoldOut:
 
     def __init__(self, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
-        self._available: dict[str, dict[str, tuple[int, float]]] = {}
+        self._sales: dict[str, _Known] = {}
 
-    def read(self, sale_id: str, began: float, items: Sequence[Item]) -> None:
-        """Remembers levels that were true at some time after `began`."""
-        known = self._available.get(sale_id)
+    def read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+        """Remembers what was true at some time after `began`, when the database's clock said `now`."""
+        if sale.limits_customers or sale.state_at(now) is not SaleState.OPEN:
+            # The state comes before stock, and so does the customer's limit: its use is not remembered.
+            self.forget(sale.sale_id)
+            return
+        known = self._sales.get(sale.sale_id)
         if known is None:
-            if len(self._available) >= MAX_SALES:
-                self._available.clear()
-            known = self._available[sale_id] = {}
-        elif len(known) > MAX_ITEMS:
-            known.clear()
+            if len(self._sales) >= MAX_SALES:
+                self._sales.clear()
+            known = self._sales[sale.sale_id] = _Known(sale, now, began)
+        elif len(known.items) > MAX_ITEMS:
+            known.items.clear()
+        known.sale, known.now, known.began = sale, now, began
         for item in items:
-            known[item.item_id] = (item.available, began)
+            known.items[item.item_id] = (item, began)
 
     def forget(self, sale_id: str) -> None:
         """The sale's stock has changed elsewhere."""
-        self._available.pop(sale_id, None)
+        self._sales.pop(sale_id, None)
 
     def refusal(self, sale_id: str, command: Create, now: float) -> InsufficientStock | None:
         """Why `command` would be refused, if that is known. Never for one that takes what there is."""
-        known = self._available.get(sale_id)
-        if known is None or command.allow_partial:
+        known = self._sales.get(sale_id)
+        if known is None or command.allow_partial or now - known.began > self._max_age_seconds:
             return None
-        shortages = []
-        for item_id, quantity in command.lines:
-            available, began = known.get(item_id, (quantity, 0.0))
-            if available < quantity and now - began <= self._max_age_seconds:
-                shortages.append(Shortage(item_id, quantity, available))
-        return InsufficientStock(tuple(shortages)) if shortages else None
+        items = self._remembered(known, command, now)
+        if items is None or all(items[item_id].available >= quantity for item_id, quantity in command.lines):
+            return None
+        # It is this late at most: a sale that may be over by now is left to the lock.
+        latest = known.now + timedelta(seconds=now - known.began)
+        [answer] = decide(State(known.sale, latest, items, {}, {}, (), False, {}), [command]).answers
+        return answer if isinstance(answer, InsufficientStock) else None
+
+    def _remembered(self, known: _Known, command: Create, now: float) -> dict[str, Item] | None:
+        """The items that are asked for; none, unless all of them are remembered."""
+        items: dict[str, Item] = {}
+        for item_id, _ in command.lines:
+            item, began = known.items.get(item_id, (None, 0.0))
+            if item is None or now - began > self._max_age_seconds:
+                return None
+            items[item_id] = item
+        return items

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
@@ -17,6 +18,7 @@ from holdfast_inventory.domain.errors import (
     OutcomeUnknown,
 )
 from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.ports import Committed, InDoubt, NotApplied, Rejected, SaleStore
 from holdfast_inventory.stock.bound_ids import BoundIds
 from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
@@ -145,9 +147,9 @@ class StockLedger:
 
     # What the batches tell
 
-    def read(self, sale_id: str, began: float, items: Sequence[Item]) -> None:
-        """Stock levels that a batch saw under the lock."""
-        self._sold_out.read(sale_id, began, items)
+    def read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+        """What a batch saw."""
+        self._sold_out.read(began, sale, now, items)
 
     def committed(self, change: Committed) -> None:
         """A commit moved stock."""
