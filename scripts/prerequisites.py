@@ -98,7 +98,7 @@ def main(goals: Sequence[str]) -> int:
     if sys.version_info < OLDEST_PYTHON:
         return _refuse(f"Python 3.11 or later is needed, not {sys.version.split()[0]}: make PYTHON=python3.12 ...")
     needs = [need for goal in goals for need in BY_GOAL.get(goal, ())]
-    if not (_REPOSITORY / ".venv/bin/python").exists():
+    if not os.access(_REPOSITORY / ".venv/bin/python", os.X_OK):
         needs.insert(0, virtual_environment())
     absent = missing(needs)
     if not absent:
