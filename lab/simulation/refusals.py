@@ -46,6 +46,8 @@ def false_refusals(record, calls, server):
         told = f"call {call.number} ({type(call.command).__name__}) was refused with {call.answer!r}"
         if not _TRUTHS[type(call.answer)](call, record, server):
             yield f"{told}, which was never true"
+        if isinstance(call.answer, InsufficientStock | CustomerLimitReached) and not _was_open(call, record, server):
+            yield f"{told}, though the sale was not open"
         if isinstance(call.command, Create) and granted.get(call.command.reservation_id, _NEVER) < call.invoked[1]:
             yield f"{told}, though it had been granted before"
 
@@ -67,9 +69,15 @@ def _followed_the_rules(call, record, server):
     return any(_says_so(call, rules, now) for rules, now in _rules_meanwhile(call, record, server))
 
 
-def _rules_meanwhile(call, record, server):
+def _was_open(call, record, server):
+    """That comes first: who is told of stock or limits could have bought, had there been enough."""
+    moments = _rules_meanwhile(call, record, server, stale_seconds=_STALE_SECONDS)
+    return not isinstance(call.command, Create) or any(state_of(rules, now) == "open" for rules, now in moments)
+
+
+def _rules_meanwhile(call, record, server, stale_seconds=0.0):
     """The sale's rules while the call was under way, each with the times from which on they may mean something else."""
-    begin, end = call.invoked[1], call.answered[1]
+    begin, end = call.invoked[1] - stale_seconds, call.answered[1]
     place = ("sales", record.sale_id, "")
     changes = [(commit.seen_at, commit.writes[place]) for commit in record.seen if place in commit.writes]
     for (since, rules), (until, _) in pairwise([*changes, (_NEVER, None)]):

@@ -237,6 +237,17 @@ def extend_no_further_than_a_hold_time(monkeypatch):
     monkeypatch.setitem(decide._HANDLERS, Extend, extend)
 
 
+def ask_for_stock_before_the_state(monkeypatch):
+    """Sold out, is told of a sale that is paused or over, and so that it may pass."""
+
+    def create(working, command):
+        if command.reservation_id not in working.reservations:
+            working.granted_lines(command)
+        return decide._Batch.create(working, command)
+
+    monkeypatch.setitem(decide._HANDLERS, Create, create)
+
+
 def look_at_nobody_who_waits(monkeypatch):
     monkeypatch.setattr(GroupCommit, "_look_after", lambda _self, _lane: None)
 
@@ -307,6 +318,7 @@ def put_up_sales_that_are_over(monkeypatch):
         (count_dead_holds_as_use, ("refused with CustomerLimitReached",)),
         (allow_one_less, ("refused with CustomerLimitReached",)),
         (extend_no_further_than_a_hold_time, ("refused with ExtensionLimitReached",)),
+        (ask_for_stock_before_the_state, ("though the sale was not open",)),
         (look_at_nobody_who_waits, ("late that its deadline has passed",)),
         (forget_extensions, ("(Extend) was never committed", "was shortened")),
         (forget_confirmations, ("(Confirm) was never committed", "ended twice")),
