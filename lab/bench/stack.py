@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from holdfast.inventory.v1 import sale_pb2, sale_service_pb2
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from holdfast_devstack.ports import free_port
 from holdfast_devstack.postgres import PostgresServer
+from lab.kit.service import command, environment
 
 SERVER_CORE = 0
 START_SECONDS = 60
@@ -47,7 +47,7 @@ class Stack:
         return self._postgres.execute(sql, "bench")
 
     def migrate(self):
-        run = [sys.executable, "-m", "holdfast_inventory", "migrate"]
+        run = command("holdfast_inventory", "migrate")
         subprocess.run(run, env=self._environment(), check=True, capture_output=True, timeout=START_SECONDS)
 
     def inventory(self, core=SERVER_CORE):
@@ -55,7 +55,7 @@ class Stack:
         grpc_port, metrics_port = free_port(), free_port()
         pid = self._spawn(
             f"inventory-{grpc_port}",
-            ["-m", "holdfast_inventory", "serve"],
+            command("holdfast_inventory", "serve"),
             core,
             HOLDFAST_GRPC_PORT=grpc_port,
             HOLDFAST_METRICS_PORT=metrics_port,
@@ -68,7 +68,7 @@ class Stack:
         http_port = free_port()
         pid = self._spawn(
             f"gateway-{http_port}",
-            ["-m", "holdfast_gateway", "serve"],
+            command("holdfast_gateway", "serve"),
             core,
             HOLDFAST_HTTP_PORT=http_port,
             HOLDFAST_GATEWAY_METRICS_PORT=free_port(),
@@ -80,14 +80,14 @@ class Stack:
     def yardstick(self, kind, *arguments, core=SERVER_CORE):
         """One of the servers of `bench.yardsticks`; its port."""
         port = free_port()
-        self._spawn(f"yardstick-{kind}-{port}", ["-m", "lab.bench.yardsticks", kind, str(port), *arguments], core)
+        self._spawn(f"yardstick-{kind}-{port}", command("lab.bench.yardsticks", kind, str(port), *arguments), core)
         _wait_for(lambda: _listens(port))
         return port
 
-    def _spawn(self, name, arguments, core, **environment):
+    def _spawn(self, name, program, core, **variables):
         log = self._exit.enter_context((self._directory / f"{name}.log").open("wb"))
-        command = ["taskset", "-c", str(core), sys.executable, *arguments]
-        process = subprocess.Popen(command, env=self._environment(**environment), stdout=log, stderr=log)
+        pinned = ["taskset", "-c", str(core), *program]
+        process = subprocess.Popen(pinned, env=self._environment(**variables), stdout=log, stderr=log)
         self._exit.callback(_stop, process)
         return process.pid
 
@@ -100,7 +100,7 @@ class Stack:
             "HOLDFAST_HTTP_HOST": "127.0.0.1",
             "HOLDFAST_METRICS_HOST": "127.0.0.1",
         }
-        return {**os.environ, **quiet, "DATABASE_URL": self.database_url, **{k: str(v) for k, v in more.items()}}
+        return environment(quiet | {"DATABASE_URL": self.database_url} | more)
 
 
 def create_sale(grpc_port, sale_id, on_hand=UNITS):

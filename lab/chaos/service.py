@@ -1,16 +1,14 @@
 """A place where a service runs: a process, and after its death the next, on the same ports, as supervisors do it."""
 
 import asyncio
-import os
-import shutil
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 
 from holdfast_devstack.ports import LOOPBACK, free_port
+from lab.kit.service import command, environment
 
 INVENTORY, GATEWAY = "inventory", "gateway"
 _MODULES = {INVENTORY: "holdfast_inventory", GATEWAY: "holdfast_gateway"}
@@ -19,8 +17,6 @@ _LOOK_SECONDS = 0.05
 _AGAIN_SECONDS = 0.2
 _STOP_SECONDS = 25.0
 _ANSWER_SECONDS = 1.0
-# A killed run leaves nobody behind, not even the frozen.
-_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
 
 
 class Service:
@@ -138,7 +134,7 @@ class Service:
         self.starts += 1
         with self._log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(*_WITH_PARENT, sys.executable, "-m", "lab.chaos.launcher", _MODULES[self.kind], "serve"),
+                *command(_MODULES[self.kind], "serve", launcher="lab.chaos.launcher"),
                 env=self._environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -157,8 +153,6 @@ class Service:
             await self._spawn()
 
     def _environment(self):
-        ours = ("HOLDFAST_", "CHAOS_", "DATABASE_URL", "REDIS_URL")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         of_kind = {
             INVENTORY: {
                 "HOLDFAST_GRPC_HOST": LOOPBACK,
@@ -174,8 +168,7 @@ class Service:
             },
         }
         ours = {"CHAOS_ORDERS_PORT": self.orders_port} | ({"CHAOS_BUG": self._bug} if self._bug else {})
-        wanted = {"HOLDFAST_LOG_FORMAT": "json"} | of_kind[self.kind] | ours | self._settings
-        return inherited | {name: str(value) for name, value in wanted.items()}
+        return environment({"HOLDFAST_LOG_FORMAT": "json"} | of_kind[self.kind] | ours | self._settings)
 
 
 async def _get(url):

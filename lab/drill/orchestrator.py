@@ -5,13 +5,12 @@ called any more.
 """
 
 import asyncio
-import os
-import sys
 import time
 
 from holdfast_devstack.ports import free_port
 from lab.drill.name_server import Addresses, NameServer
 from lab.drill.replica import Kind, Replica
+from lab.kit.service import command, environment
 
 READY_SECONDS = 60.0
 _PROBE_EVERY_SECONDS = 0.5
@@ -140,8 +139,8 @@ class Orchestrator:
     async def migrate(self):
         """The migration job of a release; what it said."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "holdfast_inventory", "migrate"),
-            env=_inherited() | self._urls | {"HOLDFAST_VERSION": self.version},
+            *command("holdfast_inventory", "migrate"),
+            env=environment(self._urls | {"HOLDFAST_VERSION": self.version}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -216,14 +215,8 @@ class Orchestrator:
             "DRILL_NAME_SERVER_PORT": self.names.port,
             **({"DRILL_FAULT": fault} if fault else {}),
         }
-        wanted = _COMMON | of_kind[kind.name] | ours | more
-        return _inherited() | {name: str(value) for name, value in wanted.items()}
+        return environment(_COMMON | of_kind[kind.name] | ours | more)
 
 
 def _kind(name, last_step):
     return Kind(name, f"holdfast_{name}", free_port(), free_port(), _BUDGETS[name], last_step)
-
-
-def _inherited():
-    ours = ("HOLDFAST_", "DRILL_", "DATABASE_URL", "REDIS_URL")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

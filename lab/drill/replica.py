@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +11,8 @@ from enum import StrEnum
 import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from lab.kit.service import command
 
 PROBE_SECONDS = 1.0
 SCRAPE_EVERY_SECONDS = 0.25
@@ -28,8 +28,6 @@ _PROBE_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 200),
 ]
 
-# A killed drill leaves nobody behind.
-_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
 _LIFECYCLE_EVENTS = ('"event":"serving"', '"event":"drained"', '"event":"step_', '"event":"hurrying"')
 
 
@@ -99,7 +97,7 @@ class Replica:
         """Start the process, and the tasks that look after it. It need not serve yet."""
         self._enter(Phase.STARTING)
         self.process = await asyncio.create_subprocess_exec(
-            *(*_WITH_PARENT, sys.executable, "-m", "lab.drill.launcher", self.kind.module, "serve"),
+            *command(self.kind.module, "serve", launcher="lab.drill.launcher", stop_signal=signal.SIGTERM),
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

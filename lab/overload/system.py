@@ -11,6 +11,7 @@ import psutil
 from holdfast_devstack.ports import free_port
 from lab.bench.load import CLIENT_CORE
 from lab.bench.stack import SERVER_CORE, Stack, _wait_for, get
+from lab.kit.service import command
 
 CPU_GROUP = Path("/sys/fs/cgroup/cpu") / f"holdfast-overload-{os.getpid()}"
 PERIOD_MICROSECONDS = 50_000
@@ -67,7 +68,7 @@ class System(Stack):
         ports = {name: free_port() for name in ("HTTP", "METRICS", "ADMIN")}
         pid = self._spawn(
             f"edge-{ports['HTTP']}",
-            ["-m", "holdfast_edge", "serve"],
+            command("holdfast_edge", "serve"),
             CLIENT_CORE,
             HOLDFAST_LOG_FORMAT="json",
             HOLDFAST_EDGE_HOST="127.0.0.1",

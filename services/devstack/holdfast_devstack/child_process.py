@@ -40,7 +40,7 @@ class ChildProcess:
         """`prefix` is a program that becomes the command after it has changed its own privileges."""
         self.name = name
         self.log_path = log_path
-        self._command = [*prefix, *_stopped_with_parent(stop_signal), *command]
+        self._command = [*prefix, *stopped_with_parent(stop_signal), *command]
         self._environment = environment
         self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
@@ -143,7 +143,7 @@ class ChildProcess:
         return self._process
 
 
-def _stopped_with_parent(stop_signal: signal.Signals) -> list[str]:
+def stopped_with_parent(stop_signal: signal.Signals) -> list[str]:
     """A prefix that makes the kernel send `stop_signal` when the parent dies, where setpriv exists (Linux)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", stop_signal.name.removeprefix("SIG"), "--"] if setpriv else []

@@ -1,44 +1,23 @@
 """The real Envoy, run as it is in production, in front of fake services."""
 
-import asyncio
-import json
-import os
-import signal
-import sys
-
 import aiohttp
 import grpc
 import pytest
 
+from lab.kit.service import Service
 from tests.e2e.edge.fakes import FakeGateway, FakeInventory
 
-START_SECONDS = 20
-STOP_SECONDS = 20
 
-
-class Edge:
+class Edge(Service):
     """A running edge."""
 
-    def __init__(self, process, log_path, ports):
-        self.process = process
-        self.log_path = log_path
-        self.ports = ports
-        self.url = f"http://127.0.0.1:{ports['http']}"
+    def __init__(self, ports, wanted):
+        super().__init__("holdfast_edge", wanted)
         self.target = f"127.0.0.1:{ports['http']}"
+        self.url = f"http://{self.target}"
+        self.ports = ports
         self.metrics_url = f"http://127.0.0.1:{ports['metrics']}"
         self.admin_url = f"http://127.0.0.1:{ports['admin']}"
-
-    def terminate(self):
-        self.process.send_signal(signal.SIGTERM)
-
-    async def exit_code(self):
-        async with asyncio.timeout(STOP_SECONDS):
-            return await self.process.wait()
-
-    def log(self, event):
-        """The lines of this event that it has logged."""
-        lines = [json.loads(line) for line in self.log_path.read_text().splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == event]
 
     async def stat(self, name):
         """The value of one of Envoy's counters or gauges."""
@@ -47,7 +26,7 @@ class Edge:
 
 
 @pytest.fixture
-async def start_edge(tmp_path, free_port):
+async def start_edge(free_port):
     """Starts edges; what is left of them is killed at the end."""
     edges = []
 
@@ -65,27 +44,14 @@ async def start_edge(tmp_path, free_port):
             **{f"{name}_port": port for name, port in ports.items()},
             **settings,
         }
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
-        environment |= {f"HOLDFAST_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
-        environment |= {"HOLDFAST_LOG_FORMAT": "json", "HOLDFAST_CORS_ORIGINS": "https://shop.example"}
-        log_path = tmp_path / f"edge-{len(edges)}.log"
-        with log_path.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "holdfast_edge", "serve", env=environment, stdout=log, stderr=log
-            )
-        edge = Edge(process, log_path, ports)
-        edges.append(edge)
-        async with asyncio.timeout(START_SECONDS):
-            while not edge.log("serving"):
-                assert process.returncode is None, log_path.read_text()
-                await asyncio.sleep(0.02)
-        return edge
+        wanted = {f"HOLDFAST_EDGE_{name.upper()}": value for name, value in settings.items()}
+        edges.append(Edge(ports, {"HOLDFAST_CORS_ORIGINS": "https://shop.example", **wanted}))
+        await edges[-1].says("serving")
+        return edges[-1]
 
     yield start
     for edge in edges:
-        if edge.process.returncode is None:
-            edge.process.kill()  # Envoy is ended by the kernel then.
-            await edge.process.wait()
+        edge.kill()  # Envoy is ended by the kernel then.
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ async def test_what_is_under_way_is_answered(edge, gateway, rest):
     async with asyncio.timeout(5):
         await gateway.arrived.wait()
     edge.terminate()
-    await eventually(lambda: edge.log("step_stopping"))
+    await eventually(lambda: edge.events("step_stopping"))
     await asyncio.sleep(1)  # Past the quiet time, to where only what is under way keeps it.
     gateway.let_go.set()
     async with await waiting as answer:
@@ -131,7 +131,7 @@ async def test_metrics_can_be_scraped_during_the_drain(start_edge, gateway, inve
 async def test_a_second_signal_hurries(start_edge, gateway, inventory):
     edge = await start_edge([gateway], [inventory], drain_min_seconds=15)
     edge.terminate()
-    await eventually(lambda: edge.log("step_stopping"))
+    await eventually(lambda: edge.events("step_stopping"))
     edge.terminate()
     async with asyncio.timeout(8):
         assert await edge.exit_code() == 0
@@ -141,11 +141,11 @@ async def test_when_envoy_ends_by_itself_the_edge_fails(edge, rest):
     async with rest.post(f"{edge.admin_url}/quitquitquit"):
         pass
     assert await edge.exit_code() == 1
-    assert edge.log("envoy_ended")
+    assert edge.events("envoy_ended")
 
 
 async def test_envoy_does_not_outlive_a_killed_edge(edge):
-    edge.process.send_signal(signal.SIGKILL)
+    edge.send(signal.SIGKILL)
     assert await edge.exit_code() == -signal.SIGKILL
 
     async def is_gone():

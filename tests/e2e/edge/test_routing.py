@@ -185,7 +185,7 @@ async def test_the_callers_request_id_is_kept_and_told(edge, inventory, rest, ch
 async def test_requests_are_logged_as_json_without_their_query(edge, gateway, rest):
     async with rest.get(f"{edge.url}/v1/sales?customer=secret", headers={"x-request-id": "r-1"}):
         pass
-    line = (await eventually(lambda: edge.log("request")))[0]
+    line = (await eventually(lambda: edge.events("request")))[0]
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/sales", 200)
     assert (line["request_id"], line["cluster"], line["upstream"]) == ("r-1", "gateways_looks", gateway.address)
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import re
-import signal
 import sys
 import time
 
@@ -11,74 +9,25 @@ import aiohttp
 import pytest
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from tests.support.services import Gateway
 
 RESERVATIONS = "/v1/sales/s/reservations"
 BODY = {"customer": "c", "lines": [{"item": "a", "quantity": 1}]}
 CLIENTS = 24
 
 
-class Process:
-    """A gateway as it is deployed: a process that gets signals."""
-
-    async def start(self, inventory, **settings):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
-        environment |= {
-            "HOLDFAST_HTTP_HOST": "127.0.0.1",
-            "HOLDFAST_HTTP_PORT": "0",
-            "HOLDFAST_METRICS_HOST": "127.0.0.1",
-            "HOLDFAST_GATEWAY_METRICS_PORT": "0",
-            "HOLDFAST_INVENTORY_TARGET": f"ipv4:127.0.0.1:{inventory.port}",
-            "HOLDFAST_LOG_FORMAT": "json",
-        }
-        environment |= {f"HOLDFAST_{name.upper()}": str(value) for name, value in settings.items()}
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "holdfast_gateway", env=environment, stdout=asyncio.subprocess.PIPE
-        )
-        self.lines = []
-        self.news = asyncio.Condition()
-        self.reading = asyncio.ensure_future(self._read())
-        line = await self.line('"serving"')
-        self.base = re.search(r"http://[\d.:]+", await self.line("listening"))[0]
-        return line
-
-    async def _read(self):
-        async for line in self.process.stdout:
-            async with self.news:
-                self.lines.append(line.decode())
-                self.news.notify_all()
-
-    async def line(self, text):
-        async with asyncio.timeout(20), self.news:
-            await self.news.wait_for(lambda: any(text in line for line in self.lines))
-        return next(line for line in self.lines if text in line)
-
-    def terminate(self):
-        self.process.send_signal(signal.SIGTERM)
-
-    async def exit_code(self, seconds):
-        async with asyncio.timeout(seconds):
-            return await self.process.wait()
-
-    async def stop(self):
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        await self.reading
-
-
 @pytest.fixture
 async def start_process(inventory):
+    """Starts gateways as they are deployed: processes that get signals."""
     started = []
 
     async def start(**settings):
-        process = Process()
-        started.append(process)
-        await process.start(inventory, **settings)
-        return process
+        started.append(Gateway([f"127.0.0.1:{inventory.port}"], **settings))
+        return await started[-1].is_serving()
 
     yield start
     for process in started:
-        await process.stop()
+        process.kill()
 
 
 async def buy_until_refused(session, base, outcomes):
@@ -99,7 +48,7 @@ async def test_keep_alive_clients_lose_nothing(start_process, inventory):
     process = await start_process(drain_min_seconds=1, drain_max_seconds=2)
     outcomes = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        buyers = [asyncio.ensure_future(buy_until_refused(session, process.base, outcomes)) for _ in range(CLIENTS)]
+        buyers = [asyncio.ensure_future(buy_until_refused(session, process.url, outcomes)) for _ in range(CLIENTS)]
         await asyncio.sleep(1)
         process.terminate()
         async with asyncio.timeout(20):
@@ -114,13 +63,13 @@ async def test_a_drain_is_announced_while_serving_goes_on(start_process, invento
     async with aiohttp.ClientSession() as session:
 
         async def ask(path):
-            async with session.get(process.base + path) as response:
+            async with session.get(process.url + path) as response:
                 return response.status, response.headers
 
         assert (await ask("/health/ready"))[0] == 200
         assert "Connection" not in (await ask("/v1/sales/s/items/i"))[1]
         process.terminate()
-        await process.line("step_stopping")
+        await process.says("step_stopping")
         assert (await ask("/health/ready"))[0] == 503
         assert (await ask("/health/live"))[0] == 200
         status, headers = await ask("/v1/sales/s/items/i")
@@ -140,7 +89,7 @@ async def test_what_is_in_flight_is_finished(start_process, inventory):
 
     inventory.answers["Submit"] = slowly
     async with aiohttp.ClientSession() as session:
-        buying = asyncio.ensure_future(session.post(process.base + RESERVATIONS, json=BODY))
+        buying = asyncio.ensure_future(session.post(process.url + RESERVATIONS, json=BODY))
         await begun.wait()
         process.terminate()
         async with await buying as response:
@@ -152,7 +101,7 @@ async def test_a_second_signal_hurries(start_process):
     process = await start_process(drain_min_seconds=60, drain_max_seconds=60)
     began_at = time.monotonic()
     process.terminate()
-    await process.line("step_stopping")
+    await process.says("step_stopping")
     process.terminate()
     assert await process.exit_code(20) == 0
     assert time.monotonic() - began_at < 10
@@ -160,7 +109,7 @@ async def test_a_second_signal_hurries(start_process):
 
 async def test_health_as_a_command(start_process, inventory):
     process = await start_process(drain_min_seconds=0, drain_quiet_seconds=0)
-    port = process.base.rpartition(":")[2]
+    port = process.url.rpartition(":")[2]
 
     async def health(port):
         environment = os.environ | {"HOLDFAST_HTTP_HOST": "127.0.0.1", "HOLDFAST_HTTP_PORT": port}

@@ -1,0 +1,137 @@
+"""How a service of ours is started: by which command, with which environment, and so that it ends with its parent."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from holdfast_chassis.clock import SYSTEM_CLOCK
+from holdfast_devstack.child_process import stopped_with_parent
+
+START_SECONDS = 60.0
+STOP_SECONDS = 40.0
+_LOG_LINES = 20_000
+_LOOK_SECONDS = 0.5
+_URLS = {"database_url", "redis_url"}
+# What Holdfast and the lab's launchers read. Of the parent's environment, none of it is inherited.
+_OURS = ("HOLDFAST_", "CHAOS_", "DRILL_", "DATABASE_URL", "REDIS_URL")
+
+
+def command(
+    module: str, *arguments: str, launcher: str = "", stop_signal: signal.Signals = signal.SIGKILL
+) -> list[str]:
+    """`python -m MODULE ARGUMENTS`; a launcher is a module that runs it. `stop_signal` comes when the parent ends."""
+    modules = [launcher, module] if launcher else [module]
+    return [*stopped_with_parent(stop_signal), sys.executable, "-m", *modules, *arguments]
+
+
+def environment(wanted: Mapping[str, object]) -> dict[str, str]:
+    """The parent's environment without any setting of Holdfast's, and with the wanted variables."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return inherited | {name: str(value) for name, value in wanted.items()}
+
+
+def variables(settings: Mapping[str, object]) -> dict[str, object]:
+    """Settings by the names of their variables: `grpc_port` is HOLDFAST_GRPC_PORT."""
+    return {name.upper() if name in _URLS else f"HOLDFAST_{name.upper()}": settings[name] for name in settings}
+
+
+class Service:
+    """A process that serves, from its start until it was waited for. Start it on the main thread."""
+
+    def __init__(self, module: str, wanted: Mapping[str, object], *, prefix: Sequence[str] = ()) -> None:
+        """`wanted` are variables of its environment, beside JSON logs, which are read for their events."""
+        self._process = subprocess.Popen(
+            [*prefix, *command(module, "serve")],
+            env=environment({"HOLDFAST_LOG_FORMAT": "json", **wanted}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._lines: deque[str] = deque(maxlen=_LOG_LINES)
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All that it has said so far."""
+        with self._news:
+            return "\n".join(self._lines)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of that event so far."""
+        return [line for line in map(_parsed, self.output.splitlines()) if line.get("event") == name]
+
+    def wait_for(self, event: str, seconds: float = START_SECONDS, **fields: object) -> dict[str, Any]:
+        """The first log line of that event with those fields, now or as soon as it is there.
+
+        Raises AssertionError, with the end of the log, when it does not come in time or the process ends first.
+        """
+        deadline = SYSTEM_CLOCK.monotonic() + seconds
+        with self._news:
+            seen = 0
+            while True:
+                lines = list(self._lines)
+                for line in map(_parsed, lines[seen:]):
+                    if line.get("event") == event and fields.items() <= line.items():
+                        return line
+                seen = len(lines)
+                remaining = deadline - SYSTEM_CLOCK.monotonic()
+                assert remaining > 0, f"it did not say {event!r}:\n{chr(10).join(lines[-40:])}"
+                assert self._reader.is_alive(), f"it ended without {event!r}:\n{chr(10).join(lines[-40:])}"
+                self._news.wait(min(remaining, _LOOK_SECONDS))
+
+    async def says(self, event: str, seconds: float = START_SECONDS, **fields: object) -> dict[str, Any]:
+        """As `wait_for`, for those who have an event loop to run meanwhile."""
+        return await asyncio.to_thread(self.wait_for, event, seconds, **fields)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def terminate(self) -> None:
+        self.send(signal.SIGTERM)
+
+    async def exit_code(self, seconds: float = STOP_SECONDS) -> int:
+        """Waits until it has ended by itself. Raises subprocess.TimeoutExpired."""
+        return await asyncio.to_thread(self._process.wait, seconds)
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ends it in order, or kills it when the time is over; then raises subprocess.TimeoutExpired."""
+        self.terminate()
+        try:
+            self._process.wait(seconds)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, whatever state it is in; harmless when it has ended."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(STOP_SECONDS)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            with self._news:
+                self._lines.append(line.decode(errors="replace").rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """A line of a JSON log; empty for any other."""
+    found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+    return found
