@@ -27,6 +27,9 @@ _COMMON = {
     "HOLDFAST_LOG_FORMAT": "json",
     "HOLDFAST_CONNECTION_AGE_SECONDS": CONNECTION_AGE_SECONDS,
     "HOLDFAST_CONNECTION_AGE_GRACE_SECONDS": 15,
+    # A watch ends by itself before its connection does, and lasts two heartbeats at least.
+    "HOLDFAST_WATCH_HEARTBEAT_SECONDS": 2,
+    "HOLDFAST_WATCH_READER_SECONDS": 6,
     "HOLDFAST_EDGE_FINISH_SECONDS": 6,
     "HOLDFAST_EDGE_THREADS": 1,
 }
