@@ -137,6 +137,14 @@ class Refusal(_message.Message):
         and of problem+json. The gRPC code, the HTTP status and whether a retry can
         help are options of each value; the comments name the metadata besides
         `retryable`, which is always there.
+
+        Where several apply to creating a reservation, the first of these is given,
+        by whichever road: INVALID_REQUEST; NOT_FOUND of the sale;
+        REQUEST_ID_REUSED; SALE_CLOSED, SALE_NOT_OPEN or SALE_PAUSED;
+        INVALID_REQUEST of a hold_time above the sale's maximum; NOT_FOUND of an
+        item; CUSTOMER_LIMIT_REACHED; INSUFFICIENT_STOCK. A repetition of a request
+        that was granted gets its reservation before all that follow
+        REQUEST_ID_REUSED.
         """
 
     REASON_UNSPECIFIED: Refusal.Reason.ValueType  # 0
