@@ -12,6 +12,9 @@ _SHOWN = 4
 # again only when a connection ends. Gateways know how to do better.
 MAY_REFUSE = {"database-first": "", "blue-green": "grpc-inventory"}
 _UNHURRIED = ("rest-", "grpc-")
+_BUSY, _BUSY_SHARE = ("OVERLOADED", "DEADLINE_IN_QUEUE"), 0.01
+"""What a machine may say on which a dozen processes start at once, and of how many of a scenario's requests: it is a
+real answer, as promised, but not to be the usual one."""
 
 
 @dataclass
@@ -44,11 +47,10 @@ def judge(row, rows, book, replicas):
     row.requests, row.refused, row.failed = len(entries), outcomes[Outcome.REFUSED], outcomes[Outcome.FAILED]
     row.retried = sum(entry.attempts > 1 for entry in entries)
     row.p50_ms, row.p99_ms = _latencies(entries)
-    bad = [
-        entry
-        for entry in entries
-        if entry.outcome is Outcome.FAILED or (entry.outcome is Outcome.REFUSED and not _may_be_refused(entry, row))
-    ]
+    bad = [entry for entry in entries if entry.outcome is not Outcome.ANSWERED and not _may_be_refused(entry, row)]
+    busy = [entry for entry in bad if entry.outcome is Outcome.REFUSED and entry.reason in _BUSY]
+    if len(busy) <= _BUSY_SHARE * len(entries):
+        bad = [entry for entry in bad if entry not in busy]
     row.faults += _told(bad)
     ended = [
         replica
@@ -61,7 +63,7 @@ def judge(row, rows, book, replicas):
 
 
 def _may_be_refused(entry, row):
-    return row.name in MAY_REFUSE and entry.client.startswith(MAY_REFUSE[row.name])
+    return entry.outcome is Outcome.REFUSED and row.name in MAY_REFUSE and entry.client.startswith(MAY_REFUSE[row.name])
 
 
 def _row_of(entry, rows):
