@@ -118,6 +118,19 @@ def test_each_short_line_is_told():
     assert [violation.subject for violation in details[PreconditionFailure].violations] == ["cap", "hat"]
 
 
+def test_no_short_line_is_left_out_while_there_is_room():
+    details = details_of(errors.InsufficientStock(tuple(Shortage(f"item-{i}", 3, 1) for i in range(30))))
+    assert len(details[PreconditionFailure].violations) == 30
+    assert "left_out" not in details[ErrorInfo].metadata
+
+
+def test_short_lines_that_do_not_fit_are_counted():
+    details = details_of(errors.InsufficientStock(tuple(Shortage("x" * 60 + str(i), 3, 1) for i in range(100))))
+    told = len(details[PreconditionFailure].violations)
+    assert 10 < told < 100
+    assert details[ErrorInfo].metadata["left_out"] == str(100 - told)
+
+
 def test_the_limit_of_a_sale_names_no_item():
     assert "item" not in details_of(errors.CustomerLimitReached(4, 3))[ErrorInfo].metadata
 

@@ -20,7 +20,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 # Details travel in trailers, in base64, and clients take 8 KiB of these unless told otherwise.
 MAX_VIOLATIONS = 20
-MAX_SHORTAGES = 10
+MAX_SHORTAGES_BYTES = 3_600
+_FRAME_BYTES = 8
+"""What protobuf needs, about, around an entry of a map."""
 MAX_DESCRIPTION_CHARACTERS = 120
 MAX_MESSAGE_CHARACTERS = 500
 
@@ -104,12 +106,21 @@ def _resource(error: errors.NotFound | errors.AlreadyExists) -> Facts:
 
 
 def _shortages(error: errors.InsufficientStock) -> Facts:
-    metadata, violations = {}, []
-    for item_id, asked, available in error.shortages[:MAX_SHORTAGES]:
-        metadata[f"asked.{item_id}"] = str(asked)
-        metadata[f"available.{item_id}"] = str(available)
+    metadata: dict[str, str] = {}
+    violations: list[PreconditionFailure.Violation] = []
+    left_bytes = MAX_SHORTAGES_BYTES
+    for item_id, asked, available in error.shortages:
+        figures = {f"asked.{item_id}": str(asked), f"available.{item_id}": str(available)}
         description = f"{asked} asked, {available} available"
-        violations.append(PreconditionFailure.Violation(type="STOCK", subject=item_id, description=description))
+        violation = PreconditionFailure.Violation(type="STOCK", subject=item_id, description=description)
+        left_bytes -= violation.ByteSize() + sum(
+            len(name) + len(value) + _FRAME_BYTES for name, value in figures.items()
+        )
+        if left_bytes < 0:
+            metadata["left_out"] = str(len(error.shortages) - len(violations))
+            break
+        metadata |= figures
+        violations.append(violation)
     return Facts(metadata, [PreconditionFailure(violations=violations)])
 
 

@@ -45,7 +45,8 @@ class Refusal(_message.Message):
         INSUFFICIENT_STOCK: Refusal._Reason.ValueType  # 4
         """Fewer units are available than a line asks for, with a
         google.rpc.PreconditionFailure violation for each short line. Metadata:
-        for each short line, `asked.{item}` and `available.{item}`. Not
+        for each short line, `asked.{item}` and `available.{item}`; `left_out`
+        counts those that do not fit, if there are any. Not
         RESOURCE_EXHAUSTED: clients and proxies retry that by themselves.
         """
         CUSTOMER_LIMIT_REACHED: Refusal._Reason.ValueType  # 5
@@ -160,7 +161,8 @@ class Refusal(_message.Message):
     INSUFFICIENT_STOCK: Refusal.Reason.ValueType  # 4
     """Fewer units are available than a line asks for, with a
     google.rpc.PreconditionFailure violation for each short line. Metadata:
-    for each short line, `asked.{item}` and `available.{item}`. Not
+    for each short line, `asked.{item}` and `available.{item}`; `left_out`
+    counts those that do not fit, if there are any. Not
     RESOURCE_EXHAUSTED: clients and proxies retry that by themselves.
     """
     CUSTOMER_LIMIT_REACHED: Refusal.Reason.ValueType  # 5
