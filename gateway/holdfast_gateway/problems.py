@@ -14,6 +14,8 @@ from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SPREAD_SECONDS = 3.0
+# Refusals that many are given at once, besides those of overload and outages.
+_STAMPEDES = frozenset({"INSUFFICIENT_STOCK", "SALE_PAUSED"})
 
 # Those that the gateway gives by itself.
 BODY_TOO_LARGE = REASONS["BODY_TOO_LARGE"]
@@ -77,7 +79,7 @@ class Problem:
         """Return its own headers: the media type and, where it is known, when to try again."""
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store"), *self.headers]
         seconds = self.retry_after_seconds
-        if self.reason.http_status in (429, 503):
+        if self.reason.http_status in (429, 503) or (seconds is not None and self.reason.name in _STAMPEDES):
             # The header has whole seconds only, so these must differ for clients not to come back all at once.
             seconds = (seconds or 0.0) + entropy.uniform(0.0, _RETRY_SPREAD_SECONDS)
         if seconds is not None:

@@ -19,6 +19,7 @@ ERRORS = [
     errors.NotFound("sales/x"),
     errors.AlreadyExists("sales/x"),
     errors.InsufficientStock((Shortage("cap", 3, 1), Shortage("hat", 2, 0))),
+    errors.InsufficientStock((Shortage("cap", 3, 1),), 7.0),
     errors.CustomerLimitReached(4, 3, "cap"),
     errors.SaleNotOpen(MOMENT, 12.3),
     errors.SaleClosed(),
@@ -49,17 +50,13 @@ TOLD = {
     "ALREADY_EXISTS": ({"resource"}, None),
     "INSUFFICIENT_STOCK": ({"asked.cap", "available.cap", "asked.hat", "available.hat"}, PreconditionFailure),
     "CUSTOMER_LIMIT_REACHED": ({"limit", "used", "item"}, QuotaFailure),
-    "SALE_NOT_OPEN": ({"open_time"}, RetryInfo),
+    "SALE_NOT_OPEN": ({"open_time"}, None),
     "RESERVATION_EXPIRED": ({"expire_time"}, None),
     "RESERVATION_CONFIRMED": ({"order"}, None),
     "EXTENSION_LIMIT_REACHED": ({"latest_expire_time"}, None),
     "BELOW_HELD": ({"on_hand", "held"}, None),
     "STOCK_CHANGED": ({"version"}, None),
-    "OVERLOADED": (set(), RetryInfo),
-    "DATABASE_UNAVAILABLE": (set(), RetryInfo),
-    "DRAINING": (set(), RetryInfo),
-    "OUTCOME_UNKNOWN": (set(), RetryInfo),
-    "WATCH_EXPIRED": ({"resume_token"}, RetryInfo),
+    "WATCH_EXPIRED": ({"resume_token"}, None),
 }
 
 
@@ -87,16 +84,30 @@ def test_every_error_class_is_tried_here():
 def test_metadata_and_details_are_as_documented(error):
     keys, further = TOLD.get(error.reason, (set(), None))
     details = details_of(error)
-    assert details[ErrorInfo].metadata.keys() == keys | {"retryable"}
-    assert details.keys() == {ErrorInfo, further} - {None}
+    assert details[ErrorInfo].metadata.keys() <= keys | {"retryable"}
+    assert details.keys() - {RetryInfo} == {ErrorInfo, further} - {None}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason)
+def test_whatever_may_be_retried_says_when_and_nothing_else_does(error):
+    details = details_of(error)
+    assert (details[ErrorInfo].metadata["retryable"] == "true") == (RetryInfo in details)
+    assert REASONS[error.reason].retryable or RetryInfo not in details
+
+
+def test_those_who_are_refused_together_do_not_come_back_together():
+    for error in (errors.InsufficientStock((Shortage("cap", 3, 1),), 7.0), errors.SalePaused()):
+        delays = {details_of(error)[RetryInfo].retry_delay.ToTimedelta().total_seconds() for _ in range(1000)}
+        assert len(delays) > 10
+        assert error.retry_after_seconds <= min(delays) <= max(delays) <= error.retry_after_seconds + 1.1
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason)
 def test_what_is_true_of_a_reason_is_what_the_contract_says(error):
     info = details_of(error)[ErrorInfo]
-    told = (refusal_of(error).code, info.reason, info.domain, info.metadata["retryable"])
     reason = REASONS[error.reason]
-    assert told == (reason.code, reason.name, "inventory.holdfast.dev", str(reason.retryable).lower())
+    told = (refusal_of(error).code, info.reason, info.domain)
+    assert told == (reason.code, reason.name, "inventory.holdfast.dev")
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason)
@@ -113,7 +124,7 @@ def test_each_short_line_is_told():
         "available.cap": "1",
         "asked.hat": "2",
         "available.hat": "0",
-        "retryable": "true",
+        "retryable": "false",
     }
     assert [violation.subject for violation in details[PreconditionFailure].violations] == ["cap", "hat"]
 

@@ -40,6 +40,7 @@ TOLD = [
     (errors.OutcomeUnknown(), "it is not known whether this was done; send it again with the same request id"),
     (errors.ReaderTooSlow(), "the reader is too slow; resume from the last resume token"),
     (errors.WatchExpired(), "this watch has lasted as long as one may; go on at once where it ended"),
+    (errors.HeadersTooLarge(), "at most 12 KiB of metadata are taken"),
     (errors.Internal(), "internal error"),
 ]
 

@@ -251,3 +251,40 @@ def test_a_shortage_while_more_holds_are_due_than_were_read_proves_nothing(allow
 
 def test_plenty_is_granted_however_many_holds_are_due():
     assert not decide(reading(more_due=True), [create(1, 2)]).starved
+
+
+@pytest.mark.parametrize(
+    ("shelf", "asked", "partly", "expected"),
+    [
+        (shoe(5, held=5), 5, False, 30.0),
+        (shoe(5, held=5), 6, False, None),
+        (shoe(5, held=1), 5, False, 30.0),
+        (shoe(0, sold=5), 1, False, None),
+        (shoe(5, held=5), 6, True, 30.0),
+        (shoe(0, sold=5), 1, True, None),
+    ],
+)
+def test_a_shortage_can_pass_only_while_open_holds_keep_what_is_missing(shelf, asked, partly, expected):
+    state = replace(reading(shelf), holds_end_at=NOON + seconds(30))
+    [refusal] = decide(state, [create(1, asked, allow_partial=partly)]).answers
+    assert refusal.retry_after_seconds == expected
+
+
+def test_every_short_line_must_be_able_to_come_back():
+    shelf = (shoe(5, held=5), shoe(0, sold=5, item_id="sock"))
+    lines = (Line("shoe", 1), Line("sock", 1))
+    [refusal] = decide(reading(*shelf), [create(1, lines=lines)]).answers
+    assert refusal.retry_after_seconds is None
+
+
+def test_a_hold_that_ends_at_once_or_at_no_known_time_is_asked_for_after_a_second():
+    for holds_end_at in (NOON + seconds(0.1), None):
+        state = replace(reading(shoe(5, held=5)), holds_end_at=holds_end_at)
+        [refusal] = decide(state, [create(1, 1)]).answers
+        assert refusal.retry_after_seconds == 1.0
+
+
+def test_a_hold_of_the_same_batch_may_be_the_first_to_end():
+    state = replace(reading(shoe(5)), holds_end_at=NOON + seconds(30))
+    [_, refusal] = decide(state, [create(1, 5, hold_time=seconds(10)), create(2, 1)]).answers
+    assert refusal.retry_after_seconds == 10.0

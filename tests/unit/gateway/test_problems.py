@@ -90,10 +90,16 @@ def test_a_refusal_that_asks_to_come_back_says_when_even_if_nobody_told():
     assert dict(Problem(OVERLOADED, "full").response_headers(NoSpread()))["retry-after"] == "1"
 
 
-@pytest.mark.parametrize("reason", ["OVERLOADED", "RATE_LIMITED", "DATABASE_UNAVAILABLE", "DRAINING"])
+@pytest.mark.parametrize("reason", ["OVERLOADED", "DATABASE_UNAVAILABLE", "DRAINING", "INSUFFICIENT_STOCK"])
 def test_those_who_are_refused_together_do_not_come_back_together(reason):
     problem = Problem(REASONS[reason], "full", retry_after_seconds=0.1)
     assert {dict(problem.response_headers())["retry-after"] for _ in range(200)} >= {"1", "2", "3"}
+
+
+def test_a_refusal_that_is_final_does_not_say_when_to_come_back():
+    info = error_details_pb2.ErrorInfo(reason="INSUFFICIENT_STOCK", metadata={"retryable": "false"})
+    problem = problem_of_status(status(code_pb2.FAILED_PRECONDITION, info), changes_nothing=False)
+    assert "retry-after" not in dict(problem.response_headers())
 
 
 def test_a_sale_opens_for_everybody_at_the_same_time():

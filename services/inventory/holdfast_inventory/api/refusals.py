@@ -13,6 +13,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFail
 from google.rpc.status_pb2 import Status
 
 from holdfast_chassis.contract import ERROR_DOMAIN, REASONS, RETRYABLE_KEY
+from holdfast_chassis.entropy import SYSTEM_ENTROPY
 from holdfast_inventory.domain import errors
 from holdfast_inventory.domain.errors import DomainError
 
@@ -29,6 +30,11 @@ MAX_MESSAGE_CHARACTERS = 500
 # Refusals come in stampedes and look alike: those whose delays differ by less than this are made once.
 _RETRY_STEPS_PER_SECOND = 20
 _MAX_KNOWN = 4096
+# What many are told at the same moment, of the same moment: at random later, or they come back together.
+_STAMPEDES = (errors.InsufficientStock, errors.SalePaused)
+_MIN_SPREAD_SECONDS = 1.0
+_SPREAD_SHARE = 0.1
+_uniform = SYSTEM_ENTROPY.uniform
 _known: dict[Hashable, "Refusal"] = {}
 
 
@@ -67,13 +73,16 @@ def refusal_of(error: DomainError) -> Refusal:
 
 def _delay_seconds(error: DomainError) -> float | None:
     exact: float | None = vars(error).get("retry_after_seconds")
+    if exact is not None and isinstance(error, _STAMPEDES):
+        exact += _uniform(0.0, max(_MIN_SPREAD_SECONDS, exact * _SPREAD_SHARE))
     return None if exact is None else math.ceil(exact * _RETRY_STEPS_PER_SECOND) / _RETRY_STEPS_PER_SECOND
 
 
 def _refusal(error: DomainError, delay_seconds: float | None) -> Refusal:
     reason = REASONS[error.reason]
     facts = _FACTS.get(type(error), _no_facts)(error)
-    metadata = {RETRYABLE_KEY: "true" if reason.retryable else "false", **facts.metadata}
+    retryable = reason.retryable and delay_seconds is not None
+    metadata = {RETRYABLE_KEY: "true" if retryable else "false", **facts.metadata}
     details = [ErrorInfo(reason=reason.name, domain=ERROR_DOMAIN, metadata=metadata), *facts.details]
     if delay_seconds is not None:
         details.append(_retry(delay_seconds))

@@ -44,6 +44,9 @@ from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementK
 from holdfast_inventory.domain.reservation import Line, Reservation, ReservationState
 from holdfast_inventory.domain.sale import Sale, SaleState
 
+MIN_RETRY_SECONDS = 1.0
+"""Those who are told that a hold may come back are not told to ask more often than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -52,7 +55,8 @@ class State:
     `used` has, for each customer and item, the units confirmed or held and not due at `now`; it may be empty when
     the sale does not limit customers. `due` are open holds that have run out (all open holds, of a cancelled
     sale); when `more_due`, there are more of them than were read. `stock_changes` maps the known ones of the
-    batch's change ids to their fingerprints.
+    batch's change ids to their fingerprints. `holds_end_at` is when the first open hold that is not due runs out;
+    None: there is none, or it was not read.
     """
 
     sale: Sale
@@ -63,6 +67,7 @@ class State:
     due: Sequence[Reservation]
     more_due: bool
     stock_changes: Mapping[UUID, bytes]
+    holds_end_at: datetime | None = None
 
 
 class Done(NamedTuple):
@@ -147,7 +152,7 @@ def decide_transfer(source: State, destination: State, command: Transfer) -> tup
     if not replayed:
         available = taken.item(command.source_item_id).available
         if available < command.quantity:
-            raise InsufficientStock((Shortage(command.source_item_id, command.quantity, available),))
+            raise taken.insufficient((Shortage(command.source_item_id, command.quantity, available),))
         taken.remember(command.change_id, command.fingerprint)
         taken.move_by_hand(MovementKind.TRANSFER, command.source_item_id, -command.quantity, None, command.actor)
         given.move_by_hand(MovementKind.TRANSFER, command.destination_item_id, command.quantity, None, command.actor)
@@ -198,6 +203,7 @@ class _Batch:
     created: dict[UUID, None] = field(default_factory=dict)
     changed: dict[UUID, None] = field(default_factory=dict)
     moved_items: dict[str, None] = field(default_factory=dict)
+    first_end_of_new_holds: datetime | None = None
     ended: int = 0
     starved: bool = False
 
@@ -256,6 +262,9 @@ class _Batch:
             self.sell(reservation, was_held=False)
         else:
             self.hold(reservation)
+            self.first_end_of_new_holds = min(
+                self.first_end_of_new_holds or reservation.expires_at, reservation.expires_at
+            )
         return Done(reservation, replayed=False)
 
     def confirm(self, command: Confirm) -> Done:
@@ -334,9 +343,22 @@ class _Batch:
         # The limit first: its refusal is final, while a shortage may pass.
         self.check_limits(command.customer, lines)
         if shortages:
-            self.starved |= self.state.more_due
-            raise InsufficientStock(shortages)
+            raise self.insufficient(shortages, partly=command.allow_partial)
         return lines
+
+    def insufficient(self, shortages: tuple[Shortage, ...], *, partly: bool = False) -> InsufficientStock:
+        """The refusal. A retry can help while open holds keep what is missing; `partly`: any unit would be enough."""
+        self.starved |= self.state.more_due
+        enough = [self.item(short.item_id).on_hand >= (1 if partly else short.asked) for short in shortages]
+        can_pass = any(enough) if partly else all(enough)
+        return InsufficientStock(shortages, self.seconds_to_next_end() if can_pass else None)
+
+    def seconds_to_next_end(self) -> float:
+        """How long until a hold ends by itself, as far as that is known; it may be given back at any time."""
+        ends_at = [end for end in (self.state.holds_end_at, self.first_end_of_new_holds) if end is not None]
+        if not ends_at:
+            return MIN_RETRY_SECONDS
+        return max((min(ends_at) - self.state.now).total_seconds(), MIN_RETRY_SECONDS)
 
     def check_limits(self, customer: str, lines: tuple[Line, ...]) -> None:
         sale = self.state.sale
@@ -362,8 +384,7 @@ class _Batch:
             if (available := self.item(line.item_id).available) < line.quantity
         )
         if shortages:
-            self.starved |= self.state.more_due
-            raise InsufficientStock(shortages)
+            raise self.insufficient(shortages)
         self.count_use(reservation.customer, reservation.lines)
 
     def reservation(self, reservation_id: UUID, customer: str) -> Reservation:

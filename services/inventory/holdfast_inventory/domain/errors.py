@@ -71,9 +71,13 @@ class Shortage(NamedTuple):
 
 @dataclass(eq=False)
 class InsufficientStock(DomainError):
-    """Fewer units are available than are asked for."""
+    """Fewer units are available than are asked for.
+
+    `retry_after_seconds`: when the first open hold ends, if what is held would be enough; None: no hold can help.
+    """
 
     shortages: tuple[Shortage, ...]
+    retry_after_seconds: float | None = None
 
     def __str__(self) -> str:
         return "; ".join(f"{s.item_id}: {s.asked} asked, {s.available} available" for s in self.shortages)
@@ -114,6 +118,8 @@ class SaleClosed(DomainError):
 @dataclass(eq=False)
 class SalePaused(DomainError):
     """The sale is paused."""
+
+    retry_after_seconds: float = 5.0
 
     def __str__(self) -> str:
         return "the sale is paused"
@@ -224,6 +230,7 @@ class DeadlineInQueue(DomainError):
     """The deadline passed before anything was done."""
 
     before_anything = True
+    retry_after_seconds: float = 1.0
 
     def __str__(self) -> str:
         return "the deadline passed in the queue; nothing was done"
@@ -242,6 +249,8 @@ class OutcomeUnknown(DomainError):
 @dataclass(eq=False)
 class ReaderTooSlow(DomainError):
     """The reader of a watch does not keep up."""
+
+    retry_after_seconds: float = 1.0
 
     def __str__(self) -> str:
         return "the reader is too slow; resume from the last resume token"

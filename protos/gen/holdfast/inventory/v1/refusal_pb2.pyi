@@ -46,7 +46,9 @@ class Refusal(_message.Message):
         """Fewer units are available than a line asks for, with a
         google.rpc.PreconditionFailure violation for each short line. Metadata:
         for each short line, `asked.{item}` and `available.{item}`; `left_out`
-        counts those that do not fit, if there are any. Not
+        counts those that do not fit, if there are any. Retryable, with RetryInfo
+        until the first hold ends, only while open holds keep what is missing;
+        final when it is sold, or more is asked than there is. Not
         RESOURCE_EXHAUSTED: clients and proxies retry that by themselves.
         """
         CUSTOMER_LIMIT_REACHED: Refusal._Reason.ValueType  # 5
@@ -61,7 +63,7 @@ class Refusal(_message.Message):
         SALE_CLOSED: Refusal._Reason.ValueType  # 7
         """close_time has passed, or the sale is cancelled."""
         SALE_PAUSED: Refusal._Reason.ValueType  # 8
-        """The sale is paused. Retry once it is resumed."""
+        """The sale is paused; nobody knows for how long. With RetryInfo."""
         RESERVATION_EXPIRED: Refusal._Reason.ValueType  # 9
         """The hold has run out. Metadata: expire_time."""
         RESERVATION_RELEASED: Refusal._Reason.ValueType  # 10
@@ -93,7 +95,7 @@ class Refusal(_message.Message):
         resumed elsewhere. With RetryInfo. Retry with the same request id.
         """
         DEADLINE_IN_QUEUE: Refusal._Reason.ValueType  # 20
-        """The deadline passed in the queue; provably nothing was done."""
+        """The deadline passed in the queue; provably nothing was done. With RetryInfo."""
         OUTCOME_UNKNOWN: Refusal._Reason.ValueType  # 21
         """The connection was lost in COMMIT, and what became of it was not known
         before the deadline; or an earlier attempt at the same call, sent again
@@ -101,7 +103,7 @@ class Refusal(_message.Message):
         request id.
         """
         READER_TOO_SLOW: Refusal._Reason.ValueType  # 22
-        """A watch's reader is too slow to be kept. Retry from the last resume
+        """A watch's reader is too slow to be kept. With RetryInfo. Retry from the last resume
         token.
         """
         INTERNAL: Refusal._Reason.ValueType  # 23
@@ -162,7 +164,9 @@ class Refusal(_message.Message):
     """Fewer units are available than a line asks for, with a
     google.rpc.PreconditionFailure violation for each short line. Metadata:
     for each short line, `asked.{item}` and `available.{item}`; `left_out`
-    counts those that do not fit, if there are any. Not
+    counts those that do not fit, if there are any. Retryable, with RetryInfo
+    until the first hold ends, only while open holds keep what is missing;
+    final when it is sold, or more is asked than there is. Not
     RESOURCE_EXHAUSTED: clients and proxies retry that by themselves.
     """
     CUSTOMER_LIMIT_REACHED: Refusal.Reason.ValueType  # 5
@@ -177,7 +181,7 @@ class Refusal(_message.Message):
     SALE_CLOSED: Refusal.Reason.ValueType  # 7
     """close_time has passed, or the sale is cancelled."""
     SALE_PAUSED: Refusal.Reason.ValueType  # 8
-    """The sale is paused. Retry once it is resumed."""
+    """The sale is paused; nobody knows for how long. With RetryInfo."""
     RESERVATION_EXPIRED: Refusal.Reason.ValueType  # 9
     """The hold has run out. Metadata: expire_time."""
     RESERVATION_RELEASED: Refusal.Reason.ValueType  # 10
@@ -209,7 +213,7 @@ class Refusal(_message.Message):
     resumed elsewhere. With RetryInfo. Retry with the same request id.
     """
     DEADLINE_IN_QUEUE: Refusal.Reason.ValueType  # 20
-    """The deadline passed in the queue; provably nothing was done."""
+    """The deadline passed in the queue; provably nothing was done. With RetryInfo."""
     OUTCOME_UNKNOWN: Refusal.Reason.ValueType  # 21
     """The connection was lost in COMMIT, and what became of it was not known
     before the deadline; or an earlier attempt at the same call, sent again
@@ -217,7 +221,7 @@ class Refusal(_message.Message):
     request id.
     """
     READER_TOO_SLOW: Refusal.Reason.ValueType  # 22
-    """A watch's reader is too slow to be kept. Retry from the last resume
+    """A watch's reader is too slow to be kept. With RetryInfo. Retry from the last resume
     token.
     """
     INTERNAL: Refusal.Reason.ValueType  # 23

@@ -121,7 +121,9 @@ class ReasonRules(_message.Message):
     """The reason in words: the title of REST's problem+json."""
     retryable: _builtins.bool
     """The very same request may succeed when it is sent again, at once or later.
-    A refusal tells it in ErrorInfo's metadata and in problem+json.
+    Each refusal tells it, in ErrorInfo's metadata and in problem+json, and says
+    no where that is certain in its own case; where it says yes over gRPC, it has
+    RetryInfo.
     """
     def __init__(
         self,
