@@ -40,6 +40,10 @@ bench: $(VENV)/dev.stamp tools ## measure it side by side with simpler ways (min
 test: $(VENV)/dev.stamp tools ## run all tests
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
+.PHONY: unit
+unit: $(VENV)/dev.stamp ## run the quick tests, which need no server
+	$(BIN)/pytest -n $(JOBS) tests/unit $(ARGS)
+
 .PHONY: images
 images: ## build the images (VERSION=1.2.3)
 	@command -v docker >/dev/null || { echo "docker is needed to build images: install a container engine" >&2; exit 1; }

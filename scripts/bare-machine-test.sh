@@ -104,7 +104,7 @@ test_up() {
     sleep 0.5
   done
   echo "$1: make up serves after $((SECONDS - began)) s"
-  scripts/smoke-test.sh --rest "$rest" --rest-only
+  deploy/smoke-test.sh --rest "$rest" --rest-only
   kill -INT -- "-$up"
   timeout "$stop_seconds" tail --pid="$up" --follow /dev/null || fail "make up does not stop, as $1"
   grep -q "stopped PostgreSQL after" "$log" || { cat "$log" >&2; fail "make up did not stop in order, as $1"; }

@@ -142,7 +142,7 @@ for name in "${services[@]}"; do start "$name"; done
 # shellcheck disable=SC1091
 source "$work/environment"
 edge="127.0.0.1:$HOLDFAST_EDGE_HTTP_PORT"
-scripts/smoke-test.sh --rest "http://$edge" --grpc "$edge" --version "$version"
+deploy/smoke-test.sh --rest "http://$edge" --grpc "$edge" --version "$version"
 for name in edge gateway inventory; do stop "$name"; done
 for name in "${services[@]}"; do
   printf '%-10s %s MB\n' "$name" "$(($(of_image "$name" .Size) / 1000000))"

@@ -32,12 +32,12 @@ def stack(postgres18, valkey_server):
 
 @pytest.fixture
 def smoke_test(tool):
-    """Runs scripts/smoke-test.sh against a stack."""
+    """Runs deploy/smoke-test.sh against a stack."""
 
     def run(stack, *arguments):
         path = f"{tool('grpcurl').parent}:{os.environ['PATH']}"
         return subprocess.run(
-            [REPOSITORY / "scripts/smoke-test.sh", "--rest", f"http://{stack.edge}", "--grpc", stack.edge, *arguments],
+            [REPOSITORY / "deploy/smoke-test.sh", "--rest", f"http://{stack.edge}", "--grpc", stack.edge, *arguments],
             env=os.environ | {"PATH": path},
             capture_output=True,
             text=True,

@@ -65,7 +65,7 @@ class FakeCluster:
 
     def run(self, script, *arguments, edge="127.0.0.1:1"):
         return subprocess.run(
-            [REPOSITORY / "scripts" / script, *arguments],
+            [REPOSITORY / "deploy" / script, *arguments],
             env=os.environ
             | {
                 "PATH": f"{self._directory}:{os.environ['PATH']}",

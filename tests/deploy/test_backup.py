@@ -32,7 +32,7 @@ def script(binaries):
 
     def run(name, *arguments, **variables):
         return subprocess.run(
-            [REPOSITORY / "scripts" / name, *arguments],
+            [REPOSITORY / "deploy" / name, *arguments],
             env=os.environ | {"PATH": f"{binaries}:{os.environ['PATH']}"} | variables,
             capture_output=True,
             text=True,

@@ -100,7 +100,7 @@ roll_out() {
 smoke_test() {
   if $dry_run; then
     echo "kubectl --namespace $namespace port-forward service/edge :8000"
-    echo "scripts/smoke-test.sh --version $version"
+    echo "deploy/smoke-test.sh --version $version"
     return
   fi
   kubectl --namespace "$namespace" port-forward service/edge :8000 >"$work/forward" &
@@ -110,7 +110,7 @@ smoke_test() {
     kill -0 "$forwarding" 2>/dev/null && ((SECONDS < deadline)) || return 1
     sleep 0.2
   done
-  scripts/smoke-test.sh --rest "http://127.0.0.1:$port" --grpc "127.0.0.1:$port" --version "$version"
+  deploy/smoke-test.sh --rest "http://127.0.0.1:$port" --grpc "127.0.0.1:$port" --version "$version"
 }
 
 # Takes back what this deploy has changed, which is not what came before it.
@@ -121,7 +121,7 @@ undo() {
     [[ -z "${before[$name]}" || "$now" == "${before[$name]}" ]] || changed+=("$name=${before[$name]}")
   done
   ((${#changed[@]})) || { echo "deploy: nothing to roll back" >&2; return; }
-  scripts/rollback.sh "$environment" "${changed[@]}"
+  deploy/rollback.sh "$environment" "${changed[@]}"
 }
 
 deploy_to_kubernetes() {
@@ -169,11 +169,11 @@ deploy_to_swarm() {
   fi
   if [[ -n "$failed" ]]; then
     echo "deploy: not updated:$failed" >&2
-  elif run scripts/smoke-test.sh --version "$version"; then
+  elif run deploy/smoke-test.sh --version "$version"; then
     return
   fi
   $roll_back || fail "$version failed, and was left as it is"
-  ((${#changed[@]} == 0)) || scripts/rollback.sh swarm "${changed[@]}" || fail "rolling back failed too: see docs/runbook/rollback.md"
+  ((${#changed[@]} == 0)) || deploy/rollback.sh swarm "${changed[@]}" || fail "rolling back failed too: see docs/runbook/rollback.md"
   fail "$version was rolled back"
 }
 
