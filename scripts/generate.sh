@@ -12,13 +12,16 @@ if [[ "${1:-}" == "--check" ]]; then
 fi
 
 PATH="$(dirname "$python"):$PATH"
-rm -rf "$target/holdfast"
+rm -rf "$target"/{holdfast,buf}
 mkdir -p "$target"
 "$python" -m grpc_tools.protoc -I protos -I protos/third_party \
   --python_out="$target" --grpc_python_out="$target" \
   --mypy_out="$target" --mypy_grpc_out="$target" \
   --descriptor_set_out="$target/holdfast-descriptors.binpb" --include_source_info --include_imports \
   protos/holdfast/options/v1/*.proto protos/holdfast/inventory/v1/*.proto
+# Those of the protos in third_party that no package on PyPI brings, generated for the same runtime.
+"$python" -m grpc_tools.protoc -I protos/third_party --python_out="$target" \
+  protos/third_party/buf/validate/validate.proto
 # With the comments, which the stubs leave out: the gateway's OpenAPI document tells them.
 mv "$target/holdfast-descriptors.binpb" "$target/holdfast/inventory/v1/descriptors.binpb"
 touch "$target"/holdfast{,/{inventory,options}{,/v1}}/__init__.py

@@ -13,6 +13,8 @@ declare -A sources=(
   [devstack]="pyproject.toml --extra devstack --extra build"
   [dev]="pyproject.toml --extra dev"
   [go]="--group pyproject.toml:go"
+  [node]="--group pyproject.toml:node"
+  [openapi]="--group pyproject.toml:openapi"
 )
 
 target=requirements

@@ -15,10 +15,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.status_pb2 import Status
 
 from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.json_faults import FORMS, INT32, INT64, Json, fault_in
-from holdfast_gateway.problems import refuse_field
+from holdfast_gateway.problems import problem_of_status, refuse_field
 
 M = TypeVar("M", bound=Message)
 Convert = Callable[[Any], Any]
@@ -189,8 +190,8 @@ _FROM_TEXT = {kind.DESCRIPTOR.full_name: _from_text(kind) for kind in (Timestamp
 
 @cache
 def _writer(descriptor: Descriptor) -> Callable[[Json], Json]:
-    if descriptor.full_name in _TO_TEXT:
-        return _TO_TEXT[descriptor.full_name]
+    if descriptor.full_name in _TO_JSON:
+        return _TO_JSON[descriptor.full_name]
     if descriptor.file.package == "google.protobuf" or not all(map(_writes_plainly, descriptor.fields)):
         return _encode_slowly
     fields = [
@@ -245,7 +246,9 @@ def _time_text(seconds: int, nanos: int) -> str:
     return Timestamp(seconds=seconds, nanos=nanos).ToJsonString()
 
 
-_TO_TEXT: dict[str, Convert] = {
+_TO_JSON: dict[str, Convert] = {
+    # In an outcome: a refusal reads the same wherever it is.
+    Status.DESCRIPTOR.full_name: lambda status: problem_of_status(status, changes_nothing=False).document(),
     Timestamp.DESCRIPTOR.full_name: lambda time: _time_text(time.seconds, time.nanos),
     Duration.DESCRIPTOR.full_name: Duration.ToJsonString,
     FieldMask.DESCRIPTOR.full_name: FieldMask.ToJsonString,

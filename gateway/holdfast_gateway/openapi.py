@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from holdfast_chassis.contract import REASONS
+from google.protobuf.descriptor import FieldDescriptor
+
+from holdfast_chassis.contract import REASONS, Kind
+from holdfast_chassis.field_rules import rules_of
 from holdfast_gateway import problems, sse
 from holdfast_gateway.field_behavior import behaves
-from holdfast_gateway.json_schema import Schema, Schemas
+from holdfast_gateway.json_schema import Schema, Schemas, example_of
 from holdfast_gateway.proto_comments import proto_comments
-from holdfast_gateway.routes import Route
+from holdfast_gateway.routes import Route, field_at
 
 Operation = dict[str, Any]
 
@@ -43,17 +46,22 @@ _REQUEST_HEADERS = {
     ),
     "Last-Event-ID": ("The id of the last event that was seen: go on behind it.", _TEXT),
 }
-# Beyond `default`: what a client should have a branch for.
+# What any operation may be refused with, and what only some may.
 _REFUSALS = {
     400: "A field breaks a rule; `violations` names it.",
     404: "There is no such thing.",
-    409: "The state of the sale, the item or the reservation forbids it; `reason` says why.",
+    405: "The path does not take this method.",
+    406: "None of the accepted media types is spoken here.",
+    409: "The state of the sale, the item or the reservation forbids it",
     415: "The body is not JSON, or it is compressed.",
-    422: "The Idempotency-Key was used for something else.",
+    422: "The Idempotency-Key was used for something else",
     429: "Too much at once.",
+    500: "A fault of ours.",
+    501: "The inventory does not know this method yet.",
     503: "Nobody is there to answer, or what became of the request is not known. Repeat it, with the same key.",
     504: "Not begun in time; nothing was done.",
 }
+_OF_SOME = {409, 415, 422}
 _PAGES = {
     "/health": ("Health in full", "Of the gateway, the inventory, the database and Redis."),
     "/health/live": ("Is the process alive?", "It says yes during a drain, too."),
@@ -73,7 +81,13 @@ def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     services = {route.rpc.containing_service for route in routes}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Holdfast", "version": version, "description": _ABOUT},
+        "info": {
+            "title": "Holdfast",
+            "version": version,
+            "description": _ABOUT,
+            "contact": {"name": "Holdfast"},
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
         "servers": [{"url": "/"}],
         "tags": [
             {"name": service.name, "description": schemas.comment(service.full_name)}
@@ -93,7 +107,11 @@ def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
             },
             "responses": {
                 "Problem": _problem_response("Refused."),
-                **{f"Problem{status}": _problem_response(text) for status, text in _REFUSALS.items()},
+                **{
+                    f"Problem{status}": _problem_response(text)
+                    for status, text in _REFUSALS.items()
+                    if status not in (409, 422)
+                },
             },
         },
     }
@@ -109,7 +127,7 @@ def _operation(route: Route, schemas: Schemas) -> Operation:
         "parameters": [*_parameters(route, schemas)],
         "responses": {
             "200": _response(route, schemas),
-            **{str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in _REFUSALS},
+            **{str(status): _refusal(route, status) for status in _REFUSALS if _may_be(route, status)},
             "default": {"$ref": "#/components/responses/Problem"},
         },
     }
@@ -118,29 +136,67 @@ def _operation(route: Route, schemas: Schemas) -> Operation:
     return operation
 
 
+def _may_be(route: Route, status: int) -> bool:
+    """Whether an operation may be refused with that status."""
+    if status == 415:
+        return bool(route.body)
+    return status not in _OF_SOME or any(REASONS[name].http_status == status for name in route.method.refusals)
+
+
+def _refusal(route: Route, status: int) -> Schema:
+    """Return how it is refused with that status; one that hangs on the state of things tells all its reasons."""
+    reasons = [REASONS[name] for name in route.method.refusals if REASONS[name].http_status == status]
+    if not reasons:
+        return {"$ref": f"#/components/responses/Problem{status}"}
+    told = "\n".join(f"- `{reason.name}`: {reason.title}." for reason in reasons)
+    response = _problem_response(f"{_REFUSALS[status]}:\n\n{told}")
+    response["content"][problems.MEDIA_TYPE]["examples"] = {
+        reason.name: {"value": problems.Problem(reason, f"{reason.title}.").document("7f3c9a1e")} for reason in reasons
+    }
+    return response
+
+
 def _parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
-    for name, literal in _path(route)[1]:
-        yield {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": f"The id of one of the {literal}.",
-            "schema": {**_TEXT, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 63},
-        }
+    yield from _path_parameters(route)
     if route.body != "*":
         yield from _query_parameters(route, schemas)
     headers = ["X-Request-Id", "X-Request-Timeout", "traceparent"]
     headers += ["Idempotency-Key"] if route.takes_request_id else []
-    headers += ["Last-Event-ID"] if route.rpc.server_streaming else []
+    headers += ["Last-Event-ID"] if route.method.kind is Kind.WATCH else []
     for header in headers:
         yield {"$ref": f"#/components/parameters/{header}"}
+
+
+def _path_parameters(route: Route) -> Iterator[Schema]:
+    names = iter(_path(route)[1])
+    for variable in route.variables:
+        field = field_at(route.rpc.input_type, variable.field_path)
+        for position in range(variable.start, variable.end):
+            if route.segments[position] == "*":
+                name, literal = next(names)
+                yield {
+                    "name": name,
+                    "in": "path",
+                    "required": True,
+                    "description": f"The id of one of the {literal}.",
+                    "schema": {**_TEXT, **_rules_of_segment(field, position - variable.start)},
+                }
+
+
+def _rules_of_segment(field: FieldDescriptor, position: int) -> Schema:
+    """Return what the rules of a name say of one of its segments."""
+    rules = rules_of(field).string
+    if not rules.pattern:  # the name of a resource in the body, as its own method has it
+        return {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "examples": ["drop-1"]}
+    segment = rules.pattern.strip("^$").split("/")[position].removeprefix("(").removesuffix(")")
+    return {"pattern": f"^{segment}$", "examples": [rules.example[0].split("/")[position]]}
 
 
 def _query_parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
     elsewhere = {variable.field_path[0] for variable in route.variables} | {route.body}
     for field in route.rpc.input_type.fields:
         if field.name not in elsewhere:
-            schema = schemas.field(field)
+            schema = schemas.sent(field)
             yield {
                 "name": field.json_name,
                 "in": "query",
@@ -154,29 +210,32 @@ def _request_body(route: Route, schemas: Schemas) -> Schema:
     message = route.rpc.input_type
     if route.body == "*":
         in_path = {variable.field_path[0] for variable in route.variables}
-        schema = schemas.object(message, without=in_path)
-        required = bool(schema.get("required"))
+        schema = schemas.request(message, f"{route.rpc.name}Body", without=in_path)
     else:
-        field = message.fields_by_name[route.body]
-        schema = schemas.field(field)
-        required = behaves(field, "REQUIRED")
-    return {"required": required, "content": {"application/json": {"schema": schema}}}
+        schema = schemas.sent(message.fields_by_name[route.body])
+    resolved = schemas.components[schema["$ref"].rpartition("/")[2]]
+    required = bool(resolved.get("required")) or route.body != "*"
+    example = example_of(schema, schemas.components)
+    content: Schema = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return {"required": required, "content": {"application/json": content}}
 
 
 def _response(route: Route, schemas: Schemas) -> Schema:
     message = route.rpc.output_type
-    schema = schemas.reference(message)
+    schema = schemas.answer(message)
     headers = ["X-Request-Id", "X-Deployment-Version"]
     if not route.rpc.server_streaming:
         headers += [] if route.method.kind.changes_nothing else ["Idempotent-Replayed"]
         return _described_response("Done.", "application/json", schema, headers)
     text = (
-        f"Server-sent events. The data of each is a {message.name} in JSON, its id the resume token, its name the "
-        "field of `event` that is set. An event named `error` carries a Problem; the stream ends behind it."
+        f"An event stream without an end: server-sent events, as EventSource reads them. The data of each is a "
+        f"{message.name} in JSON, its id the resume token, its name the field of `event` that is set. An event named "
+        "`error` carries a Problem; the stream ends behind it."
     )
-    data = {**_TEXT, "contentMediaType": "application/json", "contentSchema": schema}
-    event = {"type": "object", "required": ["data"], "properties": {"id": _TEXT, "event": _TEXT, "data": data}}
-    return _described_response(text, sse.MEDIA_TYPE, event, headers)
+    events = {**_TEXT, "format": "event-stream", "contentMediaType": "application/json", "contentSchema": schema}
+    return _described_response(text, sse.MEDIA_TYPE, events, headers)
 
 
 def _described_response(text: str, media_type: str, schema: Schema, headers: list[str]) -> Schema:
@@ -198,13 +257,13 @@ def _problem_schema() -> Schema:
     return {
         "type": "object",
         "description": "Why a request was refused (RFC 9457).",
-        "required": ["type", "title", "status", "detail", "instance", "reason", "retryable"],
+        "required": ["type", "title", "status", "detail", "reason", "retryable"],
         "properties": {
             "type": {**_TEXT, "format": "uri", "description": "Identifies the reason; it is not a page to fetch."},
             "title": {**_TEXT, "description": "The reason in words."},
             "status": {"type": "integer", "description": "The HTTP status."},
             "detail": {**_TEXT, "description": "What happened this time."},
-            "instance": {**_TEXT, "format": "uri", "description": "The id of the request."},
+            "instance": {**_TEXT, "format": "uri", "description": "The id of the request; not in an outcome."},
             "reason": {
                 **_TEXT,
                 "enum": list(REASONS),
@@ -215,6 +274,11 @@ def _problem_schema() -> Schema:
             "retryable": {
                 "type": "boolean",
                 "description": "Whether the very same request may succeed when it is sent again.",
+            },
+            "retryAfterSeconds": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "When that may be, if it is known.",
             },
             "violations": {"type": "array", "items": violation, "description": "What was wrong, one by one."},
             "metadata": {"type": "object", "additionalProperties": _TEXT, "description": "The figures behind it."},
@@ -231,6 +295,7 @@ def _page(path: str, summary: str, description: str) -> Operation:
         "description": description,
         "responses": {
             "200": {"description": "Yes.", "content": content},
+            "405": {"$ref": "#/components/responses/Problem405"},
             "503": {"description": "No.", "content": content},
         },
     }

@@ -1,15 +1,17 @@
 """Refusals as RFC 9457 problem details. What is true of a reason, its HTTP status for one, is in the contract."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import orjson
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from holdfast_chassis.contract import REASONS, RETRYABLE_KEY, Reason
+from holdfast_chassis.contract import REASONS, RETRYABLE_KEY, SERVICES, Reason
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 
 MEDIA_TYPE = "application/problem+json"
@@ -57,7 +59,7 @@ class Problem:
         """Render it as JSON; `instance` is the id of the request that it answers."""
         return orjson.dumps(self.document(instance))
 
-    def document(self, instance: str) -> dict[str, Any]:
+    def document(self, instance: str = "") -> dict[str, Any]:
         """Return the members of the problem; those that say nothing are left out."""
         reason = self.reason
         document: dict[str, Any] = {
@@ -65,10 +67,13 @@ class Problem:
             "title": reason.title,
             "status": reason.http_status,
             "detail": self.detail,
-            "instance": f"urn:request:{instance}",
             "reason": reason.name,
             "retryable": reason.retryable if self.retryable is None else self.retryable,
         }
+        if instance:
+            document["instance"] = f"urn:request:{instance}"
+        if self.retry_after_seconds is not None:
+            document["retryAfterSeconds"] = max(1, math.ceil(self.retry_after_seconds))
         if self.violations:
             document["violations"] = list(self.violations)
         if self.metadata:
@@ -125,7 +130,11 @@ def problem_of_status(status: status_pb2.Status, *, changes_nothing: bool) -> Pr
     reason = reason or INTERNAL
     # What no reason vouches for, such as a library's own words, is not for everybody's eyes.
     told = bool(info.reason) or reason is INVALID_REQUEST
-    detail = status.message if told and reason is not INTERNAL else _HIDDEN if reason is INTERNAL else reason.title
+    detail = json_words(status.message) if told and reason is not INTERNAL else reason.title
+    if reason is INTERNAL:
+        detail = _HIDDEN
+    elif violations and reason is INVALID_REQUEST:
+        detail = "; ".join(f"{each['field']}: {each['description']}" for each in violations)
     metadata = dict(info.metadata)
     retryable = {"true": True, "false": False}.get(metadata.pop(RETRYABLE_KEY, ""))
     return Problem(reason, detail or reason.title, violations, metadata, retry_after, retryable=retryable)
@@ -159,7 +168,7 @@ def _details(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, li
 def _violations(name: str, value: bytes) -> list[Violation]:
     if name == "BadRequest":
         bad = error_details_pb2.BadRequest.FromString(value)
-        return [{"field": json_path(v.field), "description": v.description} for v in bad.field_violations]
+        return [{"field": json_path(v.field), "description": json_words(v.description)} for v in bad.field_violations]
     if name == "PreconditionFailure":
         failure = error_details_pb2.PreconditionFailure.FromString(value)
         return [{"type": v.type, "subject": v.subject, "description": v.description} for v in failure.violations]
@@ -167,6 +176,27 @@ def _violations(name: str, value: bytes) -> list[Violation]:
         quota = error_details_pb2.QuotaFailure.FromString(value)
         return [{"subject": v.subject, "description": v.description} for v in quota.violations]
     return []
+
+
+def _json_names(messages: Iterable[Descriptor]) -> Iterator[tuple[str, str]]:
+    for message in messages:
+        yield from ((field.name, field.json_name) for field in message.fields if field.name != field.json_name)
+        yield from _json_names(message.nested_types)
+
+
+_JSON_NAMES = {
+    name: json_name
+    for file in {service.file for service in SERVICES}
+    for each in (file, *file.dependencies)
+    if each.package == file.package
+    for name, json_name in _json_names(each.message_types_by_name.values())
+}
+_FIELD_NAME = re.compile(rf"\b({'|'.join(_JSON_NAMES)})\b")
+
+
+def json_words(text: str) -> str:
+    """Spell the names of fields in a sentence as JSON does: `on_hand` as `onHand`."""
+    return _FIELD_NAME.sub(lambda match: _JSON_NAMES[match[1]], text)
 
 
 def json_path(path: str) -> str:

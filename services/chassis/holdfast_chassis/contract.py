@@ -50,7 +50,8 @@ class Binding:
 class Method:
     """What is true of a method.
 
-    `path` is how gRPC calls it, `/package.Service/Method`; `request` the full name of the message that it takes.
+    `path` is how gRPC calls it, `/package.Service/Method`; `request` the full name of the message that it takes;
+    `refusals` the names of the reasons for which the state of what it is about may forbid it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Method:
     kind: Kind
     repeatable: bool
     scope: str
+    refusals: tuple[str, ...]
     bindings: tuple[Binding, ...]
 
 
@@ -91,6 +93,7 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         kind=Kind(rules.kind),
         repeatable=rules.repeatable,
         scope=rules.scope,
+        refusals=tuple(rules.refusals),
         bindings=tuple(_bindings(descriptor)),
     )
 

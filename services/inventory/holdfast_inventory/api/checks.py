@@ -15,20 +15,24 @@ from uuid import UUID
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_chassis.field_rules import rules_at
 from holdfast_inventory.api import names, page_tokens
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
 
-MAX_TEXT_CHARACTERS = 128
+_CUSTOMER = rules_at(reservation_service_pb2.CreateReservationRequest.DESCRIPTOR, "customer").string
+_REQUEST_ID = rules_at(reservation_service_pb2.CreateReservationRequest.DESCRIPTOR, "request_id").string
+MAX_TEXT_CHARACTERS: int = _CUSTOMER.max_len
 DEFAULT_PAGE_SIZE = 100
-MAX_PAGE_SIZE = 1000
+MAX_PAGE_SIZE: int = rules_at(sale_service_pb2.ListSalesRequest.DESCRIPTOR, "page_size").int32.lte
 MAX_SEQUENCE = 2**63 - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOBODY = UUID(int=0)
 ID_RULE = "must be 1 to 63 letters, digits, '-', '_' or '.', starting with a letter or a digit"
 _SCHEDULE_ID_RULE = "must be 1 to 46 letters, digits, '-', '_' or '.', starting with a letter or a digit"
-_is_visible_ascii = re.compile(r"[!-~]{1,128}").fullmatch
-_has_control_character = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+_is_visible_ascii = re.compile(_REQUEST_ID.pattern).fullmatch
+_has_no_control_character = re.compile(_CUSTOMER.pattern).fullmatch
 
 # What google.protobuf.Duration and Timestamp allow; a decoder does not check it.
 _MAX_DURATION_SECONDS = 315_576_000_000
@@ -123,7 +127,7 @@ class Checks:
         """Return a text that may be empty."""
         if len(value) > MAX_TEXT_CHARACTERS:
             self.violated(field, f"must be at most {MAX_TEXT_CHARACTERS} characters")
-        elif not value.isprintable() and _has_control_character(value):
+        elif not value.isprintable() and not _has_no_control_character(value):
             self.violated(field, "must not have control characters")
         return value
 
@@ -165,7 +169,8 @@ class Checks:
         agree = -_NANOS_PER_SECOND < nanos < _NANOS_PER_SECOND and seconds * nanos >= 0
         if agree and -_MAX_DURATION_SECONDS <= seconds <= _MAX_DURATION_SECONDS:
             span = timedelta(seconds=seconds, microseconds=nanos // 1000)
-            if low <= span <= high:
+            # Less than a microsecond is dropped, but not from what is too long.
+            if low <= span <= high and (span < high or nanos % 1000 == 0):
                 return span
         self.violated(field, f"must be {low.total_seconds():g} s to {high.total_seconds():.15g} s")
         return low

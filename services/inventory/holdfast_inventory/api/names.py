@@ -1,19 +1,28 @@
 """Resource names: how sales, items, reservations and schedules are called on the wire."""
 
 import re
+from collections.abc import Callable
 from uuid import UUID
 
-_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-# In either case on its way in, as RFC 9562 has it; it is written in lower case.
-_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+from google.protobuf.descriptor import Descriptor
 
-match_id = re.compile(_ID).fullmatch
-match_sale = re.compile(f"sales/({_ID})").fullmatch
-match_item = re.compile(f"sales/({_ID})/items/({_ID})").fullmatch
-match_reservation = re.compile(f"sales/({_ID})/reservations/({_UUID})").fullmatch
+from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_chassis.field_rules import rules_at
+
+
+def _matcher(message: Descriptor, field: str) -> Callable[[str], re.Match[str] | None]:
+    """Return what matches all of a text with the pattern that the contract gives a field."""
+    return re.compile(rules_at(message, field).string.pattern).fullmatch
+
+
+match_id = _matcher(reservation_service_pb2.Line.DESCRIPTOR, "item")
+match_sale = _matcher(sale_service_pb2.GetSaleRequest.DESCRIPTOR, "name")
+match_item = _matcher(sale_service_pb2.GetItemRequest.DESCRIPTOR, "name")
+# A UUID in either case on its way in, as RFC 9562 has it; it is written in lower case.
+match_reservation = _matcher(reservation_service_pb2.GetReservationRequest.DESCRIPTOR, "name")
 # Short enough for the ids of the sales that it opens, which end in `-YYYYMMDDtHHMMSSz`.
-match_schedule_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,45}").fullmatch
-match_schedule = re.compile(r"saleSchedules/([A-Za-z0-9][A-Za-z0-9._-]{0,45})").fullmatch
+match_schedule_id = _matcher(sale_service_pb2.CreateSaleScheduleRequest.DESCRIPTOR, "schedule_id")
+match_schedule = _matcher(sale_service_pb2.GetSaleScheduleRequest.DESCRIPTOR, "name")
 
 
 def sale_name(sale_id: str) -> str:

@@ -4,8 +4,11 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
 
+from holdfast.inventory.v1 import sale_service_pb2
+from holdfast_chassis.field_rules import rules_at
+
 _DIGEST_BYTES = 12
-_MAX_CHARACTERS = 1024
+_MAX_CHARACTERS: int = rules_at(sale_service_pb2.ListSalesRequest.DESCRIPTOR, "page_token").string.max_len
 
 
 def encode(cursor: str, *bound_to: str) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_chassis.field_rules import rules_at
 from holdfast_inventory.api.checks import ID_RULE, Checking, Checks
 from holdfast_inventory.api.names import match_id
 from holdfast_inventory.domain.commands import Command, Confirm, Create, Extend, Release
@@ -15,11 +16,13 @@ from holdfast_inventory.domain.identity import create_fingerprint, reservation_i
 from holdfast_inventory.domain.reservation import Line, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
 
-MAX_LINES = 100
-MAX_LINE_UNITS = 1_000_000
-MAX_COMMANDS = 1000
-MIN_RESERVATION_HOLD_TIME = timedelta(milliseconds=1)
-LONGEST_TIMEOUT = timedelta(hours=1)
+MAX_LINES: int = rules_at(pb.CreateReservationRequest.DESCRIPTOR, "lines").repeated.max_items
+MAX_LINE_UNITS: int = rules_at(pb.Line.DESCRIPTOR, "quantity").int32.lte
+MAX_COMMANDS: int = rules_at(pb.SubmitRequest.DESCRIPTOR, "commands").repeated.max_items
+MIN_RESERVATION_HOLD_TIME: timedelta = rules_at(
+    pb.CreateReservationRequest.DESCRIPTOR, "hold_time"
+).duration.gte.ToTimedelta()
+LONGEST_TIMEOUT: timedelta = rules_at(pb.Command.DESCRIPTOR, "timeout").duration.lte.ToTimedelta()
 
 
 class CreateRequest(NamedTuple):

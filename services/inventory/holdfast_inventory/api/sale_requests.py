@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
+from holdfast_chassis.field_rules import rules_at
 from holdfast_inventory.api.checks import MAX_SEQUENCE, Checking, Checks
 from holdfast_inventory.domain.commands import Adjust, Transfer
 from holdfast_inventory.domain.identity import adjust_fingerprint, stock_change_id, transfer_fingerprint
@@ -29,9 +30,9 @@ from holdfast_inventory.domain.sale import (
     repeated_items,
 )
 
-MAX_ITEMS = 1000
-MAX_TRANSFER_UNITS = 1_000_000_000
-MAX_RESUME_TOKEN_CHARACTERS = 256
+MAX_ITEMS: int = rules_at(sale_pb2.Sale.DESCRIPTOR, "items").repeated.max_items
+MAX_TRANSFER_UNITS: int = rules_at(pb.TransferStockRequest.DESCRIPTOR, "quantity").int32.lte
+MAX_RESUME_TOKEN_CHARACTERS: int = rules_at(pb.WatchStockRequest.DESCRIPTOR, "resume_token").string.max_len
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,8 @@ def create_item(request: pb.CreateItemRequest) -> tuple[str, NewItem]:
         item_id = checks.resource_id("item_id", request.item_id)
         if not request.HasField("item"):
             checks.violated("item", "must be set")
+        if request.item.item not in ("", request.item_id):
+            checks.violated("item.item", "must be item_id, or not be set")
         item = _new_item(checks, "item", request.item, item_id)
     return sale_id, item
 

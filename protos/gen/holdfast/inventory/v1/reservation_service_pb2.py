@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
@@ -32,7 +33,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from holdfast.options.v1 import options_pb2 as holdfast_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/holdfast/inventory/v1/reservation_service.proto\x12\x15holdfast.inventory.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!holdfast/options/v1/options.proto\"\xa2\x04\n\x0bReservation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x16\n\x08\x63ustomer\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32\x1b.holdfast.inventory.v1.LineB\x04\xe2\x41\x01\x03\x12=\n\x05state\x18\x04 \x01(\x0e\x32(.holdfast.inventory.v1.Reservation.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05order\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04HELD\x10\x01\x12\r\n\tCONFIRMED\x10\x02\x12\x0c\n\x08RELEASED\x10\x03\x12\x0b\n\x07\x45XPIRED\x10\x04:k\xea\x41h\n\"inventory.holdfast.dev/Reservation\x12\'sales/{sale}/reservations/{reservation}*\x0creservations2\x0breservation\"2\n\x04Line\x12\x12\n\x04item\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08quantity\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xb1\x02\n\x18\x43reateReservationRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x16\n\x08\x63ustomer\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32\x1b.holdfast.inventory.v1.LineB\x04\xe2\x41\x01\x02\x12\x32\n\thold_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x1b\n\rallow_partial\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63onfirm\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05order\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\"j\n\x15GetReservationRequest\x12\x39\n\x04name\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\x12\x16\n\x08\x63ustomer\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xd9\x01\n\x17ListReservationsRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63ustomer\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12=\n\x05state\x18\x05 \x01(\x0e\x32(.holdfast.inventory.v1.Reservation.StateB\x04\xe2\x41\x01\x01\"m\n\x18ListReservationsResponse\x12\x38\n\x0creservations\x18\x01 \x03(\x0b\x32\".holdfast.inventory.v1.Reservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9d\x01\n\x19\x43onfirmReservationRequest\x12\x39\n\x04name\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\x12\x13\n\x05order\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nallow_late\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08\x63ustomer\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"n\n\x19ReleaseReservationRequest\x12\x39\n\x04name\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\x12\x16\n\x08\x63ustomer\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xa4\x01\n\x18\x45xtendReservationRequest\x12\x39\n\x04name\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\x12\x35\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x63ustomer\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\x8f\x03\n\x07\x43ommand\x12\x41\n\x06\x63reate\x18\x01 \x01(\x0b\x32/.holdfast.inventory.v1.CreateReservationRequestH\x00\x12\x43\n\x07\x63onfirm\x18\x02 \x01(\x0b\x32\x30.holdfast.inventory.v1.ConfirmReservationRequestH\x00\x12\x43\n\x07release\x18\x03 \x01(\x0b\x32\x30.holdfast.inventory.v1.ReleaseReservationRequestH\x00\x12\x41\n\x06\x65xtend\x18\x04 \x01(\x0b\x32/.holdfast.inventory.v1.ExtendReservationRequestH\x00\x12\x30\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x19\n\x0btraceparent\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0e\x63orrelation_id\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x42\t\n\x07\x63ommand\"}\n\rSubmitRequest\x12\x34\n\x06parent\x18\x01 \x01(\tB$\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x36\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x1e.holdfast.inventory.v1.CommandB\x04\xe2\x41\x01\x02\"\x86\x01\n\x07Outcome\x12\x39\n\x0breservation\x18\x01 \x01(\x0b\x32\".holdfast.inventory.v1.ReservationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\t\n\x07outcome\"B\n\x0eSubmitResponse\x12\x30\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1e.holdfast.inventory.v1.Outcome2\x85\n\n\x12ReservationService\x12\xb6\x01\n\x11\x43reateReservation\x12/.holdfast.inventory.v1.CreateReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"L\xda\x41\x15parent,customer,lines\xca\xda\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02&\"!/v1/{parent=sales/*}/reservations:\x01*\x12\x9c\x01\n\x0eGetReservation\x12,.holdfast.inventory.v1.GetReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"8\xda\x41\x04name\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{name=sales/*/reservations/*}\x12\xaf\x01\n\x10ListReservations\x12..holdfast.inventory.v1.ListReservationsRequest\x1a/.holdfast.inventory.v1.ListReservationsResponse\":\xda\x41\x06parent\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=sales/*}/reservations\x12\xb5\x01\n\x12\x43onfirmReservation\x12\x30.holdfast.inventory.v1.ConfirmReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"I\xda\x41\nname,order\xca\xda\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02.\")/v1/{name=sales/*/reservations/*}:confirm:\x01*\x12\xaf\x01\n\x12ReleaseReservation\x12\x30.holdfast.inventory.v1.ReleaseReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"C\xda\x41\x04name\xca\xda\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02.\")/v1/{name=sales/*/reservations/*}:release:\x01*\x12\xb8\x01\n\x11\x45xtendReservation\x12/.holdfast.inventory.v1.ExtendReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"N\xda\x41\x10name,expire_time\xca\xda\x18\x04\x08\x04\x10\x01\x82\xd3\xe4\x93\x02-\"(/v1/{name=sales/*/reservations/*}:extend:\x01*\x12\xa4\x01\n\x06Submit\x12$.holdfast.inventory.v1.SubmitRequest\x1a%.holdfast.inventory.v1.SubmitResponse\"M\xda\x41\x0fparent,commands\xca\xda\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02-\"(/v1/{parent=sales/*}/reservations:submit:\x01*\x1a\x19\xca\x41\x16inventory.holdfast.devb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/holdfast/inventory/v1/reservation_service.proto\x12\x15holdfast.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!holdfast/options/v1/options.proto\"\xa2\x04\n\x0bReservation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x16\n\x08\x63ustomer\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32\x1b.holdfast.inventory.v1.LineB\x04\xe2\x41\x01\x03\x12=\n\x05state\x18\x04 \x01(\x0e\x32(.holdfast.inventory.v1.Reservation.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05order\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04HELD\x10\x01\x12\r\n\tCONFIRMED\x10\x02\x12\x0c\n\x08RELEASED\x10\x03\x12\x0b\n\x07\x45XPIRED\x10\x04:k\xea\x41h\n\"inventory.holdfast.dev/Reservation\x12\'sales/{sale}/reservations/{reservation}*\x0creservations2\x0breservation\"t\n\x04Line\x12G\n\x04item\x18\x01 \x01(\tB9\xe2\x41\x01\x02\xbaH2r02!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\x92\x02\nsneaker-42\x12#\n\x08quantity\x18\x02 \x01(\x05\x42\x11\xe2\x41\x01\x02\xbaH\n\x1a\x08\x18\xc0\x84=(\x01@\x01\"\x95\x04\n\x18\x43reateReservationRequest\x12v\n\x06parent\x18\x01 \x01(\tBf\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\xbaH?r:2)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\x92\x02\x0csales/drop-1\xd8\x01\x01\x12@\n\x08\x63ustomer\x18\x02 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%\x10\x01\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x03\x63-1\x12:\n\x05lines\x18\x03 \x03(\x0b\x32\x1b.holdfast.inventory.v1.LineB\x0e\xe2\x41\x01\x02\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\x12I\n\thold_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1b\xe2\x41\x01\x01\xbaH\x14\xaa\x01\x11\"\x05\x08\x80\x9a\x9e\x01\x32\x04\x10\xc0\x84=J\x02\x08x\x12\x1b\n\rallow_partial\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07\x63onfirm\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12<\n\x05order\x18\x07 \x01(\tB-\xe2\x41\x01\x01\xbaH&r$\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x04o-77\x12\x46\n\nrequest_id\x18\x08 \x01(\tB2\xe2\x41\x01\x01\xbaH+r&2\x0e^[!-~]{1,128}$\x92\x02\x13\x37\x66\x33\x63\x39\x61\x31\x65-checkout-1\xd8\x01\x01\"\xe3\x02\n\x15GetReservationRequest\x12\x89\x02\n\x04name\x18\x01 \x01(\tB\xfa\x01\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\xbaH\xcb\x01r\xc8\x01\x32\x84\x01^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\x92\x02>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6\x12>\n\x08\x63ustomer\x18\x02 \x01(\tB,\xe2\x41\x01\x01\xbaH%r#\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x03\x63-1\"\xdc\x02\n\x17ListReservationsRequest\x12s\n\x06parent\x18\x01 \x01(\tBc\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\xbaH<r:2)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\x92\x02\x0csales/drop-1\x12#\n\tpage_size\x18\x02 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\xe8\x07(\x00@2\x12 \n\npage_token\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12>\n\x08\x63ustomer\x18\x04 \x01(\tB,\xe2\x41\x01\x01\xbaH%r#\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x03\x63-1\x12\x45\n\x05state\x18\x05 \x01(\x0e\x32(.holdfast.inventory.v1.Reservation.StateB\x0c\xe2\x41\x01\x01\xbaH\x05\x82\x01\x02\x10\x01\"m\n\x18ListReservationsResponse\x12\x38\n\x0creservations\x18\x01 \x03(\x0b\x32\".holdfast.inventory.v1.Reservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbf\x03\n\x19\x43onfirmReservationRequest\x12\x89\x02\n\x04name\x18\x01 \x01(\tB\xfa\x01\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\xbaH\xcb\x01r\xc8\x01\x32\x84\x01^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\x92\x02>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6\x12<\n\x05order\x18\x02 \x01(\tB-\xe2\x41\x01\x01\xbaH&r$\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x04o-77\x12\x18\n\nallow_late\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12>\n\x08\x63ustomer\x18\x04 \x01(\tB,\xe2\x41\x01\x01\xbaH%r#\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x03\x63-1\"\xe7\x02\n\x19ReleaseReservationRequest\x12\x89\x02\n\x04name\x18\x01 \x01(\tB\xfa\x01\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\xbaH\xcb\x01r\xc8\x01\x32\x84\x01^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\x92\x02>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6\x12>\n\x08\x63ustomer\x18\x02 \x01(\tB,\xe2\x41\x01\x01\xbaH%r#\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x03\x63-1\"\xae\x03\n\x18\x45xtendReservationRequest\x12\x89\x02\n\x04name\x18\x01 \x01(\tB\xfa\x01\xe2\x41\x01\x02\xfa\x41$\n\"inventory.holdfast.dev/Reservation\xbaH\xcb\x01r\xc8\x01\x32\x84\x01^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\x92\x02>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6\x12\x46\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x15\xe2\x41\x01\x02\xbaH\x0e\xb2\x01\x08R\x06\x08\x80\xb1\xef\x86\x07\xc8\x01\x01\x12>\n\x08\x63ustomer\x18\x03 \x01(\tB,\xe2\x41\x01\x01\xbaH%r#\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x92\x02\x03\x63-1\"\xa7\x03\n\x07\x43ommand\x12\x41\n\x06\x63reate\x18\x01 \x01(\x0b\x32/.holdfast.inventory.v1.CreateReservationRequestH\x00\x12\x43\n\x07\x63onfirm\x18\x02 \x01(\x0b\x32\x30.holdfast.inventory.v1.ConfirmReservationRequestH\x00\x12\x43\n\x07release\x18\x03 \x01(\x0b\x32\x30.holdfast.inventory.v1.ReleaseReservationRequestH\x00\x12\x41\n\x06\x65xtend\x18\x04 \x01(\x0b\x32/.holdfast.inventory.v1.ExtendReservationRequestH\x00\x12\x41\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x15\xe2\x41\x01\x01\xbaH\x0e\xaa\x01\x0b\"\x03\x08\x90\x1c\x32\x00J\x02\x08\x02\x12\x19\n\x0btraceparent\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0e\x63orrelation_id\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x42\x10\n\x07\x63ommand\x12\x05\xbaH\x02\x08\x01\"\xc7\x01\n\rSubmitRequest\x12s\n\x06parent\x18\x01 \x01(\tBc\xe2\x41\x01\x02\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\xbaH<r:2)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\x92\x02\x0csales/drop-1\x12\x41\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x1e.holdfast.inventory.v1.CommandB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\x86\x01\n\x07Outcome\x12\x39\n\x0breservation\x18\x01 \x01(\x0b\x32\".holdfast.inventory.v1.ReservationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\t\n\x07outcome\"B\n\x0eSubmitResponse\x12\x30\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1e.holdfast.inventory.v1.Outcome2\xf2\x0c\n\x12ReservationService\x12\x9f\x02\n\x11\x43reateReservation\x12/.holdfast.inventory.v1.CreateReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"\xb4\x01\xda\x41\x15parent,customer,lines\xca\xda\x18l\x08\x03\x10\x01\"\rSALE_NOT_OPEN\"\x0bSALE_CLOSED\"\x0bSALE_PAUSED\"\x16\x43USTOMER_LIMIT_REACHED\"\x12INSUFFICIENT_STOCK\"\x11REQUEST_ID_REUSED\x82\xd3\xe4\x93\x02&\"!/v1/{parent=sales/*}/reservations:\x01*\x12\x9c\x01\n\x0eGetReservation\x12,.holdfast.inventory.v1.GetReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"8\xda\x41\x04name\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{name=sales/*/reservations/*}\x12\xaf\x01\n\x10ListReservations\x12..holdfast.inventory.v1.ListReservationsRequest\x1a/.holdfast.inventory.v1.ListReservationsResponse\":\xda\x41\x06parent\xca\xda\x18\x04\x08\x01\x10\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=sales/*}/reservations\x12\xb1\x02\n\x12\x43onfirmReservation\x12\x30.holdfast.inventory.v1.ConfirmReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"\xc4\x01\xda\x41\nname,order\xca\xda\x18\x7f\x08\x04\x10\x01\"\x13RESERVATION_EXPIRED\"\x14RESERVATION_RELEASED\"\x15RESERVATION_CONFIRMED\"\x0bSALE_CLOSED\"\x16\x43USTOMER_LIMIT_REACHED\"\x12INSUFFICIENT_STOCK\x82\xd3\xe4\x93\x02.\")/v1/{name=sales/*/reservations/*}:confirm:\x01*\x12\xdb\x01\n\x12ReleaseReservation\x12\x30.holdfast.inventory.v1.ReleaseReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"o\xda\x41\x04name\xca\xda\x18\x30\x08\x04\x10\x01\"\x13RESERVATION_EXPIRED\"\x15RESERVATION_CONFIRMED\x82\xd3\xe4\x93\x02.\")/v1/{name=sales/*/reservations/*}:release:\x01*\x12\x94\x02\n\x11\x45xtendReservation\x12/.holdfast.inventory.v1.ExtendReservationRequest\x1a\".holdfast.inventory.v1.Reservation\"\xa9\x01\xda\x41\x10name,expire_time\xca\xda\x18_\x08\x04\x10\x01\"\x13RESERVATION_EXPIRED\"\x14RESERVATION_RELEASED\"\x15RESERVATION_CONFIRMED\"\x17\x45XTENSION_LIMIT_REACHED\x82\xd3\xe4\x93\x02-\"(/v1/{name=sales/*/reservations/*}:extend:\x01*\x12\xa4\x01\n\x06Submit\x12$.holdfast.inventory.v1.SubmitRequest\x1a%.holdfast.inventory.v1.SubmitResponse\"M\xda\x41\x0fparent,commands\xca\xda\x18\x04\x08\x03\x10\x01\x82\xd3\xe4\x93\x02-\"(/v1/{parent=sales/*}/reservations:submit:\x01*\x1a\x19\xca\x41\x16inventory.holdfast.devb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,111 +59,113 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESERVATION']._loaded_options = None
   _globals['_RESERVATION']._serialized_options = b'\352Ah\n\"inventory.holdfast.dev/Reservation\022\'sales/{sale}/reservations/{reservation}*\014reservations2\013reservation'
   _globals['_LINE'].fields_by_name['item']._loaded_options = None
-  _globals['_LINE'].fields_by_name['item']._serialized_options = b'\342A\001\002'
+  _globals['_LINE'].fields_by_name['item']._serialized_options = b'\342A\001\002\272H2r02!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\222\002\nsneaker-42'
   _globals['_LINE'].fields_by_name['quantity']._loaded_options = None
-  _globals['_LINE'].fields_by_name['quantity']._serialized_options = b'\342A\001\002'
+  _globals['_LINE'].fields_by_name['quantity']._serialized_options = b'\342A\001\002\272H\n\032\010\030\300\204=(\001@\001'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033inventory.holdfast.dev/Sale'
+  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033inventory.holdfast.dev/Sale\272H?r:2)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\222\002\014sales/drop-1\330\001\001'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['customer']._loaded_options = None
-  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\002'
+  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\002\272H\'r%\020\001\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\003c-1'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['lines']._loaded_options = None
-  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['lines']._serialized_options = b'\342A\001\002'
+  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['lines']._serialized_options = b'\342A\001\002\272H\007\222\001\004\010\001\020d'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['hold_time']._loaded_options = None
-  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['hold_time']._serialized_options = b'\342A\001\001'
+  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['hold_time']._serialized_options = b'\342A\001\001\272H\024\252\001\021\"\005\010\200\232\236\0012\004\020\300\204=J\002\010x'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['allow_partial']._loaded_options = None
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['allow_partial']._serialized_options = b'\342A\001\001'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['confirm']._loaded_options = None
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['confirm']._serialized_options = b'\342A\001\001'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['order']._loaded_options = None
-  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['order']._serialized_options = b'\342A\001\001'
+  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['order']._serialized_options = b'\342A\001\001\272H&r$\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\004o-77'
   _globals['_CREATERESERVATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_CREATERESERVATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H+r&2\016^[!-~]{1,128}$\222\002\0237f3c9a1e-checkout-1\330\001\001'
   _globals['_GETRESERVATIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETRESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation'
+  _globals['_GETRESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation\272H\313\001r\310\0012\204\001^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\222\002>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6'
   _globals['_GETRESERVATIONREQUEST'].fields_by_name['customer']._loaded_options = None
-  _globals['_GETRESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001'
+  _globals['_GETRESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001\272H%r#\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\003c-1'
   _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033inventory.holdfast.dev/Sale'
+  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033inventory.holdfast.dev/Sale\272H<r:2)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\222\002\014sales/drop-1'
   _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\t\032\007\030\350\007(\000@2'
   _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\010'
   _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['customer']._loaded_options = None
-  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001\272H%r#\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\003c-1'
   _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['state']._loaded_options = None
-  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['state']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRESERVATIONSREQUEST'].fields_by_name['state']._serialized_options = b'\342A\001\001\272H\005\202\001\002\020\001'
   _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation'
+  _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation\272H\313\001r\310\0012\204\001^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\222\002>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6'
   _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['order']._loaded_options = None
-  _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['order']._serialized_options = b'\342A\001\001'
+  _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['order']._serialized_options = b'\342A\001\001\272H&r$\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\004o-77'
   _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['allow_late']._loaded_options = None
   _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['allow_late']._serialized_options = b'\342A\001\001'
   _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['customer']._loaded_options = None
-  _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001'
+  _globals['_CONFIRMRESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001\272H%r#\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\003c-1'
   _globals['_RELEASERESERVATIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_RELEASERESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation'
+  _globals['_RELEASERESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation\272H\313\001r\310\0012\204\001^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\222\002>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6'
   _globals['_RELEASERESERVATIONREQUEST'].fields_by_name['customer']._loaded_options = None
-  _globals['_RELEASERESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001'
+  _globals['_RELEASERESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001\272H%r#\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\003c-1'
   _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation'
+  _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A$\n\"inventory.holdfast.dev/Reservation\272H\313\001r\310\0012\204\001^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})/reservations/([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$\222\002>sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6'
   _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['expire_time']._loaded_options = None
-  _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['expire_time']._serialized_options = b'\342A\001\002'
+  _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['expire_time']._serialized_options = b'\342A\001\002\272H\016\262\001\010R\006\010\200\261\357\206\007\310\001\001'
   _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['customer']._loaded_options = None
-  _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001'
+  _globals['_EXTENDRESERVATIONREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\001\272H%r#\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$\222\002\003c-1'
+  _globals['_COMMAND'].oneofs_by_name['command']._loaded_options = None
+  _globals['_COMMAND'].oneofs_by_name['command']._serialized_options = b'\272H\002\010\001'
   _globals['_COMMAND'].fields_by_name['timeout']._loaded_options = None
-  _globals['_COMMAND'].fields_by_name['timeout']._serialized_options = b'\342A\001\001'
+  _globals['_COMMAND'].fields_by_name['timeout']._serialized_options = b'\342A\001\001\272H\016\252\001\013\"\003\010\220\0342\000J\002\010\002'
   _globals['_COMMAND'].fields_by_name['traceparent']._loaded_options = None
   _globals['_COMMAND'].fields_by_name['traceparent']._serialized_options = b'\342A\001\001'
   _globals['_COMMAND'].fields_by_name['correlation_id']._loaded_options = None
   _globals['_COMMAND'].fields_by_name['correlation_id']._serialized_options = b'\342A\001\001'
   _globals['_SUBMITREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_SUBMITREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033inventory.holdfast.dev/Sale'
+  _globals['_SUBMITREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033inventory.holdfast.dev/Sale\272H<r:2)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\222\002\014sales/drop-1'
   _globals['_SUBMITREQUEST'].fields_by_name['commands']._loaded_options = None
-  _globals['_SUBMITREQUEST'].fields_by_name['commands']._serialized_options = b'\342A\001\002'
+  _globals['_SUBMITREQUEST'].fields_by_name['commands']._serialized_options = b'\342A\001\002\272H\010\222\001\005\010\001\020\350\007'
   _globals['_RESERVATIONSERVICE']._loaded_options = None
   _globals['_RESERVATIONSERVICE']._serialized_options = b'\312A\026inventory.holdfast.dev'
   _globals['_RESERVATIONSERVICE'].methods_by_name['CreateReservation']._loaded_options = None
-  _globals['_RESERVATIONSERVICE'].methods_by_name['CreateReservation']._serialized_options = b'\332A\025parent,customer,lines\312\332\030\004\010\003\020\001\202\323\344\223\002&\"!/v1/{parent=sales/*}/reservations:\001*'
+  _globals['_RESERVATIONSERVICE'].methods_by_name['CreateReservation']._serialized_options = b'\332A\025parent,customer,lines\312\332\030l\010\003\020\001\"\rSALE_NOT_OPEN\"\013SALE_CLOSED\"\013SALE_PAUSED\"\026CUSTOMER_LIMIT_REACHED\"\022INSUFFICIENT_STOCK\"\021REQUEST_ID_REUSED\202\323\344\223\002&\"!/v1/{parent=sales/*}/reservations:\001*'
   _globals['_RESERVATIONSERVICE'].methods_by_name['GetReservation']._loaded_options = None
   _globals['_RESERVATIONSERVICE'].methods_by_name['GetReservation']._serialized_options = b'\332A\004name\312\332\030\004\010\001\020\001\202\323\344\223\002#\022!/v1/{name=sales/*/reservations/*}'
   _globals['_RESERVATIONSERVICE'].methods_by_name['ListReservations']._loaded_options = None
   _globals['_RESERVATIONSERVICE'].methods_by_name['ListReservations']._serialized_options = b'\332A\006parent\312\332\030\004\010\001\020\001\202\323\344\223\002#\022!/v1/{parent=sales/*}/reservations'
   _globals['_RESERVATIONSERVICE'].methods_by_name['ConfirmReservation']._loaded_options = None
-  _globals['_RESERVATIONSERVICE'].methods_by_name['ConfirmReservation']._serialized_options = b'\332A\nname,order\312\332\030\004\010\004\020\001\202\323\344\223\002.\")/v1/{name=sales/*/reservations/*}:confirm:\001*'
+  _globals['_RESERVATIONSERVICE'].methods_by_name['ConfirmReservation']._serialized_options = b'\332A\nname,order\312\332\030\177\010\004\020\001\"\023RESERVATION_EXPIRED\"\024RESERVATION_RELEASED\"\025RESERVATION_CONFIRMED\"\013SALE_CLOSED\"\026CUSTOMER_LIMIT_REACHED\"\022INSUFFICIENT_STOCK\202\323\344\223\002.\")/v1/{name=sales/*/reservations/*}:confirm:\001*'
   _globals['_RESERVATIONSERVICE'].methods_by_name['ReleaseReservation']._loaded_options = None
-  _globals['_RESERVATIONSERVICE'].methods_by_name['ReleaseReservation']._serialized_options = b'\332A\004name\312\332\030\004\010\004\020\001\202\323\344\223\002.\")/v1/{name=sales/*/reservations/*}:release:\001*'
+  _globals['_RESERVATIONSERVICE'].methods_by_name['ReleaseReservation']._serialized_options = b'\332A\004name\312\332\0300\010\004\020\001\"\023RESERVATION_EXPIRED\"\025RESERVATION_CONFIRMED\202\323\344\223\002.\")/v1/{name=sales/*/reservations/*}:release:\001*'
   _globals['_RESERVATIONSERVICE'].methods_by_name['ExtendReservation']._loaded_options = None
-  _globals['_RESERVATIONSERVICE'].methods_by_name['ExtendReservation']._serialized_options = b'\332A\020name,expire_time\312\332\030\004\010\004\020\001\202\323\344\223\002-\"(/v1/{name=sales/*/reservations/*}:extend:\001*'
+  _globals['_RESERVATIONSERVICE'].methods_by_name['ExtendReservation']._serialized_options = b'\332A\020name,expire_time\312\332\030_\010\004\020\001\"\023RESERVATION_EXPIRED\"\024RESERVATION_RELEASED\"\025RESERVATION_CONFIRMED\"\027EXTENSION_LIMIT_REACHED\202\323\344\223\002-\"(/v1/{name=sales/*/reservations/*}:extend:\001*'
   _globals['_RESERVATIONSERVICE'].methods_by_name['Submit']._loaded_options = None
   _globals['_RESERVATIONSERVICE'].methods_by_name['Submit']._serialized_options = b'\332A\017parent,commands\312\332\030\004\010\003\020\001\202\323\344\223\002-\"(/v1/{parent=sales/*}/reservations:submit:\001*'
-  _globals['_RESERVATION']._serialized_start=315
-  _globals['_RESERVATION']._serialized_end=861
-  _globals['_RESERVATION_STATE']._serialized_start=670
-  _globals['_RESERVATION_STATE']._serialized_end=752
-  _globals['_LINE']._serialized_start=863
-  _globals['_LINE']._serialized_end=913
-  _globals['_CREATERESERVATIONREQUEST']._serialized_start=916
-  _globals['_CREATERESERVATIONREQUEST']._serialized_end=1221
-  _globals['_GETRESERVATIONREQUEST']._serialized_start=1223
-  _globals['_GETRESERVATIONREQUEST']._serialized_end=1329
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=1332
-  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=1549
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=1551
-  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=1660
-  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_start=1663
-  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_end=1820
-  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=1822
-  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=1932
-  _globals['_EXTENDRESERVATIONREQUEST']._serialized_start=1935
-  _globals['_EXTENDRESERVATIONREQUEST']._serialized_end=2099
-  _globals['_COMMAND']._serialized_start=2102
-  _globals['_COMMAND']._serialized_end=2501
-  _globals['_SUBMITREQUEST']._serialized_start=2503
-  _globals['_SUBMITREQUEST']._serialized_end=2628
-  _globals['_OUTCOME']._serialized_start=2631
-  _globals['_OUTCOME']._serialized_end=2765
-  _globals['_SUBMITRESPONSE']._serialized_start=2767
-  _globals['_SUBMITRESPONSE']._serialized_end=2833
-  _globals['_RESERVATIONSERVICE']._serialized_start=2836
-  _globals['_RESERVATIONSERVICE']._serialized_end=4121
+  _globals['_RESERVATION']._serialized_start=344
+  _globals['_RESERVATION']._serialized_end=890
+  _globals['_RESERVATION_STATE']._serialized_start=699
+  _globals['_RESERVATION_STATE']._serialized_end=781
+  _globals['_LINE']._serialized_start=892
+  _globals['_LINE']._serialized_end=1008
+  _globals['_CREATERESERVATIONREQUEST']._serialized_start=1011
+  _globals['_CREATERESERVATIONREQUEST']._serialized_end=1544
+  _globals['_GETRESERVATIONREQUEST']._serialized_start=1547
+  _globals['_GETRESERVATIONREQUEST']._serialized_end=1902
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_start=1905
+  _globals['_LISTRESERVATIONSREQUEST']._serialized_end=2253
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_start=2255
+  _globals['_LISTRESERVATIONSRESPONSE']._serialized_end=2364
+  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_start=2367
+  _globals['_CONFIRMRESERVATIONREQUEST']._serialized_end=2814
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_start=2817
+  _globals['_RELEASERESERVATIONREQUEST']._serialized_end=3176
+  _globals['_EXTENDRESERVATIONREQUEST']._serialized_start=3179
+  _globals['_EXTENDRESERVATIONREQUEST']._serialized_end=3609
+  _globals['_COMMAND']._serialized_start=3612
+  _globals['_COMMAND']._serialized_end=4035
+  _globals['_SUBMITREQUEST']._serialized_start=4038
+  _globals['_SUBMITREQUEST']._serialized_end=4237
+  _globals['_OUTCOME']._serialized_start=4240
+  _globals['_OUTCOME']._serialized_end=4374
+  _globals['_SUBMITRESPONSE']._serialized_start=4376
+  _globals['_SUBMITRESPONSE']._serialized_end=4442
+  _globals['_RESERVATIONSERVICE']._serialized_start=4445
+  _globals['_RESERVATIONSERVICE']._serialized_end=6095
 # @@protoc_insertion_point(module_scope)

@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n holdfast/inventory/v1/sale.proto\x12\x15holdfast.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x06\n\x04Sale\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\topen_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x34\n\nclose_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12 \n\x12per_customer_limit\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x32\n\thold_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x36\n\rmax_hold_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x36\n\x05state\x18\x07 \x01(\x0e\x32!.holdfast.inventory.v1.Sale.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63\x61ncel_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12>\n\x08schedule\x18\x0b \x01(\tB,\xe2\x41\x01\x03\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule\x12\x16\n\x08sequence\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x30\n\x05items\x18\r \x03(\x0b\x32\x1b.holdfast.inventory.v1.ItemB\x04\xe2\x41\x01\x04\"^\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tSCHEDULED\x10\x01\x12\x08\n\x04OPEN\x10\x02\x12\n\n\x06PAUSED\x10\x03\x12\n\n\x06\x43LOSED\x10\x04\x12\r\n\tCANCELLED\x10\x05:;\xea\x41\x38\n\x1binventory.holdfast.dev/Sale\x12\x0csales/{sale}*\x05sales2\x04sale\"\x89\x02\n\x04Item\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x12\n\x04item\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07on_hand\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x12\n\x04held\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\tavailable\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04sold\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12 \n\x12per_customer_limit\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07version\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03:H\xea\x41\x45\n\x1binventory.holdfast.dev/Item\x12\x19sales/{sale}/items/{item}*\x05items2\x04item\"\xa9\x04\n\x0cSaleSchedule\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12/\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x02\x12\x36\n\ropen_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x33\n\x08template\x18\x04 \x01(\x0b\x32\x1b.holdfast.inventory.v1.SaleB\x04\xe2\x41\x01\x02\x12\x39\n\x0bsource_sale\x18\x05 \x01(\tB$\xe2\x41\x01\x01\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\x12\x46\n\tremainder\x18\x06 \x01(\x0e\x32-.holdfast.inventory.v1.SaleSchedule.RemainderB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"L\n\tRemainder\x12\x19\n\x15REMAINDER_UNSPECIFIED\x10\x00\x12\x08\n\x04STAY\x10\x01\x12\n\n\x06RETURN\x10\x02\x12\x0e\n\nCARRY_OVER\x10\x03:_\xea\x41\\\n#inventory.holdfast.dev/SaleSchedule\x12\x18saleSchedules/{schedule}*\rsaleSchedules2\x0csaleScheduleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n holdfast/inventory/v1/sale.proto\x12\x15holdfast.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x06\n\x04Sale\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x41\n\topen_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x12\xe2\x41\x01\x01\xbaH\x0b\xb2\x01\x08R\x06\x08\x80\xb1\xef\x86\x07\x12\x42\n\nclose_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x12\xe2\x41\x01\x01\xbaH\x0b\xb2\x01\x08R\x06\x08\x90\xcd\xef\x86\x07\x12)\n\x12per_customer_limit\x18\x04 \x01(\x05\x42\r\xe2\x41\x01\x01\xbaH\x06\x1a\x04(\x00@\x02\x12G\n\thold_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x19\xe2\x41\x01\x01\xbaH\x12\xaa\x01\x0f\"\x05\x08\x80\x9a\x9e\x01\x32\x02\x08\x01J\x02\x08x\x12L\n\rmax_hold_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1a\xe2\x41\x01\x01\xbaH\x13\xaa\x01\x10\"\x05\x08\x80\x9a\x9e\x01\x32\x02\x08\x01J\x03\x08\x84\x07\x12\x36\n\x05state\x18\x07 \x01(\x0e\x32!.holdfast.inventory.v1.Sale.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63\x61ncel_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12>\n\x08schedule\x18\x0b \x01(\tB,\xe2\x41\x01\x03\xfa\x41%\n#inventory.holdfast.dev/SaleSchedule\x12\x16\n\x08sequence\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05items\x18\r \x03(\x0b\x32\x1b.holdfast.inventory.v1.ItemB\r\xe2\x41\x01\x04\xbaH\x06\x92\x01\x03\x10\xe8\x07\"^\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tSCHEDULED\x10\x01\x12\x08\n\x04OPEN\x10\x02\x12\n\n\x06PAUSED\x10\x03\x12\n\n\x06\x43LOSED\x10\x04\x12\r\n\tCANCELLED\x10\x05:;\xea\x41\x38\n\x1binventory.holdfast.dev/Sale\x12\x0csales/{sale}*\x05sales2\x04sale\"\xd3\x02\n\x04Item\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12J\n\x04item\x18\x02 \x01(\tB<\xe2\x41\x01\x01\xbaH5r02!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\x92\x02\nsneaker-42\xd8\x01\x01\x12\x1e\n\x07on_hand\x18\x03 \x01(\x05\x42\r\xe2\x41\x01\x01\xbaH\x06\x1a\x04(\x00@2\x12\x12\n\x04held\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\tavailable\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04sold\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12)\n\x12per_customer_limit\x18\x07 \x01(\x05\x42\r\xe2\x41\x01\x01\xbaH\x06\x1a\x04(\x00@\x02\x12\x15\n\x07version\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03:H\xea\x41\x45\n\x1binventory.holdfast.dev/Item\x12\x19sales/{sale}/items/{item}*\x05items2\x04item\"\xa6\x05\n\x0cSaleSchedule\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12H\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1d\xe2\x41\x01\x02\xbaH\x16\xaa\x01\x10\"\x05\x08\x80\x8a\x8a\x0f\x32\x02\x08<J\x03\x08\x90\x1c\xc8\x01\x01\x12L\n\ropen_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1a\xe2\x41\x01\x01\xbaH\x13\xaa\x01\x10\"\x05\x08\x80\x8a\x8a\x0f\x32\x02\x08\x01J\x03\x08\x88\x0e\x12\x39\n\x08template\x18\x04 \x01(\x0b\x32\x1b.holdfast.inventory.v1.SaleB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12y\n\x0bsource_sale\x18\x05 \x01(\tBd\xe2\x41\x01\x01\xfa\x41\x1d\n\x1binventory.holdfast.dev/Sale\xbaH=r82)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\x92\x02\nsales/main\xd8\x01\x01\x12N\n\tremainder\x18\x06 \x01(\x0e\x32-.holdfast.inventory.v1.SaleSchedule.RemainderB\x0c\xe2\x41\x01\x01\xbaH\x05\x82\x01\x02\x10\x01\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"L\n\tRemainder\x12\x19\n\x15REMAINDER_UNSPECIFIED\x10\x00\x12\x08\n\x04STAY\x10\x01\x12\n\n\x06RETURN\x10\x02\x12\x0e\n\nCARRY_OVER\x10\x03:_\xea\x41\\\n#inventory.holdfast.dev/SaleSchedule\x12\x18saleSchedules/{schedule}*\rsaleSchedules2\x0csaleScheduleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,15 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SALE'].fields_by_name['name']._loaded_options = None
   _globals['_SALE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_SALE'].fields_by_name['open_time']._loaded_options = None
-  _globals['_SALE'].fields_by_name['open_time']._serialized_options = b'\342A\001\001'
+  _globals['_SALE'].fields_by_name['open_time']._serialized_options = b'\342A\001\001\272H\013\262\001\010R\006\010\200\261\357\206\007'
   _globals['_SALE'].fields_by_name['close_time']._loaded_options = None
-  _globals['_SALE'].fields_by_name['close_time']._serialized_options = b'\342A\001\001'
+  _globals['_SALE'].fields_by_name['close_time']._serialized_options = b'\342A\001\001\272H\013\262\001\010R\006\010\220\315\357\206\007'
   _globals['_SALE'].fields_by_name['per_customer_limit']._loaded_options = None
-  _globals['_SALE'].fields_by_name['per_customer_limit']._serialized_options = b'\342A\001\001'
+  _globals['_SALE'].fields_by_name['per_customer_limit']._serialized_options = b'\342A\001\001\272H\006\032\004(\000@\002'
   _globals['_SALE'].fields_by_name['hold_time']._loaded_options = None
-  _globals['_SALE'].fields_by_name['hold_time']._serialized_options = b'\342A\001\001'
+  _globals['_SALE'].fields_by_name['hold_time']._serialized_options = b'\342A\001\001\272H\022\252\001\017\"\005\010\200\232\236\0012\002\010\001J\002\010x'
   _globals['_SALE'].fields_by_name['max_hold_time']._loaded_options = None
-  _globals['_SALE'].fields_by_name['max_hold_time']._serialized_options = b'\342A\001\001'
+  _globals['_SALE'].fields_by_name['max_hold_time']._serialized_options = b'\342A\001\001\272H\023\252\001\020\"\005\010\200\232\236\0012\002\010\001J\003\010\204\007'
   _globals['_SALE'].fields_by_name['state']._loaded_options = None
   _globals['_SALE'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_SALE'].fields_by_name['create_time']._loaded_options = None
@@ -60,15 +61,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SALE'].fields_by_name['sequence']._loaded_options = None
   _globals['_SALE'].fields_by_name['sequence']._serialized_options = b'\342A\001\003'
   _globals['_SALE'].fields_by_name['items']._loaded_options = None
-  _globals['_SALE'].fields_by_name['items']._serialized_options = b'\342A\001\004'
+  _globals['_SALE'].fields_by_name['items']._serialized_options = b'\342A\001\004\272H\006\222\001\003\020\350\007'
   _globals['_SALE']._loaded_options = None
   _globals['_SALE']._serialized_options = b'\352A8\n\033inventory.holdfast.dev/Sale\022\014sales/{sale}*\005sales2\004sale'
   _globals['_ITEM'].fields_by_name['name']._loaded_options = None
   _globals['_ITEM'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_ITEM'].fields_by_name['item']._loaded_options = None
-  _globals['_ITEM'].fields_by_name['item']._serialized_options = b'\342A\001\001'
+  _globals['_ITEM'].fields_by_name['item']._serialized_options = b'\342A\001\001\272H5r02!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$\222\002\nsneaker-42\330\001\001'
   _globals['_ITEM'].fields_by_name['on_hand']._loaded_options = None
-  _globals['_ITEM'].fields_by_name['on_hand']._serialized_options = b'\342A\001\001'
+  _globals['_ITEM'].fields_by_name['on_hand']._serialized_options = b'\342A\001\001\272H\006\032\004(\000@2'
   _globals['_ITEM'].fields_by_name['held']._loaded_options = None
   _globals['_ITEM'].fields_by_name['held']._serialized_options = b'\342A\001\003'
   _globals['_ITEM'].fields_by_name['available']._loaded_options = None
@@ -76,7 +77,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEM'].fields_by_name['sold']._loaded_options = None
   _globals['_ITEM'].fields_by_name['sold']._serialized_options = b'\342A\001\003'
   _globals['_ITEM'].fields_by_name['per_customer_limit']._loaded_options = None
-  _globals['_ITEM'].fields_by_name['per_customer_limit']._serialized_options = b'\342A\001\001'
+  _globals['_ITEM'].fields_by_name['per_customer_limit']._serialized_options = b'\342A\001\001\272H\006\032\004(\000@\002'
   _globals['_ITEM'].fields_by_name['version']._loaded_options = None
   _globals['_ITEM'].fields_by_name['version']._serialized_options = b'\342A\001\003'
   _globals['_ITEM']._loaded_options = None
@@ -84,27 +85,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SALESCHEDULE'].fields_by_name['name']._loaded_options = None
   _globals['_SALESCHEDULE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_SALESCHEDULE'].fields_by_name['period']._loaded_options = None
-  _globals['_SALESCHEDULE'].fields_by_name['period']._serialized_options = b'\342A\001\002'
+  _globals['_SALESCHEDULE'].fields_by_name['period']._serialized_options = b'\342A\001\002\272H\026\252\001\020\"\005\010\200\212\212\0172\002\010<J\003\010\220\034\310\001\001'
   _globals['_SALESCHEDULE'].fields_by_name['open_duration']._loaded_options = None
-  _globals['_SALESCHEDULE'].fields_by_name['open_duration']._serialized_options = b'\342A\001\001'
+  _globals['_SALESCHEDULE'].fields_by_name['open_duration']._serialized_options = b'\342A\001\001\272H\023\252\001\020\"\005\010\200\212\212\0172\002\010\001J\003\010\210\016'
   _globals['_SALESCHEDULE'].fields_by_name['template']._loaded_options = None
-  _globals['_SALESCHEDULE'].fields_by_name['template']._serialized_options = b'\342A\001\002'
+  _globals['_SALESCHEDULE'].fields_by_name['template']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_SALESCHEDULE'].fields_by_name['source_sale']._loaded_options = None
-  _globals['_SALESCHEDULE'].fields_by_name['source_sale']._serialized_options = b'\342A\001\001\372A\035\n\033inventory.holdfast.dev/Sale'
+  _globals['_SALESCHEDULE'].fields_by_name['source_sale']._serialized_options = b'\342A\001\001\372A\035\n\033inventory.holdfast.dev/Sale\272H=r82)^sales/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$\222\002\nsales/main\330\001\001'
   _globals['_SALESCHEDULE'].fields_by_name['remainder']._loaded_options = None
-  _globals['_SALESCHEDULE'].fields_by_name['remainder']._serialized_options = b'\342A\001\001'
+  _globals['_SALESCHEDULE'].fields_by_name['remainder']._serialized_options = b'\342A\001\001\272H\005\202\001\002\020\001'
   _globals['_SALESCHEDULE'].fields_by_name['create_time']._loaded_options = None
   _globals['_SALESCHEDULE'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_SALESCHEDULE']._loaded_options = None
   _globals['_SALESCHEDULE']._serialized_options = b'\352A\\\n#inventory.holdfast.dev/SaleSchedule\022\030saleSchedules/{schedule}*\rsaleSchedules2\014saleSchedule'
-  _globals['_SALE']._serialized_start=185
-  _globals['_SALE']._serialized_end=976
-  _globals['_SALE_STATE']._serialized_start=821
-  _globals['_SALE_STATE']._serialized_end=915
-  _globals['_ITEM']._serialized_start=979
-  _globals['_ITEM']._serialized_end=1244
-  _globals['_SALESCHEDULE']._serialized_start=1247
-  _globals['_SALESCHEDULE']._serialized_end=1800
-  _globals['_SALESCHEDULE_REMAINDER']._serialized_start=1627
-  _globals['_SALESCHEDULE_REMAINDER']._serialized_end=1703
+  _globals['_SALE']._serialized_start=214
+  _globals['_SALE']._serialized_end=1094
+  _globals['_SALE_STATE']._serialized_start=939
+  _globals['_SALE_STATE']._serialized_end=1033
+  _globals['_ITEM']._serialized_start=1097
+  _globals['_ITEM']._serialized_end=1436
+  _globals['_SALESCHEDULE']._serialized_start=1439
+  _globals['_SALESCHEDULE']._serialized_end=2117
+  _globals['_SALESCHEDULE_REMAINDER']._serialized_start=1944
+  _globals['_SALESCHEDULE_REMAINDER']._serialized_end=2020
 # @@protoc_insertion_point(module_scope)

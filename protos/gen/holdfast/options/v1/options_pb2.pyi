@@ -6,9 +6,11 @@ reader: the services, the gateway, the edge, the documents and the tests take
 it from here (holdfast_chassis.contract).
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 from google.rpc import code_pb2 as _code_pb2
@@ -77,6 +79,7 @@ class MethodRules(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     REPEATABLE_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
     kind: Global___MethodRules.Kind.ValueType
     """What a call is for."""
     repeatable: _builtins.bool
@@ -88,16 +91,24 @@ class MethodRules(_message.Message):
     """What a caller must be allowed to do, such as `reservations.write`. Not
     enforced yet: every method leaves it empty.
     """
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For which reasons of its own it may be refused, by the names of
+        holdfast.inventory.v1.Refusal.Reason: the state of what it is about forbids
+        it. Any call may be malformed, come too early or find nobody, besides.
+        """
+
     def __init__(
         self,
         *,
         kind: Global___MethodRules.Kind.ValueType = ...,
         repeatable: _builtins.bool = ...,
         scope: _builtins.str = ...,
+        refusals: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "repeatable", b"repeatable", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "refusals", b"refusals", "repeatable", b"repeatable", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
