@@ -57,3 +57,8 @@ def test_a_shortage_is_not_what_clients_and_proxies_retry_by_themselves():
 def test_no_value_of_an_enum_occupies_the_package(file):
     """Values have no prefix, for JSON shows them; so every enum is inside a message, whose names are its own."""
     assert not file.DESCRIPTOR.enum_types_by_name
+
+
+def test_a_method_is_refused_for_reasons_that_there_are_and_that_hang_on_the_state_of_things():
+    for method in METHODS:
+        assert {REASONS[name].http_status for name in method.refusals} <= {409, 422}, method.name

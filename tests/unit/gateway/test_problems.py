@@ -58,6 +58,7 @@ def test_violations_keep_json_names():
     info = error_details_pb2.ErrorInfo(reason="INVALID_REQUEST")
     problem = problem_of_status(status(code_pb2.INVALID_ARGUMENT, info, bad), changes_nothing=False)
     assert problem.violations == [{"field": "lines[0].holdTime", "description": "too long"}]
+    assert problem.detail == "lines[0].holdTime: too long"
 
 
 def test_short_lines_and_limits_are_told():
