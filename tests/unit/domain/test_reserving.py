@@ -277,11 +277,17 @@ def test_every_short_line_must_be_able_to_come_back():
     assert refusal.retry_after_seconds is None
 
 
-def test_a_hold_that_ends_at_once_or_at_no_known_time_is_asked_for_after_a_second():
-    for holds_end_at in (NOON + seconds(0.1), None):
-        state = replace(reading(shoe(5, held=5)), holds_end_at=holds_end_at)
-        [refusal] = decide(state, [create(1, 1)]).answers
-        assert refusal.retry_after_seconds == 1.0
+def test_a_hold_that_ends_at_once_is_asked_for_after_a_second():
+    state = replace(reading(shoe(5, held=5)), holds_end_at=NOON + seconds(0.1))
+    [refusal] = decide(state, [create(1, 1)]).answers
+    assert refusal.retry_after_seconds == 1.0
+
+
+@pytest.mark.parametrize(("hold_seconds", "expected"), [(2, 1.0), (50, 5.0), (900, 10.0)])
+def test_a_hold_whose_end_is_not_known_is_asked_for_after_a_tenth_of_the_hold_time(hold_seconds, expected):
+    state = reading(shoe(5, held=5), hold_time=seconds(hold_seconds))
+    [refusal] = decide(state, [create(1, 1)]).answers
+    assert refusal.retry_after_seconds == expected
 
 
 def test_a_hold_of_the_same_batch_may_be_the_first_to_end():

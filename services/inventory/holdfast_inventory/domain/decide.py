@@ -46,6 +46,8 @@ from holdfast_inventory.domain.sale import Sale, SaleState
 
 MIN_RETRY_SECONDS = 1.0
 """Those who are told that a hold may come back are not told to ask more often than this."""
+MAX_GUESS_SECONDS = 10.0
+"""Nor, when nobody knows, to wait for longer than this before they ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,11 +356,11 @@ class _Batch:
         return InsufficientStock(shortages, self.seconds_to_next_end() if can_pass else None)
 
     def seconds_to_next_end(self) -> float:
-        """How long until a hold ends by itself, as far as that is known; it may be given back at any time."""
-        ends_at = [end for end in (self.state.holds_end_at, self.first_end_of_new_holds) if end is not None]
-        if not ends_at:
-            return MIN_RETRY_SECONDS
-        return max((min(ends_at) - self.state.now).total_seconds(), MIN_RETRY_SECONDS)
+        """How long until a hold may end. Where that is not known, a tenth of the sale's hold time is a fair guess."""
+        if self.state.holds_end_at is None:
+            return min(max(self.state.sale.hold_time.total_seconds() / 10, MIN_RETRY_SECONDS), MAX_GUESS_SECONDS)
+        ends_at = min(self.state.holds_end_at, self.first_end_of_new_holds or self.state.holds_end_at)
+        return max((ends_at - self.state.now).total_seconds(), MIN_RETRY_SECONDS)
 
     def check_limits(self, customer: str, lines: tuple[Line, ...]) -> None:
         sale = self.state.sale
