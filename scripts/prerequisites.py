@@ -39,13 +39,14 @@ def _program(name: str, package: str) -> Need:
 _GIT = _program("git", "git")
 _SYSTEMD_ANALYZE = _program("systemd-analyze", "systemd")
 _WRK = _program("wrk", "wrk")
+_H2LOAD = _program("h2load", "nghttp2-client")
 _NGINX = _program("nginx", "nginx")
 _PGBOUNCER = _program("pgbouncer", "pgbouncer")
 _POSTGRESQL_15 = Need("PostgreSQL 15", "postgresql-15", Path("/usr/lib/postgresql/15/bin/postgres").is_file)
 _OF_CHECK = (_GIT, _SYSTEMD_ANALYZE)
 
 BY_GOAL = {
-    "bench": (_WRK,),
+    "bench": (_H2LOAD,),
     "check": _OF_CHECK,
     "contract": (_GIT,),
     "files": _OF_CHECK,
@@ -53,6 +54,7 @@ BY_GOAL = {
         _POSTGRESQL_15,
         _PGBOUNCER,
         _WRK,
+        _H2LOAD,
         _NGINX,
         _program("curl", "curl"),
         _program("openssl", "openssl"),

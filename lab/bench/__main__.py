@@ -1,29 +1,47 @@
-"""`python -m lab.bench [--smoke] [--seconds S] [--output DIRECTORY]`: measures, prints, writes JSON and a plot."""
+"""`python -m lab.bench`: measures, prints, writes JSON and a plot; fails when a promise was broken, never for speed."""
 
 import argparse
+import os
+import sys
 import tempfile
 from pathlib import Path
 
-from lab.bench.load import ROOT
+from lab.bench.load import CLIENT_CORE, ROOT, missing_tools
 from lab.bench.measure import Plan, measure
-from lab.bench.report import table, write
+from lab.bench.report import tables, write
 from lab.bench.stack import Stack
+
+_OUTPUT = ROOT / "build" / "bench"
+_SMOKE = Plan(seconds=0.1, memory_reservations=200, least_requests_each=1)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="as short as can be: only shows that it runs")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes")
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="how long each measurement takes")
+    parser.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    parser.add_argument(
+        "--setting", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="for every service"
+    )
+    parser.add_argument("--output", type=Path, default=_OUTPUT)
     arguments = parser.parse_args()
-    plan = Plan(seconds=arguments.seconds)
-    if arguments.smoke:
-        plan = Plan(seconds=1, callers=(64,), memory_reservations=100)
-    with tempfile.TemporaryDirectory() as directory, Stack(Path(directory)) as stack:
-        results = measure(stack, plan, ROOT / ".tools/bin/ghz")
-    print(table(results))
+    if missing := missing_tools():
+        sys.exit(f"bench needs what is not there: {', '.join(missing)}")
+    plan = _SMOKE if arguments.smoke else Plan(seconds=arguments.seconds)
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    with tempfile.TemporaryDirectory() as directory, Stack(Path(directory), arguments.setting) as stack:
+        results = measure(stack, plan)
+    print(tables(results, is_markdown=arguments.markdown))
     write(results, arguments.output)
     print(f"\nwritten to {arguments.output}")
+    sys.exit("\n".join(results.broken_promises) or 0)
+
+
+def _setting(text):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 if __name__ == "__main__":

@@ -1,92 +1,176 @@
-"""Load from real clients, ghz and wrk, on a core of their own. Bounded in time, and only at 127.0.0.1."""
+"""Load from real clients, on a core of their own: so many requests and no more, and only at 127.0.0.1.
+
+A number of requests rather than a time: when time is up, a client leaves calls that are still being answered, and what
+it counts is no longer what was acknowledged.
+"""
 
 import json
+import math
+import os
+import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PROTOSET = ROOT / "protos/gen/holdfast/inventory/v1/descriptors.binpb"
+GHZ = ROOT / ".tools/bin/ghz"
 SERVICE = "holdfast.inventory.v1.ReservationService"
-CLIENT_CORE = 1
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
 MAX_CONNECTIONS = 16
+CALL_SECONDS = 20
+_START_SECONDS, _REQUEST_SECONDS = 60, 0.02
+_GRPC_HEADERS = ("content-type: application/grpc", "te: trailers", f"grpc-timeout: {CALL_SECONDS}S")
+_JSON_HEADERS = ("content-type: application/json",)
+_OK, _NO_ANSWER = "200", "-1"
+_ANSWERS = {"OK", "ResourceExhausted"}
 
-# A create with an idempotency key of its own for each request, and a last line that a program can read.
-WRK_SCRIPT = """
-local count = 0
-local start = 0
-function setup(thread) start = start + 1; thread:set("start", start) end
-function request()
-  count = count + 1
-  wrk.headers["Idempotency-Key"] = RUN .. "-" .. count
-  return wrk.format("POST", nil, wrk.headers, BODY)
-end
-function done(summary, latency, requests)
-  local errors = summary.errors
-  io.write(string.format('{"requests": %%d, "micros": %%d, "p50": %%d, "p99": %%d, "failed": %%d}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    errors.status + errors.connect + errors.read + errors.write + errors.timeout))
-end
-RUN = "%s"
-BODY = '%s'
-wrk.headers["Content-Type"] = "application/json"
-"""
+
+class LoadError(Exception):
+    """Requests were not answered as they should be, so nothing was measured."""
+
+
+class Call(NamedTuple):
+    """One request, to be sent over and over: `body` is JSON, or for gRPC the message."""
+
+    port: int
+    path: str
+    body: bytes
+    is_grpc: bool = True
+    sale: str = ""
+    """Whose ledger it fills; empty for a yardstick."""
+    commands: int = 1
+    """How many reservations it asks for."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What clients saw: requests a second that were answered, latencies in milliseconds, requests that failed."""
+    """What clients saw of all their requests, each of which was answered."""
 
-    callers: int
-    requests_per_second: float
-    p50_ms: float
-    p99_ms: float
-    failed: int
+    seconds: float
+    """From the first request to the last answer."""
+    latencies_us: Sequence[float]
+    refused: int = 0
+    """Those that were answered by an HTTP status other than 200; a status of gRPC is not seen."""
 
-    as_dict = asdict
+    @property
+    def requests(self) -> int:
+        return len(self.latencies_us)
+
+    @property
+    def requests_per_second(self) -> float:
+        return self.requests / self.seconds
+
+    def latency_ms(self, share: float) -> float:
+        """The latency that this share of the requests did not exceed."""
+        return percentile(self.latencies_us, share) / 1000
 
 
-def ghz(binary, port, method, request, callers, seconds):
-    """Calls `method` with the same `request` from `callers` callers at a time."""
+def missing_tools() -> list[str]:
+    """What cannot be run, each with how to come by it."""
+    tools = []
+    if shutil.which("h2load") is None:
+        tools.append("h2load (Debian's nghttp2-client; `make bench` installs it)")
+    if not GHZ.is_file():
+        tools.append(f"{GHZ.relative_to(ROOT)} (`make tools` builds it)")
+    return tools
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of the values that `share` of them do not exceed. Raises ValueError when there are none."""
+    if not values:
+        raise ValueError("no values")
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def merged(loads: Sequence[Load]) -> Load:
+    """Loads at the same time, as one: it lasts until the last of them has its answers."""
+    return Load(
+        seconds=max(load.seconds for load in loads),
+        latencies_us=[each for load in loads for each in load.latencies_us],
+        refused=sum(load.refused for load in loads),
+    )
+
+
+def h2load(calls: Sequence[Call], callers: int, requests: int) -> Load:
+    """`requests` calls by `callers` at a time, shared out evenly. Raises LoadError."""
+    shares = len(calls)
+    with ThreadPoolExecutor(shares) as executor:
+        return merged(
+            list(executor.map(lambda call: _h2load(call, callers // shares, math.ceil(requests / shares)), calls))
+        )
+
+
+def _h2load(call: Call, callers: int, requests: int) -> Load:
     with TemporaryDirectory() as directory:
-        data = Path(directory) / "request.bin"
-        data.write_bytes(request.SerializeToString())
-        command = [
-            *("taskset", "-c", str(CLIENT_CORE), binary, "--insecure", "--protoset", PROTOSET),
-            *("--call", f"{SERVICE}.{method}", "--binary-file", data, "--format", "json", "--timeout", "20s"),
-            *("--concurrency", str(callers), "--connections", str(min(callers, MAX_CONNECTIONS))),
-            *("--duration", f"{seconds:g}s", "--duration-stop", "wait", f"127.0.0.1:{port}"),
-        ]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=seconds + 60)
-    report = json.loads(done.stdout)
-    percentiles = {entry["percentage"]: entry["latency"] / 1e6 for entry in report["latencyDistribution"] or ()}
+        body, log = Path(directory) / "body", Path(directory) / "log"
+        body.write_bytes(grpc_frame(call.body) if call.is_grpc else call.body)
+        connections = min(callers, MAX_CONNECTIONS) if call.is_grpc else callers
+        headers = _GRPC_HEADERS if call.is_grpc else _JSON_HEADERS
+        said = _run(
+            requests,
+            *("h2load", *(() if call.is_grpc else ("--h1",)), "--requests", requests, "--clients", connections),
+            *("--max-concurrent-streams", callers // connections, "--data", body, "--log-file", log),
+            *(word for header in headers for word in ("--header", header)),
+            f"http://127.0.0.1:{call.port}{call.path}",
+        )
+        return parse_h2load(log.read_text(), requests, said)
+
+
+def grpc_frame(message: bytes) -> bytes:
+    """A message as it goes over the wire: not compressed, and its length before it."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def parse_h2load(log: str, requests: int, said: str = "") -> Load:
+    """Reads h2load's log: a line for each request with its start and its duration in microseconds, and its status.
+
+    Raises LoadError, with what h2load has `said`, unless all requests were answered.
+    """
+    lines = [line.split("\t") for line in log.splitlines()]
+    answered = sum(status != _NO_ANSWER for _, status, _ in lines)
+    if answered != requests:
+        raise LoadError(f"h2load: {answered} of {requests} requests were answered\n{said}")
+    starts = [int(start) for start, _, _ in lines]
+    latencies = [float(latency) for _, _, latency in lines]
+    end = max(start + latency for start, latency in zip(starts, latencies, strict=True))
+    return Load((end - min(starts)) / 1e6, latencies, sum(status != _OK for _, status, _ in lines))
+
+
+def ghz(call: Call, data: dict[str, Any], callers: int, requests: int) -> Load:
+    """The same by ghz, which makes each request from the template `data`. Raises LoadError."""
+    said = _run(
+        requests,
+        *(GHZ, "--insecure", "--protoset", PROTOSET, "--call", call.path.removeprefix("/"), "--data", json.dumps(data)),
+        *("--concurrency", callers, "--connections", min(callers, MAX_CONNECTIONS), "--total", requests),
+        *("--format", "json", "--timeout", f"{CALL_SECONDS}s", f"127.0.0.1:{call.port}"),
+    )
+    return parse_ghz(said, requests)
+
+
+def parse_ghz(said: str, requests: int) -> Load:
+    """Reads ghz's report. Raises LoadError unless all requests were answered, if only by OVERLOADED."""
+    report = json.loads(said)
     codes = report["statusCodeDistribution"]
-    return Load(
-        callers=callers,
-        requests_per_second=report["count"] / (report["total"] / 1e9),
-        p50_ms=percentiles.get(50, 0.0),
-        p99_ms=percentiles.get(99, 0.0),
-        # A refusal is an answer.
-        failed=sum(number for code, number in codes.items() if code not in {"OK", "FailedPrecondition"}),
-    )
+    if not codes.keys() <= _ANSWERS or sum(codes.values()) != requests:
+        raise LoadError(f"ghz: {requests} requests were answered by {codes}")
+    return Load(report["total"] / 1e9, [each["latency"] / 1000 for each in report["details"]])
 
 
-def wrk(port, path, body, run, connections, seconds):
-    """POSTs `body` over keep-alive connections, each time with a key of its own."""
-    with TemporaryDirectory() as directory:
-        script = Path(directory) / "create.lua"
-        script.write_text(WRK_SCRIPT % (run, json.dumps(body)))
-        command = [
-            *("taskset", "-c", str(CLIENT_CORE), "wrk", "--threads", "1", "--connections", str(connections)),
-            *("--duration", f"{seconds:g}s", "--timeout", "20s", "--script", script, f"http://127.0.0.1:{port}{path}"),
-        ]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=seconds + 60, text=True)
-    report = json.loads(done.stdout.splitlines()[-1])
-    return Load(
-        callers=connections,
-        requests_per_second=report["requests"] / (report["micros"] / 1e6),
-        p50_ms=report["p50"] / 1000,
-        p99_ms=report["p99"] / 1000,
-        failed=report["failed"],
+def _run(requests: int, *command: object) -> str:
+    done = subprocess.run(
+        ["taskset", "-c", str(CLIENT_CORE), *map(str, command)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=sys.stderr,
+        check=True,
+        timeout=_START_SECONDS + requests * _REQUEST_SECONDS,
+        text=True,
     )
+    return done.stdout

@@ -1,145 +1,245 @@
 """The scenarios, each beside its yardstick: on the same machine and within the same minutes."""
 
 import json
-import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import uuid4
+from functools import partial
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
-from lab.bench.load import ghz, wrk
-from lab.bench.stack import SERVER_CORE, create_sale, get, resident_bytes
+from lab.bench.delay import DatabaseLink
+from lab.bench.load import CLIENT_CORE, SERVER_CORE, SERVICE, Call, Load, ghz, h2load
+from lab.bench.promises import Ledger, Promises
+from lab.bench.service_metrics import Batches, batches, outcomes, overloaded
+from lab.bench.stack import create_sale, family, get, resident_megabytes
 from lab.bench.yardsticks import EMPTY, NAIVE_SCHEMA
 
-SUBMIT_COMMANDS = 100
-QUERY_SECONDS = re.compile(r"^holdfast_query_seconds_sum\{[^}]*\} (\S+)$", re.MULTILINE)
-CORE_TIMEOUT_SECONDS = 120
+SUBMIT_COMMANDS, SUBMIT_CALLERS = 100, 16
+FEW, MANY = 64, 256
+DELAY_MS = 1
+SOLD_OUT = "sales/sold-out"
+_INVENTORY, _GATEWAY = ("inventory", "PostgreSQL"), ("gateway", "inventory", "PostgreSQL")
+_EMPTY, _NAIVE = ("yardstick-grpc",), ("yardstick-rest", "yardstick-grpc", "PostgreSQL")
+_WARM_UP_SHARE = 0.2
+_INSERT_TIMEOUT_SECONDS = 60
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """How long each measurement takes, in seconds, with how many callers, and how many reservations fill memory."""
+    """How long each measurement takes, in seconds, and how many reservations fill memory, twice."""
 
     seconds: float = 5.0
-    callers: tuple[int, ...] = (1, 16, 64, 256)
     memory_reservations: int = 100_000
+    least_requests_each: int = 4
+    """By each caller, however long it takes."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What one load did. A Submit is one request with many commands; any other has one."""
+
+    callers: int
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    refused: int
+    """Commands that were refused by overload. They are in no rate, and what they cost counts for the others."""
+    commands: int
+    cpu_us: dict[str, float]
+    """For each command, by kind of process; `load` is the client."""
+    batches: Batches | None = None
 
 
 @dataclass
 class Results:
-    """`loads`: scenario to one load for each number of callers, in requests a second."""
+    """`resident_mb`: by the number of reservations and the kind of process."""
 
-    loads: dict = field(default_factory=dict)
-    core: dict = field(default_factory=dict)
-    database_share: dict = field(default_factory=dict)
-    memory: dict = field(default_factory=dict)
+    scenarios: dict[str, Scenario] = field(default_factory=dict)
+    insert_p50_ms: float = 0.0
+    resident_mb: dict[int, dict[str, float]] = field(default_factory=dict)
+    has_envoy_embedded: bool = False
+    ledgers: list[Ledger] = field(default_factory=list)
+    broken_promises: list[str] = field(default_factory=list)
 
 
-def measure(stack, plan, ghz_binary):
+def measure(stack, plan):
     stack.migrate()
     stack.execute(NAIVE_SCHEMA)
-    results = Results(core=_core(stack, plan))
-    grpc_port, metrics_port, inventory_pid = stack.inventory()
-    yardstick_port = stack.yardstick("grpc", stack.database_url)
-    _grpc(stack, plan, results, ghz_binary, grpc_port, metrics_port, yardstick_port)
-    http_port, gateway_pid = stack.gateway(grpc_port)
-    _rest(stack, plan, results, http_port, grpc_port, yardstick_port)
-    _two_processes(stack, plan, results, ghz_binary, grpc_port)
-    _memory(plan, results, http_port, grpc_port, {"inventory": inventory_pid, "gateway": gateway_pid})
-    return results
+    bench = _Bench(stack, plan)
+    bench.grpc()
+    bench.lone_caller()
+    bench.rest()
+    bench.two_inventories()
+    bench.late_database()
+    bench.memory()
+    bench.drift()
+    bench.promises()
+    return bench.results
 
 
-def _core(stack, plan):
-    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "lab.bench.core"]
-    done = subprocess.run(
-        [*command, stack.database_url, str(plan.seconds)],
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=CORE_TIMEOUT_SECONDS,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+class _Bench:
+    """One run: what it measures against what, in order."""
+
+    def __init__(self, stack, plan):
+        self.results = Results()
+        self._stack, self._plan = stack, plan
+        self._promises = Promises(SOLD_OUT)
+        self._inventory = stack.inventory()
+        self._yardstick = stack.yardstick("grpc", stack.database_url)
+        self._rest_yardstick = stack.yardstick("rest", f"127.0.0.1:{self._yardstick}")
+        self._http_port, self._gateway_pid = stack.gateway(self._inventory.port)
+        for sale in ("hot", "shared", "late", "rest", "memory"):
+            create_sale(self._inventory.port, sale)
+        create_sale(self._inventory.port, SOLD_OUT.removeprefix("sales/"), on_hand=0)
+
+    def grpc(self):
+        hot, port = _reserve(self._inventory.port, "sales/hot"), self._inventory.port
+        for callers in (FEW, MANY):
+            self._measure(f"empty_{callers}", [self._empty()], callers, _EMPTY)
+            self._measure(f"reserve_{callers}", [hot], callers, _INVENTORY, [self._inventory])
+        self._measure("sold_out_256", [_reserve(port, SOLD_OUT)], MANY, _INVENTORY, [self._inventory])
+        self._measure("submit_of_100", [_submit(port)], SUBMIT_CALLERS, _INVENTORY, [self._inventory])
+        self._measure("ghz_with_request_ids_64", [hot], FEW, _INVENTORY, [self._inventory], by_ghz=True)
+
+    def lone_caller(self):
+        """One caller, beside one connection that inserts."""
+        command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "lab.bench.yardsticks", "insert"]
+        done = subprocess.run(
+            [*command, str(self._plan.seconds), self._stack.database_url],
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=self._plan.seconds + _INSERT_TIMEOUT_SECONDS,
+        )
+        self.results.insert_p50_ms = json.loads(done.stdout)["p50_ms"]
+        call = _reserve(self._inventory.port, "sales/hot")
+        self._measure("reserve_1", [call], 1, _INVENTORY, [self._inventory])
+
+    def rest(self):
+        naive, ours = _rest(self._rest_yardstick, ""), _rest(self._http_port, "sales/rest")
+        for callers in (FEW, MANY):
+            self._measure(f"naive_rest_{callers}", [naive], callers, _NAIVE)
+            self._measure(f"rest_{callers}", [ours], callers, _GATEWAY, [self._inventory])
+
+    def two_inventories(self):
+        """One hot sale from one process, and from two: on one core, and on two, one of them PostgreSQL's."""
+        first = self._inventory
+        one = _reserve(first.port, "sales/shared")
+        self._measure("one_inventory_256", [one], MANY, _INVENTORY, [first])
+        for name, core in (("two_on_one_core_256", SERVER_CORE), ("two_on_two_cores_256", CLIENT_CORE)):
+            second = self._stack.inventory(core)
+            calls = [one, one._replace(port=second.port)]
+            self._measure(name, calls, MANY, _INVENTORY, [first, second])
+            self._stack.end(second.pid)
+
+    def late_database(self):
+        """A hot sale through a link, without a delay on it and with one."""
+        with DatabaseLink(self._stack.database_port) as link:
+            url = self._stack.database_url.replace(f":{self._stack.database_port}/", f":{link.port}/")
+            inventory = self._stack.inventory(database_url=url)
+            call = _reserve(inventory.port, "sales/late")
+            for milliseconds in (0, DELAY_MS):
+                link.request_delay_seconds = milliseconds / 1000
+                self._measure(f"delay_{milliseconds}ms_256", [call], MANY, _INVENTORY, [inventory])
+            self._stack.end(inventory.pid)
+
+    def memory(self):
+        """Resident after so many reservations through REST, and after as many again."""
+        pids = {"inventory": self._inventory.pid, "gateway": self._gateway_pid}
+        call, each = _rest(self._http_port, "sales/memory"), self._plan.memory_reservations
+        for made in (each, 2 * each):
+            _progress(f"memory after {made:,} reservations")
+            load = h2load([call], FEW, each)
+            self._promises.note(call.sale, load.requests - load.refused)
+            self.results.resident_mb[made] = {name: resident_megabytes(pid) for name, pid in pids.items()}
+        processes = family(self._inventory.pid)
+        self.results.has_envoy_embedded = any("envoy" in process.name() for process in processes)
+
+    def drift(self):
+        """What was measured first once more: whether the machine is still as fast."""
+        self._measure("empty_256_again", [self._empty()], MANY, _EMPTY)
+
+    def promises(self):
+        self.results.ledgers = self._promises.ledgers(self._inventory.port)
+        said = outcomes([self._page(self._inventory)])
+        self.results.broken_promises = self._promises.broken(self.results.ledgers, said)
+
+    def _empty(self):
+        return _reserve(self._yardstick, EMPTY)._replace(sale="")
+
+    def _measure(self, name, calls, callers, kinds, inventories=(), *, by_ghz=False):
+        _progress(name)
+        send = partial(ghz, calls[0], _ghz_data(calls[0].sale), callers) if by_ghz else partial(h2load, calls, callers)
+        noted = partial(self._noted, calls[0], send, inventories)
+        requests = self._warm_up(callers, noted)
+        spent, before = self._stack.cpu_seconds(), batches(self._pages(inventories))
+        load, accepted = noted(requests)
+        after, spent_then = batches(self._pages(inventories)), self._stack.cpu_seconds()
+        self.results.scenarios[name] = Scenario(
+            callers=callers,
+            requests_per_second=accepted / calls[0].commands / load.seconds,
+            p50_ms=load.latency_ms(0.5),
+            p99_ms=load.latency_ms(0.99),
+            refused=load.requests * calls[0].commands - accepted,
+            commands=accepted,
+            cpu_us={kind: (spent_then[kind] - spent[kind]) / accepted * 1e6 for kind in (*kinds, "load")},
+            batches=after.since(before) if after.number > before.number else None,
+        )
+
+    def _noted(self, call: Call, send: Callable[[int], Load], inventories: Sequence, requests: int) -> tuple[Load, int]:
+        """Sends it so often, and notes how many commands were not refused by overload."""
+        before = overloaded(self._pages(inventories))
+        load = send(requests)
+        # Over gRPC the client does not see it.
+        refused = overloaded(self._pages(inventories)) - before if call.is_grpc else load.refused
+        accepted = load.requests * call.commands - refused
+        self._promises.note(call.sale, accepted)
+        return load, accepted
+
+    def _warm_up(self, callers: int, noted: Callable[[int], tuple[Load, int]]) -> int:
+        """How many requests take as long as is planned: found by few, then by more, which warm up as well."""
+        least = requests = self._plan.least_requests_each * callers
+        for seconds in (self._plan.seconds * _WARM_UP_SHARE, self._plan.seconds):
+            load, _ = noted(requests)
+            requests = max(least, int(load.requests_per_second * seconds))
+        return requests
+
+    def _pages(self, inventories: Sequence) -> list[str]:
+        return [self._page(inventory) for inventory in inventories]
+
+    def _page(self, inventory):
+        return get(f"http://127.0.0.1:{inventory.metrics_port}/metrics")
 
 
-def _grpc(stack, plan, results, ghz_binary, grpc_port, metrics_port, yardstick_port):
-    def run(scenario, port, method, request, callers):
-        load = ghz(ghz_binary, port, method, request, callers, plan.seconds)
-        results.loads.setdefault(scenario, {})[callers] = load
-        return load
-
-    create_sale(grpc_port, "open")
-    create_sale(grpc_port, "sold-out", on_hand=0)
-    hold = _hold("sales/open")
-    submit = pb.SubmitRequest(parent="sales/open", commands=[pb.Command(create=hold)] * SUBMIT_COMMANDS)
-    warm_up = min(plan.seconds, 2.0)
-    for port, sale in ((yardstick_port, EMPTY), (yardstick_port, "sales/naive"), (grpc_port, "sales/open")):
-        ghz(ghz_binary, port, "CreateReservation", _hold(sale), 16, warm_up)
-    for callers in plan.callers:
-        run("empty handler", yardstick_port, "CreateReservation", _hold(EMPTY), callers)
-        run("naive", yardstick_port, "CreateReservation", _hold("sales/naive"), callers)
-        before = _query_seconds(metrics_port)
-        load = run("reserve", grpc_port, "CreateReservation", hold, callers)
-        if load.requests_per_second:
-            results.database_share[callers] = (_query_seconds(metrics_port) - before) / plan.seconds
-        run("sold out", grpc_port, "CreateReservation", _hold("sales/sold-out"), callers)
-        keyed = _hold("sales/sold-out", request_id="7f3c")
-        run("sold out, with request id", grpc_port, "CreateReservation", keyed, callers)
-        run(f"submit of {SUBMIT_COMMANDS}", grpc_port, "Submit", submit, min(callers, 16))
+def _reserve(port, sale):
+    return Call(port, f"/{SERVICE}/CreateReservation", _hold(sale).SerializeToString(), sale=sale)
 
 
-def _rest(stack, plan, results, http_port, grpc_port, yardstick_port):
-    rest_port = stack.yardstick("rest", f"127.0.0.1:{yardstick_port}")
-    empty_port = stack.yardstick("http")
-    create_sale(grpc_port, "rest")
-    body = {"customer": "c-1", "lines": [{"item": "hot", "quantity": 1}]}
-
-    def run(scenario, port, path, connections):
-        run_id = uuid4().hex[:8]
-        load = wrk(port, path, body, run_id, connections, plan.seconds)
-        results.loads.setdefault(scenario, {})[connections] = load
-
-    wrk(http_port, "/v1/sales/rest/reservations", body, uuid4().hex[:8], 16, min(plan.seconds, 2.0))
-    for connections in plan.callers:
-        run("REST: empty handler", empty_port, "/", connections)
-        run("REST: naive stack", rest_port, "/v1/sales/naive/reservations", connections)
-        run("REST: reserve", http_port, "/v1/sales/rest/reservations", connections)
+def _submit(port):
+    commands = [pb.Command(create=_hold("sales/hot"))] * SUBMIT_COMMANDS
+    body = pb.SubmitRequest(parent="sales/hot", commands=commands).SerializeToString()
+    return Call(port, f"/{SERVICE}/Submit", body, sale="sales/hot", commands=SUBMIT_COMMANDS)
 
 
-def _two_processes(stack, plan, results, ghz_binary, first_port):
-    """One sale, from one process and from two. Both servers share the server core, as they share the sale's row."""
-    second_port, _, _ = stack.inventory()
-    create_sale(first_port, "shared")
-    hold, callers, seconds = _hold("sales/shared"), 64, plan.seconds
-    one = ghz(ghz_binary, first_port, "CreateReservation", hold, callers, seconds)
-    with ThreadPoolExecutor(2) as executor:
-        halves = [
-            executor.submit(ghz, ghz_binary, port, "CreateReservation", hold, callers // 2, seconds)
-            for port in (first_port, second_port)
-        ]
-        loads = [half.result() for half in halves]
-    results.loads["one process"] = {callers: one}
-    results.loads["two processes, first"] = {callers: loads[0]}
-    results.loads["two processes, second"] = {callers: loads[1]}
+def _rest(port, sale):
+    """Of a yardstick if there is no sale."""
+    body = json.dumps({"customer": "c-1", "lines": [{"item": "hot", "quantity": 1}]}).encode()
+    return Call(port, f"/v1/{sale or 'sales/naive'}/reservations", body, is_grpc=False, sale=sale)
 
 
-def _memory(plan, results, http_port, grpc_port, pids):
-    """Resident megabytes after so many reservations through REST, and after as many again."""
-    create_sale(grpc_port, "memory")
-    body = {"customer": "c-1", "lines": [{"item": "hot", "quantity": 1}]}
-    for stage in ("first", "second"):
-        made = 0
-        while made < plan.memory_reservations:
-            load = wrk(http_port, "/v1/sales/memory/reservations", body, uuid4().hex[:8], 64, plan.seconds)
-            made += max(1, int(load.requests_per_second * plan.seconds))
-        results.memory[stage] = {name: resident_bytes(pid) / 1e6 for name, pid in pids.items()} | {"made": made}
+def _hold(sale):
+    return pb.CreateReservationRequest(parent=sale, customer="c-1", lines=[pb.Line(item="hot", quantity=1)])
 
 
-def _hold(sale, request_id=""):
-    lines = [pb.Line(item="hot", quantity=1)]
-    return pb.CreateReservationRequest(parent=sale, customer="c-1", lines=lines, request_id=request_id)
+def _ghz_data(sale):
+    """A request id for each, as a shop's backend would have."""
+    return {
+        "parent": sale,
+        "customer": "c-{{.RequestNumber}}",
+        "lines": [{"item": "hot", "quantity": 1}],
+        "requestId": "{{newUUID}}",
+    }
 
 
-def _query_seconds(metrics_port):
-    page = get(f"http://127.0.0.1:{metrics_port}/metrics") or ""
-    return sum(float(seconds) for seconds in QUERY_SECONDS.findall(page))
+def _progress(what):
+    print(f"measuring {what}", file=sys.stderr, flush=True)

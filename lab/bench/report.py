@@ -1,102 +1,139 @@
-"""The results as a table of ratios, as JSON and as a plot."""
+"""The results as tables, for a terminal or in Markdown, as JSON and as a plot."""
 
 import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from lab.bench.measure import SUBMIT_COMMANDS
+from lab.bench.load import CORES
+from lab.bench.measure import Results, Scenario
+from lab.bench.targets import Reached, drift, reached
 
-SUBMIT = f"submit of {SUBMIT_COMMANDS}"
+Rows = list[tuple[str, ...]]
+SCENARIO_COLUMNS = ("scenario", "callers", "requests/s", "p50 ms", "p99 ms", "refused")
+BATCH_COLUMNS = ("commands a batch", "round trips", "ms a batch")
+PROCESSES = {
+    "inventory": "#3b6ea5",
+    "gateway": "#e0a458",
+    "PostgreSQL": "#6a9a6f",
+    "yardstick-grpc": "#8d8d92",
+    "yardstick-rest": "#c2c2c6",
+}
+_NOT_REACHED, _REACHED = "#b5483a", "#3b6ea5"
 
 
-def ratios(results):
-    """Each target: what it compares, what is wanted, what was reached."""
-    core, loads = results.core, results.loads
-    found = [("core, batches of 64 / a transaction each", 20.0, core["core"] / core["naive"])]
-    for callers, wanted in ((64, 0.75), (256, 0.85)):
-        found.append(
-            (f"reserve / empty handler, {callers} callers", wanted, _ratio(loads, "reserve", "empty handler", callers))
-        )
-        found.append((f"reserve / naive, {callers} callers", 4.0, _ratio(loads, "reserve", "naive", callers)))
-        found.append(
-            (f"sold out / empty handler, {callers} callers", 0.95, _ratio(loads, "sold out", "empty handler", callers))
-        )
-    submits = max(load.requests_per_second for load in loads[SUBMIT].values()) * SUBMIT_COMMANDS
-    empty = max(load.requests_per_second for load in loads["empty handler"].values())
-    found.append(("submit of 100, in reservations / empty handler", 6.0, submits / empty))
-    for connections, wanted in ((64, 10.0), (256, 15.0)):
-        ratio = _ratio(loads, "REST: reserve", "REST: naive stack", connections)
-        found.append((f"REST reserve / naive REST stack, {connections} connections", wanted, ratio))
-        hop = _ratio(loads, "REST: reserve", "REST: empty handler", connections)
-        found.append((f"REST reserve / empty handler of its server, {connections} connections", None, hop))
-    one, first, second = (
-        next(iter(loads[name].values())).requests_per_second
-        for name in ("one process", "two processes, first", "two processes, second")
+def tables(results: Results, *, is_markdown: bool) -> str:
+    """What was reached, and the scenarios that it comes from."""
+    draw = _markdown if is_markdown else _columns
+    return "\n".join(
+        [
+            *draw(_reached_rows(reached(results))),
+            "",
+            *draw(_scenario_rows(results.scenarios)),
+            "",
+            f"CPU: microseconds of user and system time for each command. Machine: {_machine()}.",
+            f"The empty handler at the end of the run, over that at its beginning: {drift(results):.2f}.",
+        ]
     )
-    found.append(("two inventory processes / one, on one sale", 1.0, (first + second) / one))
-    return [entry for entry in found if entry[2] is not None]
 
 
-def table(results):
-    lines = [
-        f"{'scenario':28} {'callers':>7} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'failed':>6} {'database':>8}"
-    ]
-    for scenario, loads in results.loads.items():
-        for callers, load in loads.items():
-            share = f"{results.database_share[callers]:.0%}" if scenario == "reserve" else ""
-            lines.append(
-                f"{scenario:28} {callers:7} {load.requests_per_second:11.0f} {load.p50_ms:8.2f} {load.p99_ms:8.2f}"
-                f" {load.failed:8} {share:>8}"
-            )
-    lines.append("")
-    lines += [f"{name:28} {rate:19.0f}" for name, rate in results.core.items()]
-    lines.append("")
-    lines += [f"resident MB, {stage} time: {sizes}" for stage, sizes in results.memory.items()]
-    lines.append("")
-    for name, wanted, reached in ratios(results):
-        verdict = "" if wanted is None else f"wanted {wanted:5.2f}  {'reached' if reached >= wanted else 'MISSED'}"
-        lines.append(f"{name:62} {reached:7.2f}  {verdict}")
-    return "\n".join(lines)
-
-
-def write(results, directory):
+def write(results: Results, directory: Path) -> None:
+    """Writes `bench.json` and `bench.png`."""
     directory.mkdir(parents=True, exist_ok=True)
-    document = {
-        "loads": {
-            scenario: {callers: load.as_dict() for callers, load in loads.items()}
-            for scenario, loads in results.loads.items()
-        },
-        "core": results.core,
-        "database_share": results.database_share,
-        "memory_megabytes": results.memory,
-        "ratios": [
-            {"name": name, "wanted": wanted, "reached": round(reached, 3)} for name, wanted, reached in ratios(results)
-        ],
-    }
+    ratios = {slug: {"value": round(each.value, 3), "target": each.target} for slug, each in reached(results).items()}
+    document = {"machine": _machine(), "drift": round(drift(results), 3), "ratios": ratios, **asdict(results)}
     (directory / "bench.json").write_text(json.dumps(document, indent=2) + "\n")
     _plot(results, directory / "bench.png")
 
 
-def _plot(results, path):
-    figure, (throughput, latency) = plt.subplots(1, 2, figsize=(14, 6))
-    for scenario, loads in results.loads.items():
-        if len(loads) > 1 and scenario != SUBMIT:
-            callers = sorted(loads)
-            throughput.plot(callers, [loads[n].requests_per_second for n in callers], marker="o", label=scenario)
-            latency.plot(callers, [loads[n].p99_ms for n in callers], marker="o", label=scenario)
-    for axes, title in ((throughput, "requests a second"), (latency, "99th percentile, ms")):
-        axes.set(xscale="log", yscale="log", xlabel="callers", title=title)
-        axes.grid(visible=True, which="both", alpha=0.3)
-    throughput.legend(fontsize="small")
+def _reached_rows(targets: dict[str, Reached]) -> Rows:
+    rows: Rows = [("slug", "what", "reached", "target", "")]
+    for slug, each in targets.items():
+        verdict = "met" if each.is_met else "missed"
+        rows.append((slug, each.what, f"{each.value:.2f}", f"{each.sign} {each.target:g}", verdict))
+    return rows
+
+
+def _scenario_rows(scenarios: dict[str, Scenario]) -> Rows:
+    columns = (*SCENARIO_COLUMNS, *(f"CPU {kind}" for kind in (*PROCESSES, "load")), *BATCH_COLUMNS)
+    return [columns, *(_scenario_row(name, scenario) for name, scenario in scenarios.items())]
+
+
+def _scenario_row(name: str, scenario: Scenario) -> tuple[str, ...]:
+    cpu = (f"{scenario.cpu_us[kind]:.0f}" if kind in scenario.cpu_us else "" for kind in (*PROCESSES, "load"))
+    rates = (f"{scenario.requests_per_second:.0f}", f"{scenario.p50_ms:.2f}", f"{scenario.p99_ms:.2f}")
+    return (name, str(scenario.callers), *rates, str(scenario.refused), *cpu, *_batch_cells(scenario))
+
+
+def _batch_cells(scenario: Scenario) -> tuple[str, ...]:
+    batches = scenario.batches
+    if batches is None:
+        return ("",) * len(BATCH_COLUMNS)
+    return (f"{batches.commands_each:.1f}", f"{batches.trips_each:.2f}", f"{batches.milliseconds_each:.2f}")
+
+
+def _columns(rows: Rows) -> list[str]:
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["  ".join(map(_aligned, row, widths)).rstrip() for row in rows]
+
+
+def _aligned(cell: str, width: int) -> str:
+    return cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
+
+
+def _markdown(rows: Rows) -> list[str]:
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return [head, "|---" * len(rows[0]) + "|", *body]
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    return (
+        f"{len(CORES)} cores ({platform.machine()}), Linux {platform.release()}, Python {sys.version.split()[0]}, "
+        f"load average {load:.1f} at the end"
+    )
+
+
+def _plot(results: Results, path: Path) -> None:
+    figure, (cpu, targets) = plt.subplots(1, 2, figsize=(17, 7.5))
+    _plot_cpu(cpu, results.scenarios)
+    _plot_targets(targets, reached(results))
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def _ratio(loads, scenario, yardstick, callers):
-    if callers not in loads[scenario]:
-        return None
-    return loads[scenario][callers].requests_per_second / loads[yardstick][callers].requests_per_second
+def _plot_cpu(axes, scenarios: dict[str, Scenario]) -> None:
+    names = list(scenarios)
+    ends = [0.0] * len(names)
+    for kind, colour in PROCESSES.items():
+        widths = [scenario.cpu_us.get(kind, 0.0) for scenario in scenarios.values()]
+        axes.barh(names, widths, left=ends, color=colour, label=kind)
+        ends = [end + width for end, width in zip(ends, widths, strict=True)]
+    empty = scenarios["empty_256"].cpu_us["yardstick-grpc"]
+    axes.axvline(empty, color="black", linestyle="--", linewidth=1, label="an empty grpc.aio handler, 256 callers")
+    axes.set(title="CPU for each command, by process", xlabel="microseconds, user and system")
+    axes.invert_yaxis()
+    axes.grid(visible=True, axis="x", alpha=0.3)
+    axes.legend(fontsize="small")
+
+
+def _plot_targets(axes, targets: dict[str, Reached]) -> None:
+    shares = [each.share for each in targets.values()]
+    axes.barh(list(targets), shares, color=[_REACHED if each.is_met else _NOT_REACHED for each in targets.values()])
+    for share, (place, each) in zip(shares, enumerate(targets.values()), strict=True):
+        label = f" {each.value:.2f} ({each.sign} {each.target:g})"
+        axes.text(max(1.0, share), place, label, va="center", fontsize="small")
+    axes.axvline(1, color="black", linestyle="--", linewidth=1, label="the target")
+    axes.set(title="how much of its target was reached")
+    axes.set_xlim(right=max(1.0, *shares) * 1.25)
+    axes.invert_yaxis()
+    axes.grid(visible=True, axis="x", alpha=0.3)
+    axes.legend(fontsize="small", loc="lower right")

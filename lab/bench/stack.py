@@ -1,40 +1,55 @@
 """The processes that are measured: servers on one core, PostgreSQL and the clients on the other."""
 
-import os
+import resource
 import socket
 import subprocess
 import time
 import urllib.request
-from contextlib import ExitStack
+from collections import Counter
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
+import psutil
 
 from holdfast.inventory.v1 import sale_pb2, sale_service_pb2
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from holdfast_devstack.ports import free_port
 from holdfast_devstack.postgres import PostgresServer
+from lab.bench.load import CLIENT_CORE, SERVER_CORE
 from lab.kit.service import command, environment
 
-SERVER_CORE = 0
 START_SECONDS = 60
 STOP_SECONDS = 60
 UNITS = 2_000_000_000
 
 
+class Inventory(NamedTuple):
+    """Where an inventory process is reached, and which it is."""
+
+    port: int
+    metrics_port: int
+    pid: int
+
+
 class Stack:
     """Starts processes, and stops them in reverse order."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, settings=()):
+        """`settings` are variables for every service, by their names."""
         self._directory = directory
+        self._settings = dict(settings)
         self._exit = ExitStack()
+        self._processes = {}
         self.database_url = ""
 
     def __enter__(self):
         postgres = PostgresServer(self._directory / "postgres", settings={"max_wal_size": "4GB"})
         postgres.start()
         self._exit.callback(postgres.stop)
-        subprocess.run(["taskset", "-a", "-p", "-c", "1", str(postgres.child.pid)], check=True, capture_output=True)
+        pin = ["taskset", "-a", "-p", "-c", str(CLIENT_CORE), str(postgres.child.pid)]
+        subprocess.run(pin, check=True, capture_output=True)
         postgres.create_database("bench")
         self.database_url = postgres.url("bench")
         self._postgres = postgres
@@ -50,7 +65,20 @@ class Stack:
         run = command("holdfast_inventory", "migrate")
         subprocess.run(run, env=self._environment(), check=True, capture_output=True, timeout=START_SECONDS)
 
-    def inventory(self, core=SERVER_CORE):
+    @property
+    def database_port(self):
+        return self._postgres.port
+
+    def cpu_seconds(self):
+        """CPU time, user and system, that each kind of process has had; `load`: of clients that have ended."""
+        spent = Counter({"PostgreSQL": _cpu_seconds(self._postgres.child.pid)})
+        for process, kind in self._processes.items():
+            spent[kind] += _cpu_seconds(process.pid)
+        clients = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent["load"] = clients.ru_utime + clients.ru_stime
+        return spent
+
+    def inventory(self, core=SERVER_CORE, database_url=None):
         """An inventory process; its gRPC and metrics ports, and its pid."""
         grpc_port, metrics_port = free_port(), free_port()
         pid = self._spawn(
@@ -59,9 +87,16 @@ class Stack:
             core,
             HOLDFAST_GRPC_PORT=grpc_port,
             HOLDFAST_METRICS_PORT=metrics_port,
+            DATABASE_URL=database_url or self.database_url,
         )
         _wait_for(lambda: _serves(grpc_port))
-        return grpc_port, metrics_port, pid
+        return Inventory(grpc_port, metrics_port, pid)
+
+    def end(self, pid):
+        """Ends a process before all others."""
+        process = next(process for process in self._processes if process.pid == pid)
+        del self._processes[process]
+        _stop(process)
 
     def gateway(self, grpc_port, core=SERVER_CORE):
         """A gateway before the inventory on `grpc_port`; its port and its pid."""
@@ -89,10 +124,11 @@ class Stack:
         pinned = ["taskset", "-c", str(core), *program]
         process = subprocess.Popen(pinned, env=self._environment(**variables), stdout=log, stderr=log)
         self._exit.callback(_stop, process)
+        self._processes[process] = name.rpartition("-")[0]
         return process.pid
 
     def _environment(self, **more):
-        # Short waits at the end, for nobody drains here.
+        # Short waits at the end: there is nothing to drain.
         quiet = {
             "HOLDFAST_DRAIN_QUIET_SECONDS": "0",
             "HOLDFAST_DRAIN_MIN_SECONDS": "0",
@@ -100,7 +136,7 @@ class Stack:
             "HOLDFAST_HTTP_HOST": "127.0.0.1",
             "HOLDFAST_METRICS_HOST": "127.0.0.1",
         }
-        return environment(quiet | {"DATABASE_URL": self.database_url} | more)
+        return environment(quiet | self._settings | {"DATABASE_URL": self.database_url} | more)
 
 
 def create_sale(grpc_port, sale_id, on_hand=UNITS):
@@ -118,10 +154,28 @@ def get(url):
         return None
 
 
-def resident_bytes(pid):
-    """Resident memory; of the process itself, for `taskset` replaces itself by what it starts."""
-    fields = Path(f"/proc/{pid}/statm").read_text().split()
-    return int(fields[1]) * os.sysconf("SC_PAGESIZE")
+def resident_megabytes(pid):
+    """Resident memory of a process and of those that it has started."""
+    return sum(process.memory_info().rss for process in family(pid)) / 1e6
+
+
+def family(pid):
+    """A process and those that it has started, as far as they run. `taskset` becomes what it is to run."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _cpu_seconds(pid):
+    """User and system time of a process and of its children, those that have ended too."""
+    spent = 0.0
+    for process in family(pid):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            spent += times.user + times.system + times.children_user + times.children_system
+    return spent
 
 
 def _serves(port):

@@ -1,14 +1,15 @@
-"""What Holdfast is measured against, as two small servers: `python -m lab.bench.yardsticks grpc|rest|http …`.
+"""What Holdfast is measured against: `python -m lab.bench.yardsticks grpc|rest|insert …`.
 
 `grpc`: one grpc.aio server with an empty handler (the sale `empty`) and the naive way, a transaction for each request
-(any other sale). `rest`: the naive REST stack, a framework that makes one gRPC call of each request. `http`: an empty
-handler on the HTTP server that the gateway has.
+(any other sale). `rest`: the naive REST stack, a framework that makes one gRPC call of each request. `insert`: one
+asyncpg connection that inserts a row at a time.
 """
 
 import asyncio
 import json
 import signal
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ from holdfast.inventory.v1.reservation_service_pb2_grpc import (
     ReservationServiceStub,
     add_ReservationServiceServicer_to_server,
 )
-from holdfast_gateway.http_server import HttpLimits, HttpServer
+from lab.bench.load import percentile
 
 EMPTY = "sales/empty"
 
@@ -35,6 +36,8 @@ CREATE TABLE naive_reservations (reservation_id uuid PRIMARY KEY, request_id tex
     item_id text NOT NULL, quantity integer NOT NULL, expires_at timestamptz NOT NULL);
 CREATE TABLE naive_ledger (sequence bigserial PRIMARY KEY, item_id text NOT NULL, held_delta integer NOT NULL,
     reservation_id uuid NOT NULL, created_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE bare_reservations (reservation_id uuid PRIMARY KEY, customer text NOT NULL, item_id text NOT NULL,
+    quantity integer NOT NULL);
 INSERT INTO naive_items VALUES ('hot', 2000000000);
 """
 
@@ -100,7 +103,7 @@ async def serve_rest(port, target):
         async def create(request):
             message = ParseDict(await request.json(), pb.CreateReservationRequest())
             message.parent = f"sales/{request.match_info['sale']}"
-            message.request_id = request.headers["Idempotency-Key"]
+            message.request_id = request.headers.get("Idempotency-Key", "")
             return web.json_response(MessageToDict(await stub.CreateReservation(message)))
 
         application = web.Application()
@@ -112,17 +115,17 @@ async def serve_rest(port, target):
         await runner.cleanup()
 
 
-async def serve_http(port):
-    body = json.dumps({"name": f"{EMPTY}/reservations/{uuid4()}", "state": "HELD"}).encode()
-    headers = [("content-type", "application/json")]
-
-    async def application(_scope, transport):
-        await transport.respond(200, headers, body)
-
-    server = HttpServer(application, "127.0.0.1", int(port), HttpLimits(4096, 16_384, 10.0, 30.0))
-    await server.start()
-    await _told_to_stop()
-    await server.stop()
+async def time_inserts(seconds, database_url):
+    """The median time, in milliseconds, of one durable statement after the other on one connection, as JSON."""
+    connection = await asyncpg.connect(database_url)
+    latencies = []
+    stop = time.perf_counter() + float(seconds)
+    while time.perf_counter() < stop:
+        began = time.perf_counter()
+        await connection.execute("INSERT INTO bare_reservations VALUES ($1, $2, $3, $4)", uuid4(), "c-1", "hot", 1)
+        latencies.append(time.perf_counter() - began)
+    await connection.close()
+    print(json.dumps({"p50_ms": percentile(latencies, 0.5) * 1000}))
 
 
 async def _told_to_stop():
@@ -133,5 +136,5 @@ async def _told_to_stop():
 
 
 if __name__ == "__main__":
-    serve = {"grpc": serve_grpc, "rest": serve_rest, "http": serve_http}[sys.argv[1]]
-    uvloop.run(serve(*sys.argv[2:]))
+    run = {"grpc": serve_grpc, "rest": serve_rest, "insert": time_inserts}[sys.argv[1]]
+    uvloop.run(run(*sys.argv[2:]))

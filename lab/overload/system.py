@@ -6,11 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from holdfast_devstack.ports import free_port
-from lab.bench.load import CLIENT_CORE
-from lab.bench.stack import SERVER_CORE, Stack, _wait_for, get
+from lab.bench.load import CLIENT_CORE, SERVER_CORE
+from lab.bench.stack import Stack, _wait_for, family, get
 from lab.kit.service import command
 
 CPU_GROUP = Path("/sys/fs/cgroup/cpu") / f"holdfast-overload-{os.getpid()}"
@@ -57,7 +55,7 @@ class System(Stack):
 
     def cpu_seconds(self):
         """How much each has run."""
-        return {name: sum(sum(each.cpu_times()[:2]) for each in _family(pid)) for name, pid in self._pids.items()}
+        return {name: sum(sum(each.cpu_times()[:2]) for each in family(pid)) for name, pid in self._pids.items()}
 
     def log(self, name):
         """Where a service writes its log."""
@@ -102,7 +100,7 @@ class System(Stack):
             # What they may have, they get at once, whatever else runs here.
             (CPU_GROUP / "cpu.shares").write_text(str(MOST_SHARES))
             for pid in pids:
-                for process in _family(pid):
+                for process in family(pid):
                     (CPU_GROUP / "cgroup.procs").write_text(str(process.pid))
             self.is_confined = True
 
@@ -115,19 +113,10 @@ def _release():
         CPU_GROUP.rmdir()
 
 
-def _family(pid):
-    """A process and what it has started."""
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
 def _size(pid):
-    family = _family(pid)
+    processes = family(pid)
     return Size(
-        sum(each.memory_info().rss for each in family),
-        sum(each.num_threads() for each in family),
-        sum(len(each.net_connections(kind="tcp")) for each in family),
+        sum(each.memory_info().rss for each in processes),
+        sum(each.num_threads() for each in processes),
+        sum(len(each.net_connections(kind="tcp")) for each in processes),
     )

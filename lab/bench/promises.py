@@ -1,0 +1,71 @@
+"""Whether what was measured also happened: the ledgers have what was acknowledged, neither less nor more.
+
+h2load does not see a gRPC status, and takes a refusal for an answer as good as any. The ledger does not.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from holdfast.inventory.v1 import sale_service_pb2
+from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from lab.bench.service_metrics import OUT_OF_STOCK
+
+_VERIFY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a sale's clients were told, and what it says itself."""
+
+    sale: str
+    acknowledged: int
+    held: int
+    is_consistent: bool
+    """Whether the sums of its movements are its stock."""
+
+
+class Promises:
+    """What was acknowledged by each sale, and how many were refused by the one that is sold out."""
+
+    def __init__(self, sold_out: str) -> None:
+        self._sold_out = sold_out
+        self.acknowledged: Counter[str] = Counter()
+        self.refused = 0
+
+    def note(self, sale: str, commands: int) -> None:
+        """So many commands for a sale had the answer that was to be expected of it; a yardstick has no sale."""
+        if sale == self._sold_out:
+            self.refused += commands
+        elif sale:
+            self.acknowledged[sale] += commands
+
+    def ledgers(self, grpc_port: int) -> list[Ledger]:
+        """Asks the inventory there for each sale."""
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            sales = SaleServiceStub(channel)
+            return [_ledger(sales, sale, self.acknowledged[sale]) for sale in (*self.acknowledged, self._sold_out)]
+
+    def broken(self, ledgers: Sequence[Ledger], outcomes: Counter[str]) -> list[str]:
+        """A sentence for each that was broken. `outcomes`: what the inventory says that it has answered, by reason."""
+        faults = [sentence for ledger in ledgers for sentence in _faults(ledger)]
+        if outcomes[OUT_OF_STOCK] != self.refused:
+            faults.append(f"{self.refused} calls were to be refused as sold out, {outcomes[OUT_OF_STOCK]} were")
+        return faults
+
+
+def _ledger(sales: SaleServiceStub, sale: str, acknowledged: int) -> Ledger:
+    item = sales.GetItem(sale_service_pb2.GetItemRequest(name=f"{sale}/items/hot"), timeout=_VERIFY_SECONDS)
+    verified = sales.VerifyLedger(sale_service_pb2.VerifyLedgerRequest(name=sale), timeout=_VERIFY_SECONDS)
+    return Ledger(sale, acknowledged, item.held, verified.consistent)
+
+
+def _faults(ledger: Ledger) -> list[str]:
+    faults = []
+    if ledger.held != ledger.acknowledged:
+        faults.append(f"{ledger.sale}: {ledger.acknowledged} units were acknowledged, its ledger has {ledger.held}")
+    if not ledger.is_consistent:
+        faults.append(f"{ledger.sale}: its movements do not sum up to its stock")
+    return faults
