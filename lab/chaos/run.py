@@ -16,7 +16,7 @@ from lab.chaos.clients import GrpcClient, RestClient
 from lab.chaos.ending import Ending
 from lab.chaos.history import Kind, Recorder, write_ledgers
 from lab.chaos.judge import judge
-from lab.chaos.judge.pace import paces
+from lab.chaos.judge.pace import pace, paces
 from lab.chaos.judge.recovery import RECOVERY_SECONDS
 from lab.chaos.nemeses import Stage
 from lab.chaos.topology import Topology
@@ -27,6 +27,7 @@ from lab.chaos.yardstick import yardsticks
 _WARM_UP_SECONDS = 2.0
 _PAUSE_SECONDS = 10.0
 _MEASURED_SECONDS = 6.0
+_MEASUREMENTS = 3
 _CATCH_UP_SECONDS = 10.0
 _MOST_ROUNDS = 10
 _START_CALL_SECONDS = 20.0
@@ -200,10 +201,16 @@ class Run:
         return await leaks.measure(self._topology)
 
     async def _measure(self, phase):
-        """A phase in which nothing but the load goes on, with the yardsticks beside it."""
-        self._phase(phase)
-        async with yardsticks(self._recorder, self._topology):
-            await asyncio.sleep(_MEASURED_SECONDS)
+        """A phase in which nothing but the load goes on, with the yardsticks beside it; again where a machine stood
+        still for so long that there is nothing to go by.
+        """
+        for _ in range(_MEASUREMENTS):
+            self._phase(phase)
+            began = self._recorder.now()
+            async with yardsticks(self._recorder, self._topology):
+                await asyncio.sleep(_MEASURED_SECONDS)
+            if pace(self._recorder.events, began, self._recorder.now()) is not None:
+                return
 
     async def _pause(self):
         async with asyncio.timeout(_PAUSE_SECONDS):

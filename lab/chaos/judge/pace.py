@@ -40,12 +40,12 @@ class Pace:
 def paces(events: Sequence[Event]) -> tuple[Pace | None, Pace | None]:
     """That of the calm before the faults, and that after healing; None for what was not measured, or too little."""
     starts = {event.action: event.at for event in events if event.kind is Kind.PHASE}
-    calm = _pace(events, starts["calm"], starts["load"]) if "calm" in starts else None
-    healed = _pace(events, starts["healed"], starts["replay"]) if "healed" in starts else None
+    calm = pace(events, starts["calm"], starts["load"]) if "calm" in starts else None
+    healed = pace(events, starts["healed"], starts["replay"]) if "healed" in starts else None
     return calm, healed
 
 
-def _pace(events: Sequence[Event], begin: float, end: float) -> Pace | None:
+def pace(events: Sequence[Event], begin: float, end: float) -> Pace | None:
     """Of what began within a time and was answered."""
     pairs = completions(events).values()
     answered = [(asked.at, done.at) for asked, done in pairs if done is not None and done.kind is not Kind.INFO]
