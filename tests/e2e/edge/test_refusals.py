@@ -192,7 +192,7 @@ async def test_the_longest_name_is_read(sparing_edge, channel):
 LONG_NAMES = [f"sales/{'s' * 63}/reservations/{number}{'r' * 62}" for number in range(5)]
 
 
-async def test_a_batch_may_be_as_large_as_the_inventory_takes(edge, inventory, channel):
+async def test_a_batch_may_be_as_large_as_a_body_over_rest(edge, inventory, channel):
     stub = reservation_service_pb2_grpc.ReservationServiceStub(channel(edge.target))
 
     def submit(sale, size):
