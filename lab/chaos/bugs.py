@@ -41,36 +41,33 @@ _BUYING = {"weights": {"create": 40, "replay": 25, "adjust": 20, "confirm": 10, 
 
 
 def _acknowledge_before_commit():
-    """Answers go out when everything is appended; the COMMIT follows."""
+    """Answers go out when everything is decided; the commit follows."""
     import asyncpg
 
-    commit = "COMMIT"
-    pending = {}
+    from holdfast_inventory.postgres.statements import load
 
-    def behind_the_commit(method):
-        async def wait_and_do(self, *arguments, **options):
+    append, pending = load("batch")["append"], {}
+
+    def commits(connection, query):
+        return query == "COMMIT" or (query == append and not connection.is_in_transaction())
+
+    def answering(run, answer):
+        async def commit_later(connection, query, *arguments):
+            await asyncio.sleep(_LATE_SECONDS)
+            await run(connection, query, *arguments)
+
+        async def answering_run(self, query, *arguments, **options):
             if (earlier := pending.pop(self, None)) is not None:
                 await asyncio.wait({earlier})
-            return await method(self, *arguments, **options)
+            if not commits(self, query):
+                return await run(self, query, *arguments, **options)
+            pending[self] = asyncio.ensure_future(commit_later(self, query, *arguments))
+            return answer
 
-        return wait_and_do
+        return answering_run
 
-    execute_at_once = asyncpg.Connection.execute
-    execute = behind_the_commit(execute_at_once)
-
-    async def commit_later(connection):
-        await asyncio.sleep(_LATE_SECONDS)
-        await execute_at_once(connection, commit)
-
-    async def answering_execute(self, query, *arguments, **options):
-        if query != commit:
-            return await execute(self, query, *arguments, **options)
-        pending[self] = asyncio.ensure_future(commit_later(self))
-        return "COMMIT"
-
-    asyncpg.Connection.fetch = behind_the_commit(asyncpg.Connection.fetch)
-    asyncpg.Connection.fetchrow = behind_the_commit(asyncpg.Connection.fetchrow)
-    asyncpg.Connection.execute = answering_execute
+    for name, answer in (("execute", "COMMIT"), ("fetch", None), ("fetchrow", None), ("fetchval", True)):
+        setattr(asyncpg.Connection, name, answering(getattr(asyncpg.Connection, name), answer))
 
 
 def _redis_as_truth():
@@ -163,30 +160,36 @@ class _Memory:
 
 
 def _limit_outside_lock():
-    """What a customer has is remembered for a while, rather than read under the lock."""
-    from holdfast_inventory.postgres import batch
+    """What a customer has is remembered for a while, rather than read for each batch."""
+    from holdfast_inventory.domain.commands import Create
+    from holdfast_inventory.postgres import sale_store
 
-    read_used, memory = batch._read_used, _Memory(_CACHED_SECONDS)
+    read, memory = sale_store.read, _Memory(_CACHED_SECONDS)
 
-    async def remembered(connection, sale, customers, now):
-        used = await read_used(connection, sale, customers, now)
-        return {customer: memory.of((sale.sale_id, customer), used.get(customer, {})) for customer in customers}
+    async def remembered(connection, sale_id, commands, *arguments, **options):
+        snapshot = await read(connection, sale_id, commands, *arguments, **options)
+        fresh = snapshot.state.used
+        customers = {command.customer for command in commands if isinstance(command, Create)}
+        used = {customer: memory.of((sale_id, customer), fresh.get(customer, {})) for customer in customers}
+        return replace(snapshot, state=replace(snapshot.state, used=used))
 
-    batch._read_used = remembered
+    sale_store.read = remembered
 
 
 def _remembered_rules():
-    """A sale's rules are remembered for a while, rather than read under the lock."""
+    """A sale's rules are remembered for a while, rather than read for each batch."""
     from holdfast_inventory.postgres import sale_store
 
-    lock_sale, memory = sale_store.lock_sale, _Memory(_REMEMBERED_SECONDS)
+    read, memory = sale_store.read, _Memory(_REMEMBERED_SECONDS)
 
-    async def remembering(connection, sale_id):
-        sale = await lock_sale(connection, sale_id)
+    async def remembering(connection, sale_id, *arguments, **options):
+        snapshot = await read(connection, sale_id, *arguments, **options)
+        sale = snapshot.state.sale
         rules = memory.of(sale_id, sale)
-        return replace(sale, paused=rules.paused, open_at=rules.open_at, close_at=rules.close_at)
+        sale = replace(sale, paused=rules.paused, open_at=rules.open_at, close_at=rules.close_at)
+        return replace(snapshot, state=replace(snapshot.state, sale=sale))
 
-    sale_store.lock_sale = remembering
+    sale_store.read = remembering
 
 
 def _version_outside_lock():

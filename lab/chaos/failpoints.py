@@ -17,12 +17,15 @@ import time
 from datetime import timedelta
 
 BEFORE_BEGIN = "before-begin"
-AFTER_LOCK = "after-lock"
+AFTER_READ = "after-read"
 BEFORE_COMMIT = "before-commit"
 IN_COMMIT = "in-commit"
 BEFORE_REPLY = "before-reply"
-POINTS = (BEFORE_BEGIN, AFTER_LOCK, BEFORE_COMMIT, IN_COMMIT, BEFORE_REPLY)
-"""In the order in which a transaction passes them. IN_COMMIT: the COMMIT is on the wire, its answer is not read."""
+POINTS = (BEFORE_BEGIN, AFTER_READ, BEFORE_COMMIT, IN_COMMIT, BEFORE_REPLY)
+"""In the order in which a batch passes them, be it by an append that commits itself or by a transaction.
+
+IN_COMMIT: the commit is on the wire, its answer is not read.
+"""
 
 KILL, FREEZE, LOSE = "kill", "freeze", "lose"
 """What may happen at a point: SIGKILL, SIGSTOP, or that the connection to PostgreSQL breaks."""
@@ -84,33 +87,38 @@ def install(port, module):
 def _plant_points():
     import asyncpg
 
+    for name in ("execute", "fetchrow", "fetchval"):
+        setattr(asyncpg.Connection, name, _failing(getattr(asyncpg.Connection, name)))
+
+
+def _failing(run):
     from holdfast_inventory.postgres.statements import load
 
-    begin, commit, lock = "BEGIN", "COMMIT", load("batch")["lock_sale"]
-    execute, fetchrow = asyncpg.Connection.execute, asyncpg.Connection.fetchrow
+    read, append = load("batch")["read"], load("batch")["append"]
 
-    async def failing_execute(self, query, *arguments, **options):
-        if query == begin:
+    async def failing_run(self, query, *arguments, **options):
+        is_alone = not self.is_in_transaction()
+        if query.startswith("BEGIN") or (query == read and is_alone):
             await _pass(BEFORE_BEGIN, self)
-        elif query == commit:
-            await _pass(BEFORE_COMMIT, self)
-            if action := ORDERS.reached(IN_COMMIT):
-                on_the_wire = asyncio.ensure_future(execute(self, query, *arguments, **options))
-                await asyncio.sleep(random.uniform(0, _ON_THE_WIRE_SECONDS))
-                _act(action, self)
-                return await on_the_wire
-        result = await execute(self, query, *arguments, **options)
-        if query == commit:
-            await _pass(BEFORE_REPLY, self)
+        if query == "COMMIT" or (query == append and is_alone):
+            return await failing_commit(self, query, *arguments, **options)
+        result = await run(self, query, *arguments, **options)
+        if query == read:
+            await _pass(AFTER_READ, self)
         return result
 
-    async def failing_fetchrow(self, query, *arguments, **options):
-        row = await fetchrow(self, query, *arguments, **options)
-        if query == lock:
-            await _pass(AFTER_LOCK, self)
-        return row
+    async def failing_commit(self, query, *arguments, **options):
+        await _pass(BEFORE_COMMIT, self)
+        if action := ORDERS.reached(IN_COMMIT):
+            on_the_wire = asyncio.ensure_future(run(self, query, *arguments, **options))
+            await asyncio.sleep(random.uniform(0, _ON_THE_WIRE_SECONDS))
+            _act(action, self)
+            return await on_the_wire
+        result = await run(self, query, *arguments, **options)
+        await _pass(BEFORE_REPLY, self)
+        return result
 
-    asyncpg.Connection.execute, asyncpg.Connection.fetchrow = failing_execute, failing_fetchrow
+    return failing_run
 
 
 async def _pass(point, connection):

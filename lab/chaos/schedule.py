@@ -50,7 +50,7 @@ _BRIEF = (
     (6.5, "promote-standby"),
     (8.0, "kill"),
     (9.0, "jump-clock"),
-    (10.0, "freeze-after-lock"),
+    (10.0, "freeze-after-read"),
     (11.0, "kill-in-commit"),
     (11.5, "rolling-restart"),
     (12.0, "flush-valkey"),

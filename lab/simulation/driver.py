@@ -3,12 +3,15 @@
 # ruff: noqa: ASYNC109 -- their timeouts are parameters, as asyncpg's are
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 import asyncpg
 
 from holdfast_inventory.postgres.statements import name_of
 from lab.simulation.weather import Sent
+
+_IN_QUOTES = re.compile(r"'([^']*)'")
 
 
 @dataclass
@@ -136,7 +139,7 @@ class ModelConnection:
         if self._pending is not None:
             raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
         answer = asyncio.get_running_loop().create_future()
-        sent = self._pending = Sent(name_of(sql), arguments, self, answer)
+        sent = self._pending = Sent(*_named(sql, arguments), self, answer)
         self._server.weather.send(self._server, sent)
         limit = timeout or self.command_timeout
         if limit is None:
@@ -254,6 +257,13 @@ class ModelPool:
         for connection in [*self.idle, *(connection for connection, _ in self._in_use.values())]:
             connection.terminate()
         self.idle = []
+
+
+def _named(sql, arguments):
+    """A statement's name and its arguments; those of a string of statements stand in it."""
+    if sql.startswith("BEGIN;"):
+        return "begin_locking", tuple(_IN_QUOTES.findall(sql))
+    return name_of(sql), arguments
 
 
 def _time_out(answer):

@@ -221,8 +221,12 @@ def _was_beyond_the_latest(call, record, server):
     if row is None or call.command.customer not in ("", row["customer"]):
         return False
     latest = row["created_at"] + record.sale["max_hold_time"]
-    over_at = min(row["expires_at"], row["ended_at"] or row["expires_at"])
-    was_held = row["created_at"] <= server.at(call.answered[1]) and over_at >= server.at(call.invoked[1])
+    # What others have ended is seen to be so when that is committed, which may be a while after it was decided.
+    ending = record.first_written[("state", row["reservation_id"], row["state"])] if row["ended_at"] else None
+    was_over = row["expires_at"] < server.at(call.invoked[1]) or (
+        ending is not None and ending.seen_at is not None and ending.seen_at < call.invoked[1]
+    )
+    was_held = row["created_at"] <= server.at(call.answered[1]) and not was_over
     return was_held and call.answer.latest_expires_at == latest < call.command.expires_at
 
 

@@ -111,7 +111,8 @@ class Replica:
         await self._sweeper.stop()
         await self.ledger.stop(_GRACE_SECONDS)
         await self.database.close()
-        await asyncio.sleep(0)  # Whoever it has cut off cleans up.
+        for _ in range(3):
+            await asyncio.sleep(0)  # Who was cut off cleans up: a commit, its transaction, and its caller.
         self.leaks = self._leaks()
 
     def kill(self):

@@ -9,6 +9,7 @@ A backend learns late, or never, that its client is gone, and until then goes on
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import asyncpg
 
@@ -253,6 +254,7 @@ class Backend:
         self._inbox = deque()
         self._idle_timer = None
         self._has_id = False
+        self._rows = ()
 
     def receive(self, message):
         """A statement (a `Sent`), or None: the client is gone."""
@@ -305,8 +307,15 @@ class Backend:
             rows = STATEMENTS[sent.name](view, self.server.now(), *sent.arguments)
         except asyncpg.PostgresError as refusal:
             self._fail(refusal)
-        else:
-            self._done(rows)
+            return
+        if self.view is None and view.writes:
+            # A transaction of its own.
+            self.view, self._rows = view, rows
+            self._commit()
+            return
+        if self.view is None:
+            self._end_transaction()
+        self._done(rows)
 
     def _tell_number(self):
         self._done([{"session": self.number}])
@@ -314,6 +323,20 @@ class Backend:
     def _begin(self):
         self.view = View(self.server.tables)
         self._done(())
+
+    def _begin_locking(self):
+        """A string of statements: BEGIN, and the locks of sales."""
+        self.view, self._has_id = View(self.server.tables), True
+        self._lock_all(deque(self._running.arguments), None)
+
+    def _lock_all(self, sale_ids, error):
+        if error is not None:
+            self._fail(error)
+        elif sale_ids:
+            key = ("sales", sale_ids.popleft())
+            self.server.lock(self, key, EXCLUSIVE, partial(self._lock_all, sale_ids))
+        else:
+            self._done(())
 
     def _rollback(self):
         self._end_transaction()
@@ -333,8 +356,9 @@ class Backend:
     def _committed(self, warning=None):
         self.server.trace.note(f"b{self.number} committed{', with a warning' if warning else ''}")
         self._running.warning = warning
+        rows, self._rows = self._rows, ()
         self._end_transaction()
-        self._done(())
+        self._done(rows)
 
     def _end_transaction(self):
         self.view, self.failed, self._has_id = None, False, False
@@ -344,7 +368,7 @@ class Backend:
         if getattr(error, "severity_en", None) == "FATAL":
             self.die(error, tells=True)
             return
-        if self._running.name == "commit":
+        if self._running.name == "commit" or self.view is None:
             self._end_transaction()
         self.failed = self.view is not None
         self._done(error)
@@ -385,6 +409,7 @@ class Backend:
 
 _CONTROL = {
     "begin": Backend._begin,
+    "begin_locking": Backend._begin_locking,
     "rollback": Backend._rollback,
     "commit": Backend._commit,
     "session": Backend._tell_number,

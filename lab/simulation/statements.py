@@ -1,4 +1,4 @@
-"""What each named statement of the ledger means to the model: a second reading of `ledger/sql`, in Python.
+"""What each named statement of the store means to the model: a second reading of `postgres/sql`, in Python.
 
 A statement is a function of what its transaction sees, the server's time and its arguments. `LOCKS` says which rows
 it waits for before that: as PostgreSQL does, it then reads what is committed when it has them.
@@ -9,26 +9,15 @@ from itertools import islice
 
 import asyncpg
 
+from holdfast_inventory.postgres.columns import ITEM, LEDGER, RESERVATION, SALE, SCHEDULE, STOCK_CHANGE, USE
+from holdfast_inventory.postgres.statements import load, parameters_of
 from lab.simulation.tables import HELD
 
 SHARED, EXCLUSIVE = "shared", "exclusive"
 
-_SALE = (
-    "sale_id", "open_at", "close_at", "per_customer_limit", "hold_time", "max_hold_time", "paused", "cancelled_at",
-    "created_at", "updated_at", "schedule_id", "sequence", "salt", "limits_customers",
-)  # fmt: skip
-_RESERVATION = (
-    "reservation_id", "customer", "item_ids", "quantities", "state", "created_at", "expires_at", "ended_at",
-    "order_id", "fingerprint",
-)  # fmt: skip
-_SCHEDULE = (
-    "schedule_id", "period", "open_duration", "per_customer_limit", "hold_time", "max_hold_time", "item_ids",
-    "on_hands", "item_per_customer_limits", "source_sale_id", "remainder",
-)  # fmt: skip
-_LEDGER = (
-    "kinds", "item_ids", "on_hand_deltas", "held_deltas", "sold_deltas", "reservation_ids", "reasons", "actors",
-)  # fmt: skip
+_BATCH = load("batch")
 _MOST = 2**31 - 1
+_VALID_FOR = timedelta(seconds=2)
 
 
 def _violated(kind, constraint):
@@ -47,7 +36,8 @@ def _sale(view, sale_id):
 
 
 def _change_sale(view, sale_id, **changes):
-    row = _sale(view, sale_id) | changes
+    row = _sale(view, sale_id)
+    row = row | {"revision": row["revision"] + 1} | changes
     _check(row["close_at"] is None or row["close_at"] > row["open_at"], "sales_window_check")
     _check(row["per_customer_limit"] >= 0, "sales_per_customer_limit_check")
     _check(timedelta() < row["hold_time"] <= row["max_hold_time"], "sales_hold_time_check")
@@ -63,41 +53,73 @@ def _change_sale(view, sale_id, **changes):
 
 def lock_sale(view, now, sale_id):
     row = _sale(view, sale_id)
-    return [row] if row is not None else []
+    return [_shown(row)] if row is not None else []
 
 
-def read_reservations(view, now, sale_id, reservation_ids, most_due, is_cancelled):
-    named = (view.get("reservations", sale_id, reservation_id) for reservation_id in reservation_ids)
-    due = [row for row in view.open_holds(sale_id) if is_cancelled or row["expires_at"] <= now]
-    due.sort(key=lambda row: row["expires_at"])
-    found = [{"now": now, **row, "is_due": False} for row in named if row is not None]
-    found += [{"now": now, **row, "is_due": True} for row in due[:most_due]]
-    return found or [{"now": now, "reservation_id": None, "is_due": None}]
+def _shown(row):
+    return {column: row[column] for column in SALE}
 
 
-def read_items(view, now, sale_id, item_ids):
-    found = (view.get("items", sale_id, item_id) for item_id in item_ids)
+def read(view, now, *arguments):
+    wanted = dict(zip(parameters_of(_BATCH["read"]), arguments, strict=True))
+    sale_id = wanted["sale_id"]
+    sale = _sale(view, sale_id)
+    if sale is None:
+        return []
+    named = _found(view, "reservations", sale_id, wanted["reservation_ids"])
+    due = _due(view, sale, now)[: wanted["due_limit"]]
+    item_ids = {*wanted["item_ids"], *(item_id for row in (*named, *due) for item_id in row["item_ids"])}
+    late = {row["customer"] for row in named if row["reservation_id"] in wanted["late_ids"]}
+    # Without the row's version, which not every PostgreSQL has: the revision alone must do.
+    return [
+        _shown(sale)
+        | {"revision": sale["revision"], "row_version": 0, "now": now}
+        | _arrays("named", RESERVATION, named)
+        | _arrays("due", RESERVATION, due)
+        | _arrays("level", ITEM, _found(view, "items", sale_id, item_ids))
+        | _arrays("used", USE, _used(view, sale, {*wanted["customers"], *late}, now))
+        | _arrays("change", STOCK_CHANGE, _found(view, "stock_changes", sale_id, wanted["change_ids"]))
+    ]
+
+
+def _found(view, table, sale_id, keys):
+    found = (view.get(table, sale_id, key) for key in keys)
     return [row for row in found if row is not None]
 
 
-def read_used(view, now, sale_id, customers, at):
+def _due(view, sale, now):
+    holds = view.open_holds(sale["sale_id"])
+    due = [row for row in holds if sale["cancelled_at"] is not None or row["expires_at"] <= now]
+    return sorted(due, key=lambda row: row["expires_at"])
+
+
+def _used(view, sale, customers, now):
+    if not sale["limits_customers"]:
+        return []
     used = {}
-    for row in view.rows("reservations", sale_id):
-        if row["state"] == 2 or (row["state"] == HELD and row["expires_at"] > at):
+    for row in view.rows("reservations", sale["sale_id"]):
+        if row["state"] == 2 or (row["state"] == HELD and row["expires_at"] > now):
             for item_id, quantity in zip(row["item_ids"], row["quantities"], strict=True):
                 place = (row["customer"], item_id)
                 used[place] = used.get(place, 0) + quantity
-    return [(customer, item_id, units) for (customer, item_id), units in used.items() if customer in customers]
+    return [
+        {"customer": customer, "item_id": item_id, "units": units}
+        for (customer, item_id), units in used.items()
+        if customer in customers
+    ]
 
 
-def read_stock_changes(view, now, sale_id, change_ids):
-    found = (view.get("stock_changes", sale_id, change_id) for change_id in change_ids)
-    return [row for row in found if row is not None]
+def _arrays(group, columns, rows):
+    return {f"{group}.{column}": [_text(row[column]) for row in rows] or None for column in columns}
 
 
-def read_bound_ids(view, now, sale_id, reservation_ids):
-    found = (view.get("reservations", sale_id, reservation_id) for reservation_id in reservation_ids)
-    return [row for row in found if row is not None]
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def read_bound_ids(view, now, *arguments):
+    wanted = dict(zip(parameters_of(_BATCH["read_bound_ids"]), arguments, strict=True))
+    return _found(view, "reservations", wanted["sale_id"], wanted["reservation_ids"])
 
 
 def read_salt(view, now, sale_id):
@@ -105,35 +127,44 @@ def read_salt(view, now, sale_id):
     return [{"salt": row["salt"]}] if row is not None else []
 
 
-def append(view, now, sale_id, sequence, at, *columns):
-    items, created, changed, changes, movements = (
-        columns[:6], columns[6:16], columns[16:26], columns[26:28], columns[28:],
-    )  # fmt: skip
-    if _sale(view, sale_id) is not None:
-        _change_sale(view, sale_id, sequence=sequence)
-    for level in zip(*items, strict=True):
-        _put_item(view, sale_id, *level)
-    for row in _reservations(created):
+def append(view, now, *arguments):
+    values = dict(zip(parameters_of(_BATCH["append"]), arguments, strict=True))
+    sale_id, at = values["sale_id"], values["read_at"]
+    sale = _sale(view, sale_id)
+    if sale is None or sale["revision"] != values["revision"] or now >= at + _VALID_FOR:
+        return [{"is_appended": False}]
+    _change_sale(view, sale_id, sequence=values["sequence"])
+    for row in _given(values, "levels", ITEM):
+        _put_item(view, sale_id, **row)
+    for row in map(_stored, _given(values, "created", RESERVATION)):
         _insert(view, "reservations", sale_id, row["reservation_id"], row, "reservations_pkey")
-    for row in _reservations(changed):
+    for row in map(_stored, _given(values, "changed", RESERVATION)):
         known = view.get("reservations", sale_id, row["reservation_id"]) or row
         news = {name: row[name] for name in ("state", "expires_at", "ended_at", "order_id")}
         view.put("reservations", sale_id, row["reservation_id"], known | news)
-    for change_id, fingerprint in zip(*changes, strict=True):
-        row = {"change_id": change_id, "fingerprint": fingerprint, "created_at": at}
-        _insert(view, "stock_changes", sale_id, change_id, row, "stock_changes_pkey")
-    _append_movements(view, sale_id, sequence, at, movements)
-    return []
+    for row in _given(values, "stock_changes", STOCK_CHANGE):
+        change = row | {"created_at": at}
+        _insert(view, "stock_changes", sale_id, row["change_id"], change, "stock_changes_pkey")
+    movements = [values[f"movements.{column}"] for column in LEDGER]
+    _append_movements(view, sale_id, values["first_sequence"], values["sequence"], at, movements)
+    return [{"is_appended": True}]
 
 
-def _put_item(view, sale_id, item_id, on_hand, held, sold, limit, version):
+def _given(values, group, columns):
+    """The rows that came as an array for each column."""
+    columns = list(columns)
+    for row in zip(*(values[f"{group}.{column}"] for column in columns), strict=True):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _put_item(view, sale_id, item_id, on_hand, held, sold, per_customer_limit, version):
     known = view.get("items", sale_id, item_id)
     row = {
         "item_id": item_id,
         "on_hand": on_hand,
         "held": held,
         "sold": sold,
-        "per_customer_limit": limit if known is None else known["per_customer_limit"],
+        "per_customer_limit": per_customer_limit if known is None else known["per_customer_limit"],
         "version": version,
     }
     _check_item(row)
@@ -149,20 +180,17 @@ def _check_item(row):
     _check(row["per_customer_limit"] >= 0, "items_per_customer_limit_check")
 
 
-def _reservations(columns):
-    for values in zip(*columns, strict=True):
-        row = dict(zip(_RESERVATION, values, strict=True))
-        row["item_ids"] = _elements(row["item_ids"])
-        row["quantities"] = [int(element) for element in _elements(row["quantities"])]
-        lines = zip(row["item_ids"], row["quantities"], strict=False)
-        same_length = len(row["item_ids"]) == len(row["quantities"])
-        _check(row["item_ids"] and same_length and all(units > 0 for _, units in lines), "reservations_lines_check")
-        _check((row["state"] == HELD) == (row["ended_at"] is None), "reservations_ended_check")
-        yield row
-
-
-def _elements(literal):
-    return [element.strip('"') for element in literal[1:-1].split(",")] if literal != "{}" else []
+def _stored(row):
+    """A reservation as it is stored, from how it travels."""
+    row = row | {
+        "item_ids": row["item_ids"].split(","),
+        "quantities": [int(element) for element in row["quantities"].split(",")],
+    }
+    lines = zip(row["item_ids"], row["quantities"], strict=False)
+    same_length = len(row["item_ids"]) == len(row["quantities"])
+    _check(row["item_ids"] and same_length and all(units > 0 for _, units in lines), "reservations_lines_check")
+    _check((row["state"] == HELD) == (row["ended_at"] is None), "reservations_ended_check")
+    return row
 
 
 def _insert(view, table, sale_id, key, row, constraint):
@@ -171,13 +199,11 @@ def _insert(view, table, sale_id, key, row, constraint):
     view.put(table, sale_id, key, row)
 
 
-def _append_movements(view, sale_id, last, at, columns):
-    length = len(columns[0])
-    if not length:
+def _append_movements(view, sale_id, first, last, at, columns):
+    if first > last:
         return
-    first = last - length + 1
-    row = {"first_sequence": first, "last_sequence": last, "created_at": at, **dict(zip(_LEDGER, columns, strict=True))}
-    _check(all(len(column) == length for column in columns), "ledger_length_check")
+    row = {"first_sequence": first, "last_sequence": last, "created_at": at, **dict(zip(LEDGER, columns, strict=True))}
+    _check(all(len(column) == last - first + 1 for column in columns), "ledger_length_check")
     taken = view.get("ledger", sale_id, last)
     if taken is not None:
         raise _violated(asyncpg.UniqueViolationError, "ledger_pkey")
@@ -209,7 +235,7 @@ def store_rules(view, now, sale_id, open_at, close_at, limit, hold_time, max_hol
         updated_at=now,
         limits_customers=limited,
     )
-    return [row | {"now": now}]
+    return [_shown(row) | {"now": now}]
 
 
 def get_item(view, now, sale_id, item_id):
@@ -248,7 +274,7 @@ def get_reservation(view, now, reservation_id, sale_id):
 def insert_schedule(view, now, schedule_id, *columns):
     if view.get("schedules", "", schedule_id) is not None:
         return []
-    row = dict(zip(_SCHEDULE, (schedule_id, *columns), strict=True)) | {"created_at": now}
+    row = dict(zip(SCHEDULE, (schedule_id, *columns, now), strict=True))
     _check(row["period"] >= timedelta(seconds=60), "schedules_period_check")
     _check(timedelta() < row["open_duration"] <= row["period"], "schedules_open_duration_check")
     view.put("schedules", "", schedule_id, row)
@@ -323,8 +349,8 @@ def insert_sale(view, now, sale_id, open_at, close_at, limit, hold_time, max_hol
         sale_id, open_at or now, close_at, limit, hold_time, max_hold_time, False, None, now, now, schedule_id, 0,
         salt, limited,
     )  # fmt: skip
-    view.put("sales", sale_id, "", dict(zip(_SALE, values, strict=True)))
-    return [_change_sale(view, sale_id)]
+    view.put("sales", sale_id, "", dict(zip(SALE, values, strict=True)) | {"revision": -1})
+    return [_shown(_change_sale(view, sale_id))]
 
 
 def insert_items(view, now, sale_id, item_ids, limits):
@@ -333,14 +359,11 @@ def insert_items(view, now, sale_id, item_ids, limits):
         for item_id, limit in zip(item_ids, limits, strict=True)
         if view.get("items", sale_id, item_id) is None
     ]
+    sale = _sale(view, sale_id)
+    _change_sale(view, sale_id, limits_customers=sale["limits_customers"] or any(limit > 0 for limit in limits))
     for item_id, limit in new:
         _put_item(view, sale_id, item_id, 0, 0, 0, limit, 0)
     return [{"item_id": item_id} for item_id, _ in new]
-
-
-def limit_customers(view, now, sale_id):
-    _change_sale(view, sale_id, limits_customers=True)
-    return []
 
 
 def has_sale(view, now, sale_id):
@@ -372,25 +395,24 @@ def select(view, now, setting=None):
 STATEMENTS = {
     statement.__name__: statement
     for statement in (
-        lock_sale, read_reservations, read_items, read_used, read_stock_changes, read_bound_ids, read_salt, append,
+        lock_sale, read, read_bound_ids, read_salt, append,
         get_sale, store_rules, get_item, sales_to_sweep, list_open_reservations, get_reservation, insert_schedule,
         get_schedule, list_schedules, delete_schedule, keep_schedule, remaining_items, occurrences_to_settle,
-        next_occurrence, insert_sale, insert_items, limit_customers, has_sale, database_now, set_session,
-        read_settings, select,
+        next_occurrence, insert_sale, insert_items, has_sale, database_now, set_session, read_settings, select,
     )
 }  # fmt: skip
 
 # Those that a server which only reads refuses.
 WRITES = frozenset({
-    "lock_sale", "read_salt", "append", "store_rules", "insert_schedule", "delete_schedule", "keep_schedule",
-    "insert_sale", "insert_items", "limit_customers",
+    "begin_locking", "lock_sale", "read_salt", "append", "store_rules", "insert_schedule", "delete_schedule",
+    "keep_schedule", "insert_sale", "insert_items",
 })  # fmt: skip
 
 _LOCKS = {
     "lock_sale": ("sales", EXCLUSIVE),
     "append": ("sales", EXCLUSIVE),
     "store_rules": ("sales", EXCLUSIVE),
-    "limit_customers": ("sales", EXCLUSIVE),
+    "insert_items": ("sales", EXCLUSIVE),
     # Whoever comes second waits for the first, and sees whether it has committed.
     "insert_sale": ("sales", EXCLUSIVE),
     "insert_schedule": ("schedules", EXCLUSIVE),
@@ -408,4 +430,5 @@ def lock_of(name, arguments):
     if found is None:
         return None
     table, mode = found
-    return (table, arguments[0]), mode
+    parameters = parameters_of(_BATCH[name]) if name in _BATCH else ("sale_id",)
+    return (table, arguments[parameters.index("sale_id")]), mode

@@ -126,7 +126,7 @@ class Weather:
     def send(self, server, sent):
         """Sends a statement to its backend, or not."""
         delay = self.latency()
-        fate = sent.fate = self._fate(sent.name) if self._sum else None
+        fate = sent.fate = self._fate(sent) if self._sum else None
         client = sent.client
         if fate is not None:
             self.seen.add(fate)
@@ -145,9 +145,9 @@ class Weather:
                 sent.fault = _REFUSALS[fate](fate)
         self._arrive(server, client, delay, sent)
 
-    def _fate(self, name):
+    def _fate(self, sent):
         draw = self._random.random()
-        if name == "commit":
+        if sent.name == "commit" or (sent.name == "append" and sent.client.backend.view is None):
             draw /= _COMMIT_IS_HIT_MORE
         if draw >= self._sum:
             return None

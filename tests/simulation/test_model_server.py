@@ -1,11 +1,13 @@
 """The model keeps to what PostgreSQL promises, and to no more."""
 
 import asyncio
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from holdfast_inventory.postgres.statements import load
+from holdfast_inventory.postgres.columns import ITEM, SALE
+from holdfast_inventory.postgres.statements import arguments, load, parameters_of
 from lab.simulation.chance import stream
 from lab.simulation.driver import ModelDriver
 from lab.simulation.loop import BEGINNING_SECONDS, Process, VirtualTimeLoop
@@ -14,7 +16,7 @@ from lab.simulation.trace import Trace
 from lab.simulation.weather import Climate, Weather
 
 BEGIN, COMMIT, ROLLBACK = "BEGIN", "COMMIT", "ROLLBACK"
-LOCK, APPEND, HAS = load("batch")["lock_sale"], load("batch")["append"], load("stocking")["has_sale"]
+LOCK, APPEND = load("batch")["lock_sale"], load("batch")["append"]
 DELETE, KEEP, GET = (load("schedules")[name] for name in ("delete_schedule", "keep_schedule", "get_schedule"))
 
 
@@ -223,14 +225,80 @@ def test_a_restart_keeps_what_was_committed_and_forgets_what_was_not(bench):
     run(bench, work())
 
 
+def put_up_a_sale(bench):
+    row = dict.fromkeys(SALE) | {"sale_id": "drop", "per_customer_limit": 0, "sequence": 0, "revision": 3}
+    row |= {"hold_time": timedelta(seconds=1), "max_hold_time": timedelta(seconds=1)}
+    bench.server.tables.put("sales", "drop", "", row)
+
+
+def appending(bench, revision, *, level=(), age=timedelta()):
+    values = dict.fromkeys(parameters_of(APPEND), ()) | {"sale_id": "drop", "revision": revision, "row_version": 0}
+    values |= {"read_at": bench.server.now() - age, "first_sequence": 1, "sequence": 0}
+    values |= {f"levels.{column}": (value,) for column, value in zip(ITEM, level, strict=False)}
+    return APPEND, *arguments(APPEND, values)
+
+
+def revision(bench):
+    return bench.server.tables.partition("sales", "drop")[""]["revision"]
+
+
+def test_an_append_outside_of_a_transaction_commits_by_itself_and_lets_go_of_its_lock(bench):
+    async def work():
+        put_up_a_sale(bench)
+        connection = await bench.connect()
+        assert await connection.fetchval(*appending(bench, 3))
+        assert revision(bench) == 4
+        assert await (await bench.connect()).fetchval(*appending(bench, 4))
+
+    run(bench, work())
+
+
+def test_an_append_waits_for_the_lock_and_compares_what_it_finds_then(bench):
+    async def work():
+        put_up_a_sale(bench)
+        other = await bench.in_transaction((LOCK, "drop"), appending(bench, 3))
+        append = asyncio.ensure_future((await bench.connect()).fetchval(*appending(bench, 3)))
+        await asyncio.sleep(0.1)
+        assert not append.done()
+        await other.execute(COMMIT)
+        assert not await append
+        assert revision(bench) == 4
+
+    run(bench, work())
+
+
+def test_an_append_of_what_was_read_two_seconds_ago_does_nothing(bench):
+    async def work():
+        put_up_a_sale(bench)
+        assert not await (await bench.connect()).fetchval(*appending(bench, 3, age=timedelta(seconds=2)))
+        assert revision(bench) == 3
+
+    run(bench, work())
+
+
+def test_a_string_of_statements_begins_and_locks(bench):
+    async def work():
+        put_up_a_sale(bench)
+        first, second = await bench.connect(), await bench.connect()
+        await first.execute("BEGIN; SELECT FROM sales WHERE sale_id = 'drop' FOR NO KEY UPDATE")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await second.fetchval(*appending(bench, 3))
+        assert await first.fetchval(*appending(bench, 3))
+        await first.execute(COMMIT)
+        assert revision(bench) == 4
+
+    run(bench, work())
+
+
 def test_the_check_constraints_hold(bench):
     async def work():
-        level = (["shoe"], [1], [2], [0], [0], [1])  # More is held than is on hand.
-        nothing = [[]] * 30
-        connection = await bench.in_transaction((LOCK, "drop"))
+        put_up_a_sale(bench)
+        connection = await bench.connect()
         with pytest.raises(asyncpg.CheckViolationError) as violation:
-            await connection.execute(APPEND, "drop", 1, bench.server.now(), *level, *nothing)
+            # More is held than is on hand.
+            await connection.fetchval(*appending(bench, 3, level=("shoe", 1, 2, 0, 0, 1)))
         assert violation.value.constraint_name == "items_held_check"
-        assert not await (await bench.connect()).fetchval(HAS, "drop")
+        assert revision(bench) == 3
+        assert await (await bench.connect()).fetchval(*appending(bench, 3))
 
     run(bench, work())

@@ -14,12 +14,14 @@ from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, 
 from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached
 from holdfast_inventory.domain.sale import Sale, SaleState
 from holdfast_inventory.ports import InDoubt, NotApplied
-from holdfast_inventory.postgres import batch, catalog, database, sale_store
+from holdfast_inventory.postgres import catalog, database, sale_store
 from holdfast_inventory.postgres.database import Database
+from holdfast_inventory.postgres.statements import load, parameters_of
 from holdfast_inventory.stock import group_commit
 from holdfast_inventory.stock.group_commit import GroupCommit
 from holdfast_inventory.stock.sold_out import SoldOut
 from holdfast_inventory.stock.stock_ledger import StockLedger
+from lab.simulation import statements
 from lab.simulation.run import run
 
 pytestmark = pytest.mark.timeout(240)
@@ -52,8 +54,9 @@ def answer_before_the_commit(monkeypatch):
     """The COMMIT is sent, and the connection used again once it is done; but nobody waits for that."""
     release, tasks = Database._release_writer, set()
 
-    async def commit(_database, connection):
-        start(connection.execute("COMMIT"))
+    async def commit(_database, connection, sql, arguments):
+        start(connection.execute(sql, *arguments))
+        return True
 
     def release_later(self, connection, *, reusable):
         async def wait():
@@ -95,22 +98,24 @@ def leave_due_holds(monkeypatch):
 
 def count_use_as_it_was(monkeypatch):
     """A customer's limit is checked against what was read for the batch before."""
-    real, read = batch._read_used, {}
+    real, before = sale_store.read, {}
 
-    async def read_used(connection, sale, customers, now):
-        used = await real(connection, sale, customers, now)
-        before = {customer: read.get((sale.salt, customer), {}) for customer in customers}
-        read.update({(sale.salt, customer): used.get(customer, {}) for customer in customers})
-        return before
+    async def read(connection, sale_id, commands, *arguments, **options):
+        snapshot = await real(connection, sale_id, commands, *arguments, **options)
+        salt, fresh = snapshot.state.sale.salt, snapshot.state.used
+        customers = {command.customer for command in commands if isinstance(command, Create)}
+        used = {customer: before.get((salt, customer), {}) for customer in customers}
+        before.update({(salt, customer): fresh.get(customer, {}) for customer in customers})
+        return replace(snapshot, state=replace(snapshot.state, used=used))
 
-    monkeypatch.setattr(batch, "_read_used", read_used)
+    monkeypatch.setattr(sale_store, "read", read)
 
 
 def cancel_a_slow_commit(monkeypatch):
-    async def commit(_database, connection):
+    async def commit(_database, connection, sql, arguments):
         try:
             async with asyncio.timeout(0.05):
-                await connection.execute("COMMIT")
+                return await connection.fetchval(sql, *arguments)
         except TimeoutError:
             connection.terminate()
             raise database.asyncpg.SerializationError("cancelled") from None
@@ -171,15 +176,17 @@ def lie_about_the_state(monkeypatch, state, when):
 
 
 def refuse_for_ever_what_was_paused_once(monkeypatch):
-    real, paused = sale_store.lock_sale, set()
+    real, paused = sale_store.read, set()
 
-    async def lock_sale(connection, sale_id):
-        sale = await real(connection, sale_id)
+    async def read(*arguments, **options):
+        snapshot = await real(*arguments, **options)
+        sale = snapshot.state.sale
         if sale.paused:
             paused.add(sale.salt)
-        return replace(sale, paused=sale.salt in paused)
+        sale = replace(sale, paused=sale.salt in paused)
+        return replace(snapshot, state=replace(snapshot.state, sale=sale))
 
-    monkeypatch.setattr(sale_store, "lock_sale", lock_sale)
+    monkeypatch.setattr(sale_store, "read", read)
 
 
 def refuse_replays_when_a_sale_is_over(monkeypatch):
@@ -205,12 +212,45 @@ def refuse_late_confirmations_of_closed_sales(monkeypatch):
 
 def count_dead_holds_as_use(monkeypatch):
     """A customer is refused because of what has run out."""
-    real = batch._read_used
+    real = statements._used
 
-    async def read_used(connection, sale, customers, now):
-        return await real(connection, sale, customers, now - timedelta(seconds=2))
+    def used(view, sale, customers, now):
+        return real(view, sale, customers, now - timedelta(seconds=2))
 
-    monkeypatch.setattr(batch, "_read_used", read_used)
+    monkeypatch.setattr(statements, "_used", used)
+
+
+def append_whatever_was_read(monkeypatch):
+    """The append without its condition."""
+    real, revision_at = statements.append, parameters_of(load("batch")["append"]).index("revision")
+
+    def append(view, now, *arguments):
+        sale = statements._sale(view, arguments[1])
+        arguments = [*arguments]
+        arguments[revision_at] = sale and sale["revision"]
+        return real(view, now, *arguments)
+
+    monkeypatch.setitem(statements.STATEMENTS, "append", append)
+
+
+def write_rules_without_counting(monkeypatch):
+    count_all_but(monkeypatch, "updated_at")
+
+
+def append_without_counting(monkeypatch):
+    count_all_but(monkeypatch, "sequence")
+
+
+def count_all_but(monkeypatch, column):
+    """What writes this column of a sale leaves its revision as it is."""
+    real = statements._change_sale
+
+    def change_sale(view, sale_id, **changes):
+        if column in changes:
+            changes["revision"] = statements._sale(view, sale_id)["revision"]
+        return real(view, sale_id, **changes)
+
+    monkeypatch.setattr(statements, "_change_sale", change_sale)
 
 
 def allow_one_less(monkeypatch):
@@ -316,6 +356,9 @@ def put_up_sales_that_are_over(monkeypatch):
         (refuse_replays_when_a_sale_is_over, ("granted before",)),
         (refuse_late_confirmations_of_closed_sales, ("(Confirm) was refused with Sale",)),
         (count_dead_holds_as_use, ("refused with CustomerLimitReached",)),
+        (append_whatever_was_read, ("has gaps", "was answered Internal")),
+        (write_rules_without_counting, ("while",)),
+        (append_without_counting, ("has gaps", "was answered Internal")),
         (allow_one_less, ("refused with CustomerLimitReached",)),
         (extend_no_further_than_a_hold_time, ("refused with ExtensionLimitReached",)),
         (ask_for_stock_before_the_state, ("though the sale was not open",)),

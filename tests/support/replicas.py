@@ -34,11 +34,11 @@ class Statements:
     """The names of the statements that a database ran, to wait for."""
 
     def __init__(self):
-        self._seen = []
+        self.names = []
         self._awaited = []
 
     def __call__(self, name, seconds):
-        self._seen.append(name)
+        self.names.append(name)
         for awaited in self._awaited:
             awaited.set()
 
@@ -47,12 +47,12 @@ class Statements:
         news = asyncio.Event()
         self._awaited.append(news)
         async with asyncio.timeout(10):
-            while self._seen.count(name) < times:
+            while self.names.count(name) < times:
                 await news.wait()
                 news.clear()
 
     def count(self, name):
-        return self._seen.count(name)
+        return self.names.count(name)
 
 
 class Replica:

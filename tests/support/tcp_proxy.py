@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that delays, drips, freezes, resets, and meddles with a COMMIT."""
+"""A TCP proxy in front of PostgreSQL that delays, drips, freezes, resets, and meddles with a commit."""
 
 from collections import deque
 from contextlib import asynccontextmanager
@@ -43,8 +43,8 @@ class TcpProxy(Link):
         self.answers_flow.set()
 
     def at_next_commits(self, *actions):
-        """What happens to the next COMMITs, one after the other: `lose_commit`, `lose_answer` or another coroutine
-        function of the connection, which says whether the COMMIT goes on to the server."""
+        """What happens to the next commits, one after the other: `lose_commit`, `lose_answer` or another coroutine
+        function of the connection, which says whether the commit goes on to the server."""
         self._at_commits.extend(actions)
 
     async def meddle(self, connection):
@@ -55,7 +55,7 @@ class TcpProxy(Link):
 
 
 async def lose_commit(connection):
-    """The connection breaks before the server has seen the COMMIT."""
+    """The connection breaks before the server has seen the commit."""
     connection.reset()
     return False
 
@@ -70,10 +70,10 @@ class PostgresConnection(Connection):
     loses_answer = False
 
     async def pump_requests(self, reader, writer):
-        messages = FrontendMessages()
+        messages, commits = FrontendMessages(), Commits()
         while data := await reader.read(CHUNK_BYTES):
             for message in messages.split(data):
-                if is_commit(message) and not await self.link.meddle(self):
+                if commits.has_come(message) and not await self.link.meddle(self):
                     return
                 await self.forward(message, writer, self.link.requests_flow)
 
@@ -105,5 +105,18 @@ class FrontendMessages:
         return type_bytes + int.from_bytes(self._pending[type_bytes : type_bytes + 4])
 
 
-def is_commit(message):
-    return message[:1] == b"Q" and b"COMMIT" in message
+class Commits:
+    """Finds what commits among a client's messages: COMMIT, and a batch's append outside of a transaction."""
+
+    def __init__(self):
+        self._appends = set()
+        self._in_transaction = False
+
+    def has_come(self, message):
+        kind, parts = message[:1], message[5:].split(b"\0", 2)
+        if kind == b"P" and b"is_appended" in parts[1]:
+            self._appends.add(parts[0])
+        if kind == b"Q":
+            self._in_transaction = parts[0].startswith(b"BEGIN")
+            return parts[0] == b"COMMIT"
+        return kind == b"B" and parts[1] in self._appends and not self._in_transaction

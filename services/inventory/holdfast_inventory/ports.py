@@ -31,6 +31,10 @@ class InDoubt(StoreFault):
     """The store did not say how the commit ended. Only executing again under the same identities tells."""
 
 
+class Stale(StoreFault):
+    """Others have changed the sale since it was read; nothing was done. Decide again, best on an exclusive batch."""
+
+
 class Rejected(StoreFault):
     """The store refuses what it was given; nothing was done, and trying again is of no use."""
 
@@ -72,8 +76,10 @@ class SaleStore(Protocol):
     holds to read.
     """
 
-    def open(self, sale_id: str, commands: Sequence[Command], due_limit: int) -> AbstractAsyncContextManager[Batch]:
-        """Reads what `commands` touch."""
+    def open(
+        self, sale_id: str, commands: Sequence[Command], due_limit: int, *, exclusive: bool
+    ) -> AbstractAsyncContextManager[Batch]:
+        """Reads what `commands` touch. Only an exclusive batch keeps others out, and is never `Stale`."""
 
     def open_transfer(self, command: Transfer, due_limit: int) -> AbstractAsyncContextManager[TransferBatch]:
         """Reads what a transfer touches."""

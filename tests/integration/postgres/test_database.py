@@ -7,6 +7,7 @@ import pytest
 from holdfast_inventory.domain.errors import DatabaseUnavailable
 from holdfast_inventory.ports import InDoubt, NotApplied
 from holdfast_inventory.postgres.database import Database, DatabaseLimits, UnavailableError
+from holdfast_inventory.postgres.preconditions import WRITER_SESSION
 from tests.support.postgres import on_every_version
 from tests.support.replicas import until
 from tests.support.tcp_proxy import tcp_proxy
@@ -340,3 +341,37 @@ async def _cancel_the_wait(sql):
     waits = f"FROM pg_stat_activity WHERE {OURS} AND wait_event = 'SyncRep'"
     await until(sql, f"SELECT count(*) > 0 {waits}")
     await sql.execute(f"SELECT pg_cancel_backend(pid) {waits}")
+
+
+@on_every_version
+async def test_a_commit_waits_for_its_standby_for_longer_than_a_statement_may_take(
+    postgres, database_url, opened, sql, table, monkeypatch
+):
+    """Be it a COMMIT or a statement that commits itself; or the server would give up, and say yes with a warning."""
+    monkeypatch.setitem(WRITER_SESSION, "statement_timeout", "50ms")
+    database = await opened(database_url, DatabaseLimits(transaction_seconds=20))
+    await sql.execute("SET synchronous_commit = local")
+    postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    try:
+        postgres.execute("SELECT pg_reload_conf()")
+        await until(sql, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        committing = [asyncio.ensure_future(_insert(database, 1)), asyncio.ensure_future(_insert_alone(database, 2))]
+        long = (
+            f"FROM pg_stat_activity WHERE {OURS} AND wait_event = 'SyncRep' AND query_start < now() - interval '0.2 s'"
+        )
+        await until(sql, f"SELECT count(*) = 2 {long}")
+        assert not any(task.done() for task in committing)
+    finally:
+        postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        postgres.execute("SELECT pg_reload_conf()")
+    await asyncio.gather(*committing)
+
+
+async def _insert(database, number):
+    async with transaction(database) as writer:
+        await writer.connection.execute("INSERT INTO numbers VALUES ($1)", number)
+
+
+async def _insert_alone(database, number):
+    async with database.writer() as writer:
+        await writer.commit_by("INSERT INTO numbers VALUES ($1)", number)

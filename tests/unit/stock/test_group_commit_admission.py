@@ -30,7 +30,7 @@ class Groups(GroupCommit):
         self.batches = []
         self.batch_seconds = BATCH_SECONDS
 
-    async def _commit(self, sale_id, batch):
+    async def _commit(self, sale_id, batch, *, exclusive):
         commands = [waiting.command for waiting in batch]
         self.batches.append(commands)
         await asyncio.sleep(self.batch_seconds)
@@ -49,11 +49,11 @@ class Rejecting(Groups):
         super().__init__()
         self._seconds_alone = seconds_alone
 
-    async def _commit(self, sale_id, batch):
+    async def _commit(self, sale_id, batch, *, exclusive):
         if len(batch) > 1:
             self.batch_seconds = self._seconds_alone
             raise Rejected("no")
-        return await super()._commit(sale_id, batch)
+        return await super()._commit(sale_id, batch, exclusive=exclusive)
 
 
 def confirm(reservation):

@@ -1,3 +1,4 @@
+import re
 from importlib.resources import files
 
 import pytest
@@ -46,3 +47,50 @@ def test_a_statement_is_told_by_its_name_or_its_first_word():
     assert statements.name_of(statements.load("batch")["lock_sale"]) == "lock_sale"
     assert statements.name_of(statements.load("history")["settle"]) == "settle"
     assert statements.name_of("BEGIN") == "begin"
+
+
+LISTED = "-- name: made\n-- Why.\n"
+
+
+def test_lists_of_columns_are_written_out(write):
+    listed = write(f"{LISTED}SELECT {{stock_change}}, {{new.stock_change}}, {{known.stock_change[]}}")["made"]
+
+    assert listed.splitlines()[-1] == (
+        "SELECT change_id, fingerprint, new.change_id, new.fingerprint, "
+        'array_agg(change_id) AS "known.change_id", array_agg(fingerprint) AS "known.fingerprint"'
+    )
+
+
+def test_arrays_in_columns_travel_as_text(write):
+    sql = write(f"{LISTED}SELECT {{reservation::}} FROM unnest(:new.reservation), {{old.reservation[]}}")["made"]
+
+    assert "string_to_array(item_ids, ','), string_to_array(quantities, ',')::integer[]," in sql
+    assert "$3::text[], $4::text[], $5::smallint[]" in sql
+    assert "array_agg(array_to_string(quantities, ',')) AS \"old.quantities\"" in sql
+
+
+def test_parameters_are_numbered_as_they_come_and_once_for_each_name(write):
+    sql = write(f"{LISTED}SELECT :b::text, :a, :b WHERE :new.stock_change")["made"]
+
+    assert sql.splitlines()[-1] == "SELECT $1::text, $2, $1 WHERE $3::uuid[], $4::bytea[]"
+    assert statements.parameters_of(sql) == ("b", "a", "new.change_id", "new.fingerprint")
+    values = {"a": 1, "b": 2, "new.change_id": [], "new.fingerprint": []}
+    assert statements.arguments(sql, values) == [2, 1, [], []]
+    with pytest.raises(KeyError):
+        statements.arguments(sql, {"a": 1})
+
+
+def test_what_a_batch_reads_is_written_by_no_statement_that_does_not_count():
+    """Or a batch would take a sale that was changed for one that is as it was read."""
+    read_by_batches = r"(?:INSERT INTO|UPDATE|DELETE FROM) (?:sales|items|reservations|stock_changes)\b"
+    writing = {
+        f"{file}.{name}": sql
+        for file in NAMES
+        for name, sql in statements.load(file).items()
+        if re.search(read_by_batches, sql)
+    }
+
+    assert set(writing) == {"batch.append", "catalog.store_rules", "stocking.insert_sale", "stocking.insert_items"}
+    # A new sale has no reader yet.
+    del writing["stocking.insert_sale"]
+    assert [name for name, sql in writing.items() if "revision = revision + 1" not in sql] == []

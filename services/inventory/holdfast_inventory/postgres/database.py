@@ -7,7 +7,7 @@ the wrong statement.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -90,23 +90,28 @@ class Writer:
         """The commit whose outcome is not known yet."""
         self._conclude = conclude
 
-    async def begin(self) -> None:
-        """Begins a transaction."""
+    async def begin(self, sql: str = "BEGIN") -> None:
+        """Begins a transaction, and does what stands behind that in a string of statements."""
         self.is_open = True
-        await self.connection.execute("BEGIN")
+        await self.connection.execute(sql)
 
     async def commit(self) -> None:
-        """Commits what was begun.
+        """Commits what was begun, as `commit_by` does."""
+        await self.commit_by("COMMIT")
+
+    async def commit_by(self, sql: str, *arguments: object) -> object:
+        """Runs one statement that is durable when it returns, and returns its first value.
 
         A caller that is cancelled leaves at once; the commit goes on to its end. Raises what the database says, and
         `InDoubt` when that is yes but not durable.
         """
         if self.connection.is_closed():
-            raise asyncpg.InterfaceError("the connection was lost before COMMIT")
+            raise asyncpg.InterfaceError("the connection was lost before the commit")
         self.is_open = False
-        self.committing = asyncio.ensure_future(self._conclude(self.connection))
-        await asyncio.shield(self.committing)
+        self.committing = asyncio.ensure_future(self._conclude(self.connection, sql, arguments))
+        value = await asyncio.shield(self.committing)
         self.committing = None
+        return value
 
 
 class Database:
@@ -257,12 +262,16 @@ class Database:
                 watchdog.cancel()
                 self._release_writer(connection, reusable=reusable)
 
-    async def _commit(self, connection: asyncpg.Connection) -> None:
-        """Commits. Raises `InDoubt` when that is done but not durable: the server no longer waits for its standby."""
+    async def _commit(self, connection: asyncpg.Connection, sql: str, arguments: Sequence[object]) -> object:
+        """Commits. Raises `InDoubt` when that is done but not durable: the server no longer waits for its standby.
+
+        No timeout of the server's ends that wait: it takes the statement's timeout back before it commits.
+        """
         self._warned.discard(connection)
-        await connection.execute("COMMIT")
+        value = await (connection.fetchval(sql, *arguments) if arguments else connection.execute(sql))
         if connection in self._warned:
             raise InDoubt("committed with a warning: it no longer waits for synchronous replication")
+        return value
 
     def _heed(self, connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
         # asyncpg tells of a warning before it hands out the result that came behind it.

@@ -93,6 +93,11 @@ def keeps_connection(error: BaseException) -> bool:
     return isinstance(error, _KEEPS_CONNECTION) and not _is_fatal(error)
 
 
+def is_taken(fault: StoreFault) -> bool:
+    """Whether a key was to be stored that is stored already."""
+    return isinstance(fault.__cause__, asyncpg.UniqueViolationError)
+
+
 def _is_cut_off(error: BaseException) -> bool:
     return isinstance(error, _CONNECTION) or _is_fatal(error) or _has_no_protocol(error)
 

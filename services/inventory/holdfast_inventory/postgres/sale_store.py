@@ -1,5 +1,10 @@
-"""The store of sales, in PostgreSQL: each batch is a transaction under its sale's lock."""
+"""The store of sales, in PostgreSQL.
 
+A batch reads without a lock, and its append happens only if the sale is still as it was read: two round trips. An
+exclusive batch locks the sale first, and then does the same within a transaction.
+"""
+
+import re
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,32 +13,59 @@ from uuid import UUID
 from holdfast_inventory.domain.commands import Command, Transfer
 from holdfast_inventory.domain.decide import Decision, State
 from holdfast_inventory.domain.errors import DatabaseUnavailable, NotFound, OutcomeUnknown
-from holdfast_inventory.postgres.batch import SQL, append, lock_sale, read_state
+from holdfast_inventory.ports import Rejected, Stale
+from holdfast_inventory.postgres.batch import SQL, Snapshot, append, append_arguments, read
 from holdfast_inventory.postgres.database import Database, Writer
+from holdfast_inventory.postgres.faults import is_taken
+from holdfast_inventory.postgres.statements import arguments
+
+_is_plain = re.compile(r"[A-Za-z0-9._-]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _OptimisticBatch:
     writer: Writer
-    state: State
+    snapshot: Snapshot
+
+    @property
+    def state(self) -> State:
+        return self.snapshot.state
 
     async def commit(self, decision: Decision) -> None:
-        if not decision.is_empty:
-            await append(self.writer.connection, self.state, decision)
-        # Even if there was nothing to append: the lock itself makes the commit wait for the disk and the standby.
+        if not await self.writer.commit_by(SQL["append"], *append_arguments(self.snapshot, decision)):
+            raise Stale("the sale was changed since it was read")
+
+
+@dataclass(frozen=True, slots=True)
+class _ExclusiveBatch:
+    writer: Writer
+    snapshot: Snapshot
+
+    @property
+    def state(self) -> State:
+        return self.snapshot.state
+
+    async def commit(self, decision: Decision) -> None:
+        await append(self.writer.connection, self.snapshot, decision)
         await self.writer.commit()
 
 
 @dataclass(frozen=True, slots=True)
 class _TransferBatch:
     writer: Writer
-    source: State
-    destination: State
+    snapshots: tuple[Snapshot, Snapshot]
+
+    @property
+    def source(self) -> State:
+        return self.snapshots[0].state
+
+    @property
+    def destination(self) -> State:
+        return self.snapshots[1].state
 
     async def commit(self, taken: Decision, given: Decision) -> None:
-        for state, decision in ((self.source, taken), (self.destination, given)):
-            if not decision.is_empty:
-                await append(self.writer.connection, state, decision)
+        for snapshot, decision in zip(self.snapshots, (taken, given), strict=True):
+            await append(self.writer.connection, snapshot, decision)
         await self.writer.commit()
 
 
@@ -44,38 +76,45 @@ class PostgresSaleStore:
         self._database = database
 
     @asynccontextmanager
-    async def open(self, sale_id: str, commands: Sequence[Command], due_limit: int) -> AsyncIterator[_Batch]:
-        """Locks the sale, then reads."""
-        async with self._database.writer() as writer:
-            await writer.begin()
-            sale = await lock_sale(writer.connection, sale_id)
-            yield _Batch(writer, await read_state(writer.connection, sale, commands, due_limit))
+    async def open(
+        self, sale_id: str, commands: Sequence[Command], due_limit: int, *, exclusive: bool
+    ) -> AsyncIterator[_OptimisticBatch | _ExclusiveBatch]:
+        """Reads on the connection that will append: another may lead to another server, after a failover."""
+        try:
+            async with self._database.writer() as writer:
+                if exclusive:
+                    await writer.begin(_locking(sale_id))
+                snapshot = await read(writer.connection, sale_id, commands, due_limit)
+                yield _ExclusiveBatch(writer, snapshot) if exclusive else _OptimisticBatch(writer, snapshot)
+        except Rejected as fault:
+            if exclusive or not is_taken(fault):
+                raise
+            raise Stale(str(fault)) from fault
 
     @asynccontextmanager
     async def open_transfer(self, command: Transfer, due_limit: int) -> AsyncIterator[_TransferBatch]:
         """Locks both sales, in the order of their ids, so that two transfers cannot wait for each other."""
-        sale_ids = {command.source_sale_id, command.destination_sale_id}
         async with self._database.writer() as writer:
-            await writer.begin()
             connection = writer.connection
-            sales = {sale_id: await lock_sale(connection, sale_id) for sale_id in sorted(sale_ids)}
-            source = await read_state(
+            await writer.begin(_locking(*sorted({command.source_sale_id, command.destination_sale_id})))
+            source = await read(
                 connection,
-                sales[command.source_sale_id],
+                command.source_sale_id,
                 [],
                 due_limit,
                 stock_change_ids=[command.change_id],
                 item_ids=[command.source_item_id],
             )
-            destination = await read_state(
-                connection, sales[command.destination_sale_id], [], 1, item_ids=[command.destination_item_id]
+            destination = await read(
+                connection, command.destination_sale_id, [], 1, item_ids=[command.destination_item_id]
             )
-            yield _TransferBatch(writer, source, destination)
+            yield _TransferBatch(writer, (source, destination))
 
     async def bound_ids(self, sale_id: str, ids: Collection[UUID]) -> set[UUID]:
         """Without the lock."""
+        values = {"sale_id": sale_id, "reservation_ids": list(ids)}
         async with self._database.reading() as connection:
-            rows = await connection.fetch(SQL["read_bound_ids"], sale_id, list(ids))
+            rows = await connection.fetch(SQL["read_bound_ids"], *arguments(SQL["read_bound_ids"], values))
         return {row["reservation_id"] for row in rows}
 
     async def salt(self, sale_id: str) -> bytes:
@@ -91,3 +130,14 @@ class PostgresSaleStore:
         if salt is None:
             raise NotFound(f"sales/{sale_id}")
         return salt
+
+
+def _locking(*sale_ids: str) -> str:
+    """What begins a transaction and locks sales, in one flight: a string of statements, which has no parameters.
+
+    Raises `NotFound` for what cannot be a sale's id.
+    """
+    for sale_id in sale_ids:
+        if not _is_plain(sale_id):
+            raise NotFound(f"sales/{sale_id}")
+    return "; ".join(["BEGIN", *(SQL["lock_sale"].replace("$1", f"'{sale_id}'") for sale_id in sale_ids)])

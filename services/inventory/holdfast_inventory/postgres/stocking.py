@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from holdfast_inventory.domain.decide import Decision, State, decide_draw, decide_first_stock
+from holdfast_inventory.domain.decide import Decision, decide_draw, decide_first_stock
 from holdfast_inventory.domain.errors import NotFound
 from holdfast_inventory.domain.sale import NewItem, NewSale, Sale
 from holdfast_inventory.ports import Committed
-from holdfast_inventory.postgres.batch import append, lock_sale, read_state
+from holdfast_inventory.postgres.batch import Snapshot, append, lock_sale, read
 from holdfast_inventory.postgres.database import Connection
 from holdfast_inventory.postgres.refusals import closed_before_it_opens_as_refusal
 from holdfast_inventory.postgres.statements import load
@@ -54,29 +54,24 @@ async def insert_items(connection: Connection, sale: Sale, items: Sequence[NewIt
         [item.item_id for item in items],
         [item.per_customer_limit for item in items],
     )
-    if not sale.limits_customers and any(item.per_customer_limit > 0 for item in items):
-        await connection.execute(SQL["limit_customers"], sale.sale_id)
     return {row["item_id"] for row in rows}
 
 
 async def put_first_stock(connection: Connection, sale: Sale, items: Iterable[NewItem], actor: str) -> list[Committed]:
     """Puts the first units of new items on their shelves, in a locked sale. Returns what that committed to."""
     units = {item.item_id: item.on_hand for item in items}
-    state = await read_state(connection, sale, [], _DUE_HOLDS, item_ids=units)
-    return await _append(connection, state, decide_first_stock(state, units, actor))
+    snapshot = await read(connection, sale.sale_id, [], _DUE_HOLDS, item_ids=units)
+    return await _append(connection, snapshot, decide_first_stock(snapshot.state, units, actor))
 
 
 async def draw(
     connection: Connection, source: Sale, destination: Sale, most: Mapping[str, int], actor: str
 ) -> list[Committed]:
     """Moves available units, up to `most` of each item, from one locked sale to another. Returns what they become."""
-    source_state = await read_state(connection, source, [], _DUE_HOLDS, item_ids=most)
-    destination_state = await read_state(connection, destination, [], _DUE_HOLDS, item_ids=most)
-    taken, given = decide_draw(source_state, destination_state, most, actor)
-    return [
-        *await _append(connection, source_state, taken),
-        *await _append(connection, destination_state, given),
-    ]
+    giving = await read(connection, source.sale_id, [], _DUE_HOLDS, item_ids=most)
+    taking = await read(connection, destination.sale_id, [], _DUE_HOLDS, item_ids=most)
+    taken, given = decide_draw(giving.state, taking.state, most, actor)
+    return [*await _append(connection, giving, taken), *await _append(connection, taking, given)]
 
 
 async def lock_sales(connection: Connection, sale_ids: Iterable[str]) -> dict[str, Sale]:
@@ -102,8 +97,9 @@ def advanced(sale: Sale, commits: Iterable[Committed]) -> Sale:
     return replace(sale, sequence=max(own, default=sale.sequence))
 
 
-async def _append(connection: Connection, state: State, decision: Decision) -> list[Committed]:
+async def _append(connection: Connection, snapshot: Snapshot, decision: Decision) -> list[Committed]:
     if decision.is_empty:
         return []
-    await append(connection, state, decision)
-    return [Committed(state.sale.sale_id, state.sale.sequence, decision.sequence, decision.items)]
+    await append(connection, snapshot, decision)
+    sale = snapshot.state.sale
+    return [Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items)]

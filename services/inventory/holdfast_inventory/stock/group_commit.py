@@ -8,7 +8,7 @@ waits than a batch takes, `stock.admission` says who goes first, and when too mu
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,8 +29,9 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import Sale
-from holdfast_inventory.ports import Committed, InDoubt, NotApplied, SaleStore
+from holdfast_inventory.ports import Committed, InDoubt, NotApplied, SaleStore, Stale
 from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, Pace, Rank, flow_of, rank_of
+from holdfast_inventory.stock.contention import Contention
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -72,6 +73,8 @@ class GroupCommitLimits:
     """How long a command without a deadline waits for the outcome of a lost COMMIT."""
 
 
+_ON_ITS_WAY = timedelta(seconds=5)
+"""Longer than the store takes from reading to committing, if it commits at all."""
 _LOOK_SECONDS = 0.25
 """How often those who wait are looked after, for as long as a sale has any."""
 
@@ -97,6 +100,7 @@ class _Lane:
     """Taken from the queue: in flight, or waiting for a connection, the lock, another attempt or the other half."""
     trouble: DomainError | None = None
     """Why the batch's last attempt failed."""
+    contention: Contention = field(default_factory=Contention)
     worker: asyncio.Task[None] | None = None
     look: asyncio.TimerHandle | None = None
 
@@ -259,7 +263,10 @@ class GroupCommit:
         """Runs the batch once. None if each command has its answer, else the answer of those who cannot wait longer."""
         sale_id = lane.sale_id
         try:
-            answered = await self._commit(sale_id, batch)
+            answered = await self._commit(sale_id, batch, exclusive=lane.contention.is_high)
+        except Stale:
+            lane.contention.missed()
+            return self._overloaded(self._limits.patience_seconds)
         except NotApplied as fault:
             log.warning("batch not applied", sale=sale_id, size=len(batch), error=str(fault))
             return DatabaseUnavailable()
@@ -269,6 +276,7 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001 -- it is answered, or logged
             await self._isolate(lane, batch, error)
             return None
+        lane.contention.committed()
         if answered is None:
             return self._overloaded(self._limits.patience_seconds)
         for waiting, answer in answered:
@@ -292,21 +300,22 @@ class GroupCommit:
             await self._settle(lane, batch[:half])
             await self._settle(lane, batch[half:])
 
-    async def _commit(self, sale_id: str, batch: Sequence[_Waiting]) -> list[tuple[_Waiting, Answer]] | None:
+    async def _commit(
+        self, sale_id: str, batch: Sequence[_Waiting], *, exclusive: bool
+    ) -> list[tuple[_Waiting, Answer]] | None:
         """One batch: the answers of those who have waited for it.
 
-        None when it has ended due holds and no more: the commands are to be decided again. Raises `NotApplied`,
-        `InDoubt` and `Rejected`, and `NotFound` for the sale.
+        None when it has ended due holds and no more: the commands are to be decided again. Raises the store's faults,
+        and `NotFound` for the sale.
         """
         began = asyncio.get_running_loop().time()
         commands = [waiting.command for waiting in batch]
         decided: list[_Waiting] | None = None
         try:
-            async with self._store.open(sale_id, commands, self._limits.due_holds) as opened:
+            async with self._store.open(sale_id, commands, self._limits.due_holds, exclusive=exclusive) as opened:
                 state = opened.state
                 decided, decision = _decide(state, batch)
-                # What is answered positively must be durable, a replay too: its first commit may not be yet.
-                if not (decision.is_empty and all(map(_is_refusal, decision.answers))):
+                if _must_commit(state, decision, batch):
                     await opened.commit(decision)
         except InDoubt:
             if decided is not None:
@@ -338,6 +347,26 @@ def _decide(state: State, batch: Sequence[_Waiting]) -> tuple[list[_Waiting] | N
     for each in waiting:
         each.decided = True
     return waiting, decision
+
+
+def _must_commit(state: State, decision: Decision, batch: Sequence[_Waiting]) -> bool:
+    """Whether the answers must wait for a commit, be it an empty one.
+
+    What is answered positively must be durable, a replay too: its first commit may not be yet. And a commit that is
+    still on its way could happen after a refusal: one of ours whose answer was lost, or, when the sale has just closed,
+    that of another process for an earlier attempt. Once another commit is there, they cannot.
+    """
+    return (
+        not decision.is_empty
+        or not all(map(_is_refusal, decision.answers))
+        or any(waiting.doubtful is not None for waiting in batch)
+        or _has_just_closed(state)
+    )
+
+
+def _has_just_closed(state: State) -> bool:
+    closed_at = state.sale.close_at
+    return closed_at is not None and closed_at <= state.now < closed_at + _ON_ITS_WAY
 
 
 def _is_refusal(answer: Answer) -> bool:

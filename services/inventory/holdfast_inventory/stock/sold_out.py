@@ -1,8 +1,8 @@
 """Sold-out refusals from memory: what the lock would have said a moment ago, which is all that a refusal promises.
 
-Stock is only ever given under the sale's lock; this only spares the lock those who would get nothing. What is
-remembered was read there, and is forgotten after `max_age_seconds`, so that units that come back, by whichever replica,
-are sold again within that time.
+Stock is only ever given on the state that it was decided on; this only spares the database those who would get
+nothing. What is remembered was committed when it was read, and is forgotten after `max_age_seconds`, so that units
+that come back, by whichever replica, are sold again within that time.
 
 It is no second set of rules: the pure core decides, on what is remembered. Whatever it would say but that there is too
 little, and whatever rests on something that is not remembered, is left to the lock.

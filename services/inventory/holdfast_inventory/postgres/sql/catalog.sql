@@ -2,17 +2,13 @@
 
 -- name: get_sale
 -- A sale, and the time by which its state is told.
-SELECT
-    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
-    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+SELECT {sale}, statement_timestamp() AS now
 FROM sales
 WHERE sale_id = $1
 
 -- name: list_sales
 -- A stretch of all sales, by id. Their state is not told here: the domain alone knows how to.
-SELECT
-    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
-    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+SELECT {sale}, statement_timestamp() AS now
 FROM sales
 WHERE sale_id > $1
 ORDER BY sale_id
@@ -20,9 +16,7 @@ LIMIT $2
 
 -- name: list_sales_of_schedule
 -- The same of one schedule ($3), by its index.
-SELECT
-    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
-    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+SELECT {sale}, statement_timestamp() AS now
 FROM sales
 WHERE schedule_id = $3 AND sale_id > $1
 ORDER BY sale_id
@@ -40,23 +34,22 @@ SET
     paused = $7,
     cancelled_at = $8,
     updated_at = statement_timestamp(),
+    revision = revision + 1,
     limits_customers = $4 > 0 OR EXISTS (
         SELECT FROM items WHERE items.sale_id = $1 AND items.per_customer_limit > 0
     )
 WHERE sale_id = $1
-RETURNING
-    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
-    updated_at, schedule_id, sequence, salt, limits_customers, statement_timestamp() AS now
+RETURNING {sale}, statement_timestamp() AS now
 
 -- name: get_item
 -- One stock level.
-SELECT item_id, on_hand, held, sold, per_customer_limit, version
+SELECT {item}
 FROM items
 WHERE sale_id = $1 AND item_id = $2
 
 -- name: list_items
 -- A sale's stock levels behind an item.
-SELECT item_id, on_hand, held, sold, per_customer_limit, version
+SELECT {item}
 FROM items
 WHERE sale_id = $1 AND item_id > $2
 ORDER BY item_id
@@ -65,7 +58,7 @@ LIMIT $3
 -- name: snapshot
 -- One statement, so that the levels are those at the sequence. At least one row when the sale exists.
 SELECT
-    sales.sequence, items.item_id, items.on_hand, items.held, items.sold, items.per_customer_limit, items.version
+    sales.sequence, {items.item}
 FROM sales
 LEFT JOIN items ON items.sale_id = sales.sale_id
 WHERE sales.sale_id = $1

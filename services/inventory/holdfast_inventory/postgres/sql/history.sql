@@ -2,16 +2,14 @@
 
 -- name: get_reservation
 -- One reservation.
-SELECT
-    reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id, fingerprint
+SELECT {reservation}
 FROM reservations
 WHERE reservation_id = $1 AND sale_id = $2
 
 -- name: list_reservations_of_customer
 -- A customer's reservations ($2) in the order of their creation, behind the place ($3, $4). The
 -- collation is that of the index.
-SELECT
-    reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id, fingerprint
+SELECT {reservation}
 FROM reservations
 WHERE
     customer = $2 AND sale_id COLLATE "C" = $1 AND (created_at, reservation_id) > ($3, $4)
@@ -21,8 +19,7 @@ LIMIT $6
 
 -- name: list_open_reservations
 -- Open holds in the order of their ends, behind the place ($2, $3). One that is extended meanwhile comes again later.
-SELECT
-    reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at, order_id, fingerprint
+SELECT {reservation}
 FROM reservations
 WHERE sale_id = $1 AND state = 1 AND expires_at >= $2 AND (expires_at, reservation_id) > ($2, $3)
 ORDER BY expires_at, reservation_id
@@ -58,9 +55,7 @@ FROM ledger
 CROSS JOIN LATERAL unnest(ledger.kinds, ledger.item_ids, ledger.reservation_ids)
     WITH ORDINALITY AS movement (kind, item_id, reservation_id, ordinal)
 CROSS JOIN LATERAL (
-    SELECT
-        reservations.reservation_id, customer, item_ids, quantities, state, created_at, expires_at, ended_at,
-        order_id, fingerprint
+    SELECT {reservation}
     FROM reservations
     WHERE reservations.reservation_id = movement.reservation_id AND reservations.sale_id = $1
 ) AS reservation

@@ -2,29 +2,20 @@
 
 -- name: insert_schedule
 -- Once: whoever comes second gets no row.
-INSERT INTO schedules (
-    schedule_id, period, open_duration, per_customer_limit, hold_time, max_hold_time, item_ids, on_hands,
-    item_per_customer_limits, source_sale_id, remainder, created_at
-)
+INSERT INTO schedules ({schedule})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())
 ON CONFLICT DO NOTHING
-RETURNING
-    schedule_id, period, open_duration, per_customer_limit, hold_time, max_hold_time, item_ids, on_hands,
-    item_per_customer_limits, source_sale_id, remainder, created_at
+RETURNING {schedule}
 
 -- name: get_schedule
 -- One schedule.
-SELECT
-    schedule_id, period, open_duration, per_customer_limit, hold_time, max_hold_time, item_ids, on_hands,
-    item_per_customer_limits, source_sale_id, remainder, created_at
+SELECT {schedule}
 FROM schedules
 WHERE schedule_id = $1
 
 -- name: list_schedules
 -- Schedules behind an id.
-SELECT
-    schedule_id, period, open_duration, per_customer_limit, hold_time, max_hold_time, item_ids, on_hands,
-    item_per_customer_limits, source_sale_id, remainder, created_at
+SELECT {schedule}
 FROM schedules
 WHERE schedule_id > $1
 ORDER BY schedule_id
@@ -45,7 +36,7 @@ FOR KEY SHARE
 
 -- name: remaining_items
 -- What is left on the shelves of a sale, which must be locked.
-SELECT item_id, on_hand, held, sold, per_customer_limit, version
+SELECT {item}
 FROM items
 WHERE sale_id = $1 AND on_hand > 0
 ORDER BY item_id

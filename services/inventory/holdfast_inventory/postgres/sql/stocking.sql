@@ -10,23 +10,22 @@ VALUES (
     $1, coalesce($2, statement_timestamp()), $3, $4, $5, $6, statement_timestamp(), statement_timestamp(), $7, $8, $9
 )
 ON CONFLICT DO NOTHING
-RETURNING
-    sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, paused, cancelled_at, created_at,
-    updated_at, schedule_id, sequence, salt, limits_customers
+RETURNING {sale}
 
 -- name: insert_items
--- Empty shelves; their stock comes as movements. Returns those that were not there.
+-- Empty shelves, in a locked sale; their stock comes as movements. Returns those that were not there. From the first
+-- item with a limit for each customer on, their use is counted.
+WITH sale AS (
+    UPDATE sales
+    SET revision = revision + 1, limits_customers = limits_customers OR 0 < ANY ($3::integer[])
+    WHERE sale_id = $1
+)
+
 INSERT INTO items (sale_id, item_id, on_hand, held, sold, per_customer_limit, version)
 SELECT $1, item_id, 0, 0, 0, per_customer_limit, 0
 FROM unnest($2::text[], $3::integer[]) AS new (item_id, per_customer_limit)
 ON CONFLICT DO NOTHING
 RETURNING item_id
-
--- name: limit_customers
--- The sale's first item with a limit for each customer. From now on their use is counted.
-UPDATE sales
-SET limits_customers = true
-WHERE sale_id = $1
 
 -- name: has_sale
 -- Tells an empty list from a list of nothing.

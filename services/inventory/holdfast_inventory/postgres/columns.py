@@ -1,0 +1,108 @@
+"""The columns of the tables, each list once. Statements name a list instead of writing it out; see `statements`.
+
+Values travel as an array for each column, whichever way. Arrays of arrays must be rectangular, which the lines of
+reservations are not, so an array in a column travels as text: its elements with commas between them, which no id has.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Any, Protocol
+
+SALE = {
+    "sale_id": "text",
+    "open_at": "timestamptz",
+    "close_at": "timestamptz",
+    "per_customer_limit": "integer",
+    "hold_time": "interval",
+    "max_hold_time": "interval",
+    "paused": "boolean",
+    "cancelled_at": "timestamptz",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "schedule_id": "text",
+    "sequence": "bigint",
+    "salt": "bytea",
+    "limits_customers": "boolean",
+}
+ITEM = {
+    "item_id": "text",
+    "on_hand": "integer",
+    "held": "integer",
+    "sold": "integer",
+    "per_customer_limit": "integer",
+    "version": "bigint",
+}
+RESERVATION = {
+    "reservation_id": "uuid",
+    "customer": "text",
+    "item_ids": "text[]",
+    "quantities": "integer[]",
+    "state": "smallint",
+    "created_at": "timestamptz",
+    "expires_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "order_id": "text",
+    "fingerprint": "bytea",
+}
+USE = {"customer": "text", "item_id": "text", "units": "integer"}
+STOCK_CHANGE = {"change_id": "uuid", "fingerprint": "bytea"}
+LEDGER = {
+    "kinds": "smallint",
+    "item_ids": "text",
+    "on_hand_deltas": "integer",
+    "held_deltas": "integer",
+    "sold_deltas": "integer",
+    "reservation_ids": "uuid",
+    "reasons": "smallint",
+    "actors": "text",
+}
+"""Of a batch's movements: each a column of arrays, with the type of its elements."""
+SCHEDULE = dict.fromkeys((
+    "schedule_id", "period", "open_duration", "per_customer_limit", "hold_time", "max_hold_time", "item_ids",
+    "on_hands", "item_per_customer_limits", "source_sale_id", "remainder", "created_at",
+), "")  # fmt: skip
+
+LISTS: Mapping[str, Mapping[str, str]] = {
+    "sale": SALE,
+    "item": ITEM,
+    "reservation": RESERVATION,
+    "use": USE,
+    "stock_change": STOCK_CHANGE,
+    "ledger": LEDGER,
+    "schedule": SCHEDULE,
+}
+
+
+class Row(Protocol):
+    """A row of a result."""
+
+    def __getitem__(self, column: str, /) -> Any: ...  # noqa: ANN401 -- what the column's type says
+
+
+def parameter_type(column_type: str) -> str:
+    """The type of the array in which a column's values travel to the server."""
+    return "text[]" if column_type.endswith("[]") else f"{column_type}[]"
+
+
+def from_text(column: str, column_type: str) -> str:
+    """SQL for a column as it is stored, from how it travels."""
+    if not column_type.endswith("[]"):
+        return column
+    elements = f"string_to_array({column}, ',')"
+    return elements if column_type == "text[]" else f"{elements}::{column_type}"
+
+
+def to_text(column: str, column_type: str) -> str:
+    """SQL for a column as it travels, from how it is stored."""
+    return f"array_to_string({column}, ',')" if column_type.endswith("[]") else column
+
+
+def arrays(group: str, columns: Iterable[str], rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The arrays in which `rows` travel to a statement's parameters `:group.list`, by the parameters' names."""
+    values = zip(*rows, strict=True) if rows else repeat(())
+    return zip((f"{group}.{column}" for column in columns), values, strict=False)
+
+
+def rows(record: Row, group: str, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows that came back as `{group.list[]}`."""
+    return zip(*(record[f"{group}.{column}"] or () for column in columns), strict=True)

@@ -1,0 +1,139 @@
+"""How batches use the store: when they commit, and what they do when others were quicker."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from holdfast_chassis.clock import SYSTEM_CLOCK
+from holdfast_inventory.domain.commands import Sweep
+from holdfast_inventory.domain.decide import Done
+from holdfast_inventory.domain.errors import InsufficientStock, SaleClosed
+from holdfast_inventory.ports import InDoubt
+from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
+from tests.support.memory_sale_store import MemorySaleStore
+from tests.support.shopping import hold, new_sale
+
+
+class Unobserved:
+    def __init__(self):
+        self.levels = []
+
+    def read(self, began, sale, now, items):
+        self.levels += [(item.item_id, item.available) for item in items]
+
+    def __getattr__(self, _name):
+        return lambda *_arguments: None
+
+
+class Store(MemorySaleStore):
+    """Notes how batches are opened and committed. `meanwhile` runs before each commit, and may fail it."""
+
+    def __init__(self):
+        super().__init__()
+        self.opened, self.commits = [], 0
+        self.meanwhile = None
+        self.put_up(new_sale(socks=3))
+
+    @asynccontextmanager
+    async def open(self, sale_id, commands, due_limit, *, exclusive):
+        self.opened.append(exclusive)
+        async with super().open(sale_id, commands, due_limit, exclusive=exclusive) as batch:
+            yield Observed(self, batch)
+
+
+class Observed:
+    def __init__(self, store, batch):
+        self._store, self._batch = store, batch
+        self.state = batch.state
+
+    async def commit(self, decision):
+        if self._store.meanwhile is not None:
+            await self._store.meanwhile(self._batch)
+        await self._batch.commit(decision)
+        self._store.commits += 1
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def observer():
+    return Unobserved()
+
+
+@pytest.fixture
+def groups(store, observer):
+    return GroupCommit(store, GroupCommitLimits(), observer)
+
+
+async def ask(groups, command):
+    return await groups.enqueue("drop", command, None)
+
+
+async def others_are_quicker(batch):
+    batch.shelf.revision += not batch.exclusive
+
+
+async def test_a_change_is_committed_without_keeping_others_out(groups, store):
+    assert isinstance(await ask(groups, hold(socks=1)), Done)
+    assert (store.opened, store.commits) == ([False], 1)
+
+
+async def test_a_replay_is_committed_and_a_refusal_is_not(groups, store):
+    command = hold(socks=3)
+    await ask(groups, command)
+    assert (await ask(groups, command)).replayed
+    assert store.commits == 2
+    assert isinstance(await ask(groups, hold(socks=1)), InsufficientStock)
+    assert store.commits == 2
+
+
+@pytest.mark.parametrize(("closed_seconds_ago", "commits"), [(1, 1), (10, 0)])
+async def test_a_refusal_is_committed_while_an_earlier_attempt_could_still_be_on_its_way(
+    groups, store, closed_seconds_ago, commits
+):
+    now = SYSTEM_CLOCK.now()
+    store.put_up(
+        new_sale(socks=3, open_at=now - timedelta(minutes=1), close_at=now - timedelta(seconds=closed_seconds_ago))
+    )
+    assert isinstance(await ask(groups, hold(socks=1)), SaleClosed)
+    assert store.commits == commits
+
+
+async def test_a_batch_that_others_have_overtaken_is_decided_again_with_others_kept_out(groups, store):
+    store.meanwhile = others_are_quicker
+    answers = await asyncio.gather(*(ask(groups, hold(socks=1)) for _ in range(2)))
+
+    assert all(isinstance(answer, Done) for answer in answers)
+    assert (store.opened, store.commits) == ([False, True], 1)
+
+
+async def test_nothing_is_told_of_a_batch_that_others_have_overtaken(groups, store, observer):
+    store.meanwhile = others_are_quicker
+    await ask(groups, hold(socks=1))
+    assert observer.levels == [("socks", 2)]
+
+
+async def test_after_a_lost_commit_a_refusal_is_committed(groups, store):
+    """Until then what was lost could still happen."""
+    lost = []
+
+    async def lose_the_first(batch):
+        if not lost:
+            lost.append(batch)
+            batch.shelf.append(batch.shelf.rows.decide(batch.state, [Sweep()]))
+            store.meanwhile = None
+            await ask_elsewhere(hold("other", socks=3))
+            raise InDoubt
+
+    async def ask_elsewhere(command):
+        async with MemorySaleStore.open(store, "drop", [command], 10, exclusive=False) as other:
+            await other.commit(other.shelf.rows.decide(other.state, [command]))
+
+    store.meanwhile = lose_the_first
+    assert isinstance(await ask(groups, hold(socks=1)), InsufficientStock)
+    assert store.commits == 1
