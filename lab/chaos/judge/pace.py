@@ -31,6 +31,11 @@ class Pace:
     empty_call_seconds: float
     commit_seconds: float
 
+    @property
+    def yardsticks_seconds(self) -> float:
+        """What an empty call and a commit take together."""
+        return self.empty_call_seconds + self.commit_seconds
+
     def __str__(self) -> str:
         parts = (self.operation_seconds, self.cpu_seconds, self.empty_call_seconds, self.commit_seconds)
         operation, cpu, call, commit = (f"{1000 * seconds:.1f} ms" for seconds in parts)

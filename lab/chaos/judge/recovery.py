@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from lab.chaos.history import LEFT
 from lab.chaos.judge.case import Case
 from lab.chaos.judge.operations import Operation
-from lab.chaos.judge.pace import paces
+from lab.chaos.judge.pace import Pace, paces
 from lab.chaos.judge.verdict import Fault, fault
 
 RECOVERY_SECONDS = 5.0
@@ -18,6 +18,9 @@ USUAL_SECONDS = 1.0
 """What 99 of 100 operations take at most from then on."""
 LONGEST_SECONDS = 5.0
 """What any operation takes at most; far more than USUAL_SECONDS, for two cores carry the whole run."""
+QUIET_SECONDS = 0.02
+"""What an empty call and a commit together take at most where no neighbour slows them. Where they take longer, so may
+operations, by as much."""
 
 BUSY_SHARE = 0.05
 """What part of the operations may then be told to come back in a moment. It is a real answer, as promised, and two
@@ -29,20 +32,19 @@ _BUSY = {"OVERLOADED", "RATE_LIMITED", "DEADLINE_IN_QUEUE"}
 
 def faults(case: Case) -> Iterator[Fault]:
     yield from (fault("leak", leak) for leak in case.leaks)
-    yield from _slower(case)
+    calm, healed = paces(case.events)
+    if calm and healed:
+        yield from _slower(calm, healed)
     heal = case.phases.get("heal")
     if heal is None:
         return
     later = [operation for operation in case.operations if operation.invoked >= heal.at + RECOVERY_SECONDS]
     yield from _unavailable(later)
-    yield from _slow(later)
+    yield from _slow(later, max(1.0, healed.yardsticks_seconds / QUIET_SECONDS) if healed else 1.0)
 
 
-def _slower(case: Case) -> Iterator[Fault]:
+def _slower(calm: Pace, healed: Pace) -> Iterator[Fault]:
     """An operation takes as long and as much as before the faults."""
-    calm, healed = paces(case.events)
-    if calm is None or healed is None:
-        return
     told = f"after healing an operation takes {healed}; before the faults {calm}"
     if healed.cost > SLOWER * calm.cost:
         yield fault("slow-after-healing", f"{healed.cost / calm.cost:.1f} times as slow: {told}.")
@@ -63,14 +65,14 @@ def _unavailable(operations: Sequence[Operation]) -> Iterator[Fault]:
         yield fault("unavailable-after-healing", f"{told}.")
 
 
-def _slow(operations: Sequence[Operation]) -> Iterator[Fault]:
-    """99 of 100 take at most USUAL_SECONDS, and all at most LONGEST_SECONDS."""
+def _slow(operations: Sequence[Operation], slowed: float) -> Iterator[Fault]:
+    """99 of 100 take at most USUAL_SECONDS, and all at most LONGEST_SECONDS, on a machine that is not slowed."""
     took = sorted((one.completed - one.invoked, one.number) for one in operations if not one.is_unknown)
     if not took:
         return
     usual, number = took[(len(took) - 1) * 99 // 100]
-    if usual > USUAL_SECONDS:
+    if usual > slowed * USUAL_SECONDS:
         yield fault("slow-after-healing", f"99 of 100 operations took up to {usual:.2f} s, as operation {number} did.")
     longest, number = took[-1]
-    if longest > LONGEST_SECONDS:
+    if longest > slowed * LONGEST_SECONDS:
         yield fault("slow-after-healing", f"Operation {number} took {longest:.2f} s.")

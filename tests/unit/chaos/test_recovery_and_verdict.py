@@ -9,6 +9,7 @@ from lab.chaos.bugs import BUGS
 from lab.chaos.history import Kind, write_ledgers
 from lab.chaos.judge import RULES, judge
 from lab.chaos.judge.__main__ import main
+from lab.chaos.judge.case import case_of
 from lab.chaos.judge.pace import paces
 from tests.unit.chaos.lies import LIES
 from tests.unit.chaos.stage import Stage, creation
@@ -133,6 +134,12 @@ def measure(stage: Stage, slower=1.0, neighbours=1.0, costlier=1.0, seconds=4.0)
 
 def test_operations_may_be_as_slow_as_neighbours_make_everything():
     assert rules(paced(neighbours=9)) == set()
+
+
+def test_neighbours_slow_the_slowest_operations_too():
+    stage = paced(slower=1.5, neighbours=40, seconds=12)
+    assert max(operation.completed - operation.invoked for operation in case_of(stage.events, {}).operations) > 1.1
+    assert rules(stage) == set()
 
 
 def test_operations_that_have_become_slower_than_everything_else_are_slow():
