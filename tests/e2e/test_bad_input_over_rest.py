@@ -10,7 +10,6 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor as Field
 
-from holdfast_chassis.contract import REASONS
 from holdfast_gateway.routes import routes_of
 from tests.support.rest_client import CALL_SECONDS
 from tests.support.sound_requests import SERVICES, VARIANTS, method_of, sound_request
@@ -55,11 +54,8 @@ def of_the_command(sent):
     outcomes = sent.body.get("outcomes") if isinstance(sent.body, dict) else None
     if not outcomes or "error" not in outcomes[0]:
         return sent
-    details = {detail["@type"].rpartition(".")[2]: detail for detail in outcomes[0]["error"]["details"]}
-    reason = details["ErrorInfo"]["reason"]
-    violations = details.get("BadRequest", {}).get("fieldViolations", [])
-    named = [{"field": ".".join(map(camel_case, each["field"].split(".")))} for each in violations]
-    return Sent(REASONS[reason].http_status, {"reason": reason, "violations": named})
+    problem = outcomes[0]["error"]
+    return Sent(problem["status"], problem)
 
 
 def parts(route, document):
