@@ -38,7 +38,6 @@ def _program(name: str, package: str) -> Need:
 
 _GIT = _program("git", "git")
 _SYSTEMD_ANALYZE = _program("systemd-analyze", "systemd")
-_WRK = _program("wrk", "wrk")
 _H2LOAD = _program("h2load", "nghttp2-client")
 _NGINX = _program("nginx", "nginx")
 _PGBOUNCER = _program("pgbouncer", "pgbouncer")
@@ -53,7 +52,6 @@ BY_GOAL = {
     "test": (
         _POSTGRESQL_15,
         _PGBOUNCER,
-        _WRK,
         _H2LOAD,
         _NGINX,
         _program("curl", "curl"),

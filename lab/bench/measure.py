@@ -57,6 +57,8 @@ class Results:
 
     scenarios: dict[str, Scenario] = field(default_factory=dict)
     insert_p50_ms: float = 0.0
+    link_insert_p50_ms: dict[int, float] = field(default_factory=dict)
+    """The same over the late link, by its delay in milliseconds: the delay as it really is."""
     resident_mb: dict[int, dict[str, float]] = field(default_factory=dict)
     has_envoy_embedded: bool = False
     ledgers: list[Ledger] = field(default_factory=list)
@@ -104,14 +106,7 @@ class _Bench:
 
     def lone_caller(self):
         """One caller, beside one connection that inserts."""
-        command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "lab.bench.yardsticks", "insert"]
-        done = subprocess.run(
-            [*command, str(self._plan.seconds), self._stack.database_url],
-            stdout=subprocess.PIPE,
-            check=True,
-            timeout=self._plan.seconds + _INSERT_TIMEOUT_SECONDS,
-        )
-        self.results.insert_p50_ms = json.loads(done.stdout)["p50_ms"]
+        self.results.insert_p50_ms = self._insert_p50_ms(self._stack.database_url)
         call = _reserve(self._inventory.port, "sales/hot")
         self._measure("reserve_1", [call], 1, _INVENTORY, [self._inventory])
 
@@ -140,6 +135,7 @@ class _Bench:
             call = _reserve(inventory.port, "sales/late")
             for milliseconds in (0, DELAY_MS):
                 link.request_delay_seconds = milliseconds / 1000
+                self.results.link_insert_p50_ms[milliseconds] = self._insert_p50_ms(url)
                 self._measure(f"delay_{milliseconds}ms_256", [call], MANY, _INVENTORY, [inventory])
             self._stack.end(inventory.pid)
 
@@ -163,6 +159,17 @@ class _Bench:
         self.results.ledgers = self._promises.ledgers(self._inventory.port)
         said = outcomes([self._page(self._inventory)])
         self.results.broken_promises = self._promises.broken(self.results.ledgers, said)
+
+    def _insert_p50_ms(self, database_url):
+        seconds = self._plan.seconds
+        command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "lab.bench.yardsticks", "insert"]
+        done = subprocess.run(
+            [*command, str(seconds), database_url],
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=seconds + _INSERT_TIMEOUT_SECONDS,
+        )
+        return json.loads(done.stdout)["p50_ms"]
 
     def _empty(self):
         return _reserve(self._yardstick, EMPTY)._replace(sale="")

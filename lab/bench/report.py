@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 
 from lab.bench.load import CORES
 from lab.bench.measure import Results, Scenario
-from lab.bench.targets import Reached, drift, reached
+from lab.bench.targets import Reached, delay_ms, drift, reached
 
 Rows = list[tuple[str, ...]]
 SCENARIO_COLUMNS = ("scenario", "callers", "requests/s", "p50 ms", "p99 ms", "refused")
@@ -39,6 +39,7 @@ def tables(results: Results, *, is_markdown: bool) -> str:
             *draw(_scenario_rows(results.scenarios)),
             "",
             f"CPU: microseconds of user and system time for each command. Machine: {_machine()}.",
+            f"The delay on the link to the database, by a bare insert: {delay_ms(results):.2f} ms.",
             f"The empty handler at the end of the run, over that at its beginning: {drift(results):.2f}.",
         ]
     )

@@ -131,3 +131,9 @@ def reached(results: Results) -> dict[str, Reached]:
 def drift(results: Results) -> float:
     """How much faster (over 1) or slower the machine was at the end than at the beginning, by the empty handler."""
     return _rate("empty_256_again", "empty_256")(results)
+
+
+def delay_ms(results: Results) -> float:
+    """By how much the delay on the link to the database made one statement later, in milliseconds."""
+    none, late = (results.link_insert_p50_ms[delay] for delay in sorted(results.link_insert_p50_ms))
+    return late - none

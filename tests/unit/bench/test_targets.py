@@ -4,7 +4,7 @@ import pytest
 
 from lab.bench.measure import Results, Scenario
 from lab.bench.service_metrics import Batches
-from lab.bench.targets import Reached, drift, reached
+from lab.bench.targets import Reached, delay_ms, drift, reached
 
 
 def scenario(rate=1000.0, *, p50_ms=1.0, batches=None, **cpu_us):
@@ -35,6 +35,7 @@ def results():
             "delay_1ms_256": scenario(1500.0),
         },
         insert_p50_ms=0.5,
+        link_insert_p50_ms={1: 1.75, 0: 0.5},
         resident_mb={200: {"inventory": 99.0, "gateway": 84.0}, 100: {"inventory": 90.0, "gateway": 80.0}},
     )
 
@@ -73,6 +74,10 @@ def test_an_inventory_with_envoy_embedded_may_have_more_memory(results):
 
 def test_drift_is_how_much_faster_the_machine_has_become(results):
     assert drift(results) == pytest.approx(1.1)
+
+
+def test_the_delay_is_what_it_made_of_a_statement(results):
+    assert delay_ms(results) == pytest.approx(1.25)
 
 
 @pytest.mark.parametrize(("sign", "share"), [("<=", 2.0), (">=", 0.5)])
