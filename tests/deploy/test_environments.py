@@ -24,8 +24,12 @@ def kubernetes():
                 yield f"{overlay}-migrate", "inventory", configuration(overlay) | given(container["env"])
 
 
+# What a secret may say that is given elsewhere.
+SECRETS = {"DATABASE_URL": "postgresql://given/elsewhere", "REDIS_URL": "redis://given/0"}
+
+
 def given(variables):
-    return {each["name"]: each.get("value", "postgresql://given/elsewhere") for each in variables}
+    return {each["name"]: each.get("value") or SECRETS.get(each["name"], "given elsewhere") for each in variables}
 
 
 def composed():
@@ -82,7 +86,7 @@ def existing(name, value, directory):
     """A file, or a directory with a certificate, in place of one that is only there where it runs."""
     if name.endswith("_FILE"):
         path = directory / name
-        path.write_text("postgresql://given/by-a-file")
+        path.write_text(SECRETS[name.removesuffix("_FILE")])
         return str(path)
     if name == "HOLDFAST_EDGE_TLS_DIR":
         for each in ("tls.crt", "tls.key"):
