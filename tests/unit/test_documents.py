@@ -1,0 +1,31 @@
+"""What documents say of files is so."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+DOCUMENTS = [
+    path
+    for path in sorted(REPOSITORY.rglob("*.md"))
+    if not any(part.startswith(".") or part in ("build", "node_modules") for part in path.relative_to(REPOSITORY).parts)
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_to_files(document):
+    links = _LINK.findall(document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_decisions_have_numbers_of_their_own():
+    numbers = Counter(path.name[:4] for path in (REPOSITORY / "docs/adr").iterdir())
+    assert [number for number, count in numbers.items() if count > 1] == []
+
+
+def test_decisions_carry_their_number_in_their_title():
+    for path in (REPOSITORY / "docs/adr").iterdir():
+        assert path.read_text().startswith(f"# {int(path.name[:4])}. "), path.name
