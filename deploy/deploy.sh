@@ -120,7 +120,7 @@ undo() {
     now=$(revision "$name")
     [[ -z "${before[$name]}" || "$now" == "${before[$name]}" ]] || changed+=("$name=${before[$name]}")
   done
-  ((${#changed[@]})) || { echo "deploy: nothing to roll back" >&2; return; }
+  ((${#changed[@]})) || fail "$version failed in $environment, and was left as it is: there is nothing to roll back"
   deploy/rollback.sh "$environment" "${changed[@]}"
 }
 
@@ -173,7 +173,8 @@ deploy_to_swarm() {
     return
   fi
   $roll_back || fail "$version failed, and was left as it is"
-  ((${#changed[@]} == 0)) || deploy/rollback.sh swarm "${changed[@]}" || fail "rolling back failed too: see docs/runbook/rollback.md"
+  ((${#changed[@]})) || fail "$version failed, and was left as it is: there is nothing to roll back"
+  deploy/rollback.sh swarm "${changed[@]}" || fail "rolling back failed too: see docs/runbook/rollback.md"
   fail "$version was rolled back"
 }
 

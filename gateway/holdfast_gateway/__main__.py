@@ -21,6 +21,7 @@ _EXIT_UNUSABLE_SETTINGS = 2
 def main() -> None:
     """Run the command and exit with its code: 0 well, 1 failed or not healthy, 2 unusable settings."""
     parser = argparse.ArgumentParser(prog="holdfast-gateway", description="Holdfast's REST gateway.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {deployment_version()}")
     parser.add_argument("command", nargs="?", choices=("serve", "health"), default="serve")
     parser.add_argument("--live", action="store_true", help="health: ask only whether it is alive, not whether ready")
     parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")

@@ -87,7 +87,8 @@ def test_a_first_deploy_that_fails_has_nothing_to_go_back_to(cluster):
     cluster.answer("stuck.inventory")
     result = cluster.run("deploy.sh", "staging", "1.0.0")
     assert result.returncode == 1
-    assert "nothing to roll back" in result.stderr
+    told = "deploy: 1.0.0 failed in staging, and was left as it is: there is nothing to roll back"
+    assert result.stderr.splitlines()[-1] == told
     assert not [each for each in changes(cluster) if "undo" in each]
 
 

@@ -174,7 +174,9 @@ async def test_taken_port_is_named_with_the_setting_that_changes_it(up, environm
 async def test_edge_comes_before_both_services_and_goes_first(up, environment, tool):
     stack = await up("--edge", **PROXIES)
     await stack.read_until("Ctrl-C stops it")
-    url = f"http://127.0.0.1:{environment['HOLDFAST_EDGE_HTTP_PORT']}/v1/sales/demo/items/cap"
+    port = environment["HOLDFAST_EDGE_HTTP_PORT"]
+    assert all(f":{port}" in command for command in stack.tour)
+    url = f"http://127.0.0.1:{port}/v1/sales/demo/items/cap"
     assert json.loads(await shell(f"curl -fsS {url}", tool("grpcurl").parent))["onHand"] == 500
     stack.process.send_signal(signal.SIGTERM)
     assert await stack.exit_code() == 0, stack.output

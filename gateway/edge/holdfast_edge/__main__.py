@@ -22,6 +22,7 @@ _EXIT_UNUSABLE_SETTINGS = 2
 def main() -> None:
     """Run the command and exit with its code: 0 well, 1 failed or not healthy, 2 unusable settings."""
     parser = argparse.ArgumentParser(prog="holdfast-edge", description="Holdfast's edge: Envoy.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {deployment_version()}")
     commands = {"serve": serve, "health": health, "validate": validate, "print": show}
     parser.add_argument("command", nargs="?", choices=commands, default="serve")
     parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")

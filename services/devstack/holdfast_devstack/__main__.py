@@ -46,6 +46,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="holdfast", description="Holdfast on one machine.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {deployment_version()}")
     commands = parser.add_subparsers(required=True, metavar="command")
     up = commands.add_parser(
         "up",

@@ -72,6 +72,6 @@ The same over gRPC:
   grpcurl -plaintext -d '{{"parent": "sales/{SALE}", "customer": "c-2", "lines": [{line}]}}' \
 {grpc_target} holdfast.inventory.v1.ReservationService/CreateReservation
 
-The sale of this hour: {base_url}/v1/sales?schedule=saleSchedules/{SCHEDULE}
+The sale of this hour: {base_url}/v1/sales?schedule=saleSchedules/{SCHEDULE}&state=OPEN
 All that it can do:    {base_url}/docs
 """

@@ -172,9 +172,16 @@ class Stack:
         await stopping
         self._console.say(f"  stopped {server.name} after {SYSTEM_CLOCK.monotonic() - began_at:.1f} s")
 
+    def _entrance(self) -> tuple[str, str]:
+        """Where callers come in, over REST and over gRPC: at the edge, if there is one."""
+        if self._edge is None:
+            return self._base_url, self._grpc_target
+        edge = authority(self._settings.edge_host, self._settings.edge_http_port)
+        return f"http://{edge}", edge
+
     async def _watch(self) -> None:
         self._console.say()
-        self._console.say(demo.tour(self._base_url, self._grpc_target))
+        self._console.say(demo.tour(*self._entrance()))
         self._console.say("Ctrl-C stops it; the data is kept.\n")
         self._background = [
             asyncio.create_task(self._notice_deaths(), name="notice deaths"),

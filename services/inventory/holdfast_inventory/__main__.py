@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
     parser = argparse.ArgumentParser(prog="holdfast-inventory", description="Holdfast's inventory service.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {deployment_version()}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", parents=[common], help="serve until told to stop")
     asking = commands.add_parser("health", parents=[common], help="ask whether the service on this machine is ready")

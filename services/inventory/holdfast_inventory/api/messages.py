@@ -21,8 +21,9 @@ _NANOS_PER_MICROSECOND = 1_000
 _RESERVATION_STATES = {state: reservation_service_pb2.Reservation.State.Value(state.name) for state in ReservationState}
 _SALE_STATES = {state: sale_pb2.Sale.State.Value(state.name) for state in SaleState}
 _MOVEMENT_KINDS = {kind: movement_pb2.Movement.Kind.Value(kind.name) for kind in MovementKind}
-_ADJUST_REASONS: dict[AdjustReason | None, movement_pb2.Movement.AdjustReason.ValueType] = {
-    None: movement_pb2.Movement.ADJUST_REASON_UNSPECIFIED,
+# Without one a movement does not show any.
+_ADJUST_REASONS: dict[AdjustReason | None, movement_pb2.Movement.AdjustReason.ValueType | None] = {
+    None: None,
     **{reason: movement_pb2.Movement.AdjustReason.Value(reason.name) for reason in AdjustReason},
 }
 _REMAINDERS = {remainder: sale_pb2.SaleSchedule.Remainder.Value(remainder.name) for remainder in Remainder}

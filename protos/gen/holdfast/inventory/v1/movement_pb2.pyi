@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -133,7 +133,7 @@ class Movement(_message.Message):
     reservation: _builtins.str
     """The reservation's full name, for HOLD, CONFIRM, RELEASE and EXPIRE."""
     reason: Global___Movement.AdjustReason.ValueType
-    """For ADJUST."""
+    """Only for ADJUST."""
     actor: _builtins.str
     """Who asked for it, for ADJUST and TRANSFER, in the caller's own words."""
     @_builtins.property
@@ -150,14 +150,16 @@ class Movement(_message.Message):
         held_delta: _builtins.int = ...,
         sold_delta: _builtins.int = ...,
         reservation: _builtins.str = ...,
-        reason: Global___Movement.AdjustReason.ValueType = ...,
+        reason: Global___Movement.AdjustReason.ValueType | None = ...,
         actor: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "create_time", b"create_time", "reason", b"reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "held_delta", b"held_delta", "item", b"item", "kind", b"kind", "on_hand_delta", b"on_hand_delta", "reason", b"reason", "reservation", b"reservation", "sequence", b"sequence", "sold_delta", b"sold_delta"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reason", b"_reason", "actor", b"actor", "create_time", b"create_time", "held_delta", b"held_delta", "item", b"item", "kind", b"kind", "on_hand_delta", b"on_hand_delta", "reason", b"reason", "reservation", b"reservation", "sequence", b"sequence", "sold_delta", b"sold_delta"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__reason: _TypeAlias = _typing.Literal["reason"]  # noqa: Y015
+    _WhichOneofArgType__reason: _TypeAlias = _typing.Literal["_reason", b"_reason"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reason) -> _WhichOneofReturnType__reason | None: ...
 
 Global___Movement: _TypeAlias = Movement  # noqa: Y015
