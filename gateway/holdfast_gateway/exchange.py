@@ -9,7 +9,10 @@ from holdfast_gateway.problems import refuse_field
 
 Headers = list[tuple[str, str]]
 
-_SECONDS = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
+SECONDS_PATTERN = r"[1-9][0-9]{0,5}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9][0-9]{0,8}"
+"""More than no seconds."""
+
+_SECONDS = re.compile(SECONDS_PATTERN)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+;=%-]+)(:\d{0,5})?", re.ASCII)
 
 
@@ -91,6 +94,6 @@ def timeout_of(headers: RequestHeaders, default_seconds: float, max_seconds: flo
     given = headers.get("x-request-timeout")
     if given is None:
         return default_seconds
-    if not _SECONDS.fullmatch(given) or float(given) <= 0:
+    if not _SECONDS.fullmatch(given):
         refuse_field("X-Request-Timeout", "must be a positive number of seconds, such as 2.5")
     return min(float(given), max_seconds)

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from holdfast_chassis.contract import REASONS, Kind
 from holdfast_chassis.field_rules import rules_of
 from holdfast_gateway import problems, sse
+from holdfast_gateway.exchange import SECONDS_PATTERN
 from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.json_schema import Schema, Schemas, example_of
 from holdfast_gateway.proto_comments import proto_comments
@@ -32,14 +33,14 @@ _ANSWER_HEADERS = {
 }
 _REQUEST_HEADERS = {
     "X-Request-Id": (
-        "To find the request in logs: letters, digits and `._:/+=@-`.",
-        {**_TEXT, "maxLength": 128},
+        "To find the request in logs: 1 to 128 letters, digits and `._:/+=@-`. Anything else is replaced.",
+        _TEXT,
     ),
     "X-Request-Timeout": (
         "How many seconds the caller waits, as a decimal number. There is a ceiling.",
-        {**_TEXT, "pattern": r"^\d{1,6}(\.\d{1,9})?$", "examples": ["2.5"]},
+        {**_TEXT, "pattern": f"^({SECONDS_PATTERN})$", "examples": ["2.5"]},
     ),
-    "traceparent": ("W3C trace context.", {**_TEXT, "maxLength": 128}),
+    "traceparent": ("W3C trace context. Anything else is replaced.", _TEXT),
     "Idempotency-Key": (
         "Makes the request happen once, however often it is sent: 1 to 128 visible ASCII characters.",
         {**_TEXT, "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
@@ -209,8 +210,9 @@ def _query_parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
 def _request_body(route: Route, schemas: Schemas) -> Schema:
     message = route.rpc.input_type
     if route.body == "*":
-        in_path = {variable.field_path[0] for variable in route.variables}
-        schema = schemas.request(message, f"{route.rpc.name}Body", without=in_path)
+        # A request id is taken from the body as well, but two places for one thing invite two values.
+        elsewhere = {variable.field_path[0] for variable in route.variables} | {"request_id"}
+        schema = schemas.request(message, f"{route.rpc.name}Body", without=elsewhere)
     else:
         schema = schemas.sent(message.fields_by_name[route.body])
     resolved = schemas.components[schema["$ref"].rpartition("/")[2]]
