@@ -14,6 +14,7 @@ def run_until_optimistic(contention):
 
 def test_batches_are_optimistic_to_begin_with():
     assert not Contention().is_high
+    assert Contention().is_over
 
 
 def test_each_miss_is_followed_by_twice_as_many_exclusive_batches_up_to_a_limit():
@@ -35,4 +36,7 @@ def test_each_batch_that_finds_its_sale_unchanged_halves_that_again():
     for _ in range(5):
         contention.committed()
     contention.missed()
+    assert not contention.is_over
     assert run_until_optimistic(contention) == 1
+    contention.committed()
+    assert contention.is_over

@@ -137,3 +137,12 @@ async def test_after_a_lost_commit_a_refusal_is_committed(groups, store):
     store.meanwhile = lose_the_first
     assert isinstance(await ask(groups, hold(socks=1)), InsufficientStock)
     assert store.commits == 1
+
+
+async def test_what_competes_for_a_sale_is_remembered_when_nothing_waits(groups, store):
+    store.meanwhile = others_are_quicker
+    for customer in ("a", "b", "c"):
+        await ask(groups, hold(customer, socks=1))
+
+    # One miss, an exclusive batch after it; another, and two.
+    assert store.opened == [False, True, False, True, True]

@@ -20,6 +20,11 @@ class Contention:
         """Whether the next batch should be exclusive."""
         return self._exclusive_batches > 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to remember."""
+        return self._exclusive_batches == 0 and self._next_batches == 1
+
     def missed(self) -> None:
         """A batch found its sale changed."""
         self._exclusive_batches = self._next_batches

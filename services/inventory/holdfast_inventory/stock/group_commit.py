@@ -73,6 +73,7 @@ class GroupCommitLimits:
     """How long a command without a deadline waits for the outcome of a lost COMMIT."""
 
 
+_MAX_CONTENTIONS = 10_000
 _ON_ITS_WAY = timedelta(seconds=5)
 """Longer than the store takes from reading to committing, if it commits at all."""
 _LOOK_SECONDS = 0.25
@@ -95,12 +96,12 @@ class _Waiting:
 class _Lane:
     sale_id: str
     pace: Pace
+    contention: Contention
     queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
     batch: list[_Waiting] = field(default_factory=list)
     """Taken from the queue: in flight, or waiting for a connection, the lock, another attempt or the other half."""
     trouble: DomainError | None = None
     """Why the batch's last attempt failed."""
-    contention: Contention = field(default_factory=Contention)
     worker: asyncio.Task[None] | None = None
     look: asyncio.TimerHandle | None = None
 
@@ -121,6 +122,8 @@ class GroupCommit:
         self._observer = observer
         self._entropy = entropy
         self._lanes: dict[str, _Lane] = {}
+        self._contentions: dict[str, Contention] = {}
+        """Of sales without a lane: replicas that compete for a sale do so whether commands are waiting or not."""
         self._grants: Recent[UUID] = Recent(REMEMBERED_GRANTS)
         self._stopping = False
         self.waiting = 0
@@ -138,7 +141,8 @@ class GroupCommit:
         now = loop.time()
         lane = self._lanes.get(sale_id)
         if lane is None:
-            lane = self._lanes[sale_id] = _Lane(sale_id, Pace(self._limits.batch_commands, now))
+            contention = self._contentions.pop(sale_id, None) or Contention()
+            lane = self._lanes[sale_id] = _Lane(sale_id, Pace(self._limits.batch_commands, now), contention)
         waiting = _Waiting(command, loop.create_future(), deadline, now)
         self._admit(lane, waiting, now)
         if lane.worker is None:
@@ -188,8 +192,16 @@ class GroupCommit:
             # No await since the queue was found empty, so nobody was queued in between.
             lane.look.cancel()
             del self._lanes[lane.sale_id]
+            self._remember(lane)
             for waiting in (*lane.batch, *self._taken(lane)):
                 _answer(waiting, Internal())
+
+    def _remember(self, lane: _Lane) -> None:
+        if lane.contention.is_over:
+            return
+        if len(self._contentions) >= _MAX_CONTENTIONS:
+            self._contentions.clear()
+        self._contentions[lane.sale_id] = lane.contention
 
     def _next_batch(self, lane: _Lane) -> list[_Waiting]:
         lane.batch = []
