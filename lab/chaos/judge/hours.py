@@ -101,7 +101,7 @@ def faults(case: Case) -> Iterator[Fault]:
 
 
 def _given(book: Book, hours: Hours) -> Iterator[Fault]:
-    """A reservation's create_time is when its batch read the clock, under the lock under which rules are changed."""
+    """A reservation's create_time is when its batch read the clock, by rules that held until it was committed."""
     for reservation in book.reservations.values():
         states = hours.between(reservation.create_time, reservation.create_time)
         if "OPEN" not in states:

@@ -1,7 +1,7 @@
 """A refusal was true at some moment while the request was under way; of short stock, or 200 ms before. Promises 4, 5.
 
 Every batch ends due holds before it decides, so a refusal rests on what is left without them. The ledger's times
-tell when: batches of a sale follow each other under its lock, and each reads the clock behind it.
+tell when: each batch reads the clock after what it builds on was committed.
 """
 
 from collections import defaultdict

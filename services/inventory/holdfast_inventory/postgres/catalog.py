@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-import asyncpg
-
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_inventory.domain.errors import AlreadyExists, NotFound
 from holdfast_inventory.domain.identity import SALT_BYTES
@@ -17,6 +15,7 @@ from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import NewItem, NewSale, Sale, SaleChanges, SaleState
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
+from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import History, settle
 from holdfast_inventory.postgres.schedule_store import ScheduleBook
@@ -192,7 +191,7 @@ async def _store_rules(connection: Connection, sale: Sale) -> SaleView:
     return _view(row)
 
 
-def _view(row: asyncpg.Record) -> SaleView:
+def _view(row: Row) -> SaleView:
     columns = dict(row)
     now = columns.pop("now")
     sale = Sale(**columns)

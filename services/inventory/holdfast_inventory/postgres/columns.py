@@ -76,6 +76,9 @@ LISTS: Mapping[str, Mapping[str, str]] = {
 class Row(Protocol):
     """A row of a result."""
 
+    def keys(self) -> Iterable[str]:
+        """The columns' names."""
+
     def __getitem__(self, column: str, /) -> Any: ...  # noqa: ANN401 -- what the column's type says
 
 

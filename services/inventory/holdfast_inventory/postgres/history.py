@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest, NotFound
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Reservation, ReservationState
 from holdfast_inventory.postgres.batch import reservation
+from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import require_sale
@@ -192,13 +191,13 @@ def _foreign_cursor() -> InvalidRequest:
     return InvalidRequest((FieldViolation("page_token", "must be a next_page_token of the same list"),))
 
 
-def _movement(row: asyncpg.Record) -> Movement:
+def _movement(row: Row) -> Movement:
     columns = dict(row)
     reason = columns.pop("reason")
     return Movement(**columns | {"kind": _KINDS[row["kind"]], "reason": None if reason is None else _REASONS[reason]})
 
 
-def _level_discrepancies(row: asyncpg.Record) -> list[Discrepancy]:
+def _level_discrepancies(row: Row) -> list[Discrepancy]:
     pairs = (
         ("on_hand", row["on_hand"], row["on_hand_summed"]),
         ("held", row["held"], row["held_summed"]),

@@ -27,8 +27,8 @@ _OURS = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
 }
-# Reads that were planned while a table was empty must not scan it when it is full; the lock-first scheme reads anew
-# in each statement.
+# Reads that were planned while a table was empty must not scan it when it is full. Each statement reads anew, and an
+# append looks at the newest version of its sale: only at this level of isolation.
 READER_SESSION: Mapping[str, str] = _OURS | {
     "default_transaction_isolation": "read committed",
     "enable_seqscan": "off",

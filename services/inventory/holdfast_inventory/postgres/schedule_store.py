@@ -4,8 +4,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from holdfast_chassis.entropy import Entropy
 from holdfast_inventory.domain.errors import AlreadyExists, NotFound
 from holdfast_inventory.domain.identity import SALT_BYTES
@@ -14,6 +12,7 @@ from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
 from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
+from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import (
@@ -164,7 +163,7 @@ def _actor(schedule: Schedule) -> str:
     return f"saleSchedules/{schedule.schedule_id}"
 
 
-def _schedule(row: asyncpg.Record) -> Schedule:
+def _schedule(row: Row) -> Schedule:
     columns: dict[str, Any] = dict(row)
     shelves = zip(
         columns.pop("item_ids"), columns.pop("on_hands"), columns.pop("item_per_customer_limits"), strict=True
