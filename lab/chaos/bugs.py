@@ -96,24 +96,23 @@ def _retry_without_key():
     from holdfast_inventory.domain.commands import Create
     from holdfast_inventory.stock.group_commit import GroupCommit
 
-    still_patient = GroupCommit._still_patient
+    still_waiting = GroupCommit._still_waiting
 
-    def forgetful(self, batch, refusal):
-        patient = still_patient(self, batch, refusal)
+    def forgetful(self, lane, batch):
+        patient = still_waiting(self, lane, batch)
         for waiting in patient:
             if waiting.doubtful and isinstance(waiting.command, Create):
                 waiting.command = replace(waiting.command, reservation_id=uuid.uuid4())
         return patient
 
-    GroupCommit._still_patient = forgetful
+    GroupCommit._still_waiting = forgetful
 
 
 def _replay_without_durability():
-    """A batch of nothing but replays is rolled back: there is nothing to write."""
+    """A batch of nothing but replays commits nothing: there is nothing to write."""
     from holdfast_inventory.stock import group_commit
 
-    is_refusal = group_commit._is_refusal
-    group_commit._is_refusal = lambda answer: is_refusal(answer) or getattr(answer, "replayed", False)
+    group_commit._must_commit = lambda _state, decision, _batch: not decision.is_empty
 
 
 def _confirm_racing_expiry():
