@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs `make up` and `make test` as a newcomer does: on a Debian 12 with python3, python3-venv, make, git and certificates
 # and nothing else, once as root in a clone under /root, once as an ordinary user who may install nothing. It tests what is
-# committed. Needs root and debootstrap, on a machine that reaches PyPI, the Go module proxy and Debian's packages.
+# committed. Needs root and debootstrap, on a machine that reaches PyPI, npm, Go and Debian packages.
 #   ROLES="root user"         whose turns it is
 #   ARGS="tests/unit -k up"   of make test; without: all tests
 #   TOOLS=.tools              programs that were built before, which saves minutes and leaves building untested
@@ -29,8 +29,8 @@ work=$(mktemp -d -t holdfast-bare.XXXXXX)
 trap 'umount --recursive --lazy "$work"/*/{proc,sys,dev} 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# What tells pip, Go and their kin where packages are, and whom to trust.
-mapfile -t settings < <(env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|CERT|PROXY|DEFAULT_TIMEOUT)|GO(PROXY|SUMDB|NOSUMDB|PRIVATE)|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|[a-zA-Z]+_(proxy|PROXY))=')
+# What tells pip, Go and npm where packages are, and whom to trust.
+mapfile -t settings < <(env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|CERT|PROXY|DEFAULT_TIMEOUT)|GO(PROXY|SUMDB|NOSUMDB|PRIVATE)|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS|npm_config_[a-z_]+|[a-zA-Z]+_(proxy|PROXY))=')
 
 make_machine() {
   echo "making a Debian 12 with $packages"
