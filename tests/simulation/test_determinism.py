@@ -11,7 +11,7 @@ from lab.simulation.run import run
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(40, 52)
-TELL = "from simulation.run import run; print(*(run(seed).digest for seed in range({0.start}, {0.stop})))"
+TELL = "from lab.simulation.run import run; print(*(run(seed).digest for seed in range({0.start}, {0.stop})))"
 
 
 def test_a_seed_gives_the_same_trace_twice():
