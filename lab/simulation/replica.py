@@ -14,6 +14,7 @@ from lab.simulation.chance import SeededEntropy
 from lab.simulation.driver import ModelDriver
 from lab.simulation.loop import Process, context_of
 
+_CLEANING_STEPS = 50
 _GRACE_SECONDS = 10.0
 
 
@@ -111,9 +112,13 @@ class Replica:
         await self._sweeper.stop()
         await self.ledger.stop(_GRACE_SECONDS)
         await self.database.close()
-        for _ in range(3):
-            await asyncio.sleep(0)  # Who was cut off cleans up: a commit, its transaction, and its caller.
-        self.leaks = self._leaks()
+        # What was cut off cleans up: a connection in the making, a commit, its transaction, and its caller. That takes
+        # steps of the loop, but no time: a leak is what is still there after more steps than any of them has.
+        for _ in range(_CLEANING_STEPS):
+            self.leaks = self._leaks()
+            if not self.leaks:
+                return
+            await asyncio.sleep(0)
 
     def kill(self):
         """As by SIGKILL: nothing of it runs any more, and its sockets are closed by the system."""

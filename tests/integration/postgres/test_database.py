@@ -8,6 +8,7 @@ from holdfast_inventory.domain.errors import DatabaseUnavailable
 from holdfast_inventory.ports import InDoubt, NotApplied
 from holdfast_inventory.postgres.database import Database, DatabaseLimits, UnavailableError
 from holdfast_inventory.postgres.preconditions import WRITER_SESSION
+from tests.support.eventually import eventually
 from tests.support.postgres import on_every_version
 from tests.support.replicas import until
 from tests.support.tcp_proxy import tcp_proxy
@@ -312,6 +313,25 @@ async def test_close_is_harmless_at_any_time_and_cuts_off_whoever_goes_on(opened
             pass
 
     assert database.use == {"writers": 0, "writers_busy": 0, "readers": 0, "readers_busy": 0}
+
+
+async def test_close_cuts_off_a_connection_in_the_making(opened, proxy):
+    """The server says nothing, for as long as it may."""
+    database = await opened(proxy.url, DatabaseLimits(connect_seconds=60, acquire_seconds=60))
+    database._drop_idle_writers()
+    proxy.freeze()
+    making = asyncio.ensure_future(entered(database))
+    await eventually(lambda: database._new_writers)
+    closing = asyncio.ensure_future(database.close())
+    with pytest.raises(NotApplied, match="closed"):
+        await making
+    proxy.thaw()
+    await closing
+
+
+async def entered(database):
+    async with transaction(database):
+        pass
 
 
 @on_every_version

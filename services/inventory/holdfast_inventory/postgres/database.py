@@ -141,7 +141,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._idle_writers: list[asyncpg.Connection] = []
         self._busy_writers: set[asyncpg.Connection] = set()
-        self._new_writers: set[asyncpg.Connection] = set()
+        self._new_writers: set[asyncio.Task[asyncpg.Connection]] = set()
         self._warned: set[asyncpg.Connection] = set()
         self._warned_of: set[str] = set()
         self._writer_places = asyncio.Semaphore(limits.writers)
@@ -173,7 +173,9 @@ class Database:
         self._closed = True
         if self._releases:
             await asyncio.wait(self._releases, timeout=self._limits.transaction_seconds)
-        for connection in self._busy_writers | self._new_writers:
+        for making in self._new_writers:
+            making.cancel()
+        for connection in self._busy_writers:
             connection.terminate()
         idle, self._idle_writers = self._idle_writers, []
         farewells = (connection.close(timeout=self._limits.connect_seconds) for connection in idle)
@@ -372,12 +374,23 @@ class Database:
         )
 
     async def _connect(self) -> asyncpg.Connection:
-        connection = await self._new_session()
-        self._new_writers.add(connection)
+        """A new writer. Closing cuts it off, whatever it waits for."""
+        making = asyncio.ensure_future(self._new_writer())
+        self._new_writers.add(making)
+        making.add_done_callback(self._new_writers.discard)
         try:
-            await self._prepare(connection, WRITER_SESSION)
-        finally:
-            self._new_writers.discard(connection)
+            await asyncio.wait((making,))
+        except asyncio.CancelledError:
+            making.cancel()
+            making.add_done_callback(_abandon)
+            raise
+        if making.cancelled():
+            raise NotApplied("the database is closed")
+        return making.result()
+
+    async def _new_writer(self) -> asyncpg.Connection:
+        connection = await self._new_session()
+        await self._prepare(connection, WRITER_SESSION)
         connection.add_log_listener(self._heed)
         return connection
 
@@ -444,3 +457,9 @@ def _keep_alive(connection: asyncpg.Connection, wanted: KeepAlive | None) -> Non
     for option, value in options.items():
         if value is not None and hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _abandon(making: asyncio.Task[asyncpg.Connection]) -> None:
+    """Nobody waits for it any more."""
+    if not making.cancelled() and making.exception() is None:
+        making.result().terminate()
