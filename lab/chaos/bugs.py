@@ -101,7 +101,7 @@ def _retry_without_key():
     def forgetful(self, lane, batch):
         patient = still_waiting(self, lane, batch)
         for waiting in patient:
-            if waiting.doubtful and isinstance(waiting.command, Create):
+            if waiting.doubts and isinstance(waiting.command, Create):
                 waiting.command = replace(waiting.command, reservation_id=uuid.uuid4())
         return patient
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,11 @@ def commands(block):
 
 @pytest.fixture
 def paste(cluster, tool):
-    """Runs a command with the shared cluster's ports in place of the default ones; what it printed."""
+    """Runs a command with the shared cluster's ports, and a sale of the test's own; what it printed."""
+    sale_id = f"tour-{uuid.uuid4().hex[:8]}"
 
     async def run_it(command):
+        command = command.replace("drop-1", sale_id)
         _, grpc_port = cluster.addresses[0].split(":")
         command = command.replace("localhost:8080", cluster.url.removeprefix("http://"))
         command = command.replace("localhost:50051", f"127.0.0.1:{grpc_port}")

@@ -205,7 +205,7 @@ async def test_settings_come_from_an_environment_file_unless_the_environment_has
     """Written on any system, and with quotes."""
     (tmp_path / ".env").write_text('\ufeffHOLDFAST_START_TIMEOUT_SECONDS="soon"\r\nHOLDFAST_HTTP_PORT=many\r\n')
     stack = await up(within=tmp_path)
-    assert await stack.exit_code() == 1
+    assert await stack.exit_code() == 2
     assert "HOLDFAST_START_TIMEOUT_SECONDS" in stack.output
     assert "HOLDFAST_HTTP_PORT" not in stack.output
 

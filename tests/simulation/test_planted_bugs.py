@@ -144,12 +144,12 @@ def refuse_replays_from_memory(monkeypatch):
 def take_every_replay_after_a_lost_commit_for_ours(monkeypatch):
     """The first find: a replay whose COMMIT was lost was told that it was the first."""
 
-    def doubt(waiting, _answers):
-        for one in waiting:
-            one.doubtful = True
+    def doubt(waiting, answers):
+        for one, answer in zip(waiting, answers, strict=True):
+            one.doubts += (answer,)
 
-    def as_first(answer, doubtful):
-        return answer._replace(replayed=False) if doubtful and hasattr(answer, "replayed") else answer
+    def as_first(answer, doubts):
+        return answer._replace(replayed=False) if doubts and hasattr(answer, "replayed") else answer
 
     monkeypatch.setattr(group_commit, "_doubt", doubt)
     monkeypatch.setattr(group_commit, "_as_first", as_first)

@@ -88,8 +88,8 @@ class _Waiting:
     since: float
     decided: bool = False
     """What it does may be on its way to the database: until that is known, it can be neither refused nor dropped."""
-    doubtful: Done | Adjusted | None = None
-    """What a COMMIT that was lost would have answered, if it was to do anything."""
+    doubts: tuple[Done | Adjusted, ...] = ()
+    """What each COMMIT that was lost would have answered, if it was to do anything: any of them may have done it."""
 
 
 @dataclass(slots=True)
@@ -242,7 +242,7 @@ class GroupCommit:
         return refusal is None
 
     def _too_late(self, lane: _Lane, waiting: _Waiting, now: float, needed_seconds: float) -> DomainError | None:
-        if waiting.doubtful is not None:
+        if waiting.doubts:
             latest = waiting.deadline or waiting.since + self._limits.doubt_seconds
             return OutcomeUnknown() if latest <= now else None
         if waiting.deadline is not None and waiting.deadline <= now + needed_seconds:
@@ -295,7 +295,7 @@ class GroupCommit:
             command = waiting.command
             if isinstance(answer, Done) and isinstance(command, Create) and command.bound:
                 self._grants.add(command.reservation_id)
-            _answer(waiting, _as_first(answer, waiting.doubtful))
+            _answer(waiting, _as_first(answer, waiting.doubts))
         return None
 
     async def _isolate(self, lane: _Lane, batch: list[_Waiting], error: Exception) -> None:
@@ -371,7 +371,7 @@ def _must_commit(state: State, decision: Decision, batch: Sequence[_Waiting]) ->
     return (
         not decision.is_empty
         or not all(map(_is_refusal, decision.answers))
-        or any(waiting.doubtful is not None for waiting in batch)
+        or any(waiting.doubts for waiting in batch)
         or _has_just_closed(state)
     )
 
@@ -395,18 +395,21 @@ def _doubt(batch: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
     """Remembers what a lost COMMIT may have done: refusals and replays nothing. It proves that none before it did."""
     for waiting, answer in zip(batch, answers, strict=True):
         if isinstance(answer, Done | Adjusted) and not answer.replayed:
-            waiting.doubtful = answer
+            waiting.doubts += (answer,)
 
 
-def _as_first(answer: Answer, doubtful: Done | Adjusted | None) -> Answer:
-    """An answer after a lost COMMIT: that it had been done before was our own doing, if it was done at that time."""
-    if isinstance(answer, Done) and isinstance(doubtful, Done):
-        then, now = doubtful.reservation, answer.reservation
-        ours = then.created_at == now.created_at and then.ended_at in {None, now.ended_at}
-        return answer._replace(replayed=answer.replayed and not ours)
-    if isinstance(answer, Adjusted) and doubtful is not None:
+def _as_first(answer: Answer, doubts: Sequence[Done | Adjusted]) -> Answer:
+    """An answer after lost COMMITs: that it had been done before was our own doing, if it was done by one of them."""
+    if isinstance(answer, Done) and any(_did(doubt, answer) for doubt in doubts if isinstance(doubt, Done)):
+        return answer._replace(replayed=False)
+    if isinstance(answer, Adjusted) and doubts:
         return answer._replace(replayed=False)
     return answer
+
+
+def _did(doubt: Done, answer: Done) -> bool:
+    then, now = doubt.reservation, answer.reservation
+    return then.created_at == now.created_at and then.ended_at in {None, now.ended_at}
 
 
 def _answer(waiting: _Waiting, answer: Answer) -> None:
