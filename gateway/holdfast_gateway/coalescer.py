@@ -16,7 +16,7 @@ from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import METHODS, Kind
 from holdfast_chassis.fair_queue import FairQueue, fair_share
-from holdfast_chassis.recent import Recent
+from holdfast_chassis.recent_set import RecentSet
 from holdfast_gateway.metrics import SubmitMetrics
 from holdfast_gateway.problems import (
     DEADLINE_IN_QUEUE,
@@ -102,7 +102,7 @@ class Coalescer:
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
-        self._grants: Recent[int | None] = Recent(_REMEMBERED_GRANTS)
+        self._grants: RecentSet[int | None] = RecentSet(_REMEMBERED_GRANTS)
         self._sales: dict[str, _Sale] = {}
         self._waiting = 0
         self._submits: set[asyncio.Task[None]] = set()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lab.chaos import plans
 from lab.chaos.bugs import BUGS
+from lab.chaos.faults import FAULTS
 from lab.chaos.history import read_history
-from lab.chaos.nemeses import NEMESES
 from lab.chaos.report import table
 from lab.chaos.run import chaos
 from lab.chaos.timeline import plot
@@ -23,14 +23,14 @@ def main():
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="for the same schedule and decisions again")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="how long the load is harmed")
-    parser.add_argument("--brief", action="store_true", help="half a minute, with a fixed choice of nemeses")
-    parser.add_argument("--nemeses", metavar="A,B", help=f"only these of {', '.join(NEMESES)}")
+    parser.add_argument("--brief", action="store_true", help="half a minute, with a fixed choice of faults")
+    parser.add_argument("--faults", metavar="A,B", help=f"only these of {', '.join(FAULTS)}")
     parser.add_argument("--bug", choices=BUGS, help="plant a bug, to see that it is found")
     parser.add_argument("--output", type=Path, default=_OUTPUT)
     arguments = parser.parse_args()
-    chosen = tuple(arguments.nemeses.split(",")) if arguments.nemeses else tuple(NEMESES)
-    if unknown := set(chosen) - set(NEMESES):
-        parser.error(f"there is no nemesis {', '.join(sorted(unknown))}")
+    chosen = tuple(arguments.faults.split(",")) if arguments.faults else tuple(FAULTS)
+    if unknown := set(chosen) - set(FAULTS):
+        parser.error(f"there is no fault {', '.join(sorted(unknown))}")
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
     result = asyncio.run(_until_terminated(chaos(_plan(arguments, seed, chosen))))
@@ -47,12 +47,12 @@ async def _until_terminated(run):
     return await task
 
 
-def _plan(arguments, seed, nemeses):
+def _plan(arguments, seed, faults):
     if arguments.bug:
         return plans.planted(arguments.output, seed, arguments.bug)
     if arguments.brief:
         return plans.brief(arguments.output, seed)
-    return plans.full(arguments.output, seed, arguments.seconds, nemeses)
+    return plans.full(arguments.output, seed, arguments.seconds, faults)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ _ANSWER_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Bug:
-    """`strikes` are as a schedule has them: at, seconds, nemesis, target."""
+    """`strikes` are as a schedule has them: at, seconds, fault, target."""
 
     plant: Callable[[], None]
     strikes: tuple[tuple[float, float, str, str], ...]

@@ -25,7 +25,7 @@ class Kind(StrEnum):
     """Nobody knows: OUTCOME_UNKNOWN, a lost connection, no answer in time. `reason` says which."""
     WATCH = "watch"
     """A watch was opened (`request`) or said something (`answer`)."""
-    NEMESIS = "nemesis"
+    FAULT = "fault"
     """Something was done to the system: `action` is what, `client` to whom, `reason` is begin or end."""
     YARDSTICK = "yardstick"
     """An empty call to a service or a bare commit, beside the load: `answer` has the `seconds` that it took."""

@@ -3,7 +3,7 @@
 from functools import partial
 
 from lab.chaos.bugs import BUGS
-from lab.chaos.nemeses import NEMESES
+from lab.chaos.faults import FAULTS
 from lab.chaos.run import Plan, Shape
 from lab.chaos.schedule import Strike, brief_schedule, schedule
 from lab.chaos.workload import Habits
@@ -11,9 +11,9 @@ from lab.chaos.workload import Habits
 _BRIEF_SECONDS = 18.0
 
 
-def full(output, seed, seconds, nemeses=tuple(NEMESES)):
-    """Everything, or those nemeses, for so long."""
-    return Plan(output, seed, partial(schedule, seconds=seconds, nemeses=nemeses), seconds)
+def full(output, seed, seconds, faults=tuple(FAULTS)):
+    """Everything, or those faults, for so long."""
+    return Plan(output, seed, partial(schedule, seconds=seconds, faults=faults), seconds)
 
 
 def brief(output, seed):

@@ -8,7 +8,7 @@ _SHOWN = 40
 
 
 def table(result):
-    lines = [f"{'nemesis':24} times"]
+    lines = [f"{'fault':24} times"]
     lines += [f"{name:24} {times:5}" for name, times in sorted(result.strikes.items())]
     lines += ["", *_operations(result.operations), ""]
     lines += [f"{name:24} {count:7}" for name, count in result.verdict.witnessed.items()]
@@ -20,9 +20,9 @@ def table(result):
         f"unknown outcomes sent again at the end: {result.replayed}",
     ]
     lines += [f"note: {note}" for note in result.notes]
-    lines += [f"FAULT {fault}" for fault in result.verdict.faults[:_SHOWN]]
-    if len(result.verdict.faults) > _SHOWN:
-        lines.append(f"and {len(result.verdict.faults) - _SHOWN} more faults")
+    lines += [f"VIOLATION {violation}" for violation in result.verdict.violations[:_SHOWN]]
+    if len(result.verdict.violations) > _SHOWN:
+        lines.append(f"and {len(result.verdict.violations) - _SHOWN} more violations")
     lines += [f"VOID: {reason}" for reason in result.verdict.void_because]
     lines += ["", _conclusion(result)]
     return "\n".join(lines)
@@ -46,6 +46,6 @@ def _operations(operations):
 def _conclusion(result):
     requests = sum(result.operations.values())
     told = f"{requests} requests, {sum(result.strikes.values())} strikes, {result.seconds:.0f} s"
-    if result.verdict.faults:
-        return f"FAILED ({len(result.verdict.faults)} faults): {told}"
+    if result.verdict.violations:
+        return f"FAILED ({len(result.verdict.violations)} violations): {told}"
     return f"{'VOID' if result.verdict.void_because else 'PASSED'}: {told}"

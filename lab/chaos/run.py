@@ -14,11 +14,11 @@ from holdfast.inventory.v1 import sale_service_pb2 as ss
 from lab.chaos import leaks
 from lab.chaos.clients import GrpcClient, RestClient
 from lab.chaos.ending import Ending
+from lab.chaos.faults import Stage
 from lab.chaos.history import Kind, Recorder, write_ledgers
 from lab.chaos.judge import judge
 from lab.chaos.judge.pace import pace, paces
 from lab.chaos.judge.recovery import RECOVERY_SECONDS
-from lab.chaos.nemeses import Stage
 from lab.chaos.topology import Topology
 from lab.chaos.watchers import MOVEMENTS, STOCK, GrpcWatcher, SseWatcher
 from lab.chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
@@ -79,7 +79,7 @@ class Result:
 
     @property
     def passed(self):
-        return not self.verdict.faults and not self.verdict.void_because
+        return not self.verdict.violations and not self.verdict.void_because
 
 
 async def chaos(plan):
@@ -250,7 +250,7 @@ class Run:
 
     def _count(self):
         for event in self._recorder.events:
-            if event.kind is Kind.NEMESIS and event.reason == "begin":
+            if event.kind is Kind.FAULT and event.reason == "begin":
                 self.result.strikes[event.action] += 1
             elif event.kind in (Kind.OK, Kind.FAIL, Kind.INFO):
                 self.result.operations[event.kind, event.action, event.reason if event.kind is not Kind.OK else ""] += 1

@@ -1,9 +1,9 @@
-"""When which nemesis strikes whom: a pure function of the seed. They overlap, and leave healthy moments in between."""
+"""When which fault strikes whom: a pure function of the seed. They overlap, and leave healthy moments in between."""
 
 import random
 from typing import NamedTuple
 
-from lab.chaos.nemeses import NEMESES
+from lab.chaos.faults import FAULTS
 
 _ROUND_SECONDS = 7.0
 _STRIKES_WITHIN_SECONDS = 4.0
@@ -15,18 +15,18 @@ class Strike(NamedTuple):
 
     at: float
     seconds: float
-    nemesis: str
+    fault: str
     target: str
 
 
-def schedule(seed, topology, seconds, nemeses):
-    """Rounds of strikes, dealt from a deck with each nemesis once, so that all occur in a run that is long enough."""
+def schedule(seed, topology, seconds, faults):
+    """Rounds of strikes, dealt from a deck with each fault once, so that all occur in a run that is long enough."""
     chance = random.Random(f"{seed} schedule")
     strikes, deck = [], []
     for number in range(max(1, int(seconds / _ROUND_SECONDS))):
-        for _ in range(min(_STRIKES_PER_ROUND, len(nemeses))):
+        for _ in range(min(_STRIKES_PER_ROUND, len(faults))):
             if not deck:
-                deck = list(nemeses)
+                deck = list(faults)
                 chance.shuffle(deck)
             at = number * _ROUND_SECONDS + chance.uniform(0, _STRIKES_WITHIN_SECONDS)
             strikes.append(strike(chance, at, deck.pop(), topology))
@@ -34,9 +34,9 @@ def schedule(seed, topology, seconds, nemeses):
 
 
 def strike(chance, at, name, topology):
-    """A strike of that nemesis, on somebody and for as long as chance has it."""
-    nemesis = NEMESES[name]
-    return Strike(at, chance.uniform(*nemesis.seconds), name, chance.choice(nemesis.targets(topology)))
+    """A strike of that fault, on somebody and for as long as chance has it."""
+    fault = FAULTS[name]
+    return Strike(at, chance.uniform(*fault.seconds), name, chance.choice(fault.targets(topology)))
 
 
 # A run of half a minute: what each kind of promise needs at least.
@@ -59,6 +59,6 @@ _BRIEF = (
 
 
 def brief_schedule(seed, topology):
-    """The same nemeses at the same times for every seed, on whom the seed says."""
+    """The same faults at the same times for every seed, on whom the seed says."""
     chance = random.Random(f"{seed} schedule")
     return [strike(chance, at, name, topology) for at, name in _BRIEF]

@@ -55,7 +55,7 @@ def _strikes(events):
     last = events[-1].at if events else 0.0
     begun, found = {}, []
     for event in events:
-        if event.kind is Kind.NEMESIS:
+        if event.kind is Kind.FAULT:
             key = event.action, event.client
             if event.reason == "begin":
                 begun[key] = event.at

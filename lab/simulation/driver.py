@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from holdfast_inventory.postgres.statements import name_of
-from lab.simulation.weather import Sent
+from lab.simulation.faults import Sent
 
 _IN_QUOTES = re.compile(r"'([^']*)'")
 
@@ -32,8 +32,8 @@ class ModelDriver:
 
     async def connect(self, dsn, *, timeout, server_settings):
         server = self._server
-        await asyncio.sleep(server.weather.latency())
-        refusal = server.weather.refusal()
+        await asyncio.sleep(server.injector.latency())
+        refusal = server.injector.refusal()
         if isinstance(refusal, TimeoutError):
             await asyncio.sleep(timeout)
         if refusal is not None:
@@ -123,7 +123,7 @@ class ModelConnection:
     def terminate(self):
         if not self._closed:
             self._closed = True
-            self._server.weather.leave(self._server, self)
+            self._server.injector.leave(self._server, self)
             self._fail_pending(asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"))
 
     async def close(self, *, timeout=None):
@@ -140,7 +140,7 @@ class ModelConnection:
             raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
         answer = asyncio.get_running_loop().create_future()
         sent = self._pending = Sent(*_named(sql, arguments), self, answer)
-        self._server.weather.send(self._server, sent)
+        self._server.injector.send(self._server, sent)
         limit = timeout or self.command_timeout
         if limit is None:
             return await answer
@@ -168,7 +168,7 @@ class ModelConnection:
         """The connection ends, from the other side."""
         if not self._closed:
             self._closed = True
-            self._server.weather.leave(self._server, self)
+            self._server.injector.leave(self._server, self)
             self._fail_pending(error)
 
     def _fail_pending(self, error):

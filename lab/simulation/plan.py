@@ -8,9 +8,9 @@ from holdfast_inventory.domain.schedule import Remainder, Schedule
 from holdfast_inventory.postgres.database import DatabaseLimits
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from lab.simulation.chance import stream
+from lab.simulation.faults import FATES, Conditions
 from lab.simulation.loop import BEGINNING
 from lab.simulation.replica import Make
-from lab.simulation.weather import FATES, Climate
 
 ITEMS = ("apple", "bread", "cider")
 EVENTS = (
@@ -28,7 +28,7 @@ class Plan:
     `hours`: after how many seconds the first sale opens and closes; none: it is open from the beginning, and stays so.
     """
 
-    climate: Climate
+    conditions: Conditions
     make: Make
     replicas: int
     sales: tuple[NewSale, ...]
@@ -43,13 +43,13 @@ class Plan:
 
 def plan_of(seed):
     random = stream(seed, "plan")
-    climate = _climate(random)
+    conditions = _climate(random)
     seconds = random.choice((0.3, 1.0, 3.0, 8.0))
     schedule = _schedule(random) if random.random() < 0.2 else None
     make = _make(random, schedules=schedule is not None)
-    events = [event for event in EVENTS if climate.has_standby or event not in _NEED_A_STANDBY]
+    events = [event for event in EVENTS if conditions.has_standby or event not in _NEED_A_STANDBY]
     return Plan(
-        climate=climate,
+        conditions=conditions,
         make=make,
         replicas=random.choice((1, 2, 2, 3)),
         sales=_sales(random),
@@ -65,7 +65,7 @@ def plan_of(seed):
 
 def _climate(random):
     share = random.choice((0, 1, 2, 4)) / len(FATES)
-    return Climate(
+    return Conditions(
         latency=random.choice((0.0003, 0.001, 0.005, 0.03)),
         rates=tuple((fate, random.choice((0.003, 0.01, 0.03))) for fate in FATES if random.random() < share),
         has_standby=random.random() < 0.3,

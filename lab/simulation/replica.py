@@ -37,10 +37,10 @@ class Make:
 class _Quiet:
     """Whoever wants to hear of the product's work."""
 
-    def batch(self, size, seconds):
+    def on_batch(self, size, seconds):
         pass
 
-    def waited(self, seconds):
+    def on_waited(self, seconds):
         pass
 
     def refused_from_memory(self):

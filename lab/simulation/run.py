@@ -63,7 +63,7 @@ def run(seed, *, keep_all=False):
         commits=len(world.server.log),
         virtual_seconds=ended - began,
         longest_seconds=world.shop.longest_seconds,
-        seen=world.weather.seen,
+        seen=world.injector.seen,
         answers=Counter(map(_kind, world.history.calls)),
     )
 

@@ -52,10 +52,10 @@ class Lock:
 
 
 class Server:
-    def __init__(self, loop, trace, weather):
+    def __init__(self, loop, trace, injector):
         self.loop = loop
         self.trace = trace
-        self.weather = weather
+        self.injector = injector
         self.tables = Tables()
         self.log = []
         self.replicated = 0
@@ -157,19 +157,19 @@ class Server:
         commit = Commit(self._lsn, backend.view.writes, self.loop.time())
         self.log.append(commit)
         self.trace.note(f"b{backend.number} durable {commit.lsn}")
-        if not self.weather.has_standby:
+        if not self.injector.has_standby:
             self.replicated = commit.lsn
             self._show(commit)
             then()
             return
         self._unacknowledged.append((commit, then))
-        self._last_replication = max(self._last_replication, self.loop.time() + self.weather.replication_seconds())
+        self._last_replication = max(self._last_replication, self.loop.time() + self.injector.replication_seconds())
         self.after(self._last_replication - self.loop.time(), self._replicate, commit)
 
     def _replicate(self, commit):
         if commit.lsn <= self.replicated or commit not in self.log:
             return
-        if self.weather.standby_is_stalled:
+        if self.injector.standby_is_stalled:
             self.after(0.05, self._replicate, commit)
             return
         self.replicated = commit.lsn
@@ -209,7 +209,7 @@ class Server:
             self._show(commit)
         self._unacknowledged.clear()
         self._end_all(tells=tells)
-        self.weather.refuse_connections()
+        self.injector.refuse_connections()
 
     def fail_over(self, skew_seconds):
         """The standby takes over, with what it has."""
@@ -225,7 +225,7 @@ class Server:
             self._show(commit)
         self._end_all(tells=False)
         self.skew_seconds += skew_seconds
-        self.weather.refuse_connections()
+        self.injector.refuse_connections()
 
     def end_some_backend(self, choose):
         """As an administrator does who terminates one."""
@@ -293,7 +293,7 @@ class Backend:
     def _refusal(self, sent):
         if self.failed and sent.name != "rollback":
             return asyncpg.InFailedSQLTransactionError("current transaction is aborted")
-        if self.server.weather.is_read_only and sent.name in WRITES:
+        if self.server.injector.is_read_only and sent.name in WRITES:
             return asyncpg.ReadOnlySQLTransactionError("cannot execute it in a read-only transaction")
         return None
 
@@ -347,7 +347,7 @@ class Backend:
             # It has changed and locked nothing: there is nothing to wait for.
             self._rollback()
         else:
-            self.server.after(self.server.weather.disk_seconds(), self._write)
+            self.server.after(self.server.injector.disk_seconds(), self._write)
 
     def _write(self):
         if not self.ended:
@@ -375,7 +375,7 @@ class Backend:
 
     def _done(self, outcome):
         sent, self._running = self._running, None
-        self.server.weather.reply(self.server, sent, outcome)
+        self.server.injector.reply(self.server, sent, outcome)
         if self.view is not None:
             self._idle_timer = self.server.after(IDLE_IN_TRANSACTION_SECONDS, self._idle_too_long)
         if self._inbox:
@@ -404,7 +404,7 @@ class Backend:
         self._end_transaction()
         self.server.forget(self)
         if tells:
-            self.server.weather.farewell(self.server, self.client, sent, error)
+            self.server.injector.farewell(self.server, self.client, sent, error)
 
 
 _CONTROL = {

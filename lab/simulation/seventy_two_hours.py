@@ -20,6 +20,7 @@ from holdfast_inventory.domain.sale import NewItem, NewSale
 from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence_id
 from holdfast_inventory.postgres.database import UnavailableError
 from lab.simulation.chance import stream
+from lab.simulation.faults import Conditions, FaultInjector
 from lab.simulation.history import History
 from lab.simulation.judge import judge
 from lab.simulation.logs import silent
@@ -28,7 +29,6 @@ from lab.simulation.replica import Make, Replica
 from lab.simulation.server import Server
 from lab.simulation.shop import TRANSIENT, Shop
 from lab.simulation.trace import Trace
-from lab.simulation.weather import Climate, Weather
 
 HOURS = 72
 UNITS = 6
@@ -126,8 +126,8 @@ class _Days:
         self.hours = hours
         self.loop = VirtualTimeLoop()
         self.trace = Trace(self.loop)
-        self.weather = Weather(self.loop, self.trace, stream(course.seed, "weather"), Climate(latency=0.001))
-        self.server = Server(self.loop, self.trace, self.weather)
+        self.injector = FaultInjector(self.loop, self.trace, stream(course.seed, "weather"), Conditions(latency=0.001))
+        self.server = Server(self.loop, self.trace, self.injector)
         self.history = History(self.loop)
         self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(course.seed, "shop"), {})
         self.faults = []
@@ -243,9 +243,9 @@ class _Days:
                 seconds = self._random.choice((30.0, 90.0, 240.0))
                 await self._until(begin)
                 self.outages.append((begin, begin + seconds))
-                self.weather.refuse_connections(seconds)
+                self.injector.refuse_connections(seconds)
                 self.server.restart(tells=self._random.random() < 0.7)
-                self.weather.refuse_connections(seconds)
+                self.injector.refuse_connections(seconds)
 
     # Who buys
 

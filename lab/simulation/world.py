@@ -7,6 +7,7 @@ from datetime import timedelta
 from holdfast_inventory.domain.errors import DomainError, InvalidRequest
 from holdfast_inventory.postgres.database import UnavailableError
 from lab.simulation.chance import stream
+from lab.simulation.faults import HEALTHY, FaultInjector
 from lab.simulation.healing import sell_out, wait_until_quiet
 from lab.simulation.history import History
 from lab.simulation.loop import VirtualTimeLoop
@@ -15,7 +16,6 @@ from lab.simulation.replica import Replica, ReplicaDiedError
 from lab.simulation.server import Server
 from lab.simulation.shop import Shop
 from lab.simulation.trace import Trace
-from lab.simulation.weather import CALM, Weather
 
 _RESUMED_SHARE = 0.7
 _ALWAYS_OPEN = (None, None)
@@ -28,8 +28,8 @@ class World:
         self.plan = plan = plan_of(seed)
         self.loop = VirtualTimeLoop(stream(seed, "stalls"), plan.stall_share)
         self.trace = Trace(self.loop, keep_all=keep_all)
-        self.weather = Weather(self.loop, self.trace, stream(seed, "weather"), plan.climate)
-        self.server = Server(self.loop, self.trace, self.weather)
+        self.injector = FaultInjector(self.loop, self.trace, stream(seed, "weather"), plan.conditions)
+        self.server = Server(self.loop, self.trace, self.injector)
         self.history = History(self.loop)
         self.faults = []
         self._seed = seed
@@ -45,7 +45,7 @@ class World:
 
     async def live(self):
         plan = self.plan
-        self.weather.change(CALM)
+        self.injector.change(HEALTHY)
         await asyncio.gather(*(self._boot() for _ in range(plan.replicas)))
         first = self.replicas[0]
         for sale in plan.sales:
@@ -54,7 +54,7 @@ class World:
             await self._put_up_too_late(first)
         if plan.schedule is not None:
             await first.run(first.catalog.create_schedule(plan.schedule))
-        self.weather.change(plan.climate)
+        self.injector.change(plan.conditions)
         acts = [_later(plan.seconds * self._random.random() ** 2, self.shop.act) for _ in range(plan.acts)]
         events = [_later(at, self._happen, event) for at, event in plan.events]
         await asyncio.gather(*acts, *events)
@@ -85,7 +85,7 @@ class World:
 
     async def _clear_up(self):
         self.trace.note("it clears up")
-        self.weather.clears()
+        self.injector.heal()
         if not self.replicas:
             await self._boot()
         self.faults += await wait_until_quiet(self)
@@ -135,26 +135,26 @@ class World:
     # Events
 
     async def _happen(self, event):
-        random, weather, server = self._random, self.weather, self.server
+        random, injector, server = self._random, self.injector, self.server
         self.trace.note(f"event: {event}")
-        weather.seen.add(event)
+        injector.seen.add(event)
         match event:
             case "restart":
                 server.restart(tells=random.random() < 0.7)
             case "failover":
                 server.fail_over(random.choice((0.0, 0.0, 0.5)))
             case "read only":
-                weather.read_only(random.choice((0.1, 1.0, 3.0)))
+                injector.read_only(random.choice((0.1, 1.0, 3.0)))
             case "standby stalls":
-                weather.stall_standby(random.choice((0.5, 3.0, 8.0)))
+                injector.stall_standby(random.choice((0.5, 3.0, 8.0)))
             case "standby is given up":
-                weather.stall_standby(3.0)
+                injector.stall_standby(3.0)
                 await asyncio.sleep(2.0 * random.random())
                 server.stop_waiting_for_standby()
             case "backend ends":
                 server.end_some_backend(random.choice)
             case "refuse":
-                weather.refuse_connections()
+                injector.refuse_connections()
             case "rules":
                 await self._change_rules()
             case _:

@@ -1,4 +1,4 @@
-"""Half a minute of chaos: everything is broken at once, and the history of it has no fault."""
+"""Half a minute of chaos: everything is broken at once, and the history of it has no violation."""
 
 import pytest
 

@@ -18,6 +18,6 @@ SEEDS = (1, 2, 3)
 async def test_a_planted_bug_is_found(tmp_path, bug):
     for seed in SEEDS:
         result = await chaos(plans.planted(tmp_path / str(seed), seed=seed, name=bug))
-        if BUGS[bug].found_as & {fault.rule for fault in result.verdict.faults}:
+        if BUGS[bug].found_as & {violation.rule for violation in result.verdict.violations}:
             return
     pytest.fail(table(result))

@@ -67,7 +67,7 @@ def test_memory_refuses_as_the_lock_would_or_leaves_it_to_the_lock(sale, shelf, 
         for item_id, (on_hand, held, limit) in shelf.items()
     }
     memory = SoldOut(MOST_SECONDS)
-    memory.read(BEGAN, sale, NOW, list(items.values()))
+    memory.on_read(BEGAN, sale, NOW, list(items.values()))
     told = memory.refusal("drop", create, BEGAN + age)
 
     now = NOW + timedelta(seconds=age)

@@ -10,10 +10,10 @@ from holdfast_inventory.postgres.columns import ITEM, SALE
 from holdfast_inventory.postgres.statements import arguments, load, parameters_of
 from lab.simulation.chance import stream
 from lab.simulation.driver import ModelDriver
+from lab.simulation.faults import Conditions, FaultInjector
 from lab.simulation.loop import BEGINNING_SECONDS, Process, VirtualTimeLoop
 from lab.simulation.server import IDLE_IN_TRANSACTION_SECONDS, LOCK_TIMEOUT_SECONDS, Server
 from lab.simulation.trace import Trace
-from lab.simulation.weather import Climate, Weather
 
 BEGIN, COMMIT, ROLLBACK = "BEGIN", "COMMIT", "ROLLBACK"
 LOCK, APPEND = load("batch")["lock_sale"], load("batch")["append"]
@@ -26,8 +26,8 @@ class Bench:
     def __init__(self, *, has_standby=False, **rates):
         self.loop = VirtualTimeLoop()
         self.trace = Trace(self.loop)
-        self.weather = Weather(self.loop, self.trace, stream(1, "weather"), Climate(has_standby=has_standby))
-        self.server = Server(self.loop, self.trace, self.weather)
+        self.injector = FaultInjector(self.loop, self.trace, stream(1, "weather"), Conditions(has_standby=has_standby))
+        self.server = Server(self.loop, self.trace, self.injector)
         self.driver = ModelDriver(self.server, Process("bench"))
         self.server.tables.put("schedules", "", "hourly", {"schedule_id": "hourly"})
 
@@ -46,7 +46,7 @@ class Bench:
 
     def fate(self, fate):
         """What becomes of every statement from now on."""
-        self.weather.change(Climate(rates=((fate, 1.0),)) if fate else Climate())
+        self.injector.change(Conditions(rates=((fate, 1.0),)) if fate else Conditions())
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_lock_is_waited_for_so_long_and_the_transaction_is_then_lost(bench):
 def test_a_commit_that_was_sent_is_done_though_its_client_is_gone(bench):
     async def work():
         writer = await bench.in_transaction((DELETE, "hourly"))
-        bench.weather.change(Climate(latency=2.0))
+        bench.injector.change(Conditions(latency=2.0))
         committing = asyncio.ensure_future(writer.execute(COMMIT))
         await asyncio.sleep(0)
         writer.terminate()
@@ -166,7 +166,7 @@ def test_a_commit_is_neither_seen_nor_acknowledged_before_the_standby_has_it():
 
     async def work():
         writer = await bench.in_transaction((DELETE, "hourly"))
-        bench.weather.stall_standby(3.0)
+        bench.injector.stall_standby(3.0)
         committing = asyncio.ensure_future(writer.execute(COMMIT))
         await asyncio.sleep(2.5)
         assert not committing.done()
@@ -183,7 +183,7 @@ def test_what_only_the_primary_has_is_seen_when_the_wait_is_cut_off_and_lost_in_
 
     async def work():
         writer = await bench.in_transaction((DELETE, "hourly"))
-        bench.weather.stall_standby(9.0)
+        bench.injector.stall_standby(9.0)
         committing = asyncio.ensure_future(writer.execute(COMMIT))
         await asyncio.sleep(0.5)
         writer.backend.terminated()
@@ -191,7 +191,7 @@ def test_what_only_the_primary_has_is_seen_when_the_wait_is_cut_off_and_lost_in_
         assert committing.exception() is not None or writer.is_severed
         assert not await bench.is_there()
         bench.server.fail_over(0.0)
-        bench.weather.clears()
+        bench.injector.heal()
         assert await bench.is_there()
 
     run(bench, work())
@@ -203,7 +203,7 @@ def test_a_standby_that_is_given_up_makes_a_commit_a_warning():
     async def work():
         writer, heard = await bench.in_transaction((DELETE, "hourly")), []
         writer.add_log_listener(lambda _connection, message: heard.append(message.severity_en))
-        bench.weather.stall_standby(9.0)
+        bench.injector.stall_standby(9.0)
         committing = asyncio.ensure_future(writer.execute(COMMIT))
         await asyncio.sleep(0.5)
         bench.server.stop_waiting_for_standby()
@@ -219,7 +219,7 @@ def test_a_restart_keeps_what_was_committed_and_forgets_what_was_not(bench):
         bench.server.restart(tells=True)
         await asyncio.sleep(0.1)
         assert writer.is_closed() or writer.is_severed
-        bench.weather.clears()
+        bench.injector.heal()
         assert await bench.is_there()
 
     run(bench, work())

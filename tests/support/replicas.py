@@ -20,10 +20,10 @@ class Measured:
         self.batches = []
         self.from_memory = 0
 
-    def batch(self, size, seconds):
+    def on_batch(self, size, seconds):
         self.batches.append(size)
 
-    def waited(self, seconds):
+    def on_waited(self, seconds):
         pass
 
     def refused_from_memory(self):

@@ -1,7 +1,7 @@
 """The judge of the fault checker: what in a history, and in the ledgers that it led to, breaks which promise.
 
-Pure functions: `judge(events, ledgers)` tells the faults by the rules of `RULES`, what was witnessed, and whether the
-run is void. A fault is never raised for what the promises allow; what cannot be known is given the benefit.
+Pure functions: `judge(events, ledgers)` tells the violations of the rules in `RULES`, what was witnessed, and whether
+the run is void. A violation is never reported for what the promises allow; what cannot be known is given the benefit.
 
     python -m lab.chaos.judge HISTORY LEDGERS
 
@@ -38,10 +38,10 @@ from lab.chaos.judge import (
 )
 from lab.chaos.judge.case import case_of
 from lab.chaos.judge.loss import without_what_may_be_lost
-from lab.chaos.judge.verdict import RULES, Fault, Rule, Verdict
+from lab.chaos.judge.verdict import RULES, Rule, Verdict, Violation
 from lab.chaos.judge.witness import void_because, witnessed
 
-__all__ = ["RULES", "Fault", "Rule", "Verdict", "judge"]
+__all__ = ["RULES", "Rule", "Verdict", "Violation", "judge"]
 
 _OF_WHAT_IS_SEEN = (reads, refusals)
 _FAMILIES = (stock, lives, limits, effects, changes, hours, identity, order, reads, refusals, watches, recovery)
@@ -52,5 +52,9 @@ def judge(events: Sequence[Event], ledgers: Mapping[str, SaleLedger], leaks: Seq
     case = case_of(events, ledgers, leaks)
     counts = witnessed(case)
     kept = without_what_may_be_lost(case)
-    faults = [fault for family in _FAMILIES for fault in family.faults(kept if family in _OF_WHAT_IS_SEEN else case)]
-    return Verdict(faults, counts, void_because(case, counts))
+    violations = [
+        violation
+        for family in _FAMILIES
+        for violation in family.violations(kept if family in _OF_WHAT_IS_SEEN else case)
+    ]
+    return Verdict(violations, counts, void_because(case, counts))

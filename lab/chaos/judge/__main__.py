@@ -11,22 +11,22 @@ _USAGE = "usage: python -m lab.chaos.judge HISTORY LEDGERS"
 
 
 def main(arguments: list[str]) -> int:
-    """0 when it is clean, 1 when there are faults, 3 when it is void."""
+    """0 when it is clean, 1 when there are violations, 3 when it is void."""
     if len(arguments) != 2:
         print(_USAGE, file=sys.stderr)
         return 2
     history, ledgers = map(Path, arguments)
     verdict = judge(read_history(history), read_ledgers(ledgers))
     print(told(verdict))
-    return 1 if verdict.faults else 3 if verdict.void_because else 0
+    return 1 if verdict.violations else 3 if verdict.void_because else 0
 
 
 def told(verdict: Verdict) -> str:
     """The verdict for people."""
-    lines = [str(fault) for fault in verdict.faults]
+    lines = [str(violation) for violation in verdict.violations]
     lines += [f"void: {reason}" for reason in verdict.void_because]
     lines += [f"{count:>9} {name.replace('_', ' ')}" for name, count in verdict.witnessed.items()]
-    lines.append(f"{len(verdict.faults)} faults")
+    lines.append(f"{len(verdict.violations)} violations")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from lab.chaos.judge.case import Book, Case
 from lab.chaos.judge.effects import out_of_time
 from lab.chaos.judge.operations import Intent, Key, Operation
 from lab.chaos.judge.records import Movement, sale_of
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 
 class _Row(NamedTuple):
@@ -21,7 +21,7 @@ class _Row(NamedTuple):
         return f"{self.book.name}, sequence {self.movement.sequence}"
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     rows: dict[Key, list[_Row]] = defaultdict(list)
     for book in case.books.values():
         for movement in book.movements:
@@ -30,7 +30,9 @@ def faults(case: Case) -> Iterator[Fault]:
             operation = _actor(case, movement)
             if operation is None:
                 row = _Row(book, movement)
-                yield fault("row-without-operation", f"{row}: {movement.kind} by {movement.actor!r}, who is unknown.")
+                yield violation(
+                    "row-without-operation", f"{row}: {movement.kind} by {movement.actor!r}, who is unknown."
+                )
             else:
                 rows[operation.key, operation.meaning].append(_Row(book, movement))
     for intent in case.intents_of("adjust", "transfer"):
@@ -52,35 +54,37 @@ def _actor(case: Case, movement: Movement) -> Operation | None:
     return operation if operation and operation.action.upper() == movement.kind else None
 
 
-def _change(intent: Intent, rows: Sequence[_Row]) -> Iterator[Fault]:
+def _change(intent: Intent, rows: Sequence[_Row]) -> Iterator[Violation]:
     """An adjustment is one row, a transfer one in each sale; all or none of them, once, if it was acknowledged."""
     expected = Counter(_expected(intent.first))
     found = Counter((row.book.name, row.movement.item, row.movement.on_hand) for row in rows)
     told = ", ".join(map(str, rows)) or "no row"
     if intent.acknowledged and not rows:
-        yield fault("acknowledged-lost", f"The {intent.action} of {intent.numbers} was acknowledged and has no row.")
+        yield violation(
+            "acknowledged-lost", f"The {intent.action} of {intent.numbers} was acknowledged and has no row."
+        )
     elif rows and not intent.possible:
-        yield fault("refused-but-applied", f"The {intent.action} of {intent.numbers} was refused, and has {told}.")
+        yield violation("refused-but-applied", f"The {intent.action} of {intent.numbers} was refused, and has {told}.")
     elif rows and found != expected:
         lacking, more = expected - found, found - expected
         if more and not lacking:
-            yield fault("applied-twice", f"The {intent.action} of {intent.numbers} has {told}.")
+            yield violation("applied-twice", f"The {intent.action} of {intent.numbers} has {told}.")
         elif lacking and not more:
-            yield fault("transfer-torn", f"The transfer of {intent.numbers} has only {told}.")
+            yield violation("transfer-torn", f"The transfer of {intent.numbers} has only {told}.")
         else:
-            yield fault("fields-differ", f"The {intent.action} of {intent.numbers} asked otherwise than {told}.")
+            yield violation("fields-differ", f"The {intent.action} of {intent.numbers} asked otherwise than {told}.")
     else:
         yield from out_of_time(intent, [row.movement for row in rows])
 
 
-def _of_another_version(intent: Intent, rows: Sequence[_Row]) -> Iterator[Fault]:
+def _of_another_version(intent: Intent, rows: Sequence[_Row]) -> Iterator[Violation]:
     """Who expects a version changes that one, and none that somebody has made of it."""
     expected = intent.first.expected_version
     for book, movement in rows:
         version, _ = book.logs[movement.item].at(movement.sequence - 1)
         if expected not in {None, version}:
             told = f"{book.name}, sequence {movement.sequence}, of {intent.numbers}"
-            yield fault("changed-unseen", f"{told}: expected was version {expected}, and it was {version}.")
+            yield violation("changed-unseen", f"{told}: expected was version {expected}, and it was {version}.")
 
 
 def _expected(operation: Operation) -> Iterator[tuple[str, str, int]]:

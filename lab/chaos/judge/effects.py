@@ -7,10 +7,10 @@ from lab.chaos.judge.case import Case
 from lab.chaos.judge.matching import unmatched
 from lab.chaos.judge.operations import CLOCK_SLACK_SECONDS, Intent, Operation
 from lab.chaos.judge.records import Movement, Reservation, parsed_time, sale_of
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     yield from _creates(case)
     yield from _endings(case)
     yield from _extensions(case)
@@ -19,7 +19,7 @@ def faults(case: Case) -> Iterator[Fault]:
 # Creates
 
 
-def _creates(case: Case) -> Iterator[Fault]:
+def _creates(case: Case) -> Iterator[Violation]:
     attributed: set[str] = set()
     for intent in case.intents_of("create"):
         for operation in intent.acknowledged:
@@ -31,20 +31,22 @@ def _creates(case: Case) -> Iterator[Fault]:
     yield from _unasked_reservations(case, attributed)
 
 
-def _acknowledged_create(case: Case, intent: Intent, operation: Operation) -> Iterator[Fault]:
+def _acknowledged_create(case: Case, intent: Intent, operation: Operation) -> Iterator[Violation]:
     """An acknowledged create, fresh or replayed, has its reservation with movements and with the fields it told."""
     told = operation.reservation
     kept = case.reservations.get(told.name)
     life = case.life(told.name)
     if kept is None or not life:
-        yield fault("acknowledged-lost", f"{told.name} was acknowledged to operation {operation.number} and is gone.")
+        yield violation(
+            "acknowledged-lost", f"{told.name} was acknowledged to operation {operation.number} and is gone."
+        )
         return
     first = life[0].kind
     if first != ("CONFIRM" if operation.request.get("confirm") else "HOLD"):
-        yield fault("fields-differ", f"Operation {operation.number} created {told.name}, which began with {first}.")
+        yield violation("fields-differ", f"Operation {operation.number} created {told.name}, which began with {first}.")
     differing = [*_differences(told, kept), *_unlike_request(operation, kept)]
     if differing:
-        yield fault("fields-differ", f"{told.name} of {intent.numbers}: {'; '.join(differing)}.")
+        yield violation("fields-differ", f"{told.name} of {intent.numbers}: {'; '.join(differing)}.")
 
 
 def _differences(told: Reservation, kept: Reservation) -> Iterator[str]:
@@ -76,7 +78,7 @@ def _grants(operation: Operation, reservation: Reservation) -> bool:
     return all(quantity <= asked.get(item, 0) for item, quantity in reservation.lines)
 
 
-def _unasked_reservations(case: Case, attributed: set[str]) -> Iterator[Fault]:
+def _unasked_reservations(case: Case, attributed: set[str]) -> Iterator[Violation]:
     """A reservation whose name nobody was told belongs to an unknown create of that customer, and each has one."""
     orphans = [found for name, found in case.reservations.items() if name not in attributed]
     open_intents: dict[tuple[str, str], list[Intent]] = defaultdict(list)
@@ -100,7 +102,7 @@ def _may_have_created(orphan: Reservation, intent: Intent) -> bool:
     )
 
 
-def _unasked(orphan: Reservation, case: Case, intents: Iterable[Intent]) -> Fault:
+def _unasked(orphan: Reservation, case: Case, intents: Iterable[Intent]) -> Violation:
     refused = [
         one
         for intent in intents
@@ -110,14 +112,14 @@ def _unasked(orphan: Reservation, case: Case, intents: Iterable[Intent]) -> Faul
     told = f"{orphan.name} of {orphan.customer}, {dict(orphan.lines)}, {_sequences(case.life(orphan.name))}"
     if refused:
         known = ", ".join(str(one.number) for one in refused)
-        return fault("refused-but-applied", f"{told}: refused operations asked for it: {known}.")
-    return fault("row-without-operation", f"{told}: no operation asked for it, or it had its reservation already.")
+        return violation("refused-but-applied", f"{told}: refused operations asked for it: {known}.")
+    return violation("row-without-operation", f"{told}: no operation asked for it, or it had its reservation already.")
 
 
 # Confirms and releases
 
 
-def _endings(case: Case) -> Iterator[Fault]:
+def _endings(case: Case) -> Iterator[Violation]:
     intents: dict[tuple[str, str], list[Intent]] = defaultdict(list)
     for intent in case.intents_of("confirm", "release"):
         intents[intent.first.target, intent.action.upper()].append(intent)
@@ -128,7 +130,7 @@ def _endings(case: Case) -> Iterator[Fault]:
     yield from _unasked_endings(case, intents)
 
 
-def _acknowledged_ending(case: Case, intent: Intent) -> Iterator[Fault]:
+def _acknowledged_ending(case: Case, intent: Intent) -> Iterator[Violation]:
     """An acknowledged confirm or release is how the reservation ended, for good, under the order that was given."""
     state = "CONFIRMED" if intent.action == "confirm" else "RELEASED"
     for operation in intent.acknowledged:
@@ -136,7 +138,7 @@ def _acknowledged_ending(case: Case, intent: Intent) -> Iterator[Fault]:
         if kept is None or kept.state != state:
             became = "is gone" if kept is None else f"is {kept.state}"
             text = f"{operation.target} was {state} by operation {operation.number} and {became}."
-            yield fault("acknowledged-lost", text)
+            yield violation("acknowledged-lost", text)
             continue
         differing = list(_differences(operation.reservation, kept))
         order = operation.request.get("order", "")
@@ -145,10 +147,10 @@ def _acknowledged_ending(case: Case, intent: Intent) -> Iterator[Fault]:
         if operation.reservation.state != state:
             differing.append(f"the answer said {operation.reservation.state}")
         if differing:
-            yield fault("fields-differ", f"{kept.name}, operation {operation.number}: {'; '.join(differing)}.")
+            yield violation("fields-differ", f"{kept.name}, operation {operation.number}: {'; '.join(differing)}.")
 
 
-def _ending_in_time(case: Case, name: str, kind: str, intents: Sequence[Intent]) -> Iterator[Fault]:
+def _ending_in_time(case: Case, name: str, kind: str, intents: Sequence[Intent]) -> Iterator[Violation]:
     """The movement lies between an invocation that may have caused it, and the first answer that knows of it."""
     life = case.life(name)
     if not life or life[0].kind == kind:
@@ -157,7 +159,7 @@ def _ending_in_time(case: Case, name: str, kind: str, intents: Sequence[Intent])
     yield from out_of_time(together, [movement for movement in life if movement.kind == kind][:1])
 
 
-def _unasked_endings(case: Case, intents: Mapping[tuple[str, str], Sequence[Intent]]) -> Iterator[Fault]:
+def _unasked_endings(case: Case, intents: Mapping[tuple[str, str], Sequence[Intent]]) -> Iterator[Violation]:
     """A sale or release of a hold was asked for: a sale with this order, a release unless the sale was cancelled."""
     for name, kept in case.reservations.items():
         kinds = [movement.kind for movement in case.life(name)]
@@ -169,35 +171,37 @@ def _unasked_endings(case: Case, intents: Mapping[tuple[str, str], Sequence[Inte
         asked = [one for intent in intents.get((name, kind), ()) for one in intent.operations]
         fitting = [one for one in asked if kind == "RELEASE" or one.request.get("order", "") == kept.order]
         if not fitting:
-            yield fault("row-without-operation", f"{name} {_sequences(case.life(name)[-1:])}: nobody asked for it.")
+            yield violation("row-without-operation", f"{name} {_sequences(case.life(name)[-1:])}: nobody asked for it.")
         elif all(one.is_refused for one in fitting):
             known = ", ".join(str(one.number) for one in fitting)
             told = f"{name} {_sequences(case.life(name)[-1:])}"
-            yield fault("refused-but-applied", f"{told}: only refused operations asked for it: {known}.")
+            yield violation("refused-but-applied", f"{told}: only refused operations asked for it: {known}.")
 
 
-def _extensions(case: Case) -> Iterator[Fault]:
+def _extensions(case: Case) -> Iterator[Violation]:
     """An acknowledged extension is kept: the hold's end is at least what was told, and that what was asked."""
     for intent in case.intents_of("extend"):
         for operation in intent.acknowledged:
             asked, told = operation.request["expire_time"], operation.reservation.expire_time
             if told < parsed_time(asked):
                 text = f"{operation.target} was to be held until {asked}, and operation {operation.number} got {told}."
-                yield fault("fields-differ", text)
+                yield violation("fields-differ", text)
             kept = case.reservations.get(operation.target)
             if kept is None:
                 text = f"{operation.target} was extended by operation {operation.number} and is gone."
-                yield fault("acknowledged-lost", text)
+                yield violation("acknowledged-lost", text)
                 continue
             differing = list(_differences(operation.reservation, kept))
             if differing:
-                yield fault("acknowledged-lost", f"{kept.name}, operation {operation.number}: {'; '.join(differing)}.")
+                yield violation(
+                    "acknowledged-lost", f"{kept.name}, operation {operation.number}: {'; '.join(differing)}."
+                )
 
 
 # Times
 
 
-def out_of_time(intent: Intent, movements: Iterable[Movement]) -> Iterator[Fault]:
+def out_of_time(intent: Intent, movements: Iterable[Movement]) -> Iterator[Violation]:
     """A movement's time, the database's, lies between the invocation and the answer of what caused it.
 
     An operation that was refused has caused nothing, so when only one of these was there in time, it did.
@@ -208,9 +212,9 @@ def out_of_time(intent: Intent, movements: Iterable[Movement]) -> Iterator[Fault
         told = f"{movement.kind} at sequence {movement.sequence} of {intent.numbers}"
         if earliest is not None and movement.time < earliest - CLOCK_SLACK_SECONDS:
             rule = "refused-but-applied" if len(intent.possible) < len(intent.operations) else "applied-out-of-time"
-            yield fault(rule, f"{told} was {earliest - movement.time:.3f} s before any that was not refused.")
+            yield violation(rule, f"{told} was {earliest - movement.time:.3f} s before any that was not refused.")
         if latest is not None and movement.time > latest + CLOCK_SLACK_SECONDS:
-            yield fault("applied-out-of-time", f"{told} was {movement.time - latest:.3f} s after the answer.")
+            yield violation("applied-out-of-time", f"{told} was {movement.time - latest:.3f} s after the answer.")
 
 
 def _sequences(movements: Sequence[Movement]) -> str:

@@ -2,7 +2,7 @@
 
 Staff pause a sale and move its window while others buy. Each of these rules is what the last change made of it; of
 changes that overlap any may be the last, and one without an answer may still come, or never. So what a rule was at a
-time is a set of values, and only what none of them allows is a fault. The product reads the rules under the sale's
+time is a set of values, and only what none of them allows is a violation. The product reads the rules under the sale's
 lock, as it reads the stock, so nothing is stale.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lab.chaos.judge.case import Book, Case
 from lab.chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
 from lab.chaos.judge.records import parsed_time
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 LATE_SECONDS = 15.0
 """How long after it was sent a change may come that got no answer: it may lie in a black hole, then in a process that
@@ -94,35 +94,35 @@ def hours_of(case: Case) -> Mapping[str, Hours]:
     return {name: Hours(book, operations[name]) for name, book in case.books.items()}
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     for name, hours in hours_of(case).items():
         yield from _given(case.books[name], hours)
         yield from _left(case, case.books[name], hours)
 
 
-def _given(book: Book, hours: Hours) -> Iterator[Fault]:
+def _given(book: Book, hours: Hours) -> Iterator[Violation]:
     """A reservation's create_time is when its batch read the clock, by rules that held until it was committed."""
     for reservation in book.reservations.values():
         states = hours.between(reservation.create_time, reservation.create_time)
         if "OPEN" not in states:
-            yield fault("given-while-closed", f"{reservation.name} was created while the sale was {_told(states)}.")
+            yield violation("given-while-closed", f"{reservation.name} was created while the sale was {_told(states)}.")
 
 
-def _left(case: Case, book: Book, hours: Hours) -> Iterator[Fault]:
+def _left(case: Case, book: Book, hours: Hours) -> Iterator[Violation]:
     """What staff were told is so in the end."""
     end = case.phases.get("end") or (case.events[-1] if case.events else None)
     states = hours.between(end.wall, inf) if end else {book.state}
     if book.state not in states:
-        yield fault("acknowledged-lost", f"{book.name} is {book.state} in the end, and was made {_told(states)}.")
+        yield violation("acknowledged-lost", f"{book.name} is {book.state} in the end, and was made {_told(states)}.")
 
 
-def untrue(operation: Operation, hours: Hours) -> Iterator[Fault]:
+def untrue(operation: Operation, hours: Hours) -> Iterator[Violation]:
     """A refusal for the sale's state, which it had not. Only a cancelled sale refuses anything but a create."""
     reasons = _STATES[operation.reason] if operation.action == "create" else {"CANCELLED"}
     states = hours.between(operation.invoked_wall, operation.completed_wall)
     if not states & reasons:
         told = f"Operation {operation.number}, {operation.action}, was refused as {operation.reason}"
-        yield fault("needless-refusal", f"{told}; the sale was {_told(states)}.")
+        yield violation("needless-refusal", f"{told}; the sale was {_told(states)}.")
 
 
 def _set_by(operation: Operation) -> Iterator[tuple[str, float]]:

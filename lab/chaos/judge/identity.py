@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 from lab.chaos.judge.case import Case
 from lab.chaos.judge.operations import Key, Operation, numbers
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     groups: dict[Key, list[Operation]] = defaultdict(list)
     for operation in case.operations:
         if operation.request.get("request_id"):
@@ -20,25 +20,25 @@ def faults(case: Case) -> Iterator[Fault]:
         yield from _refusals(group)
 
 
-def _meanings(acknowledged: Sequence[Operation]) -> Iterator[Fault]:
+def _meanings(acknowledged: Sequence[Operation]) -> Iterator[Violation]:
     """Another meaning under a used id is refused, so those that were granted mean the same."""
     if len({operation.meaning for operation in acknowledged}) > 1:
-        yield fault("key-of-two-meanings", f"{_key(acknowledged)} was granted for different requests.")
+        yield violation("key-of-two-meanings", f"{_key(acknowledged)} was granted for different requests.")
 
 
-def _reservations(acknowledged: Sequence[Operation]) -> Iterator[Fault]:
+def _reservations(acknowledged: Sequence[Operation]) -> Iterator[Violation]:
     """All answers name one reservation, for the same customer, with the same lines and create_time."""
     creates = [operation for operation in acknowledged if operation.action == "create"]
     names = {operation.reservation.name for operation in creates}
     if len(names) > 1:
-        yield fault("key-of-two-reservations", f"{_key(creates)} got {', '.join(sorted(names))}.")
+        yield violation("key-of-two-reservations", f"{_key(creates)} got {', '.join(sorted(names))}.")
         return
     facts = {(one.reservation.customer, one.reservation.lines, one.reservation.create_time) for one in creates}
     if len(facts) > 1:
-        yield fault("replay-differs", f"{_key(creates)} was answered with different fields of {names.pop()}.")
+        yield violation("replay-differs", f"{_key(creates)} was answered with different fields of {names.pop()}.")
 
 
-def _refusals(group: Sequence[Operation]) -> Iterator[Fault]:
+def _refusals(group: Sequence[Operation]) -> Iterator[Violation]:
     """REQUEST_ID_REUSED needs somebody who used it otherwise, and who began before this was answered."""
     for operation in group:
         if operation.reason != "REQUEST_ID_REUSED":
@@ -49,7 +49,7 @@ def _refusals(group: Sequence[Operation]) -> Iterator[Fault]:
             if other.meaning != operation.meaning and not other.is_refused and other.invoked <= operation.completed
         ]
         if not others:
-            yield fault("key-refused-wrongly", f"{_key([operation])}: nobody used the id with another meaning.")
+            yield violation("key-refused-wrongly", f"{_key([operation])}: nobody used the id with another meaning.")
 
 
 def _key(operations: Sequence[Operation]) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from lab.chaos.judge.case import Book, Case
 from lab.chaos.judge.holds import Hold, LiveHolds
 from lab.chaos.judge.records import Movement
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     for book in case.books.values():
         if book.limit or any(item.limit for item in book.items.values()):
             yield from _exceeded(book)
 
 
-def _exceeded(book: Book) -> Iterator[Fault]:
+def _exceeded(book: Book) -> Iterator[Violation]:
     """Limits count confirmed units and open holds; a hold that is due counts no more, whether or not it has ended."""
     uses: dict[str, Use] = defaultdict(Use)
     for movement in book.movements:
@@ -29,9 +29,9 @@ def _exceeded(book: Book) -> Iterator[Fault]:
         told = f"{book.name}: customer {reservation.customer} has at sequence {movement.sequence}"
         limit = book.items[movement.item].limit if movement.item in book.items else 0
         if book.limit and use.total > book.limit:
-            yield fault("limit-exceeded", f"{told} {use.total} units, and may have {book.limit}.")
+            yield violation("limit-exceeded", f"{told} {use.total} units, and may have {book.limit}.")
         if limit and use.units[movement.item] > limit:
-            yield fault(
+            yield violation(
                 "limit-exceeded", f"{told} {use.units[movement.item]} of {movement.item}, and may have {limit}."
             )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.chaos.judge.case import Book, Case
 from lab.chaos.judge.records import Lines, Movement, Reservation
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 _SWEEP_SECONDS = 5.0
 """How long a due hold may stay open where nobody meets it: some rounds of the sweeper."""
@@ -24,7 +24,7 @@ _LIVES = {
 }
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     for book in case.books.values():
         for name in book.lives.keys() | book.reservations.keys():
             yield from _life(book, name)
@@ -43,18 +43,18 @@ def chapters(life: Sequence[Movement]) -> list[list[Movement]]:
     return parts
 
 
-def _life(book: Book, name: str) -> Iterator[Fault]:
+def _life(book: Book, name: str) -> Iterator[Violation]:
     reservation, life = book.reservations.get(name), book.lives.get(name, [])
     told = ", ".join(f"{movement.sequence} {movement.kind} {movement.item}" for movement in life) or "no movements"
     if reservation is None:
-        yield fault("state-differs", f"{name} has movements ({told}) and does not exist.")
+        yield violation("state-differs", f"{name} has movements ({told}) and does not exist.")
         return
     parts = chapters(life)
     state = _LIVES.get(tuple(part[0].kind for part in parts))
     if life and (state is None or not all(_is_whole(part, reservation.lines) for part in parts)):
-        yield fault("ended-twice", f"{name} with lines {dict(reservation.lines)} lived: {told}.")
+        yield violation("ended-twice", f"{name} with lines {dict(reservation.lines)} lived: {told}.")
     elif state != reservation.state:
-        yield fault("state-differs", f"{name} is {reservation.state}, but lived: {told}.")
+        yield violation("state-differs", f"{name} is {reservation.state}, but lived: {told}.")
     else:
         yield from _times(reservation, parts)
 
@@ -65,7 +65,7 @@ def _is_whole(part: Sequence[Movement], lines: Lines) -> bool:
     return moved == Counter(lines)
 
 
-def _times(reservation: Reservation, parts: Sequence[Sequence[Movement]]) -> Iterator[Fault]:
+def _times(reservation: Reservation, parts: Sequence[Sequence[Movement]]) -> Iterator[Violation]:
     """Promises 2 and 5: before its end a hold does not expire; from then on it is not sold or released."""
     if len(parts) == 1:
         return
@@ -73,24 +73,24 @@ def _times(reservation: Reservation, parts: Sequence[Sequence[Movement]]) -> Ite
     is_due = end.time >= reservation.expire_time
     told = f"{reservation.name}: {end.kind} at sequence {end.sequence}"
     if end.kind == "EXPIRE" and not is_due:
-        yield fault("expired-early", f"{told}, {reservation.expire_time - end.time:.3f} s before its time.")
+        yield violation("expired-early", f"{told}, {reservation.expire_time - end.time:.3f} s before its time.")
     if end.kind != "EXPIRE" and is_due:
-        yield fault("ended-after-expiry", f"{told}, {end.time - reservation.expire_time:.3f} s after it ran out.")
+        yield violation("ended-after-expiry", f"{told}, {end.time - reservation.expire_time:.3f} s after it ran out.")
 
 
-def _held_too_long(book: Book) -> Iterator[Fault]:
+def _held_too_long(book: Book) -> Iterator[Violation]:
     """Promise 5: however often a hold is extended, it keeps units from others for max_hold_time at most."""
     for reservation in book.reservations.values():
         over = reservation.expire_time - book.latest_end(reservation)
         if over > 0:
-            yield fault("held-too-long", f"{reservation.name} ends {over:.6f} s later than it may.")
+            yield violation("held-too-long", f"{reservation.name} ends {over:.6f} s later than it may.")
 
 
-def _outlived(case: Case, book: Book) -> Iterator[Fault]:
+def _outlived(case: Case, book: Book) -> Iterator[Violation]:
     """Promise 5: when the drain ends, whatever ran out in time for the sweeper has been ended."""
     drain = case.phases["drain"]
     later = [phase.wall for phase in case.phases.values() if phase.at > drain.at]
     swept = max(drain.wall, min(later, default=drain.wall) - _SWEEP_SECONDS)
     for reservation in book.reservations.values():
         if reservation.state == "HELD" and reservation.expire_time <= swept:
-            yield fault("hold-outlived", f"{reservation.name} is HELD, and ran out before the drain was over.")
+            yield violation("hold-outlived", f"{reservation.name} is HELD, and ran out before the drain was over.")

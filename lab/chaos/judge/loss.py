@@ -11,7 +11,7 @@ from lab.chaos.history import Event, Kind
 from lab.chaos.judge.case import Case
 
 LOSSY_PROMOTION = "promote-lagging-standby"
-"""The nemesis' action that makes a standby the primary which has not all that the primary had."""
+"""The fault's action that makes a standby the primary which has not all that the primary had."""
 LAG_SECONDS = 15.0
 """How long before its promotion such a standby lacked something, at most."""
 
@@ -34,7 +34,7 @@ def without_what_may_be_lost(case: Case) -> Case:
 
 def _shadows(case: Case) -> list[tuple[float, float]]:
     """From when each such promotion's standby may have lagged, until the promotion was over."""
-    told = [event for event in case.events if event.kind is Kind.NEMESIS and event.action == LOSSY_PROMOTION]
+    told = [event for event in case.events if event.kind is Kind.FAULT and event.action == LOSSY_PROMOTION]
     begins = [event.at for event in told if event.reason == "begin"]
     ends = [event.at for event in told if event.reason == "end"]
     last = case.events[-1].at if case.events else 0.0
@@ -42,4 +42,4 @@ def _shadows(case: Case) -> list[tuple[float, float]]:
 
 
 def _is_of(event: Event, operations: set[int]) -> bool:
-    return event.kind not in {Kind.WATCH, Kind.NEMESIS, Kind.PHASE, Kind.YARDSTICK} and event.operation in operations
+    return event.kind not in {Kind.WATCH, Kind.FAULT, Kind.PHASE, Kind.YARDSTICK} and event.operation in operations

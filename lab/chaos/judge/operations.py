@@ -164,6 +164,6 @@ class Intent:
 
 
 def numbers(operations: Iterable[Operation]) -> str:
-    """How a fault names operations."""
+    """How a violation names operations."""
     found = [str(operation.number) for operation in operations]
     return f"operation{'s' if len(found) > 1 else ''} {', '.join(found)}"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lab.chaos.judge.case import Case
 from lab.chaos.judge.operations import Intent
 from lab.chaos.judge.records import Movement, sale_of
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 
 class Span(NamedTuple):
@@ -35,7 +35,7 @@ def reversals(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
             yield highest, span
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     """If one operation was acknowledged before another was invoked, all its sequences are smaller."""
     spans: dict[str, list[Span]] = defaultdict(list)
     for intent, movements in effects(case):
@@ -47,7 +47,7 @@ def faults(case: Case) -> Iterator[Fault]:
     for sale, found in spans.items():
         for earlier, later in reversals(found):
             text = f"{sale}: {earlier.told} was over before {later.told} began."
-            yield fault("order-reversed", text)
+            yield violation("order-reversed", text)
 
 
 def _span(intent: Intent, sequences: list[int]) -> Span:

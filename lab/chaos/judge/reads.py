@@ -12,7 +12,7 @@ from lab.chaos.judge.case import Case
 from lab.chaos.judge.operations import CLOCK_SLACK_SECONDS, RULE_CHANGES, Operation
 from lab.chaos.judge.order import Span, effects, reversals
 from lab.chaos.judge.records import Item, sale_of
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 _ENDINGS = {"CONFIRMED": "CONFIRM", "RELEASED": "RELEASE", "EXPIRED": "EXPIRE"}
 
@@ -20,7 +20,7 @@ _NOT_BEHIND = 2**63
 """The place of something that is behind nothing."""
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     granted = [operation for operation in case.operations if operation.is_ok]
     spans: dict[str, list[Span]] = defaultdict(list)
     for operation in granted:
@@ -30,10 +30,10 @@ def faults(case: Case) -> Iterator[Fault]:
     _add_writers(case, spans)
     for subject, found in spans.items():
         for earlier, later in reversals(found):
-            yield fault("read-went-back", f"{subject}: {later.told}, after {earlier.told}.")
+            yield violation("read-went-back", f"{subject}: {later.told}, after {earlier.told}.")
 
 
-def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Fault]:
+def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Violation]:
     """A stock level that was told is that of the ledger at its version."""
     for item in operation.items:
         book = case.books.get(sale_of(item.name))
@@ -41,29 +41,29 @@ def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> It
         version, level = log.at(item.version) if log else (0, None)
         if (item.version, item.level, item.available) != (version, level, item.level.available):
             ledger = f"the ledger has {level} at {version}"
-            yield fault("read-differs", f"Operation {operation.number} read {_told(item)}; {ledger}.")
+            yield violation("read-differs", f"Operation {operation.number} read {_told(item)}; {ledger}.")
         else:
             spans[item.name].append(_span(operation, item.version, f"version {item.version}"))
 
 
-def _reservation(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Fault]:
+def _reservation(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Violation]:
     """A reservation that was told is as it was at some time: one that ran out may be told HELD until it is ended."""
     told, life = operation.reservation, case.life(operation.reservation.name)
     kept = case.reservations.get(told.name)
     if kept is None or not life:
         if operation.action == "get_reservation":
-            yield fault("acknowledged-lost", f"{told.name} was read by operation {operation.number} and is gone.")
+            yield violation("acknowledged-lost", f"{told.name} was read by operation {operation.number} and is gone.")
         return
     ending = _ENDINGS.get(told.state)
     reached = [movement for movement in life if movement.kind == ending] if ending else life[:1]
     if not reached or (ending is None and reached[0].kind != "HOLD"):
-        yield fault("read-differs", f"Operation {operation.number} read {told.name} as {told.state}; it never was.")
+        yield violation("read-differs", f"Operation {operation.number} read {told.name} as {told.state}; it never was.")
         return
     if reached[0].time > operation.completed_wall + CLOCK_SLACK_SECONDS:
-        yield fault("read-differs", f"Operation {operation.number} read {told.name} as {told.state} too early.")
+        yield violation("read-differs", f"Operation {operation.number} read {told.name} as {told.state} too early.")
     is_same = (told.customer, told.lines, told.create_time) == (kept.customer, kept.lines, kept.create_time)
     if operation.action == "get_reservation" and not (is_same and told.expire_time <= kept.expire_time):
-        yield fault("read-differs", f"Operation {operation.number} read {told}; the ledger has {kept}.")
+        yield violation("read-differs", f"Operation {operation.number} read {told}; the ledger has {kept}.")
     spans[told.name].append(_span(operation, reached[-1].sequence, told.state))
     microseconds = round(told.expire_time * 1_000_000)
     spans[f"{told.name}, expire_time"].append(_span(operation, microseconds, f"{told.expire_time:.6f}"))

@@ -6,7 +6,7 @@ from lab.chaos.history import LEFT
 from lab.chaos.judge.case import Case
 from lab.chaos.judge.operations import Operation
 from lab.chaos.judge.pace import Pace, paces
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 RECOVERY_SECONDS = 5.0
 """So long after the phase heal began may anything still be slow or refused."""
@@ -30,8 +30,8 @@ _BROKEN = {"DATABASE_UNAVAILABLE", "INVENTORY_UNAVAILABLE", "DRAINING"}
 _BUSY = {"OVERLOADED", "RATE_LIMITED", "DEADLINE_IN_QUEUE"}
 
 
-def faults(case: Case) -> Iterator[Fault]:
-    yield from (fault("leak", leak) for leak in case.leaks)
+def violations(case: Case) -> Iterator[Violation]:
+    yield from (violation("leak", leak) for leak in case.leaks)
     calm, healed = paces(case.events)
     if calm and healed:
         yield from _slower(calm, healed)
@@ -43,36 +43,40 @@ def faults(case: Case) -> Iterator[Fault]:
     yield from _slow(later, max(1.0, healed.yardsticks_seconds / QUIET_SECONDS) if healed else 1.0)
 
 
-def _slower(calm: Pace, healed: Pace) -> Iterator[Fault]:
+def _slower(calm: Pace, healed: Pace) -> Iterator[Violation]:
     """An operation takes as long and as much as before the faults."""
     told = f"after healing an operation takes {healed}; before the faults {calm}"
     if healed.cost > SLOWER * calm.cost:
-        yield fault("slow-after-healing", f"{healed.cost / calm.cost:.1f} times as slow: {told}.")
+        yield violation("slow-after-healing", f"{healed.cost / calm.cost:.1f} times as slow: {told}.")
     if healed.cpu_seconds > COSTLIER * calm.cpu_seconds:
-        yield fault("costly-after-healing", f"{healed.cpu_seconds / calm.cpu_seconds:.1f} times as much CPU: {told}.")
+        yield violation(
+            "costly-after-healing", f"{healed.cpu_seconds / calm.cpu_seconds:.1f} times as much CPU: {told}."
+        )
 
 
-def _unavailable(operations: Sequence[Operation]) -> Iterator[Fault]:
+def _unavailable(operations: Sequence[Operation]) -> Iterator[Violation]:
     """Nothing is broken any more: nobody is refused for that, and who waits for an outcome is told it."""
     for operation in operations:
         if (operation.is_unknown and operation.reason not in LEFT) or operation.reason in _BROKEN:
             told = operation.reason or "no answer"
             text = f"Operation {operation.number}, {operation.action}, in phase {operation.phase}: {told}."
-            yield fault("unavailable-after-healing", text)
+            yield violation("unavailable-after-healing", text)
     busy = [operation for operation in operations if operation.reason in _BUSY]
     if len(busy) > BUSY_SHARE * len(operations):
         told = f"{len(busy)} of {len(operations)} operations, {busy[0].number} the first, were told to come back"
-        yield fault("unavailable-after-healing", f"{told}.")
+        yield violation("unavailable-after-healing", f"{told}.")
 
 
-def _slow(operations: Sequence[Operation], slowed: float) -> Iterator[Fault]:
+def _slow(operations: Sequence[Operation], slowed: float) -> Iterator[Violation]:
     """99 of 100 take at most USUAL_SECONDS, and all at most LONGEST_SECONDS, on a machine that is not slowed."""
     took = sorted((one.completed - one.invoked, one.number) for one in operations if not one.is_unknown)
     if not took:
         return
     usual, number = took[(len(took) - 1) * 99 // 100]
     if usual > slowed * USUAL_SECONDS:
-        yield fault("slow-after-healing", f"99 of 100 operations took up to {usual:.2f} s, as operation {number} did.")
+        yield violation(
+            "slow-after-healing", f"99 of 100 operations took up to {usual:.2f} s, as operation {number} did."
+        )
     longest, number = took[-1]
     if longest > slowed * LONGEST_SECONDS:
-        yield fault("slow-after-healing", f"Operation {number} took {longest:.2f} s.")
+        yield violation("slow-after-healing", f"Operation {number} took {longest:.2f} s.")

@@ -16,7 +16,7 @@ from lab.chaos.judge.hours import Hours, hours_of
 from lab.chaos.judge.limits import Use
 from lab.chaos.judge.operations import CLOCK_SLACK_SECONDS, Operation
 from lab.chaos.judge.records import Lines, Movement, parsed_time
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 STALE_SECONDS = 0.2
 """Promise 4: so old may the memory be from which short stock is refused."""
@@ -31,19 +31,19 @@ class Truth(NamedTuple):
     told_at: Mapping[str, float]
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     shelves = {name: available(book) for name, book in case.books.items()}
     uses = {name: used(book) for name, book in case.books.items()}
     truth = Truth(shelves, uses, hours_of(case), _told_at(case))
     for operation in case.operations:
         if operation.reason == "INTERNAL":
             # Whether as a refusal or as something that proves nothing: it is no answer.
-            yield fault("internal-error", f"Operation {operation.number}, {operation.action}.")
+            yield violation("internal-error", f"Operation {operation.number}, {operation.action}.")
         if operation.is_refused and operation.sale in case.books:
             yield from _untrue(case, operation, truth)
 
 
-def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Fault]:
+def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Violation]:
     match operation.reason:
         case "INSUFFICIENT_STOCK" | "BELOW_HELD":
             yield from _short(case, operation, truth.shelves[operation.sale])
@@ -90,7 +90,7 @@ def _available(book: Book, movements: Sequence[Movement]) -> Timeline:
     return timeline
 
 
-def _short(case: Case, operation: Operation, shelves: Mapping[str, Timeline]) -> Iterator[Fault]:
+def _short(case: Case, operation: Operation, shelves: Mapping[str, Timeline]) -> Iterator[Violation]:
     """One of the lines was short; of one that takes what there is, all of them had nothing."""
     first = operation.invoked_wall - STALE_SECONDS - CLOCK_SLACK_SECONDS
     last = operation.completed_wall + CLOCK_SLACK_SECONDS
@@ -100,7 +100,7 @@ def _short(case: Case, operation: Operation, shelves: Mapping[str, Timeline]) ->
     short = [item for item, units in asked if least.get(item, 0) < (1 if is_partial else units)]
     if asked and (len(short) < len(asked) if is_partial else not short):
         there = ", ".join(f"{units} {item} with at least {least[item]} available" for item, units in asked)
-        yield fault(
+        yield violation(
             "stale-refusal",
             f"Operation {operation.number}, {operation.action}, was refused {there} since {STALE_SECONDS} s before.",
         )
@@ -121,7 +121,7 @@ def _asked(case: Case, operation: Operation) -> Lines:
     return ()
 
 
-def _unchanged(case: Case, operation: Operation) -> Iterator[Fault]:
+def _unchanged(case: Case, operation: Operation) -> Iterator[Violation]:
     """STOCK_CHANGED: the item had another version than was expected. Under the lock, so nothing is stale."""
     log = case.books[operation.sale].logs.get(operation.target.rpartition("/")[2])
     if log is None:
@@ -132,7 +132,7 @@ def _unchanged(case: Case, operation: Operation) -> Iterator[Fault]:
     first, last = operation.invoked_wall - CLOCK_SLACK_SECONDS, operation.completed_wall + CLOCK_SLACK_SECONDS
     if set(versions.between(first, last)) == {operation.expected_version}:
         told = f"{operation.target} had version {operation.expected_version} all the time"
-        yield fault("needless-refusal", f"Operation {operation.number}: {told}.")
+        yield violation("needless-refusal", f"Operation {operation.number}: {told}.")
 
 
 # Limits
@@ -162,7 +162,7 @@ def used(book: Book) -> Mapping[tuple[str, str], Timeline]:
     return timelines
 
 
-def _over_limit(case: Case, operation: Operation, uses: Mapping[tuple[str, str], Timeline]) -> Iterator[Fault]:
+def _over_limit(case: Case, operation: Operation, uses: Mapping[tuple[str, str], Timeline]) -> Iterator[Violation]:
     """The customer would have come over a limit. Nothing is said from memory here, so nothing is stale."""
     book, asked = case.books[operation.sale], _asked(case, operation)
     first, last = operation.invoked_wall - CLOCK_SLACK_SECONDS, operation.completed_wall + CLOCK_SLACK_SECONDS
@@ -174,7 +174,7 @@ def _over_limit(case: Case, operation: Operation, uses: Mapping[tuple[str, str],
     limits = [(most(item), units, book.items[item].limit) for item, units in asked if item in book.items]
     limits.append((most(""), sum(units for _, units in asked), book.limit))
     if customer and not any(limit and had + units > limit for had, units, limit in limits):
-        yield fault("needless-refusal", f"Operation {operation.number}: {customer} was below every limit.")
+        yield violation("needless-refusal", f"Operation {operation.number}: {customer} was below every limit.")
 
 
 def _customer(case: Case, operation: Operation) -> str:
@@ -187,12 +187,12 @@ def _customer(case: Case, operation: Operation) -> str:
 # Reservations
 
 
-def _within_limit(case: Case, operation: Operation) -> Iterator[Fault]:
+def _within_limit(case: Case, operation: Operation) -> Iterator[Violation]:
     """EXTENSION_LIMIT_REACHED: it was to be held longer than it may. That does not depend on when it is asked."""
     kept = case.reservations.get(operation.target)
     asked = operation.request["expire_time"]
     if kept and parsed_time(asked) <= case.books[operation.sale].latest_end(kept):
-        yield fault("needless-refusal", f"Operation {operation.number}: {kept.name} may be held until {asked}.")
+        yield violation("needless-refusal", f"Operation {operation.number}: {kept.name} may be held until {asked}.")
 
 
 def _told_at(case: Case) -> Mapping[str, float]:
@@ -205,15 +205,15 @@ def _told_at(case: Case) -> Mapping[str, float]:
     return told_at
 
 
-def _not_found(case: Case, operation: Operation, told_at: Mapping[str, float]) -> Iterator[Fault]:
+def _not_found(case: Case, operation: Operation, told_at: Mapping[str, float]) -> Iterator[Violation]:
     """NOT_FOUND is not said of a reservation that somebody had been told of, unless it is another customer's."""
     kept = case.reservations.get(operation.target)
     is_foreign = kept is not None and operation.request.get("customer", "") not in {"", kept.customer}
     if not is_foreign and told_at.get(operation.target, inf) < operation.invoked:
-        yield fault("needless-refusal", f"Operation {operation.number}: {operation.target} was not found.")
+        yield violation("needless-refusal", f"Operation {operation.number}: {operation.target} was not found.")
 
 
-def _ended(case: Case, operation: Operation) -> Iterator[Fault]:
+def _ended(case: Case, operation: Operation) -> Iterator[Violation]:
     """It had ended so, or run out, before the answer; and under another order, if that is why it is not sold."""
     kept, life = case.reservations.get(operation.target), case.life(operation.target)
     if kept is None or not life:
@@ -230,7 +230,7 @@ def _ended(case: Case, operation: Operation) -> Iterator[Fault]:
             was_true = was_true and operation.request.get("order", "") not in {"", kept.order}
     if not was_true:
         text = f"Operation {operation.number}, {operation.action}: {kept.name} was not {state}, it is {kept.state}."
-        yield fault("needless-refusal", text)
+        yield violation("needless-refusal", text)
 
 
 def _was_sold_in_time(life: Sequence[Movement]) -> bool:

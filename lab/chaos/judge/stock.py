@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from lab.chaos.judge.case import Book, Case
 from lab.chaos.judge.records import Level, Movement
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     for book in case.books.values():
         yield from _sequence_gaps(book)
         yield from _malformed_movements(book)
@@ -20,23 +20,25 @@ def faults(case: Case) -> Iterator[Fault]:
             yield from _undersold(book)
 
 
-def _sequence_gaps(book: Book) -> Iterator[Fault]:
+def _sequence_gaps(book: Book) -> Iterator[Violation]:
     """Movement.sequence: 1, 2, 3, and so on without gaps; Sale.sequence is the last one."""
     expected = 1
     for movement in book.movements:
         if movement.sequence != expected:
-            yield fault("sequence-gap", f"{book.name}: sequence {expected} is followed by {movement.sequence}.")
+            yield violation("sequence-gap", f"{book.name}: sequence {expected} is followed by {movement.sequence}.")
         expected = movement.sequence + 1
     if book.sequence != expected - 1:
-        yield fault("sequence-gap", f"{book.name}: the sale is at {book.sequence}, its ledger at {expected - 1}.")
+        yield violation("sequence-gap", f"{book.name}: the sale is at {book.sequence}, its ledger at {expected - 1}.")
 
 
-def _malformed_movements(book: Book) -> Iterator[Fault]:
+def _malformed_movements(book: Book) -> Iterator[Violation]:
     """Movement.Kind: what each kind does to on_hand, held and sold."""
     for movement in book.movements:
         if not _is_well_formed(movement):
             changes = f"{movement.on_hand:+} on hand, {movement.held:+} held, {movement.sold:+} sold"
-            yield fault("malformed-movement", f"{book.name}, sequence {movement.sequence}: {movement.kind} {changes}.")
+            yield violation(
+                "malformed-movement", f"{book.name}, sequence {movement.sequence}: {movement.kind} {changes}."
+            )
 
 
 def _is_well_formed(movement: Movement) -> bool:
@@ -53,31 +55,31 @@ def _is_well_formed(movement: Movement) -> bool:
     return False
 
 
-def _oversold(book: Book) -> Iterator[Fault]:
+def _oversold(book: Book) -> Iterator[Violation]:
     """Promise 1, at every prefix of the ledger: 0 <= held <= on_hand. The first time of each item is told."""
     for item, log in book.logs.items():
         for sequence, level in zip(log.sequences, log.levels, strict=True):
             if not 0 <= level.held <= level.on_hand or level.sold < 0:
-                yield fault("oversold", f"{book.name}, {item}: after sequence {sequence} it is {_told(level)}.")
+                yield violation("oversold", f"{book.name}, {item}: after sequence {sequence} it is {_told(level)}.")
                 break
 
 
-def _balances(book: Book) -> Iterator[Fault]:
+def _balances(book: Book) -> Iterator[Violation]:
     """The sum of an item's movements is its stock level, and its version is the last of them."""
     for name, log in book.logs.items():
         item = book.items.get(name)
         if item is None:
-            yield fault("balance-differs", f"{book.name}: {name} has movements and is no item.")
+            yield violation("balance-differs", f"{book.name}: {name} has movements and is no item.")
             continue
         version, level = log.at(book.sequence)
         stored = f"{_told(item.level)}, {item.available} available at version {item.version}"
         if (item.level, item.available, item.version) != (level, level.available, version):
-            yield fault(
+            yield violation(
                 "balance-differs", f"{book.name}, {name}: {stored}, but sums up to {_told(level)} at {version}."
             )
 
 
-def _held(book: Book) -> Iterator[Fault]:
+def _held(book: Book) -> Iterator[Violation]:
     """No hold leaks: an item holds what open reservations hold, no more and no less."""
     open_holds: Counter[str] = Counter()
     for reservation in book.reservations.values():
@@ -85,23 +87,23 @@ def _held(book: Book) -> Iterator[Fault]:
             open_holds.update(dict(reservation.lines))
     for name, item in book.items.items():
         if item.level.held != open_holds[name]:
-            yield fault(
+            yield violation(
                 "held-differs",
                 f"{book.name}, {name}: {item.level.held} held, {open_holds[name]} by open reservations.",
             )
 
 
-def _verified(book: Book) -> Iterator[Fault]:
+def _verified(book: Book) -> Iterator[Violation]:
     """The product's own check agrees."""
     if not book.is_verified:
-        yield fault("ledger-unverified", f"{book.name}: VerifyLedger finds {list(book.discrepancies)}.")
+        yield violation("ledger-unverified", f"{book.name}: VerifyLedger finds {list(book.discrepancies)}.")
 
 
-def _undersold(book: Book) -> Iterator[Fault]:
+def _undersold(book: Book) -> Iterator[Violation]:
     """Promise 5: after the phase sell-out has bought until refused, nothing is available."""
     for name, item in book.items.items():
         if item.available > 0 and not book.is_cancelled:
-            yield fault("undersold", f"{book.name}, {name}: {item.available} units could not be sold in the end.")
+            yield violation("undersold", f"{book.name}, {name}: {item.available} units could not be sold in the end.")
 
 
 def _told(level: Level) -> str:

@@ -70,7 +70,7 @@ RULES: Mapping[str, Rule] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Violation:
     """A rule that was broken, and by which operations or sequences."""
 
     rule: str
@@ -81,19 +81,19 @@ class Fault:
         return f"{self.rule} (promise {self.promise}): {self.text}"
 
 
-def fault(rule: str, text: str) -> Fault:
-    """A fault of a rule in `RULES`."""
-    return Fault(rule, RULES[rule].promise, text)
+def violation(rule: str, text: str) -> Violation:
+    """A violation of a rule in `RULES`."""
+    return Violation(rule, RULES[rule].promise, text)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`witnessed` counts what the run has met; `void_because` says what it should have met and did not."""
 
-    faults: list[Fault]
+    violations: list[Violation]
     witnessed: Mapping[str, int]
     void_because: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not self.faults
+        return not self.violations

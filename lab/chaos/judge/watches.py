@@ -12,10 +12,10 @@ from typing import Any
 from lab.chaos.history import Event, Kind
 from lab.chaos.judge.case import Book, Case
 from lab.chaos.judge.records import parsed_item, parsed_movement, sale_of
-from lab.chaos.judge.verdict import Fault, fault
+from lab.chaos.judge.verdict import Violation, violation
 
 
-def faults(case: Case) -> Iterator[Fault]:
+def violations(case: Case) -> Iterator[Violation]:
     sales: dict[int, str] = {}
     told: dict[tuple[str, str, str], list[Event]] = defaultdict(list)
     for event in case.events:
@@ -42,7 +42,7 @@ class _Watcher:
         self.position: int | None = None
         self._tokens: dict[str, int | None] = {}
 
-    def follow(self, events: Sequence[Event]) -> Iterator[Fault]:
+    def follow(self, events: Sequence[Event]) -> Iterator[Violation]:
         for event in events:
             if event.request:
                 self._open(event.request)
@@ -52,9 +52,9 @@ class _Watcher:
         # In the end every watcher has been told of the last movement.
         if (self.position or 0) < self.book.sequence:
             arrived = f"{self.client} came to {self.position} of {self.book.sequence}"
-            yield fault("watch-unfinished", f"{self.book.name}: {arrived}.")
+            yield violation("watch-unfinished", f"{self.book.name}: {arrived}.")
 
-    def take(self, event: Event) -> Iterator[Fault]:
+    def take(self, event: Event) -> Iterator[Violation]:
         """Holds what was told against where the watcher stands, and moves on."""
         raise NotImplementedError
 
@@ -76,23 +76,23 @@ class _Watcher:
 class _Movements(_Watcher):
     starts_at = 0
 
-    def take(self, event: Event) -> Iterator[Fault]:
+    def take(self, event: Event) -> Iterator[Violation]:
         """Each movement has the next sequence, and is the ledger's row."""
         for message in event.answer.get("movements", ()):
             movement = parsed_movement(message)
             expected = (self.position or 0) + 1
             if movement.sequence > expected:
-                yield fault("watch-gap", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
+                yield violation("watch-gap", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
             elif movement.sequence < expected:
-                yield fault("watch-repeat", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
+                yield violation("watch-repeat", f"{self.told(event)}: {movement.sequence} after {expected - 1}.")
             row = self.book.by_sequence.get(movement.sequence)
             if movement != row and not self.is_newer(event, movement.sequence):
-                yield fault("watch-differs", f"{self.told(event)}: {movement}; the ledger has {row}.")
+                yield violation("watch-differs", f"{self.told(event)}: {movement}; the ledger has {row}.")
             self.position = movement.sequence
 
 
 class _Stock(_Watcher):
-    def take(self, event: Event) -> Iterator[Fault]:
+    def take(self, event: Event) -> Iterator[Violation]:
         answer = event.answer
         if answer.get("snapshot"):
             yield from self._snapshot(event, answer["snapshot"])
@@ -100,28 +100,28 @@ class _Stock(_Watcher):
             yield from self._change(event, answer["change"])
         elif answer.get("heartbeat") and int(answer["heartbeat"].get("sequence", 0)) != self.position:
             said = answer["heartbeat"].get("sequence", 0)
-            yield fault("watch-gap", f"{self.told(event)}: a heartbeat at {said} after {self.position}.")
+            yield violation("watch-gap", f"{self.told(event)}: a heartbeat at {said} after {self.position}.")
 
-    def _snapshot(self, event: Event, snapshot: Mapping[str, Any]) -> Iterator[Fault]:
+    def _snapshot(self, event: Event, snapshot: Mapping[str, Any]) -> Iterator[Violation]:
         """All items as they were after a sequence, which is not before where the watcher stood."""
         sequence = int(snapshot.get("sequence", 0))
         if self.position is not None and sequence < self.position:
-            yield fault("watch-repeat", f"{self.told(event)}: a snapshot at {sequence} after {self.position}.")
+            yield violation("watch-repeat", f"{self.told(event)}: a snapshot at {sequence} after {self.position}.")
         if self.position is not None and not snapshot.get("lagged"):
             text = f"{self.told(event)}: a snapshot at {sequence} after {self.position} that does not say lagged."
-            yield fault("watch-gap", text)
+            yield violation("watch-gap", text)
         yield from self._levels(event, snapshot.get("items", ()), sequence, set(self.book.items))
         self.position = sequence
 
-    def _change(self, event: Event, change: Mapping[str, Any]) -> Iterator[Fault]:
+    def _change(self, event: Event, change: Mapping[str, Any]) -> Iterator[Violation]:
         """What moved since the event before, as it was after the change's sequence."""
         sequence, previous = int(change.get("sequence", 0)), int(change.get("previous_sequence", 0))
         if self.position is None:
-            yield fault("watch-gap", f"{self.told(event)}: a change to {sequence} before any snapshot.")
+            yield violation("watch-gap", f"{self.told(event)}: a change to {sequence} before any snapshot.")
         before = self.position if self.position is not None else previous
         if previous != before or sequence <= previous:
             rule = "watch-gap" if previous > before else "watch-repeat"
-            yield fault(rule, f"{self.told(event)}: a change from {previous} to {sequence} after {before}.")
+            yield violation(rule, f"{self.told(event)}: a change from {previous} to {sequence} after {before}.")
         moved = {
             self.book.by_sequence[number].item
             for number in range(before + 1, sequence + 1)
@@ -132,17 +132,17 @@ class _Stock(_Watcher):
 
     def _levels(
         self, event: Event, messages: Sequence[Mapping[str, Any]], sequence: int, expected: set[str]
-    ) -> Iterator[Fault]:
+    ) -> Iterator[Violation]:
         """Each level is the ledger's after `sequence`, and no expected item is left out."""
         if self.is_newer(event, sequence):
             return
         items = [parsed_item(message) for message in messages]
         if missing := expected - {item.item for item in items}:
-            yield fault("watch-gap", f"{self.told(event)}: {sorted(missing)} left out at {sequence}.")
+            yield violation("watch-gap", f"{self.told(event)}: {sorted(missing)} left out at {sequence}.")
         for item in items:
             log = self.book.logs.get(item.item)
             version, level = log.at(sequence) if log else (0, None)
             if (item.version, item.level, item.available) != (version, level, item.level.available):
                 told = f"{item.item} as {item.level} at version {item.version}"
                 ledger = f"the ledger has {level} at {version}"
-                yield fault("watch-differs", f"{self.told(event)}, sequence {sequence}: {told}; {ledger}.")
+                yield violation("watch-differs", f"{self.told(event)}, sequence {sequence}: {told}; {ledger}.")

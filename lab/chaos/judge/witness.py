@@ -9,7 +9,7 @@ from lab.chaos.judge.operations import Key, Operation, numbers
 from lab.chaos.judge.pace import paces
 
 KILL_IN_COMMIT = "kill-in-commit"
-"""The nemesis' action that ends a process, or its connection, while it waits for a COMMIT."""
+"""The fault's action that ends a process, or its connection, while it waits for a COMMIT."""
 
 NEEDED = {
     "unknown_outcomes": "no outcome was unknown",
@@ -50,7 +50,7 @@ def witnessed(case: Case) -> Mapping[str, int]:
         "transfers": kinds["TRANSFER"] // 2,
         "watch_events": sum(bool(event.answer) for event in case.events if event.kind is Kind.WATCH),
         "watch_resumes": _watch_resumes(case),
-        "faults": sum(event.kind is Kind.NEMESIS and event.reason != "end" for event in case.events),
+        "faults": sum(event.kind is Kind.FAULT and event.reason != "end" for event in case.events),
         "kills_in_commit": sum(event.action == KILL_IN_COMMIT and event.reason != "end" for event in case.events),
     }
 

@@ -217,9 +217,9 @@ class App:
     # In between
 
     def _committed(self, change: Committed) -> None:
-        self._feed.committed(change)
+        self._feed.on_committed(change)
         self._fanout.publish(change)
-        self._stock_levels.committed(change)
+        self._stock_levels.on_committed(change)
 
     def _changed_elsewhere(self, sale_id: str, sequence: int) -> None:
         self._ledger.changed_elsewhere(sale_id)

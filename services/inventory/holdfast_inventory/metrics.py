@@ -87,7 +87,7 @@ class MethodMetrics:
         self.begun = 0
         self.ended: dict[tuple[str, str], int] = {}
         """How many ended with a code and a reason."""
-        self.seconds = Spread(_CALL_SECONDS)
+        self.seconds = UnlockedHistogram(_CALL_SECONDS)
 
     def started(self) -> None:
         """Count a call that has begun."""
@@ -100,7 +100,7 @@ class MethodMetrics:
         self.seconds.observe(seconds)
 
 
-class Spread:
+class UnlockedHistogram:
     """How values spread over buckets: a histogram without a lock, for one thread to observe and any to read."""
 
     __slots__ = ("_bounds", "_counts", "_sum")
@@ -125,7 +125,7 @@ class QueueWait(Collector):
     """How long commands waited for their batch. There is one observation for each, so it must be cheap."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Spread(_SHORT_SECONDS)
+        self._seconds = UnlockedHistogram(_SHORT_SECONDS)
         self.observe = self._seconds.observe
         registry.register(self)
 
@@ -164,12 +164,12 @@ class LedgerMetrics:
         )
         self._observe_query: dict[str, Callable[[float], None]] = {}
 
-    def batch(self, size: int, seconds: float) -> None:
+    def on_batch(self, size: int, seconds: float) -> None:
         """Observe a batch of `size` commands."""
         self._batch_commands.observe(size)
         self._batch_seconds.observe(seconds)
 
-    def waited(self, seconds: float) -> None:
+    def on_waited(self, seconds: float) -> None:
         """Observe how long a command waited for its batch."""
         self._queue_wait_seconds.observe(seconds)
 
@@ -219,7 +219,7 @@ class StockLevels(Collector):
         self._limit_items = limit_items
         registry.register(self)
 
-    def committed(self, change: "Committed") -> None:
+    def on_committed(self, change: "Committed") -> None:
         """Take the levels that a commit left."""
         for item in change.items:
             key = (change.sale_id, item.item_id)

@@ -21,10 +21,10 @@ SALE = "drop-1"
 
 
 class Unmeasured:
-    def batch(self, size, seconds):
+    def on_batch(self, size, seconds):
         pass
 
-    def waited(self, seconds):
+    def on_waited(self, seconds):
         pass
 
     def refused_from_memory(self):
@@ -37,12 +37,14 @@ class Replica:
     def __init__(self, database_url, feed_limits):
         self.listeners = []
         self.database = Database(database_url, DatabaseLimits(writers=2, readers=4))
-        self.catalog = Catalog(self.database, self.committed)
-        self.ledger = StockLedger(PostgresSaleStore(self.database), GroupCommitLimits(), Unmeasured(), self.committed)
+        self.catalog = Catalog(self.database, self.on_committed)
+        self.ledger = StockLedger(
+            PostgresSaleStore(self.database), GroupCommitLimits(), Unmeasured(), self.on_committed
+        )
         self.feed = StockFeed(self.catalog, feed_limits)
 
-    def committed(self, change):
-        self.feed.committed(change)
+    def on_committed(self, change):
+        self.feed.on_committed(change)
         for listener in self.listeners:
             listener(change)
 

@@ -16,10 +16,10 @@ from holdfast_inventory.stock.stock_ledger import StockLedger
 class Unmeasured:
     """Ledger metrics that nobody reads."""
 
-    def batch(self, size, seconds):
+    def on_batch(self, size, seconds):
         pass
 
-    def waited(self, seconds):
+    def on_waited(self, seconds):
         pass
 
     def refused_from_memory(self):

@@ -8,7 +8,14 @@ from prometheus_client.core import HistogramMetricFamily
 
 from holdfast.inventory.v1 import reservation_service_pb2
 from holdfast_inventory.domain.item import Item
-from holdfast_inventory.metrics import CallMetrics, LedgerMetrics, PoolUse, ProcessMetrics, Spread, StockLevels
+from holdfast_inventory.metrics import (
+    CallMetrics,
+    LedgerMetrics,
+    PoolUse,
+    ProcessMetrics,
+    StockLevels,
+    UnlockedHistogram,
+)
 
 SUBMIT = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"].methods_by_name["Submit"]
 BOUNDS = (0.001, 0.25, 1.0)
@@ -25,7 +32,7 @@ def lines_of(registry, name):
 
 
 def test_a_spread_is_what_a_histogram_would_be(registry):
-    spread, histogram = Spread(BOUNDS), Histogram("seconds", "x", buckets=BOUNDS, registry=registry)
+    spread, histogram = UnlockedHistogram(BOUNDS), Histogram("seconds", "x", buckets=BOUNDS, registry=registry)
     for value in (0.0, 0.001, 0.0011, 0.25, 0.9, 1.0, 7.0):
         spread.observe(value)
         histogram.observe(value)
@@ -50,7 +57,7 @@ def test_stock_is_shown_of_the_items_that_moved_last_and_of_no_more(registry):
     levels = StockLevels(registry, limit_items=2)
     for item_id in ("a", "b", "a", "c"):
         item = Item(item_id, on_hand=5, held=2, sold=1, per_customer_limit=0, version=1)
-        levels.committed(SimpleNamespace(sale_id="s", items=[item]))
+        levels.on_committed(SimpleNamespace(sale_id="s", items=[item]))
     shown = lines_of(registry, "holdfast_stock_units{")
     assert len(shown) == 2 * 4
     assert {line.split('"')[1] for line in shown} == {"a", "c"}
@@ -60,8 +67,8 @@ def test_stock_is_shown_of_the_items_that_moved_last_and_of_no_more(registry):
 def test_statements_and_waits_are_measured(registry):
     metrics = LedgerMetrics(registry)
     metrics.query("lock_sale", 0.01)
-    metrics.waited(0.01)
-    metrics.batch(64, 0.01)
+    metrics.on_waited(0.01)
+    metrics.on_batch(64, 0.01)
     assert registry.get_sample_value("holdfast_query_seconds_count", {"statement": "lock_sale"}) == 1
     assert registry.get_sample_value("holdfast_queue_wait_seconds_count") == 1
     assert registry.get_sample_value("holdfast_batch_commands_sum") == 64

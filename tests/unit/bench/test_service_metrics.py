@@ -21,7 +21,7 @@ def two_batches(ledger):
     for statement in ("begin", *load("batch"), "commit", "next_occurrence", "sales_to_sweep"):
         ledger.query(statement, 0.001)
     for size in (3, 5):
-        ledger.batch(size, 0.25)
+        ledger.on_batch(size, 0.25)
 
 
 def calls(metrics):

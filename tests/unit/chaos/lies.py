@@ -28,7 +28,7 @@ class Tale:
 
     def rules(self) -> set[str]:
         """Those that are broken."""
-        return {fault.rule for fault in self.verdict().faults}
+        return {violation.rule for violation in self.verdict().violations}
 
     def replace(self, event: Event, **changes: Any) -> None:
         self.events[self.events.index(event)] = replace(event, **changes)

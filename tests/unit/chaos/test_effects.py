@@ -9,7 +9,7 @@ from tests.unit.chaos.stage import Stage, adjustment, creation, time_message, tr
 
 
 def rules(stage: Stage) -> set[str]:
-    return {fault.rule for fault in stage.verdict().faults}
+    return {violation.rule for violation in stage.verdict().violations}
 
 
 # Creates

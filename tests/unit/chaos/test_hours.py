@@ -16,7 +16,7 @@ A = {"name": "sales/a"}
 
 
 def rules(stage: Stage) -> set[str]:
-    return {fault.rule for fault in stage.verdict().faults}
+    return {violation.rule for violation in stage.verdict().violations}
 
 
 def refused(stage: Stage, reason: str, action: str = "create", **request) -> set[str]:

@@ -11,7 +11,7 @@ from tests.unit.chaos.stage import Stage, adjustment, creation, time_message
 
 
 def rules(stage: Stage) -> set[str]:
-    return {fault.rule for fault in stage.verdict().faults}
+    return {violation.rule for violation in stage.verdict().violations}
 
 
 # Keys

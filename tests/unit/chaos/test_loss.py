@@ -12,11 +12,11 @@ X = {"name": "sales/a/items/x"}
 def promote(stage, action=LOSSY_PROMOTION):
     for reason in ("begin", "end"):
         stage.wait(0.5)
-        stage.record(Kind.NEMESIS, action=action, client="standby", reason=reason)
+        stage.record(Kind.FAULT, action=action, client="standby", reason=reason)
 
 
 def rules(stage):
-    return {fault.rule for fault in stage.verdict().faults}
+    return {violation.rule for violation in stage.verdict().violations}
 
 
 def read_what_never_was(stage):

@@ -12,7 +12,7 @@ X = {"name": "sales/a/items/x"}
 
 
 def rules(stage: Stage) -> set[str]:
-    return {fault.rule for fault in stage.verdict().faults}
+    return {violation.rule for violation in stage.verdict().violations}
 
 
 # Reads

@@ -25,7 +25,7 @@ def stage() -> Stage:
 
 
 def rules(stage: Stage) -> set[str]:
-    return {fault.rule for fault in stage.verdict().faults}
+    return {violation.rule for violation in stage.verdict().violations}
 
 
 # Recovery
@@ -95,7 +95,7 @@ def test_who_goes_away_by_themselves_says_nothing_of_the_system(stage: Stage):
 
 def test_what_the_runner_found_left_behind_is_a_fault():
     verdict = judge([], {}, leaks=["inventory-2 has 3 connections more than at first"])
-    assert [(fault.rule, fault.promise) for fault in verdict.faults] == [("leak", 8)]
+    assert [(violation.rule, violation.promise) for violation in verdict.violations] == [("leak", 8)]
 
 
 # Pace: before the faults and after healing, in terms of an empty call and a commit
@@ -179,7 +179,7 @@ def test_a_run_that_met_nothing_is_void():
 
 def test_a_run_that_met_all_that_it_is_for_is_not_void():
     stage = Stage({"x": 1, "y": 1})
-    stage.record(Kind.NEMESIS, action="kill-in-commit", client="inventory-1", reason="begin")
+    stage.record(Kind.FAULT, action="kill-in-commit", client="inventory-1", reason="begin")
     call = stage.invoke("create", **creation(key="k"))
     stage.apply(call)
     stage.lose(call)
@@ -235,9 +235,9 @@ def test_every_fault_names_a_promise_and_is_a_sentence():
     call = stage.invoke("create", **creation(key="k"))
     stage.apply(call)
     stage.refuse(call)
-    fault = stage.verdict().faults[0]
-    assert str(fault).startswith("refused-but-applied (promise 3): sales/a/reservations/")
-    assert f"operations asked for it: {call.number}" in fault.text
+    violation = stage.verdict().violations[0]
+    assert str(violation).startswith("refused-but-applied (promise 3): sales/a/reservations/")
+    assert f"operations asked for it: {call.number}" in violation.text
 
 
 # The command

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 from types import SimpleNamespace
 
-from lab.chaos.nemeses import NEMESES
+from lab.chaos.faults import FAULTS
 from lab.chaos.schedule import brief_schedule, schedule
 
 SECONDS = 150.0
@@ -19,8 +19,8 @@ def topology():
     )
 
 
-def of(seed, nemeses=tuple(NEMESES)):
-    return schedule(seed, topology(), SECONDS, nemeses)
+def of(seed, faults=tuple(FAULTS)):
+    return schedule(seed, topology(), SECONDS, faults)
 
 
 def test_a_seed_gives_the_same_schedule_again():
@@ -29,9 +29,9 @@ def test_a_seed_gives_the_same_schedule_again():
     assert brief_schedule(7, topology()) == brief_schedule(7, topology())
 
 
-def test_every_nemesis_strikes_in_a_long_run_and_none_far_more_than_another():
-    times = Counter(strike.nemesis for strike in of(7))
-    assert times.keys() == NEMESES.keys()
+def test_every_fault_strikes_in_a_long_run_and_none_far_more_than_another():
+    times = Counter(strike.fault for strike in of(7))
+    assert times.keys() == FAULTS.keys()
     assert max(times.values()) - min(times.values()) <= 1
 
 
@@ -44,10 +44,10 @@ def test_strikes_overlap_and_leave_healthy_moments():
 
 
 def test_only_what_is_wanted_strikes():
-    assert {strike.nemesis for strike in of(7, ("kill", "cut-link"))} == {"kill", "cut-link"}
+    assert {strike.fault for strike in of(7, ("kill", "cut-link"))} == {"kill", "cut-link"}
 
 
 def test_half_a_minute_has_all_that_a_run_must_have_met():
-    nemeses = [strike.nemesis for strike in brief_schedule(7, topology())]
-    assert nemeses.count("kill-in-commit") >= 2
-    assert {"promote-standby", "kill-primary", "rolling-restart", "garble-valkey"} <= set(nemeses)
+    faults = [strike.fault for strike in brief_schedule(7, topology())]
+    assert faults.count("kill-in-commit") >= 2
+    assert {"promote-standby", "kill-primary", "rolling-restart", "garble-valkey"} <= set(faults)

@@ -100,7 +100,7 @@ def test_what_verify_ledger_finds_is_a_fault(tale: Tale):
 def test_units_left_after_the_sell_out_are_undersold(tale: Tale):
     stage = Stage({"x": 1, "y": 0})
     stage.phase("sell-out")
-    assert "undersold" in {fault.rule for fault in stage.verdict().faults}
+    assert "undersold" in {violation.rule for violation in stage.verdict().violations}
     for sale in ("a", "b"):
         stage.create("fan", f"s-{sale}", sale, confirm=True)
     assert stage.verdict().is_clean
@@ -179,7 +179,7 @@ def test_a_hold_that_is_open_long_after_its_time_outlived_the_drain():
     stage.phase("drain")
     stage.wait(MAX_HOLD_SECONDS + 6)
     stage.phase("end")
-    assert {fault.rule for fault in stage.verdict().faults} == {"hold-outlived"}
+    assert {violation.rule for violation in stage.verdict().violations} == {"hold-outlived"}
     stage.sweep()
     assert stage.verdict().is_clean
 

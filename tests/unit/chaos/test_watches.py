@@ -30,7 +30,7 @@ def events_of(tale, client: str) -> list:
 
 
 def rules(stage: Stage) -> set[str]:
-    return {fault.rule for fault in stage.verdict().faults}
+    return {violation.rule for violation in stage.verdict().violations}
 
 
 def test_watches_that_tell_everything_once_are_clean(stage: Stage):

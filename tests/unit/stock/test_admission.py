@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from holdfast_chassis.recent import Recent
+from holdfast_chassis.recent_set import RecentSet
 from holdfast_inventory.domain.commands import Confirm, Extend, Release, Sweep
-from holdfast_inventory.stock.admission import Pace, Rank, flow_of, rank_of
+from holdfast_inventory.stock.admission import BatchTimer, Rank, flow_of, rank_of
 from tests.support.shopping import adjust, hold
 
 RESERVATION = uuid4()
@@ -20,7 +20,7 @@ BOUND = replace(hold("c-1", socks=1), bound=True)
 
 @pytest.fixture
 def grants():
-    return Recent(10)
+    return RecentSet(10)
 
 
 def test_what_ends_a_purchase_goes_before_what_begins_one(grants):
@@ -55,32 +55,32 @@ def test_without_a_customer_those_of_a_reservation_do():
 
 
 def test_at_first_any_number_may_wait():
-    assert Pace(10, began=0.0).room(1.0, now=0.5) > 1_000_000
+    assert BatchTimer(10, began=0.0).room(1.0, now=0.5) > 1_000_000
 
 
 def test_as_many_may_wait_as_are_served_within_the_time():
-    pace = Pace(10, began=0.0)
-    pace.batch_ended(0.3)
+    timer = BatchTimer(10, began=0.0)
+    timer.batch_ended(0.3)
     # The batch in flight, then three that each take 0.3 s, of which the last begins after 0.9 s.
-    assert pace.room(1.0, now=0.3) == 30
-    assert [pace.wait_seconds(ahead, now=0.3) <= 1.0 for ahead in (29, 30)] == [True, False]
+    assert timer.room(1.0, now=0.3) == 30
+    assert [timer.wait_seconds(ahead, now=0.3) <= 1.0 for ahead in (29, 30)] == [True, False]
 
 
 def test_one_may_wait_however_slow_the_last_batch_was():
-    pace = Pace(10, began=0.0)
-    pace.batch_ended(5.0)
-    assert pace.room(1.0, now=5.0) == 1
+    timer = BatchTimer(10, began=0.0)
+    timer.batch_ended(5.0)
+    assert timer.room(1.0, now=5.0) == 1
 
 
 def test_a_batch_that_does_not_come_back_counts_as_slow():
-    pace = Pace(10, began=0.0)
-    pace.batch_ended(0.1)
-    assert pace.room(1.0, now=1.2) == 1
-    assert pace.wait_seconds(0, now=1.2) == pytest.approx(1.1)
+    timer = BatchTimer(10, began=0.0)
+    timer.batch_ended(0.1)
+    assert timer.room(1.0, now=1.2) == 1
+    assert timer.wait_seconds(0, now=1.2) == pytest.approx(1.1)
 
 
 def test_one_slow_batch_does_not_make_the_next_a_slow_one():
-    pace = Pace(10, began=0.0)
-    pace.batch_ended(5.0)
-    pace.batch_ended(5.1)
-    assert pace.likely_seconds == pytest.approx(0.1)
+    timer = BatchTimer(10, began=0.0)
+    timer.batch_ended(5.0)
+    timer.batch_ended(5.1)
+    assert timer.likely_seconds == pytest.approx(0.1)

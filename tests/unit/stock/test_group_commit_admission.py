@@ -15,10 +15,10 @@ BATCH_SECONDS = 0.1
 
 
 class Unobserved:
-    def batch(self, size, seconds):
+    def on_batch(self, size, seconds):
         pass
 
-    def waited(self, seconds):
+    def on_waited(self, seconds):
         pass
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
 
-from holdfast_chassis.recent import Recent
+from holdfast_chassis.recent_set import RecentSet
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep
 
 REMEMBERED_GRANTS = 10_000
@@ -42,7 +42,7 @@ _RANKS: dict[type[Command], Rank] = {
 }
 
 
-def rank_of(command: Command, grants: Recent[UUID]) -> Rank:
+def rank_of(command: Command, grants: RecentSet[UUID]) -> Rank:
     """When it is its turn. `grants`: the creates that this process granted lately, by their reservations.
 
     A replay that is not known as one waits like a create, and is answered all the same.
@@ -63,7 +63,7 @@ def flow_of(command: Command) -> Hashable:
 
 
 @dataclass(slots=True)
-class Pace:
+class BatchTimer:
     """How fast a sale's batches go. Times in seconds, moments in loop time."""
 
     batch_commands: int

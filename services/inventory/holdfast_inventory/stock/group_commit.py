@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.logs import get_logger
-from holdfast_chassis.recent import Recent
+from holdfast_chassis.recent_set import RecentSet
 from holdfast_inventory.domain.commands import Command, Create, Sweep
 from holdfast_inventory.domain.decide import Adjusted, Answer, Decision, Done, State, decide
 from holdfast_inventory.domain.errors import (
@@ -30,7 +30,7 @@ from holdfast_inventory.domain.errors import (
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.ports import Committed, InDoubt, NotApplied, SaleStore, Stale
-from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, Pace, Rank, flow_of, rank_of
+from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, BatchTimer, Rank, flow_of, rank_of
 from holdfast_inventory.stock.contention import Contention
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ log = get_logger("holdfast.group_commit")
 class Observer(Protocol):
     """Whoever wants to know what batches do. Called on the event loop; must not block or raise."""
 
-    def read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+    def on_read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
         """What was true at some time after `began` (loop time), when the database's clock said `now`."""
 
-    def committed(self, change: Committed) -> None:
+    def on_committed(self, change: Committed) -> None:
         """A commit moved stock."""
 
-    def batch(self, size: int, seconds: float) -> None:
+    def on_batch(self, size: int, seconds: float) -> None:
         """A batch of `size` commands took `seconds`, from its lock to its end."""
 
-    def waited(self, seconds: float) -> None:
+    def on_waited(self, seconds: float) -> None:
         """A command waited so long for its batch to begin."""
 
 
@@ -95,7 +95,7 @@ class _Waiting:
 @dataclass(slots=True)
 class _Lane:
     sale_id: str
-    pace: Pace
+    timer: BatchTimer
     contention: Contention
     queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
     batch: list[_Waiting] = field(default_factory=list)
@@ -124,7 +124,7 @@ class GroupCommit:
         self._lanes: dict[str, _Lane] = {}
         self._contentions: dict[str, Contention] = {}
         """Of sales without a lane: replicas that compete for a sale do so whether commands are waiting or not."""
-        self._grants: Recent[UUID] = Recent(REMEMBERED_GRANTS)
+        self._grants: RecentSet[UUID] = RecentSet(REMEMBERED_GRANTS)
         self._stopping = False
         self.waiting = 0
         """Commands that wait for a batch, over all sales."""
@@ -142,7 +142,7 @@ class GroupCommit:
         lane = self._lanes.get(sale_id)
         if lane is None:
             contention = self._contentions.pop(sale_id, None) or Contention()
-            lane = self._lanes[sale_id] = _Lane(sale_id, Pace(self._limits.batch_commands, now), contention)
+            lane = self._lanes[sale_id] = _Lane(sale_id, BatchTimer(self._limits.batch_commands, now), contention)
         waiting = _Waiting(command, loop.create_future(), deadline, now)
         self._admit(lane, waiting, now)
         if lane.worker is None:
@@ -163,7 +163,7 @@ class GroupCommit:
         rank, flow = rank_of(waiting.command, self._grants), flow_of(waiting.command)
         if waiting.deadline is not None:
             # Without a queue there is little to wait for, however slow the last batch was.
-            wait_seconds = lane.pace.wait_seconds(lane.queue.ahead_of(rank, flow), now) if lane.queue else 0.0
+            wait_seconds = lane.timer.wait_seconds(lane.queue.ahead_of(rank, flow), now) if lane.queue else 0.0
             if now + wait_seconds >= waiting.deadline:
                 _answer(waiting, self._overloaded(wait_seconds) if waiting.deadline > now else DeadlineInQueue())
                 return
@@ -171,11 +171,11 @@ class GroupCommit:
         self.waiting += 1
         if len(lane.queue) > self._room(lane, now):
             self.waiting -= 1
-            _answer(lane.queue.pop_last(), self._overloaded(lane.pace.wait_seconds(len(lane.queue), now)))
+            _answer(lane.queue.pop_last(), self._overloaded(lane.timer.wait_seconds(len(lane.queue), now)))
 
     def _room(self, lane: _Lane, now: float) -> int:
         share = fair_share(self._limits.queue_commands, self.waiting - len(lane.queue))
-        return min(share, lane.pace.room(self._limits.queue_seconds, now))
+        return min(share, lane.timer.room(self._limits.queue_seconds, now))
 
     def _overloaded(self, seconds: float) -> Overloaded:
         return Overloaded(self._entropy.uniform(0.5, 1.5) * max(seconds, 0.1))
@@ -186,8 +186,8 @@ class GroupCommit:
         try:
             while self._next_batch(lane):
                 await self._settle(lane, lane.batch)
-                lane.pace.batch_ended(loop.time())
-                self._observer.batch(len(lane.batch), lane.pace.last_seconds)
+                lane.timer.batch_ended(loop.time())
+                self._observer.on_batch(len(lane.batch), lane.timer.last_seconds)
         finally:
             # No await since the queue was found empty, so nobody was queued in between.
             lane.look.cancel()
@@ -206,9 +206,9 @@ class GroupCommit:
     def _next_batch(self, lane: _Lane) -> list[_Waiting]:
         lane.batch = []
         for waiting in self._taken(lane):
-            if not self._can_wait(lane, waiting, lane.pace.began, lane.pace.likely_seconds):
+            if not self._can_wait(lane, waiting, lane.timer.began, lane.timer.likely_seconds):
                 continue
-            self._observer.waited(lane.pace.began - waiting.since)
+            self._observer.on_waited(lane.timer.began - waiting.since)
             lane.batch.append(waiting)
             if len(lane.batch) == self._limits.batch_commands:
                 break
@@ -225,7 +225,7 @@ class GroupCommit:
         now = loop.time()
         self._still_waiting(lane, lane.batch)
         for waiting in lane.queue:
-            self._can_wait(lane, waiting, now, lane.pace.likely_seconds)
+            self._can_wait(lane, waiting, now, lane.timer.likely_seconds)
         lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
 
     def _can_wait(self, lane: _Lane, waiting: _Waiting, now: float, needed_seconds: float = 0.0) -> bool:
@@ -252,7 +252,7 @@ class GroupCommit:
         if lane.trouble is not None:
             return lane.trouble
         # Overtaken all the time; or the database has stopped, and a batch waits for it in vain.
-        has_stopped = max(lane.pace.last_seconds, now - lane.pace.began) >= self._limits.queue_seconds
+        has_stopped = max(lane.timer.last_seconds, now - lane.timer.began) >= self._limits.queue_seconds
         return DatabaseUnavailable() if has_stopped else self._overloaded(self._limits.queue_seconds)
 
     async def _settle(self, lane: _Lane, batch: list[_Waiting]) -> None:
@@ -343,9 +343,9 @@ class GroupCommit:
         sale = state.sale
         # While more holds are due than were read, more is available than is known.
         if not state.more_due:
-            self._observer.read(began, sale, state.now, _levels(state, decision))
+            self._observer.on_read(began, sale, state.now, _levels(state, decision))
         if decision.items:
-            self._observer.committed(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
+            self._observer.on_committed(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
 
 
 def _decide(state: State, batch: Sequence[_Waiting]) -> tuple[list[_Waiting] | None, Decision]:

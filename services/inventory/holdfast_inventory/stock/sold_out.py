@@ -39,7 +39,7 @@ class SoldOut:
         self._max_age_seconds = max_age_seconds
         self._sales: dict[str, _Known] = {}
 
-    def read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+    def on_read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
         """Remembers what was true at some time after `began`, when the database's clock said `now`."""
         if sale.limits_customers or sale.state_at(now) is not SaleState.OPEN:
             # The state comes before stock, and so does the customer's limit: its use is not remembered.

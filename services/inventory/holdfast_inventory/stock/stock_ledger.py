@@ -34,10 +34,10 @@ _MAX_SALTS = 10_000
 class LedgerMetrics(Protocol):
     """What the ledger tells of its work."""
 
-    def batch(self, size: int, seconds: float) -> None:
+    def on_batch(self, size: int, seconds: float) -> None:
         """A batch of `size` commands took `seconds`."""
 
-    def waited(self, seconds: float) -> None:
+    def on_waited(self, seconds: float) -> None:
         """A command waited so long for its batch."""
 
     def refused_from_memory(self) -> None:
@@ -140,18 +140,18 @@ class StockLedger:
             else:
                 for change in commits:
                     self._sold_out.forget(change.sale_id)
-                    self.committed(change)
+                    self.on_committed(change)
                 return transferred._replace(replayed=transferred.replayed and not in_doubt)
             await asyncio.sleep(self._entropy.uniform(0.01, 0.05))
         raise refusal
 
     # What the batches tell
 
-    def read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+    def on_read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
         """What a batch saw."""
-        self._sold_out.read(began, sale, now, items)
+        self._sold_out.on_read(began, sale, now, items)
 
-    def committed(self, change: Committed) -> None:
+    def on_committed(self, change: Committed) -> None:
         """A commit moved stock."""
         try:
             self._on_commit(change)
@@ -159,13 +159,13 @@ class StockLedger:
             # What is committed is committed, whoever could not be told.
             log.exception("a commit could not be told", sale=change.sale_id)
 
-    def batch(self, size: int, seconds: float) -> None:
+    def on_batch(self, size: int, seconds: float) -> None:
         """A batch has ended."""
-        self._metrics.batch(size, seconds)
+        self._metrics.on_batch(size, seconds)
 
-    def waited(self, seconds: float) -> None:
+    def on_waited(self, seconds: float) -> None:
         """A command's batch begins."""
-        self._metrics.waited(seconds)
+        self._metrics.on_waited(seconds)
 
     def changed_elsewhere(self, sale_id: str) -> None:
         """Another replica moved the sale's stock: what is remembered of it may be old."""

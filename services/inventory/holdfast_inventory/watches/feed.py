@@ -105,10 +105,10 @@ class StockFeed:
         """How many watches are open."""
         return self._watches
 
-    def committed(self, change: "Committed") -> None:
+    def on_committed(self, change: "Committed") -> None:
         """Takes a commit of this process. Cheap for a sale that nobody watches."""
         for follower in self._of(change.sale_id):
-            follower.committed(change)
+            follower.on_committed(change)
 
     def nudge(self, sale_id: str, sequence: int) -> None:
         """Takes word that the sale has come to `sequence` elsewhere. The ledger is read; the word is not believed."""

@@ -140,7 +140,7 @@ class Follower(ABC):
         self.task = asyncio.create_task(self._follow(), name=f"follow {sale_id}")
 
     @abstractmethod
-    def committed(self, change: "Committed") -> None:
+    def on_committed(self, change: "Committed") -> None:
         """A batch of this process was committed."""
 
     @abstractmethod
@@ -228,7 +228,7 @@ class StockFollower(Follower):
         self._ring_items = 0
         self._reaching_back = asyncio.Lock()
 
-    def committed(self, change: "Committed") -> None:
+    def on_committed(self, change: "Committed") -> None:
         """Appends it right away if it follows on what is known; otherwise the ledger has what lies between."""
         if self._is_open and change.previous_sequence == self.sequence:
             self._append(change.sequence, change.items)
@@ -351,7 +351,7 @@ class MovementFollower(Follower):
         super().__init__(sale_id, access)
         self._ring: deque[Movement] = deque(maxlen=access.limits.ring_movements)
 
-    def committed(self, change: "Committed") -> None:
+    def on_committed(self, change: "Committed") -> None:
         """A commit tells levels, not movements: the ledger has them."""
         self.heard(change.sequence)
 

@@ -107,7 +107,7 @@ async def test_a_local_commit_is_seen_without_a_read(feed, ledger):
     async with aclosing(feed.watch_stock(SALE)) as events:
         await anext(events)
         committed = ledger.hold("sock", "shoe")
-        feed.committed(committed)
+        feed.on_committed(committed)
         change = await anext(events)
     assert ledger.reads == ["snapshot"]
     assert (
@@ -157,7 +157,7 @@ async def test_changes_of_two_replicas_come_in_order_without_gap(feed, ledger):
         reading = asyncio.create_task(follow(events, 300))
         for turn in range(100):
             ledger.hold("shoe", "sock")
-            feed.committed(ledger.hold("sock"))
+            feed.on_committed(ledger.hold("sock"))
             if turn % 7 == 0:
                 await asyncio.sleep(0.01)
         assert ledger.items == await reading
@@ -170,8 +170,8 @@ async def test_a_commit_during_a_read_is_not_told_twice(feed, ledger):
         first = ledger.hold("shoe")
         feed.nudge(SALE, 1)
         await asyncio.sleep(0.1)
-        feed.committed(first)
-        feed.committed(ledger.hold("shoe"))
+        feed.on_committed(first)
+        feed.on_committed(ledger.hold("shoe"))
         ledger.may_answer.set()
         await asyncio.sleep(1)
         changes = await take(events, 2)
@@ -236,8 +236,8 @@ async def test_a_replay_goes_on_without_gap_into_what_happens_meanwhile(feed, le
         ledger.may_answer.clear()
         resuming = asyncio.create_task(follow(other, 7))
         await asyncio.sleep(0.1)
-        feed.committed(ledger.hold("sock"))
-        feed.committed(ledger.hold("sock"))
+        feed.on_committed(ledger.hold("sock"))
+        feed.on_committed(ledger.hold("sock"))
         ledger.may_answer.set()
         assert ledger.items == await resuming
 
@@ -303,10 +303,10 @@ async def test_a_reader_that_falls_out_of_the_ring_is_told_that_it_lagged(make_f
     ):
         await anext(events)
         for _ in range(11):
-            feed.committed(ledger.hold("shoe"))
+            feed.on_committed(ledger.hold("shoe"))
         snapshot = await anext(events)
         assert (True, 11, ledger.levels()) == (snapshot.lagged, snapshot.sequence, snapshot.items)
-        feed.committed(ledger.hold("shoe"))
+        feed.on_committed(ledger.hold("shoe"))
         assert (await anext(events)).previous_sequence == 11
 
 
@@ -315,7 +315,7 @@ async def test_a_reader_within_the_ring_gets_every_change(feed, ledger):
     async with aclosing(feed.watch_stock(SALE)) as events:
         await anext(events)
         for _ in range(count):
-            feed.committed(ledger.hold("shoe"))
+            feed.on_committed(ledger.hold("shoe"))
         assert list(range(count)) == [change.previous_sequence for change in await take(events, count)]
 
 
@@ -360,7 +360,7 @@ async def test_nothing_is_read_when_nobody_watches(feed, ledger):
             await anext(events)
     await asyncio.sleep(1)
     ledger.reads.clear()
-    feed.committed(ledger.hold("shoe"))
+    feed.on_committed(ledger.hold("shoe"))
     feed.nudge(SALE, 100)
     await asyncio.sleep(60)
     assert ledger.reads == []
@@ -462,7 +462,7 @@ async def test_movements_come_from_any_sequence_in_order(feed, ledger):
         ledger.hold("shoe")
     async with aclosing(feed.watch_movements(SALE, 3)) as events:
         first, second = await take(events, 2)
-        feed.committed(ledger.hold("sock"))
+        feed.on_committed(ledger.hold("sock"))
         third = await anext(events)
     assert ledger.movements[3:] == [*first.movements, *second.movements, *third.movements]
 
@@ -495,7 +495,7 @@ async def test_a_movement_reader_behind_the_ring_reads_the_ledger(make_feed, led
         await asyncio.gather(anext(slow), anext(quick))
         seen = []
         for _ in range(10):
-            feed.committed(ledger.hold("shoe"))
+            feed.on_committed(ledger.hold("shoe"))
             seen += (await anext(quick)).movements
         assert ledger.movements[1:] == seen
         assert ledger.movements[1:] == (await anext(slow)).movements
@@ -539,7 +539,7 @@ async def test_a_quiet_watch_ends_at_the_first_heartbeat_behind_its_time(make_fe
 async def test_a_busy_watch_ends_in_time_and_what_comes_then_is_told_to_the_next(make_feed, ledger, elapsed):
     async def sell():
         while True:
-            feed.committed(ledger.hold("shoe", "sock"))
+            feed.on_committed(ledger.hold("shoe", "sock"))
             await asyncio.sleep(0.1)
 
     async with make_feed(lifetime=Lifetime(3, 5)) as feed:
@@ -561,7 +561,7 @@ async def test_a_reader_that_takes_long_over_each_of_many_changes_is_ended_in_ti
     async with make_feed(lifetime=Lifetime(60, 60)) as feed, aclosing(feed.watch_stock(SALE)) as events:
         await anext(events)
         for _ in range(PAGE_CHANGES):
-            feed.committed(ledger.hold("shoe"))
+            feed.on_committed(ledger.hold("shoe"))
         async for _ in until_expired(events):
             await asyncio.sleep(20)
     assert elapsed() < 60 + 20 + 1

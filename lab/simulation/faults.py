@@ -43,7 +43,7 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Climate:
+class Conditions:
     """How it is in one seed. `latency`: seconds from a client to the server, about; rates are shares of statements."""
 
     latency: float = 0.001
@@ -52,13 +52,13 @@ class Climate:
     replication: float = 0.002
 
 
-CALM = Climate()
+HEALTHY = Conditions()
 
 
-class Weather:
-    """`clears` ends all of it, for what comes after to be judged."""
+class FaultInjector:
+    """`heal` ends all of it, for what comes after to be judged."""
 
-    def __init__(self, loop, trace, random, climate=CALM):
+    def __init__(self, loop, trace, random, conditions=HEALTHY):
         self._loop = loop
         self._trace = trace
         self._random = random
@@ -66,16 +66,16 @@ class Weather:
         self._refuses_by = "refused"
         self._reads_only_until = 0.0
         self._standby_stalls_until = 0.0
-        self.has_standby = climate.has_standby
+        self.has_standby = conditions.has_standby
         self.seen = set()
-        self.change(climate)
+        self.change(conditions)
 
-    def change(self, climate):
-        self._climate = climate
-        self._sum = sum(rate for _, rate in climate.rates)
+    def change(self, conditions):
+        self._climate = conditions
+        self._sum = sum(rate for _, rate in conditions.rates)
 
-    def clears(self):
-        self.change(CALM)
+    def heal(self):
+        self.change(HEALTHY)
         self._refuses_until = self._reads_only_until = self._standby_stalls_until = 0.0
 
     # What may be arranged

@@ -1,4 +1,4 @@
-"""What is done to the system. Each nemesis begins, lasts, and puts right what it did, as far as nobody else has."""
+"""What is done to the system. Each fault begins, lasts, and puts right what it did, as far as nobody else has."""
 
 import asyncio
 import itertools
@@ -25,33 +25,33 @@ _EVERY_SECONDS = 0.25
 
 
 class Stage:
-    """What nemeses act on, and where they write down what they do."""
+    """What faults act on, and where they write down what they do."""
 
     def __init__(self, topology, recorder):
         self.topology, self.recorder = topology, recorder
         self.databases_taken = asyncio.Lock()
         """Held by who has killed, frozen or replaced a database server: one at a time."""
         self.failures = []
-        """What a nemesis could not do."""
+        """What a fault could not do."""
         self._reached = {}
         topology.desk.on_reached = self._on_reached
 
     def tell(self, action, target, reason):
-        self.recorder.record(Kind.NEMESIS, action=action, client=target, reason=reason)
+        self.recorder.record(Kind.FAULT, action=action, client=target, reason=reason)
 
     async def play(self, strike):
         """One strike, from its beginning to its end."""
-        nemesis = NEMESES[strike.nemesis]
+        fault = FAULTS[strike.fault]
         try:
-            async with self.databases_taken if nemesis.takes_databases else _nobody():
-                if nemesis.tells_itself:
-                    await nemesis.act(self, strike)
+            async with self.databases_taken if fault.takes_databases else _nobody():
+                if fault.tells_itself:
+                    await fault.act(self, strike)
                     return
-                self.tell(strike.nemesis, strike.target, "begin")
-                await nemesis.act(self, strike)
-                self.tell(strike.nemesis, strike.target, "end")
+                self.tell(strike.fault, strike.target, "begin")
+                await fault.act(self, strike)
+                self.tell(strike.fault, strike.target, "end")
         except Exception as error:  # noqa: BLE001 - the others are to be played all the same
-            self.failures.append(f"{strike.nemesis} on {strike.target}: {type(error).__name__}: {error}")
+            self.failures.append(f"{strike.fault} on {strike.target}: {type(error).__name__}: {error}")
 
     async def reaches(self, service, point, action, seconds):
         """Arms a point; whether the service came to it in time."""
@@ -82,7 +82,7 @@ class Stage:
             event.set()
 
 
-class Nemesis(NamedTuple):
+class Fault(NamedTuple):
     """`targets` says what it can be done to. `seconds` is how long it lasts, at least and at most."""
 
     act: Callable[[Stage, "object"], Awaitable[None]]
@@ -122,7 +122,7 @@ async def _jump_clock(stage, strike):
 
 
 def _at_point(action, told_as):
-    """A nemesis that waits for a service at a point of its transaction; it is told only once that was reached."""
+    """A fault that waits for a service at a point of its transaction; it is told only once that was reached."""
 
     async def act(stage, strike):
         name, _, point = strike.target.partition(" ")
@@ -190,7 +190,7 @@ async def _freeze_standby(stage, strike):
 async def _promote_standby(stage, strike):
     """Told by another name when the standby lacks something: what nobody was told of, but others may have seen."""
     databases = stage.topology.databases
-    action = strike.nemesis if await _has_caught_up(stage) else LOSSY_PROMOTION
+    action = strike.fault if await _has_caught_up(stage) else LOSSY_PROMOTION
     stage.tell(action, strike.target, "begin")
     await databases.promote()
     stage.tell(action, strike.target, "end")
@@ -288,7 +288,7 @@ async def _garble_valkey(stage, strike):
 
 
 def _on_link(begin):
-    """A nemesis that does something to a link, and heals it."""
+    """A fault that does something to a link, and heals it."""
 
     async def act(stage, strike):
         link = stage.topology.links[strike.target]
@@ -340,25 +340,25 @@ class _nobody:  # noqa: N801 - reads as a function
 
 
 def _database(act, target, *seconds):
-    return Nemesis(act, _one(target), seconds or (0.3, 1.5), takes_databases=True)
+    return Fault(act, _one(target), seconds or (0.3, 1.5), takes_databases=True)
 
 
 def _point(action, told_as, *points):
-    return Nemesis(_at_point(action, told_as), _points(*points), (0.5, 2.5), tells_itself=True)
+    return Fault(_at_point(action, told_as), _points(*points), (0.5, 2.5), tells_itself=True)
 
 
-NEMESES = {
-    "kill": Nemesis(_kill, _services),
-    "freeze": Nemesis(_freeze, _services),
-    "rolling-restart": Nemesis(_restart_all, lambda _: ["inventories", "gateways"]),
-    "jump-clock": Nemesis(_jump_clock, _jumps, (3.0, 6.0)),
+FAULTS = {
+    "kill": Fault(_kill, _services),
+    "freeze": Fault(_freeze, _services),
+    "rolling-restart": Fault(_restart_all, lambda _: ["inventories", "gateways"]),
+    "jump-clock": Fault(_jump_clock, _jumps, (3.0, 6.0)),
     "kill-before-begin": _point(failpoints.KILL, "kill-before-begin", failpoints.BEFORE_BEGIN),
     "kill-after-read": _point(failpoints.KILL, "kill-after-read", failpoints.AFTER_READ),
     KILL_IN_COMMIT: _point(failpoints.KILL, KILL_IN_COMMIT, *_AROUND_COMMIT),
     "freeze-after-read": _point(failpoints.FREEZE, "freeze-after-read", failpoints.AFTER_READ),
     "freeze-in-commit": _point(failpoints.FREEZE, "freeze-in-commit", *_AROUND_COMMIT),
     "lose-in-commit": _point(failpoints.LOSE, "lose-in-commit", *_AROUND_COMMIT),
-    "terminate-backends": Nemesis(_terminate_backends, _one("primary"), (0.3, 2.0)),
+    "terminate-backends": Fault(_terminate_backends, _one("primary"), (0.3, 2.0)),
     "kill-primary": _database(_kill_primary, "primary"),
     "kill-standby": _database(_kill_standby, "standby"),
     "freeze-primary": _database(_freeze_primary, "primary", 1.0, 3.0),
@@ -366,14 +366,14 @@ NEMESES = {
     "promote-standby": _database(_promote_standby, "standby")._replace(tells_itself=True),
     "exhaust-connections": _database(_exhaust_connections, "primary", 1.0, 2.0),
     "fill-wal-disk": _database(_fill_wal_disk, "primary", 1.0, 2.0),
-    "kill-valkey": Nemesis(_kill_valkey, _one("valkey")),
-    "freeze-valkey": Nemesis(_freeze_valkey, _one("valkey")),
-    "flush-valkey": Nemesis(_flush_valkey, _one("valkey")),
-    "garble-valkey": Nemesis(_garble_valkey, _one("valkey"), (2.0, 4.0)),
-    "delay-link": Nemesis(_on_link(_slow), _links, (2.0, 4.0)),
-    "drip-link": Nemesis(_on_link(_drip), _links, (1.0, 3.0)),
-    "cut-link": Nemesis(_on_link(lambda link: link.cut()), _links),
-    "reset-link": Nemesis(_on_link(lambda link: link.reset()), _links, (0.1, 0.2)),
-    "swallow-requests": Nemesis(_on_link(lambda link: link.swallow_requests()), _links),
-    "swallow-answers": Nemesis(_on_link(lambda link: link.swallow_answers()), _links),
+    "kill-valkey": Fault(_kill_valkey, _one("valkey")),
+    "freeze-valkey": Fault(_freeze_valkey, _one("valkey")),
+    "flush-valkey": Fault(_flush_valkey, _one("valkey")),
+    "garble-valkey": Fault(_garble_valkey, _one("valkey"), (2.0, 4.0)),
+    "delay-link": Fault(_on_link(_slow), _links, (2.0, 4.0)),
+    "drip-link": Fault(_on_link(_drip), _links, (1.0, 3.0)),
+    "cut-link": Fault(_on_link(lambda link: link.cut()), _links),
+    "reset-link": Fault(_on_link(lambda link: link.reset()), _links, (0.1, 0.2)),
+    "swallow-requests": Fault(_on_link(lambda link: link.swallow_requests()), _links),
+    "swallow-answers": Fault(_on_link(lambda link: link.swallow_answers()), _links),
 }

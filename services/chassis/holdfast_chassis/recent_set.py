@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class Recent(Generic[T]):
+class RecentSet(Generic[T]):
     """Remembers the last `count` values at least, and never more than twice as many."""
 
     __slots__ = ("_count", "_new", "_old")

@@ -1,8 +1,8 @@
-from holdfast_chassis.recent import Recent
+from holdfast_chassis.recent_set import RecentSet
 
 
 def test_the_last_are_remembered_and_no_more_than_twice_as_many():
-    recent = Recent(3)
+    recent = RecentSet(3)
     for number in range(100):
         recent.add(number)
         remembered = [each for each in range(100) if each in recent]
