@@ -6,7 +6,6 @@ raised as `Refused` or `Lost`.
 
 import asyncio
 import json
-import random
 import socket
 from typing import NamedTuple
 
@@ -106,13 +105,13 @@ class _Published(AbstractResolver):
         self._orchestrator, self._name, self._address = orchestrator, name, address
 
     async def resolve(self, host, port=0, family=socket.AF_INET):
-        addresses = [self._address] if self._address else self._orchestrator.published(self._name)
-        if not addresses:
+        address = self._address or self._orchestrator.next_published(self._name)
+        if address is None:
             raise NoAddress(f"nobody is published as {self._name}")
         return [
             {
                 "hostname": host,
-                "host": random.choice(addresses),
+                "host": address,
                 "port": port,
                 "family": socket.AF_INET,
                 "proto": 0,

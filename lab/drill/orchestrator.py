@@ -5,6 +5,7 @@ called any more.
 """
 
 import asyncio
+import itertools
 import time
 
 from holdfast_devstack.ports import free_port
@@ -51,6 +52,7 @@ class Orchestrator:
         self._urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self._addresses = Addresses()
         self._published = dict.fromkeys(self.kinds, ())
+        self._turns = {name: itertools.count() for name in self.kinds}
         self._probes = {}
         self._counts = dict.fromkeys(self.kinds, 0)
 
@@ -69,9 +71,11 @@ class Orchestrator:
         """What a gRPC client dials."""
         return self.names.target(name, self.kinds[name].port)
 
-    def published(self, name):
-        """The addresses that a client gets which asks for that name now."""
-        return self._published[name]
+    def next_published(self, name):
+        """The address that a client gets which asks for that name now, or None. Replicas take turns, as a load balancer
+        has them: each gets its share of the connections for sure, not only in the mean."""
+        addresses = self._published[name]
+        return addresses[next(self._turns[name]) % len(addresses)] if addresses else None
 
     def serving(self, name):
         """The replicas that are to serve, the oldest first."""
