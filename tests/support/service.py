@@ -15,6 +15,7 @@ from holdfast.inventory.v1 import (
 )
 from holdfast_inventory.app import App
 from holdfast_inventory.settings import InventorySettings
+from holdfast_inventory.transports import grpc_aio
 
 QUICK = {
     "drain_quiet_seconds": 0.1,
@@ -70,7 +71,7 @@ def create(customer="c-1", sale_id="drop-1", request_id="", **quantities):
 async def running_service(database_url, **settings):
     """Starts a service and, unless the test has, stops it."""
     chosen = QUICK | {"grpc_host": "127.0.0.1", "metrics_host": "127.0.0.1", "grpc_port": 0, "metrics_port": 0}
-    app = App(InventorySettings(database_url=database_url, **chosen | settings), "test")
+    app = App(InventorySettings(database_url=database_url, **chosen | settings), "test", grpc_aio.Server)
     assert await app.lifecycle.start()
     try:
         async with grpc.aio.insecure_channel(app.server.address) as channel:

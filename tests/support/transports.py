@@ -3,7 +3,8 @@
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from holdfast_inventory.transports.grpc_aio import Server, ServerLimits
+from holdfast_inventory.ports import ServerLimits
+from holdfast_inventory.transports.grpc_aio import Server
 
 LIMITS = ServerLimits(
     host="127.0.0.1",

@@ -17,7 +17,8 @@ log = get_logger(__name__)
 Phase = Literal["starting", "serving", "stopping", "stopped"]
 PHASES: tuple[Phase, ...] = ("starting", "serving", "stopping", "stopped")
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+"""What asks for a stop, then for haste, then for an end at once (`Lifecycle.on_signal`)."""
 _EXIT_INTERRUPTED = 130
 
 
@@ -63,13 +64,17 @@ class Lifecycle:
         self._exit_now = exit_now
 
     async def run(self) -> int:
-        """Start, serve until a signal or request_stop(), stop. Returns the exit code: 1 when any step failed."""
+        """As `serve`, observing the process's signals."""
         with self._signals_observed():
-            try:
-                if await self.start():
-                    await self._stop_requested.wait()
-            finally:
-                await self.stop()
+            return await self.serve()
+
+    async def serve(self) -> int:
+        """Start, serve until a signal or request_stop(), stop. Returns the exit code: 1 when any step failed."""
+        try:
+            if await self.start():
+                await self._stop_requested.wait()
+        finally:
+            await self.stop()
         return self.exit_code
 
     def request_stop(self, reason: str, *, failed: bool = False) -> None:
@@ -132,16 +137,17 @@ class Lifecycle:
     @contextmanager
     def _signals_observed(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, self._on_signal, number)
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.on_signal, number)
         try:
             yield
         finally:
-            for number in _STOP_SIGNALS:
+            for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
-    def _on_signal(self, number: signal.Signals) -> None:
-        """Only set events: stopping from inside a handler hangs."""
+    def on_signal(self, number: signal.Signals) -> None:
+        """Stop, hurry, or exit at once: a first, a second and a third signal. On the event loop's thread."""
+        # Only events are set: stopping from inside a handler hangs.
         self._signals += 1
         if self._signals == 1:
             self.request_stop(number.name)

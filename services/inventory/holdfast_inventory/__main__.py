@@ -16,6 +16,7 @@ from holdfast_chassis.version import deployment_version
 from holdfast_inventory.app import App
 from holdfast_inventory.postgres.migrations import migrate as run_migrations
 from holdfast_inventory.settings import InventorySettings
+from holdfast_inventory.transports import grpc_aio
 
 _HEALTH_SECONDS = 3.0
 _EXIT_UNUSABLE_SETTINGS = 2
@@ -43,7 +44,7 @@ def serve(settings: InventorySettings) -> int:
     give_back_import_memory()
 
     async def run() -> int:
-        return await App(settings, version).lifecycle.run()
+        return await App(settings, version, grpc_aio.Server).lifecycle.run()
 
     return uvloop.run(run())
 

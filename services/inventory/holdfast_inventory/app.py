@@ -24,7 +24,7 @@ from holdfast_inventory.metrics import (
     ProcessMetrics,
     StockLevels,
 )
-from holdfast_inventory.ports import Committed
+from holdfast_inventory.ports import Committed, NewServer, ServerLimits
 from holdfast_inventory.postgres import migrations
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
@@ -35,7 +35,6 @@ from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from holdfast_inventory.transports import health, reflection
-from holdfast_inventory.transports.grpc_aio import Server, ServerLimits
 from holdfast_inventory.transports.health import Health, HealthWatchLimits
 from holdfast_inventory.watches.fanout import Fanout, NoFanout, StockFanout
 from holdfast_inventory.watches.feed import FeedLimits, StockFeed
@@ -60,6 +59,7 @@ class App:
         self,
         settings: InventorySettings,
         version: str,
+        new_server: NewServer,
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
@@ -107,8 +107,8 @@ class App:
         self._pool_samples = Recurring(
             "pool use", PoolUse(registry, lambda: self._database.use).sample, _POOL_SAMPLE_SECONDS, entropy
         )
-        self.server = Server(
-            _server_limits(settings),
+        self.server = new_server(
+            server_limits(settings),
             [
                 *calls.endpoints(
                     RESERVATION_SERVICE, ReservationService(self._ledger, catalog, call_metrics.command, entropy)
@@ -207,7 +207,7 @@ class App:
     async def _stop_server(self) -> None:
         grace_seconds = 0.0 if self.lifecycle.hurry.is_set() else self._settings.drain_grace_seconds
         await self.server.stop(grace_seconds)
-        # gRPC may return before the handlers have.
+        # A transport may return before the handlers have.
         await self._calls.in_flight.wait_until_empty(self._settings.drain_grace_seconds, self.lifecycle.hurry)
 
     async def _stop_ledger(self) -> None:
@@ -292,7 +292,8 @@ def _call_limits(settings: InventorySettings) -> CallLimits:
     )
 
 
-def _server_limits(settings: InventorySettings) -> ServerLimits:
+def server_limits(settings: InventorySettings) -> ServerLimits:
+    """Return where to listen, and within which bounds."""
     return ServerLimits(
         host=settings.grpc_host,
         port=settings.grpc_port,

@@ -1,7 +1,8 @@
 """What the stock core, the store and the watches say to each other, and what a transport is to the API."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -137,3 +138,41 @@ class Endpoint(NamedTuple):
     takes_stream: bool
     gives_stream: bool
     serve: Callable[[Any, Exchange], Awaitable[Ending]]
+
+
+MAX_METADATA_BYTES = 64 * 1024
+"""More than this no transport reads. The API's own limit is lower, and its refusal says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Where a server listens, and the bounds of its connections. Times in seconds, sizes in bytes."""
+
+    host: str
+    port: int
+    max_request_bytes: int
+    max_connection_age_seconds: float
+    max_connection_age_grace_seconds: float
+    max_streams_per_connection: int
+    max_connections: int
+
+    def address_with(self, port: int) -> str:
+        """Return host and port as clients write them. A port of 0 is another one once the server listens."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+
+class Server(Protocol):
+    """What a transport is: it serves endpoints."""
+
+    address: str
+    """Where it listens, once it has started."""
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more calls, and give those under way `grace_seconds`."""
+
+
+NewServer = Callable[[ServerLimits, Iterable[Endpoint]], Server]
+"""A transport, by which a server is made."""

@@ -14,6 +14,7 @@ from holdfast.inventory.v1 import sale_service_pb2 as sp
 from holdfast_chassis.contract import SERVICE_NAMES
 from holdfast_inventory.app import App
 from holdfast_inventory.settings import InventorySettings
+from holdfast_inventory.transports import grpc_aio
 from holdfast_inventory.transports.health import LIVENESS
 from lab.kit.refusals import reason_of
 from tests.support.service import QUICK, running_service
@@ -132,7 +133,7 @@ async def test_it_waits_for_migrations_but_not_for_ever(empty_database_url):
         database_url=empty_database_url,
         **QUICK | {"grpc_port": 0, "metrics_port": 0, "database_wait_seconds": 0.5, "grpc_host": "127.0.0.1"},
     )
-    app = App(settings, "test")
+    app = App(settings, "test", grpc_aio.Server)
     assert not await app.lifecycle.start()
     await app.lifecycle.stop()
     assert app.lifecycle.exit_code == 1
@@ -148,7 +149,7 @@ async def test_a_port_that_is_taken_is_said(database_url, service):
     settings = InventorySettings(
         database_url=database_url, **QUICK | {"grpc_host": "127.0.0.1", "grpc_port": port, "metrics_port": 0}
     )
-    app = App(settings, "test")
+    app = App(settings, "test", grpc_aio.Server)
     with pytest.raises(OSError, match="is the port taken"):
         await app.server.start()
 

@@ -1,33 +1,18 @@
 """gRPC by grpc.aio: its options, and how its calls become exchanges."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from holdfast_chassis.logs import get_logger
-from holdfast_inventory.ports import Ending, Endpoint, Metadata
+from holdfast_inventory.ports import MAX_METADATA_BYTES, Ending, Endpoint, Metadata, ServerLimits
 
 log = get_logger("holdfast.server")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_METADATA_BYTES = 64 * 1024
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """Where the server listens, and the bounds of its connections. Times in seconds, sizes in bytes."""
-
-    host: str
-    port: int
-    max_request_bytes: int
-    max_connection_age_seconds: float
-    max_connection_age_grace_seconds: float
-    max_streams_per_connection: int
-    max_connections: int
 
 
 class Server:
@@ -43,13 +28,11 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
         limits = self._limits
-        host = f"[{limits.host}]" if ":" in limits.host else limits.host
-        wanted = f"{host}:{limits.port}"
         try:
-            port = self._server.add_insecure_port(wanted)
+            port = self._server.add_insecure_port(limits.address_with(limits.port))
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {wanted}: is the port taken?") from error
-        self.address = f"{host}:{port}"
+            raise OSError(f"cannot listen on {limits.address_with(limits.port)}: is the port taken?") from error
+        self.address = limits.address_with(port)
         await self._server.start()
         log.info("listening", address=self.address)
 
@@ -64,8 +47,8 @@ def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", limits.max_request_bytes),
         # Between the one and the other gRPC refuses at random, and either way without a reason. Our own limit is lower.
-        ("grpc.max_metadata_size", _METADATA_BYTES),
-        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         # Our own answers are bounded by page sizes, of movements and reservations with up to 100 lines.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
