@@ -4,13 +4,11 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import grpc
 
-from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
-from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from lab.chaos.history import Kind
 from lab.chaos.messages import answer_of_json, as_dict, http_of, request_of
+from lab.kit import grpc_client, rest_client
 from lab.kit.refusals import reason_of
 
 CALL_SECONDS = 4.0
@@ -18,7 +16,6 @@ GRPC, REST = "grpc", "rest"
 # Reasons that leave open whether the request was, or still will be, carried out. All others promise that it was not.
 _INDEFINITE = {"OUTCOME_UNKNOWN", "INVENTORY_UNAVAILABLE", "INTERNAL"}
 _CHANNEL_OPTIONS = [
-    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
@@ -43,42 +40,24 @@ class GrpcClient:
 
     def __init__(self, addresses, seed):
         self._random = random.Random(seed)
-        self._channels = [grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) for address in addresses]
-        self._stubs = [(ReservationServiceStub(channel), SaleServiceStub(channel)) for channel in self._channels]
+        self._clients = [grpc_client.GrpcClient(address, _CHANNEL_OPTIONS) for address in addresses]
 
     async def close(self):
-        for channel in self._channels:
-            await channel.close()
+        for client in self._clients:
+            await client.close()
 
     async def send(self, action, fields, seconds=CALL_SECONDS):
-        reservations, sales = self.stubs()
-        method = {
-            "create": reservations.CreateReservation,
-            "confirm": reservations.ConfirmReservation,
-            "release": reservations.ReleaseReservation,
-            "extend": reservations.ExtendReservation,
-            "get_reservation": reservations.GetReservation,
-            "adjust": sales.AdjustStock,
-            "transfer": sales.TransferStock,
-            "pause": sales.PauseSale,
-            "resume": sales.ResumeSale,
-            "update": sales.UpdateSale,
-            "get_item": sales.GetItem,
-        }[action]
-        call = method(request_of(action, fields), timeout=seconds)
+        call = self.one().call(request_of(action, fields), seconds)
         try:
             answer = await call
             trailers = dict(await call.trailing_metadata() or ())
         except grpc.aio.AioRpcError as error:
-            reason = reason_of(error)
-            if reason and reason not in _INDEFINITE:
-                return Outcome(Kind.FAIL, reason=reason)
-            return Outcome(Kind.INFO, reason=reason or f"{error.code().name}: {error.details()}")
+            return _not_granted(reason_of(error), f"{error.code().name}: {error.details()}")
         return Outcome(Kind.OK, as_dict(answer), trailers.get("idempotent-replayed") == "true")
 
-    def stubs(self):
-        """Those of one replica: ReservationService's and SaleService's."""
-        return self._random.choice(self._stubs)
+    def one(self):
+        """The client of one replica."""
+        return self._random.choice(self._clients)
 
 
 class RestClient:
@@ -88,33 +67,30 @@ class RestClient:
 
     def __init__(self, urls, seed):
         self._random = random.Random(seed)
-        self._urls = urls
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self._clients = [rest_client.RestClient(url, CALL_SECONDS) for url in urls]
 
     async def close(self):
-        await self._session.close()
+        for client in self._clients:
+            await client.close()
 
     async def send(self, action, fields, seconds=CALL_SECONDS):
         method, path, body, headers = http_of(action, fields)
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        url = self.url()
         try:
-            async with self._session.request(method, url + path, json=body, headers=headers, timeout=timeout) as answer:
-                document = await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            answer = await self.one().send(method, path, seconds, json=body, headers=headers)
+        except rest_client.NO_ANSWER as error:
             return Outcome(Kind.INFO, reason=f"{type(error).__name__}: {error}")
         if answer.status == 200:
             replayed = answer.headers.get("Idempotent-Replayed") == "true"
-            return Outcome(Kind.OK, answer_of_json(action, document), replayed)
-        reason = document.get("reason", "") if isinstance(document, dict) else ""
-        if reason and reason not in _INDEFINITE:
-            return Outcome(Kind.FAIL, reason=reason)
-        return Outcome(Kind.INFO, reason=reason or f"HTTP {answer.status}")
+            return Outcome(Kind.OK, answer_of_json(action, answer.body), replayed)
+        return _not_granted(answer.reason, f"HTTP {answer.status}")
 
-    def stream(self, path, headers):
-        """An open answer, to read server-sent events from."""
-        timeout = aiohttp.ClientTimeout(sock_connect=CALL_SECONDS, sock_read=CALL_SECONDS)
-        return self._session.get(self.url() + path, headers=headers, timeout=timeout, read_bufsize=1 << 22)
+    def one(self):
+        """The client of one gateway."""
+        return self._random.choice(self._clients)
 
-    def url(self):
-        return self._random.choice(self._urls)
+
+def _not_granted(reason, otherwise):
+    """`otherwise` says what happened where there is no reason."""
+    if reason and reason not in _INDEFINITE:
+        return Outcome(Kind.FAIL, reason=reason)
+    return Outcome(Kind.INFO, reason=reason or otherwise)

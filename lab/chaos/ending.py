@@ -17,7 +17,6 @@ _ATTEMPTS = 10
 _AGAIN_SECONDS = 0.3
 _DRAIN_SECONDS = LONGEST_HOLD_SECONDS + 20.0
 _LOOK_SECONDS = 0.2
-_PAGE = 1000
 _SINGLE_UNITS = 6
 
 
@@ -44,12 +43,12 @@ class Ending:
 
     async def drain(self):
         """Returns when no reservation is held any more. Raises TimeoutError when some never end."""
-        reservations, _ = self._client.stubs()
+        client = self._client.one()
         async with asyncio.timeout(_DRAIN_SECONDS):
             for sale in SALES:
                 request = rs.ListReservationsRequest(parent=f"sales/{sale}", state=rs.Reservation.HELD)
                 # Nothing tells when the last hold has ended.
-                while (await reservations.ListReservations(request, timeout=CALL_SECONDS)).reservations:  # noqa: ASYNC110
+                while (await client.call(request, CALL_SECONDS)).reservations:  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_SECONDS)
 
     async def sell_out(self):
@@ -65,10 +64,10 @@ class Ending:
         )
 
     async def _sell_out(self, sale, item):
-        _, sales = self._client.stubs()
+        client = self._client.one()
         number = 0
         while True:
-            level = await sales.GetItem(ss.GetItemRequest(name=f"sales/{sale}/items/{item}"), timeout=CALL_SECONDS)
+            level = await client.item(f"sales/{sale}", item)
             number += 1
             # A few at a time at first, and the last ones singly: the limits are of a customer, not of a purchase.
             quantity = 2 if level.available > _SINGLE_UNITS else 1
@@ -96,19 +95,13 @@ class Ending:
                 return ledger
 
     async def _read_once(self, name):
-        reservations, sales = self._client.stubs()
-        sale = as_dict(await sales.GetSale(ss.GetSaleRequest(name=name), timeout=CALL_SECONDS))
-        items = await _pages(lambda t: sales.ListItems(_page(ss.ListItemsRequest, name, t)), "items")
-        held = await _pages(
-            lambda t: reservations.ListReservations(_page(rs.ListReservationsRequest, name, t)), "reservations"
-        )
-        movements = await _pages(lambda t: sales.ListMovements(_page(ss.ListMovementsRequest, name, t)), "movements")
+        client = self._client.one()
         return SaleLedger(
-            sale=sale,
-            items=items,
-            reservations=held,
-            movements=movements,
-            verified=as_dict(await sales.VerifyLedger(ss.VerifyLedgerRequest(name=name), timeout=CALL_SECONDS)),
+            sale=as_dict(await client.call(ss.GetSaleRequest(name=name))),
+            items=_dicts(await client.all_of(ss.ListItemsRequest(parent=name), "items")),
+            reservations=_dicts(await client.all_of(rs.ListReservationsRequest(parent=name), "reservations")),
+            movements=_dicts(await client.all_of(ss.ListMovementsRequest(parent=name), "movements")),
+            verified=as_dict(await client.call(ss.VerifyLedgerRequest(name=name))),
         )
 
     async def _until_known(self, action, fields):
@@ -123,15 +116,5 @@ class Ending:
 _TRY_AGAIN = ("OVERLOADED", "DATABASE_UNAVAILABLE", "DEADLINE_IN_QUEUE", "DRAINING")
 
 
-def _page(kind, parent, token):
-    return kind(parent=parent, page_size=_PAGE, page_token=token)
-
-
-async def _pages(ask, field):
-    found, token = [], ""
-    while True:
-        page = await ask(token)
-        found += map(as_dict, getattr(page, field))
-        token = page.next_page_token
-        if not token:
-            return found
+def _dicts(messages):
+    return [as_dict(message) for message in messages]

@@ -1,7 +1,6 @@
 """The contract's messages as a history has them, and as either transport carries them."""
 
 from google.protobuf import json_format
-from google.protobuf.empty_pb2 import Empty
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_pb2
@@ -30,8 +29,6 @@ ANSWERS = {
     "transfer": ss.TransferStockResponse,
     "get_item": sale_pb2.Item,
     "get_reservation": rs.Reservation,
-    "watch_movements": ss.WatchMovementsResponse,
-    "watch_stock": ss.WatchStockResponse,
 }
 READS = ("get_item", "get_reservation")
 
@@ -67,6 +64,3 @@ def http_of(action, fields):
             return "POST", "/v1/sales:transfer", document, headers
         case _:
             return "GET", f"/v1/{document.pop('name')}", None, headers
-
-
-__all__ = ["ANSWERS", "READS", "REQUESTS", "Empty", "answer_of_json", "as_dict", "http_of", "request_of"]

@@ -20,7 +20,7 @@ from lab.chaos.judge import judge
 from lab.chaos.judge.pace import pace, paces
 from lab.chaos.judge.recovery import RECOVERY_SECONDS
 from lab.chaos.topology import Topology
-from lab.chaos.watchers import MOVEMENTS, STOCK, GrpcWatcher, SseWatcher
+from lab.chaos.watchers import MOVEMENTS, STOCK, Watcher
 from lab.chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
 from lab.chaos.yardstick import yardsticks
 
@@ -30,7 +30,6 @@ _MEASURED_SECONDS = 6.0
 _MEASUREMENTS = 3
 _CATCH_UP_SECONDS = 10.0
 _MOST_ROUNDS = 10
-_START_CALL_SECONDS = 20.0
 _SHARED_MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 2 << 30
 
@@ -183,11 +182,9 @@ class Run:
                 await client.close()
 
     async def _open_sales(self):
-        _, sales = self._grpc[0].stubs()
+        client = self._grpc[0].one()
         for name, template in SALES.items():
-            await sales.CreateSale(
-                ss.CreateSaleRequest(sale_id=name, sale=template), timeout=_START_CALL_SECONDS, wait_for_ready=True
-            )
+            await client.call(ss.CreateSaleRequest(sale_id=name, sale=template), wait_for_ready=True)
         # With a planted bug it might be lost, and that is not what is looked for.
         await self._stage.ask("CHECKPOINT")
 
@@ -272,9 +269,9 @@ class Run:
     def _all_watchers(self):
         grpc, rest = self._grpc[1], self._rest[1]
         return [
-            GrpcWatcher(self._recorder, grpc, MOVEMENTS, "sales/a"),
-            SseWatcher(self._recorder, rest, MOVEMENTS, "sales/a"),
-            GrpcWatcher(self._recorder, grpc, MOVEMENTS, "sales/b"),
-            GrpcWatcher(self._recorder, grpc, STOCK, "sales/b"),
-            SseWatcher(self._recorder, rest, STOCK, "sales/c"),
+            Watcher(self._recorder, grpc, MOVEMENTS, "sales/a"),
+            Watcher(self._recorder, rest, MOVEMENTS, "sales/a"),
+            Watcher(self._recorder, grpc, MOVEMENTS, "sales/b"),
+            Watcher(self._recorder, grpc, STOCK, "sales/b"),
+            Watcher(self._recorder, rest, STOCK, "sales/c"),
         ]

@@ -14,13 +14,12 @@ import grpc
 from aiohttp.abc import AbstractResolver
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
-from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from lab.drill.name_server import DOMAIN
+from lab.kit import grpc_client, rest_client
 from lab.kit.refusals import reason_of
 
 REQUEST_SECONDS = 12.0
 ITEM = "sneaker"
-_EVENT_BYTES = 4 * 1024 * 1024
 _RETRYABLE = {
     "DATABASE_UNAVAILABLE",
     "OUTCOME_UNKNOWN",
@@ -50,11 +49,10 @@ class Lost(Exception):
     """No answer, or none that there should be."""
 
 
-class RestClient:
+class RestClient(rest_client.RestClient):
     """Keep-alive over REST. Each new connection goes to one of the replicas that are published then."""
 
     def __init__(self, orchestrator, name, *, keep_alive=True, address=None):
-        self._url = f"http://{name}.{DOMAIN}:{orchestrator.kinds[name].port}"
         connector = aiohttp.TCPConnector(
             limit=0,
             resolver=_Published(orchestrator, name, address),
@@ -62,38 +60,26 @@ class RestClient:
             force_close=not keep_alive,
             happy_eyeballs_delay=None,
         )
-        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS))
+        super().__init__(f"http://{name}.{DOMAIN}:{orchestrator.kinds[name].port}", connector=connector)
         self.versions = set()
 
-    async def aclose(self):
-        await self._session.close()
-
-    async def send(self, command, body=None):
+    async def shop(self, command, body=None):
         """The reservation's name. `body` may be a generator that gives the request's body slowly."""
         path, content, headers = _rest_request(command)
         sent = {"json": content} if body is None else {"data": body(content)}
         headers["Content-Type"] = "application/json"
         try:
-            async with self._session.post(self._url + path, headers=headers, **sent) as answer:
-                document = await answer.json(content_type=None)
-        except NoAddress as error:
-            raise Refused("NO_ADDRESS") from error
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if isinstance(error.__cause__, NoAddress):
+            answer = await self.send("POST", path, REQUEST_SECONDS, headers=headers, **sent)
+        except rest_client.NO_ANSWER as error:
+            if isinstance(error, NoAddress) or isinstance(error.__cause__, NoAddress):
                 raise Refused("NO_ADDRESS") from error
             raise Lost(f"{type(error).__name__}: {error}") from error
         self.versions.add(answer.headers.get("X-Deployment-Version"))
         if answer.status == 200:
-            return document["name"]
-        reason = str(document.get("reason"))
-        if reason in _RETRYABLE:
-            raise Refused(reason)
-        raise Lost(f"{answer.status} {reason}: {document.get('detail')}")
-
-    def stream(self, path, **headers):
-        """An open answer, to read server-sent events from."""
-        timeout = aiohttp.ClientTimeout(connect=REQUEST_SECONDS, sock_read=30)
-        return self._session.get(self._url + path, headers=headers, timeout=timeout, read_bufsize=_EVENT_BYTES)
+            return answer.body["name"]
+        if answer.reason in _RETRYABLE:
+            raise Refused(answer.reason)
+        raise Lost(f"{answer.status} {answer.body}")
 
 
 class NoAddress(OSError):
@@ -131,16 +117,15 @@ def _rest_request(command):
     return f"/v1/{command.sale}/reservations", body, {"Idempotency-Key": command.id}
 
 
-class GrpcClient:
+class GrpcClient(grpc_client.GrpcClient):
     """A channel to a name, or to one replica. gRPC itself sends again only what has provably not been sent."""
 
     def __init__(self, target, *, health_checked=False):
         health = '"healthCheckConfig": {"serviceName": "holdfast.inventory.v1.ReservationService"}, '
         config = f'{{{health if health_checked else ""}"loadBalancingConfig": [{{"round_robin": {{}}}}]}}'
-        self.channel = grpc.aio.insecure_channel(
+        super().__init__(
             target,
-            options=[
-                ("grpc.use_local_subchannel_pool", 1),
+            [
                 ("grpc.service_config", config),
                 ("grpc.service_config_disable_resolution", 1),
                 ("grpc.dns_min_time_between_resolutions_ms", 500),
@@ -149,15 +134,11 @@ class GrpcClient:
                 ("grpc.initial_reconnect_backoff_ms", 200),
             ],
         )
-        self._stub = ReservationServiceStub(self.channel)
 
-    async def aclose(self):
-        await self.channel.close()
-
-    async def send(self, command):
+    async def shop(self, command):
         """The reservation's name."""
         try:
-            return (await self._call(command)).name
+            return (await self.call(_grpc_request(command), REQUEST_SECONDS)).name
         except grpc.aio.AioRpcError as error:
             reason = reason_of(error)
             if reason in _RETRYABLE:
@@ -166,21 +147,15 @@ class GrpcClient:
                 raise Refused("NO_ADDRESS") from error
             raise Lost(f"{error.code().name} {reason}: {error.details()}") from error
 
-    def _call(self, command):
-        if command.operation == "confirm":
-            request = rs.ConfirmReservationRequest(name=command.reservation, order=command.id)
-            return self._stub.ConfirmReservation(request, timeout=REQUEST_SECONDS)
-        if command.operation == "release":
-            request = rs.ReleaseReservationRequest(name=command.reservation)
-            return self._stub.ReleaseReservation(request, timeout=REQUEST_SECONDS)
-        request = rs.CreateReservationRequest(
-            parent=command.sale,
-            customer=command.id,
-            request_id=command.id,
-            lines=[rs.Line(item=ITEM, quantity=1)],
-            confirm=command.operation == "buy",
-        )
-        return self._stub.CreateReservation(request, timeout=REQUEST_SECONDS)
+
+def _grpc_request(command):
+    if command.operation == "confirm":
+        return rs.ConfirmReservationRequest(name=command.reservation, order=command.id)
+    if command.operation == "release":
+        return rs.ReleaseReservationRequest(name=command.reservation)
+    request = grpc_client.create(command.sale, command.id, command.id, **{ITEM: 1})
+    request.confirm = command.operation == "buy"
+    return request
 
 
 def dripping(seconds):

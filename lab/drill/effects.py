@@ -5,45 +5,30 @@ from collections import Counter, defaultdict
 from holdfast.inventory.v1 import movement_pb2
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
-from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
-from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from lab.drill.request_ledger import Outcome
 
-_PAGE = 1000
-_CALL_SECONDS = 30
 _SHOWN = 5
 _MOVES = {"hold": "HOLD", "buy": "CONFIRM", "confirm": "CONFIRM", "release": "RELEASE"}
 
 
-async def faults_of_effects(channel, sale, book):
+async def faults_of_effects(client, sale, book):
     """What was lost, doubled or done without anybody having asked; and the last movement's sequence."""
-    movements = await _movements(SaleServiceStub(channel), sale)
+    movements = await client.all_of(ss.ListMovementsRequest(parent=sale), "movements")
     numbers = [movement.sequence for movement in movements]
     faults = [] if numbers == list(range(1, len(numbers) + 1)) else ["the movements are not numbered without gaps"]
     done = defaultdict(Counter)
     for movement in movements:
         if movement.reservation:
             done[movement.reservation][movement_pb2.Movement.Kind.Name(movement.kind)] += 1
-    certain, possible = await _asked(ReservationServiceStub(channel), sale, book)
+    certain, possible = await _asked(client, sale, book)
     faults += _compare(done, certain, possible)
-    verified = await SaleServiceStub(channel).VerifyLedger(ss.VerifyLedgerRequest(name=sale), timeout=_CALL_SECONDS)
+    verified = await client.call(ss.VerifyLedgerRequest(name=sale))
     if not verified.consistent:
         faults.append(f"VerifyLedger: {list(verified.discrepancies)}")
     return faults, verified.sequence
 
 
-async def _movements(stub, sale):
-    found, token = [], ""
-    while True:
-        request = ss.ListMovementsRequest(parent=sale, page_size=_PAGE, page_token=token)
-        page = await stub.ListMovements(request, timeout=_CALL_SECONDS)
-        found += page.movements
-        token = page.next_page_token
-        if not page.movements or not token:
-            return found
-
-
-async def _asked(stub, sale, book):
+async def _asked(client, sale, book):
     """The moves that answers promised, and those that a request without a final yes may have caused."""
     certain, possible = defaultdict(Counter), defaultdict(Counter)
     for entry in book.entries:
@@ -54,7 +39,7 @@ async def _asked(stub, sale, book):
             possible[entry.reservation][move] += 1
         else:
             request = rs.ListReservationsRequest(parent=sale, customer=entry.id)
-            for reservation in (await stub.ListReservations(request, timeout=_CALL_SECONDS)).reservations:
+            for reservation in (await client.call(request)).reservations:
                 possible[reservation.name][move] = 1
     return certain, possible
 

@@ -8,7 +8,7 @@ from holdfast_chassis.waiting import first_of
 from lab.drill.clients import Command, GrpcClient, Lost, Refused, RestClient, dripping
 from lab.drill.orchestrator import EDGE, GATEWAY, INVENTORY
 from lab.drill.request_ledger import Outcome
-from lab.drill.watchers import GrpcWatcher, SseWatcher
+from lab.drill.watchers import Watcher
 
 RETRY_SECONDS = 20.0
 _SLOW_BODY_SECONDS = 1.5
@@ -57,7 +57,7 @@ async def send(client, book, command, client_name="", retries=False, options=Non
     while True:
         entry.attempts += 1
         try:
-            entry.reservation = await client.send(command, **(options or {}))
+            entry.reservation = await client.shop(command, **(options or {}))
         except (Refused, Lost) as error:
             if retries and asyncio.get_running_loop().time() < deadline:
                 await asyncio.sleep(random.uniform(0.05, 0.25) * min(entry.attempts, 5))
@@ -93,7 +93,7 @@ class Load:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for client in self._clients:
-            await client.aclose()
+            await client.close()
 
     def rest(self, name, **options):
         """A REST client of its own, closed with the load."""
@@ -131,11 +131,11 @@ class Load:
     def _all_watchers(self):
         sale = self._sale
         return [
-            GrpcWatcher("movements by gRPC, edge", self.grpc(EDGE), sale),
-            GrpcWatcher("movements by gRPC", self.grpc(INVENTORY), sale),
-            GrpcWatcher("stock by gRPC, edge", self.grpc(EDGE), sale, stock=True),
-            SseWatcher("movements by SSE, edge", self.rest(EDGE), sale),
-            SseWatcher("stock by SSE", self.rest(GATEWAY), sale, stock=True),
-            SseWatcher("movements by SSE, slow reader", self.rest(EDGE), sale, slow_seconds=0.02),
-            GrpcWatcher("movements by gRPC, slow reader", self.grpc(INVENTORY), sale, slow_seconds=0.02),
+            Watcher("movements by gRPC, edge", self.grpc(EDGE), sale),
+            Watcher("movements by gRPC", self.grpc(INVENTORY), sale),
+            Watcher("stock by gRPC, edge", self.grpc(EDGE), sale, stock=True),
+            Watcher("movements by SSE, edge", self.rest(EDGE), sale),
+            Watcher("stock by SSE", self.rest(GATEWAY), sale, stock=True),
+            Watcher("movements by SSE, slow reader", self.rest(EDGE), sale, slow_seconds=0.02),
+            Watcher("movements by gRPC, slow reader", self.grpc(INVENTORY), sale, slow_seconds=0.02),
         ]

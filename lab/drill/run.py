@@ -6,12 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import grpc
-from google.protobuf.duration_pb2 import Duration
-
-from holdfast.inventory.v1 import sale_pb2
-from holdfast.inventory.v1 import sale_service_pb2 as ss
-from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.valkey import ValkeyServer
 from lab.drill import scenarios
@@ -21,12 +15,12 @@ from lab.drill.load import Load
 from lab.drill.orchestrator import EDGE, GATEWAY, INVENTORY, Orchestrator
 from lab.drill.request_ledger import RequestLedger
 from lab.drill.verdict import Row, judge
+from lab.kit.grpc_client import GrpcClient
 
 _REPLICAS = {INVENTORY: 3, GATEWAY: 2, EDGE: 1}
 _WARM_UP_SECONDS = 2.0
 _BETWEEN_SECONDS = 1.0
 _SCENARIO_SECONDS = 180.0
-_CALL_SECONDS = 15.0
 _UNITS = 1_000_000_000
 
 
@@ -111,10 +105,8 @@ async def _nothing(stage):
 
 
 async def _open_sale(orchestrator):
-    sale = sale_pb2.Sale(items=[sale_pb2.Item(item=ITEM, on_hand=_UNITS)], hold_time=Duration(seconds=900))
-    async with grpc.aio.insecure_channel(orchestrator.serving(INVENTORY)[0].target) as channel:
-        request = ss.CreateSaleRequest(sale_id="drill", sale=sale)
-        return (await SaleServiceStub(channel).CreateSale(request, timeout=_CALL_SECONDS)).name
+    async with GrpcClient(orchestrator.serving(INVENTORY)[0].target) as client:
+        return await client.open_sale(hold_seconds=900, **{ITEM: _UNITS})
 
 
 async def _play(name, scenario, stage):
@@ -143,8 +135,8 @@ async def _finish(stage):
     await stage.load.finish_shopping()
     row.faults += [f"{entry.id} has no answer" for entry in stage.book.open.values()][:5]
     orchestrator = stage.orchestrator
-    async with grpc.aio.insecure_channel(orchestrator.serving(INVENTORY)[0].target) as channel:
-        faults, sequence = await faults_of_effects(channel, stage.sale, stage.book)
+    async with GrpcClient(orchestrator.serving(INVENTORY)[0].target) as client:
+        faults, sequence = await faults_of_effects(client, stage.sale, stage.book)
     row.faults += faults
     for watcher in stage.load.watchers:
         if not await watcher.has_seen(sequence):

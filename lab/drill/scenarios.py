@@ -7,7 +7,6 @@ watches and ends of processes are as they must be is looked at for all of them, 
 import asyncio
 import signal
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from holdfast_devstack.postgres import PostgresServer
@@ -91,7 +90,7 @@ async def next_version(stage):
         orchestrator.version = version
         await orchestrator.migrate()
         await asyncio.gather(stage.replace_all(INVENTORY), stage.replace_all(GATEWAY))
-        async with aclosing(RestClient(orchestrator, EDGE)) as client:
+        async with RestClient(orchestrator, EDGE) as client:
             await send(client, stage.book, stage.command(0, "version"))
             if not stage.brief and client.versions != {version}:
                 stage.faults.append(f"after the rollout of {version}, {client.versions} answered")
@@ -133,7 +132,7 @@ async def _end_with_queue(stage, victim, clients):
         await asyncio.gather(*calls)
     finally:
         for client in clients:
-            await client.aclose()
+            await client.close()
     await stage.orchestrator.gone(victim)
 
 
@@ -144,7 +143,7 @@ async def half_a_body(stage):
 
 async def _half_a_body(stage, name):
     victim, rest = await stage.orchestrator.add(name), asyncio.Event()
-    async with aclosing(RestClient(stage.orchestrator, name, address=victim.address)) as client:
+    async with RestClient(stage.orchestrator, name, address=victim.address) as client:
         sending = [
             asyncio.create_task(
                 send(client, stage.book, stage.command(n, f"half-{name}"), options={"body": halted(rest)})
@@ -175,7 +174,7 @@ async def _connect_afresh(stage, victim):
             client = GrpcClient(victim.target)
         else:
             client = RestClient(stage.orchestrator, victim.kind.name, address=victim.address)
-        async with aclosing(client):
+        async with client:
             await send(client, stage.book, stage.command(number, f"fresh-{victim.name}"))
         await asyncio.sleep(0.1)
 

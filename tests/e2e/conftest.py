@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.grpc_client import GrpcClient
-from tests.support.rest_client import RestClient
+from lab.kit.grpc_client import GrpcClient
+from lab.kit.rest_client import RestClient
 from tests.support.services import NO_DRAIN, Cluster, Gateway, Inventory
 
 REPLICAS = 3

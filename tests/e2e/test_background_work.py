@@ -11,8 +11,8 @@ import pytest
 from holdfast.inventory.v1 import movement_pb2, sale_pb2
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.kit.grpc_client import CALL_SECONDS, outcome
 from tests.support.eventually import eventually
-from tests.support.grpc_client import CALL_SECONDS, outcome
 
 PERIOD_SECONDS = 86_400  # So long that the tests hardly ever meet its end.
 

@@ -5,8 +5,8 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor as Field
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from lab.kit.grpc_client import CALL_SECONDS, outcome
 from lab.kit.refusals import Refused, refused, told
-from tests.support.grpc_client import CALL_SECONDS, outcome
 from tests.support.sound_requests import METHODS, VARIANTS, method_of, sound_request
 from tests.support.spoiled_fields import places, spoiled
 

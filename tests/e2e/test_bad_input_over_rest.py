@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor as Field
 
 from holdfast_gateway.routes import routes_of
-from tests.support.rest_client import CALL_SECONDS
+from lab.kit.rest_client import CALL_SECONDS
 from tests.support.sound_requests import SERVICES, VARIANTS, method_of, sound_request
 from tests.support.spoiled_fields import FREE_TEXT, LONG, NO_CEILING, NO_FLOOR, places
 

@@ -5,9 +5,9 @@ import asyncio
 import grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.kit.grpc_client import end_of, outcome
 from lab.kit.refusals import Refused
 from tests.support.eventually import eventually
-from tests.support.grpc_client import end_of, outcome
 
 BUYERS = 40
 KILLED_AFTER = 200

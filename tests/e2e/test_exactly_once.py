@@ -5,9 +5,9 @@ import asyncio
 import aiohttp
 import pytest
 
+from lab.kit.grpc_client import outcome
+from lab.kit.rest_client import RestClient
 from tests.support.eventually import eventually
-from tests.support.grpc_client import outcome
-from tests.support.rest_client import RestClient
 
 
 async def test_retry_after_a_lost_answer_gives_the_same_reservation(replicas, cluster):

@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.kit.grpc_client import CALL_SECONDS, outcome
 from tests.support.eventually import eventually
-from tests.support.grpc_client import CALL_SECONDS, outcome
 
 RESERVATIONS = 3000
 MOST_MEGABYTES = 120  # bench/ measures what is promised; this only sees that nothing is badly wrong.

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from holdfast_devstack.postgres import PostgresServer
+from lab.kit.grpc_client import outcome
 from lab.kit.refusals import Refused
 from tests.support.eventually import eventually
-from tests.support.grpc_client import outcome
 from tests.support.tcp_proxy import lose_answer, lose_commit, tcp_proxy
 
 MAY_TRY_AGAIN = {"DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN", "DEADLINE_IN_QUEUE", "OVERLOADED", "INVENTORY_UNAVAILABLE"}

@@ -10,9 +10,9 @@ import pytest
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast_devstack.valkey import ValkeyServer
+from lab.kit.grpc_client import CALL_SECONDS, outcome
 from lab.kit.refusals import Refused
 from tests.support.eventually import eventually
-from tests.support.grpc_client import CALL_SECONDS, outcome
 from tests.support.services import NO_DRAIN, Gateway, Inventory
 
 CHANNEL = b"holdfast:stock-changed"

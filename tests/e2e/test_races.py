@@ -3,8 +3,8 @@
 import asyncio
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from lab.kit.grpc_client import create, outcome
 from lab.kit.refusals import Refused
-from tests.support.grpc_client import create, outcome
 
 
 async def test_200_buyers_of_50_units_at_three_replicas_buy_exactly_50(replicas):

@@ -9,8 +9,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.kit.grpc_client import CALL_SECONDS
 from lab.kit.server_sent_events import next_event
-from tests.support.grpc_client import CALL_SECONDS
 from tests.support.programs import run, succeed
 
 SERVICES = ["holdfast.inventory.v1.ReservationService", "holdfast.inventory.v1.SaleService"]

@@ -9,9 +9,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from lab.kit.grpc_client import CALL_SECONDS, end_of, outcome
 from lab.kit.refusals import Refused
 from tests.support.eventually import eventually
-from tests.support.grpc_client import CALL_SECONDS, end_of, outcome
 from tests.support.tcp_proxy import tcp_proxy
 
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

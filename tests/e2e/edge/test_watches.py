@@ -2,22 +2,21 @@
 
 import asyncio
 import base64
-import json
 import struct
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
 import grpc
 import pytest
 from google.rpc.status_pb2 import Status
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
-from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from lab.kit.grpc_client import GrpcClient
 from lab.kit.refusals import reason_of, told
-from lab.kit.server_sent_events import next_event
-from tests.support.grpc_client import GrpcClient
+from lab.kit.rest_client import RestClient
+from lab.kit.watching import events, request_for
 from tests.support.nginx import nginx_before
 from tests.support.services import NO_DRAIN, Gateway, Inventory
 
@@ -71,31 +70,29 @@ class Follower:
         self.sequence = 0
         self.token = ""
         self.ends = []
-        self.seen = asyncio.Event()
 
-    def take(self, sequences, token):
-        for sequence in sequences:
-            assert sequence == self.sequence + 1
-            self.sequence = sequence
-        self.token = token
+    def take(self, event):
+        for movement in event.movements:
+            assert movement.sequence == self.sequence + 1
+            self.sequence = movement.sequence
+        self.token = event.resume_token
 
-    async def over_grpc(self, stub):
+    def watch(self, client):
+        return aclosing(events(client, request_for(self.sale, stock=False, resume_token=self.token)))
+
+    async def over_grpc(self, client):
         while len(self.ends) < ENDS:
-            request = ss.WatchMovementsRequest(parent=self.sale, resume_token=self.token)
             try:
-                async for event in stub.WatchMovements(request):
-                    self.take([movement.sequence for movement in event.movements], event.resume_token)
+                async with self.watch(client) as told:
+                    async for event in told:
+                        self.take(event)
             except grpc.aio.AioRpcError as error:
                 self.ends.append(end_told_by(error))
 
-    async def over_rest(self, session, address, enough):
-        async with session.get(f"http://{address}/v1/{self.sale}/movements:watch") as response:
+    async def over_rest(self, client, enough):
+        async with self.watch(client) as told:
             while not enough.is_set():
-                event = await next_event(response.content)
-                assert event is not None
-                assert event.get("event") != "error", event
-                document = json.loads(event["data"])
-                self.take([int(movement["sequence"]) for movement in document["movements"]], event["id"])
+                self.take(await anext(told))
 
 
 def end_told_by(error):
@@ -116,50 +113,44 @@ async def health_ends(stub):
 
 
 @asynccontextmanager
-async def selling(address):
-    """Sells, through the gateway, until it is left. Every request must succeed, whatever ends meanwhile."""
-    shop = GrpcClient(address["direct"])
-    sale = await shop.open_sale(sneaker=1_000_000)
-    await shop.close()
+async def selling(sale, client):
+    """Sells until it is left. Every request must succeed, whatever ends meanwhile."""
 
-    async def sell(session, url):
-        body = {"customer": "c-1", "lines": [{"item": "sneaker", "quantity": 1}]}
+    async def sell():
         while True:
-            async with session.post(f"http://{url}/v1/{sale}/reservations", json=body) as answer:
-                assert answer.status == 200, await answer.text()
+            answer = await client.reserve(sale, "c-1", sneaker=1)
+            assert answer.status == 200, answer
             await asyncio.sleep(0.02)
 
-    async with aiohttp.ClientSession() as session:
-        seller = asyncio.create_task(sell(session, address["gateway"]))
-        try:
-            yield sale, seller
-        finally:
-            seller.cancel()
-            await asyncio.wait([seller])
+    seller = asyncio.create_task(sell())
+    try:
+        yield seller
+    finally:
+        seller.cancel()
+        await asyncio.wait([seller])
 
 
 async def test_no_watch_is_cut_and_none_has_a_gap(stage):
     async with AsyncExitStack() as stack, asyncio.timeout(BOUND_SECONDS):
-        sale, seller = await stack.enter_async_context(selling(stage.grpc | stage.rest))
-        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=30)))
-        channels = [
-            await stack.enter_async_context(grpc.aio.insecure_channel(address)) for address in stage.grpc.values()
-        ]
-        over_grpc = [Follower(sale) for _ in channels for _ in range(4)]
-        over_rest = [Follower(sale) for _ in stage.rest]
+        shops = [await stack.enter_async_context(GrpcClient(address)) for address in stage.grpc.values()]
+        readers = [await stack.enter_async_context(RestClient(f"http://{each}")) for each in stage.rest.values()]
+        sale = await shops[0].open_sale(sneaker=1_000_000)
+        seller = await stack.enter_async_context(selling(sale, readers[0]))
+        over_grpc = [Follower(sale) for _ in shops for _ in range(4)]
+        over_rest = [Follower(sale) for _ in readers]
         enough = asyncio.Event()
 
         async def follow(number, follower):
             # Not all at once: they meet connections of every age.
             await asyncio.sleep(number * 0.2)
-            await follower.over_grpc(SaleServiceStub(channels[number % len(channels)]))
+            await follower.over_grpc(shops[number % len(shops)])
 
         async with asyncio.TaskGroup() as tasks:
             streams = [
-                tasks.create_task(follower.over_rest(session, address, enough))
-                for follower, address in zip(over_rest, stage.rest.values(), strict=True)
+                tasks.create_task(follower.over_rest(reader, enough))
+                for follower, reader in zip(over_rest, readers, strict=True)
             ]
-            health = [tasks.create_task(health_ends(health_pb2_grpc.HealthStub(channel))) for channel in channels]
+            health = [tasks.create_task(health_ends(shop.health)) for shop in shops]
             await asyncio.gather(*(follow(*each) for each in enumerate(over_grpc)))
             await asyncio.gather(*health)
             enough.set()
@@ -198,7 +189,5 @@ def frames(body):
 
 
 async def opened(stage):
-    shop = GrpcClient(stage.grpc["direct"])
-    sale = await shop.open_sale(sneaker=1)
-    await shop.close()
-    return sale
+    async with GrpcClient(stage.grpc["direct"]) as shop:
+        return await shop.open_sale(sneaker=1)
