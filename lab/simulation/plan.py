@@ -43,10 +43,10 @@ class Plan:
 
 def plan_of(seed):
     random = stream(seed, "plan")
-    conditions = _climate(random)
+    conditions = _conditions(random)
     seconds = random.choice((0.3, 1.0, 3.0, 8.0))
     schedule = _schedule(random) if random.random() < 0.2 else None
-    make = _make(random, schedules=schedule is not None)
+    make = _make(random, schedules=schedule is not None, busy_share=stream(seed, "cpu").choice((0.0, 0.0, 1.0)))
     events = [event for event in EVENTS if conditions.has_standby or event not in _NEED_A_STANDBY]
     return Plan(
         conditions=conditions,
@@ -63,7 +63,7 @@ def plan_of(seed):
     )
 
 
-def _climate(random):
+def _conditions(random):
     share = random.choice((0, 1, 2, 4)) / len(FATES)
     return Conditions(
         latency=random.choice((0.0003, 0.001, 0.005, 0.03)),
@@ -73,13 +73,14 @@ def _climate(random):
     )
 
 
-def _make(random, *, schedules):
+def _make(random, *, schedules, busy_share):
     return Make(
         DatabaseLimits(writers=random.choice((1, 2, 4)), readers=random.choice((1, 2, 8))),
         GroupCommitLimits(batch_commands=random.choice((1, 2, 5, 256)), due_holds=random.choice((1, 2, 256))),
         sweep_seconds=random.choice((0.5, 1.0, 3.0)),
         sold_out_seconds=random.choice((0.0, 0.2, 0.2)),
         schedules=schedules,
+        busy_share=busy_share,
     )
 
 

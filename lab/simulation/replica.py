@@ -32,6 +32,8 @@ class Make:
     schedule_seconds: float = 2.0
     sold_out_seconds: float = 0.2
     schedules: bool = True
+    busy_share: float = 0.0
+    """How much of the time its CPU has something to do: batches gather commands only where it has no time to spare."""
 
 
 class _Quiet:
@@ -71,6 +73,7 @@ class Replica:
             lambda change: tell(self, change),
             sold_out_seconds=make.sold_out_seconds,
             entropy=entropy,
+            cpu_seconds=lambda: make.busy_share * server.loop.time(),
         )
         self.catalog = Catalog(self.database, lambda change: tell(self, change), entropy=entropy)
         self._sweeper = Sweeper(

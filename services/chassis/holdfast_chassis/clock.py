@@ -29,3 +29,8 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+
+def thread_cpu_seconds() -> float:
+    """CPU seconds that the calling thread has used: of an event loop's thread, how busy the process is."""
+    return time.thread_time()

@@ -79,6 +79,10 @@ class BatchTimer:
         self.last_seconds, self.began = now - self.began, now
         self.mean_seconds += (0.2 if self.mean_seconds else 1.0) * (self.last_seconds - self.mean_seconds)
 
+    def begins(self, now: float) -> None:
+        """The next batch begins only now."""
+        self.began = now
+
     @property
     def likely_seconds(self) -> float:
         """How long the next batch will probably take: a slow one that was an exception does not count."""

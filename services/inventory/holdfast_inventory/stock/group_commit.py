@@ -1,17 +1,19 @@
 """Group commit: commands for one sale wait while a batch of it is in flight, and all go in the next.
 
-Nothing waits for a timer: under no load a command is a batch of its own, and batches grow with the load by
-themselves. One batch of a sale is in flight at a time, so a sale is a serial log and nothing can deadlock. When more
-waits than a batch takes, `stock.admission` says who goes first, and when too much waits, the last in order is refused.
+Under no load a command is a batch of its own, and batches grow with the load by themselves; where the CPU is the limit,
+`stock.gathering` helps them to grow. One batch of a sale is in flight at a time, so a sale is a serial log and nothing
+can deadlock. When more waits than a batch takes, `stock.admission` says which goes first, and when too much waits, the
+last in order is refused.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast_chassis.clock import thread_cpu_seconds
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.logs import get_logger
@@ -32,6 +34,7 @@ from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.ports import Committed, InDoubt, NotApplied, SaleStore, Stale
 from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, BatchTimer, Rank, flow_of, rank_of
 from holdfast_inventory.stock.contention import Contention
+from holdfast_inventory.stock.gathering import Gathering
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -71,6 +74,8 @@ class GroupCommitLimits:
     """How long a command waits for an unreachable database before it, provably not applied, is refused."""
     doubt_seconds: float = 10.0
     """How long a command without a deadline waits for the outcome of a lost COMMIT."""
+    gather_seconds: float = 0.01
+    """The longest that a batch waits for more commands, where the CPU is the limit."""
 
 
 _MAX_CONTENTIONS = 10_000
@@ -96,6 +101,7 @@ class _Waiting:
 class _Lane:
     sale_id: str
     timer: BatchTimer
+    gathering: Gathering
     contention: Contention
     queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
     batch: list[_Waiting] = field(default_factory=list)
@@ -116,11 +122,13 @@ class GroupCommit:
         observer: Observer,
         *,
         entropy: Entropy = SYSTEM_ENTROPY,
+        cpu_seconds: Callable[[], float] = thread_cpu_seconds,
     ) -> None:
         self._store = store
         self._limits = limits
         self._observer = observer
         self._entropy = entropy
+        self._cpu_seconds = cpu_seconds
         self._lanes: dict[str, _Lane] = {}
         self._contentions: dict[str, Contention] = {}
         """Of sales without a lane: replicas that compete for a sale do so whether commands are waiting or not."""
@@ -142,7 +150,8 @@ class GroupCommit:
         lane = self._lanes.get(sale_id)
         if lane is None:
             contention = self._contentions.pop(sale_id, None) or Contention()
-            lane = self._lanes[sale_id] = _Lane(sale_id, BatchTimer(self._limits.batch_commands, now), contention)
+            timer, gathering = BatchTimer(self._limits.batch_commands, now), Gathering(self._limits.gather_seconds)
+            lane = self._lanes[sale_id] = _Lane(sale_id, timer, gathering, contention)
         waiting = _Waiting(command, loop.create_future(), deadline, now)
         self._admit(lane, waiting, now)
         if lane.worker is None:
@@ -188,6 +197,7 @@ class GroupCommit:
                 await self._settle(lane, lane.batch)
                 lane.timer.batch_ended(loop.time())
                 self._observer.on_batch(len(lane.batch), lane.timer.last_seconds)
+                await self._gather(lane)
         finally:
             # No await since the queue was found empty, so nobody was queued in between.
             lane.look.cancel()
@@ -195,6 +205,15 @@ class GroupCommit:
             self._remember(lane)
             for waiting in (*lane.batch, *self._taken(lane)):
                 _answer(waiting, Internal())
+
+    async def _gather(self, lane: _Lane) -> None:
+        """Waits for more commands, unless they fill a batch already."""
+        now = asyncio.get_running_loop().time()
+        lane.gathering.batch_ended(len(lane.batch), now, self._cpu_seconds())
+        lane.batch = []
+        if lane.gathering.seconds and len(lane.queue) < self._limits.batch_commands and not self._stopping:
+            await asyncio.sleep(lane.gathering.seconds)
+            lane.timer.begins(asyncio.get_running_loop().time())
 
     def _remember(self, lane: _Lane) -> None:
         if lane.contention.is_over:

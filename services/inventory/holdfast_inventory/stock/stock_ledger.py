@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from holdfast_chassis.clock import thread_cpu_seconds
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.domain.commands import Command, Create, Sweep, Transfer
@@ -64,6 +65,7 @@ class StockLedger:
         *,
         sold_out_seconds: float = 0.2,
         entropy: Entropy = SYSTEM_ENTROPY,
+        cpu_seconds: Callable[[], float] = thread_cpu_seconds,
     ) -> None:
         self._store = store
         self._limits = limits
@@ -72,7 +74,7 @@ class StockLedger:
         self._entropy = entropy
         self._sold_out = SoldOut(sold_out_seconds)
         self._bound_ids = BoundIds(store)
-        self._groups = GroupCommit(store, limits, self, entropy=entropy)
+        self._groups = GroupCommit(store, limits, self, entropy=entropy, cpu_seconds=cpu_seconds)
         self._salts: dict[str, bytes] = {}
         self._salt_reads: dict[str, asyncio.Task[bytes]] = {}
 
