@@ -173,7 +173,7 @@ class App:
             await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
 
     async def _missing_migrations(self, deadline: float) -> str:
-        """Looks again when the database goes away meanwhile, until the deadline. Raises UnusableDatabaseError."""
+        """Look again when the database goes away meanwhile, until the deadline. Raises UnusableDatabaseError."""
         while True:
             try:
                 async with self._database.writing() as connection:

@@ -1,4 +1,4 @@
-"""What the service counts and measures: gRPC under its standard names, the rest as `holdfast_<what>_<unit>`."""
+"""The service's metrics: those of gRPC under their standard names, the others as `holdfast_<what>_<unit>`."""
 
 from bisect import bisect_left
 from collections import OrderedDict
@@ -27,10 +27,10 @@ _COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
 class CallMetrics(Collector):
-    """Calls by method and code, and what became of them and of the commands of Submits, by reason.
+    """Calls by method and code, and the outcomes of calls and of commands of Submits, by reason.
 
-    Counted in plain numbers, on the event loop alone, and made metrics of when they are scraped: the library's
-    counters have locks, which cost several times as much on every call.
+    They are counted in plain numbers on the event loop and become metrics when they are scraped, because the locks of
+    the library's counters cost several times as much on every call.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -45,16 +45,16 @@ class CallMetrics(Collector):
         return counts
 
     def command(self, method: str, reason: str) -> None:
-        """Count a command of a Submit, by the method that it is like."""
+        """Count a command of a Submit, under the method for the same command."""
         key = (method, reason)
         self._commands[key] = self._commands.get(key, 0) + 1
 
     def collect(self) -> Iterator[Metric]:
-        """Return them all."""
+        """Return the metrics."""
         names = ("grpc_type", "grpc_service", "grpc_method")
         started = CounterMetricFamily("grpc_server_started", "Calls begun.", labels=names)
         handled = CounterMetricFamily("grpc_server_handled", "Calls ended.", labels=(*names, "grpc_code"))
-        seconds = HistogramMetricFamily("grpc_server_handling_seconds", "How long calls took.", labels=names)
+        seconds = HistogramMetricFamily("grpc_server_handling_seconds", "Duration of calls.", labels=names)
         outcomes = CounterMetricFamily(
             "holdfast_outcomes",
             "Calls and the commands of Submits, by the reason of their refusal (OK: none).",
@@ -86,22 +86,22 @@ class MethodMetrics:
         self.labels = (kind, method.containing_service.full_name, method.name)
         self.begun = 0
         self.ended: dict[tuple[str, str], int] = {}
-        """How many ended with a code and a reason."""
+        """Return how many calls ended with a code and a reason."""
         self.seconds = UnlockedHistogram(_CALL_SECONDS)
 
     def started(self) -> None:
-        """Count a call that has begun."""
+        """Count the start of a call."""
         self.begun += 1
 
     def handled(self, code: str, reason: str, seconds: float) -> None:
-        """Count a call that has ended."""
+        """Count the end of a call."""
         key = (code, reason)
         self.ended[key] = self.ended.get(key, 0) + 1
         self.seconds.observe(seconds)
 
 
 class UnlockedHistogram:
-    """How values spread over buckets: a histogram without a lock, for one thread to observe and any to read."""
+    """A histogram without a lock. One thread may observe values, any thread may read it."""
 
     __slots__ = ("_bounds", "_counts", "_sum")
 
@@ -111,18 +111,18 @@ class UnlockedHistogram:
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value."""
+        """Observe a value."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
-        """Add what was observed to what is scraped."""
+        """Add the observed values to a metric."""
         bounds = (*map(floatToGoString, self._bounds), "+Inf")
         family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
 
 
 class QueueWait(Collector):
-    """How long commands waited for their batch. There is one observation for each, so it must be cheap."""
+    """The time that commands waited for their batch. It is observed for every command, so it must be cheap."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = UnlockedHistogram(_SHORT_SECONDS)
@@ -131,35 +131,38 @@ class QueueWait(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return the histogram."""
-        family = HistogramMetricFamily("holdfast_queue_wait_seconds", "How long commands waited for their batch.")
+        family = HistogramMetricFamily("holdfast_queue_wait_seconds", "Time that commands waited for their batch.")
         self._seconds.add_to(family)
         yield family
 
 
 class LedgerMetrics:
-    """The stock core and its database."""
+    """The metrics of the stock core and its database."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._batch_commands = Histogram(
             "holdfast_batch_commands", "Commands in a batch.", buckets=_COMMANDS, registry=registry
         )
         self._batch_seconds = Histogram(
-            "holdfast_batch_seconds", "From a batch's lock to its end.", buckets=_SHORT_SECONDS, registry=registry
+            "holdfast_batch_seconds",
+            "Time from the beginning of a batch to its end.",
+            buckets=_SHORT_SECONDS,
+            registry=registry,
         )
         self._queue_wait_seconds = QueueWait(registry)
         self._refused_from_memory = Counter(
-            "holdfast_refused_from_memory", "Holds refused without asking for stock.", registry=registry
+            "holdfast_refused_from_memory", "Holds that were refused from memory.", registry=registry
         )
         self._query_seconds = Histogram(
             "holdfast_query_seconds",
-            "How long statements took.",
+            "Duration of statements.",
             ("statement",),
             buckets=_SHORT_SECONDS,
             registry=registry,
         )
         self._expiry_lag_seconds = Gauge(
             "holdfast_expiry_lag_seconds",
-            "How long ago the oldest hold ran out that has run out and still holds.",
+            "Time since the oldest due hold ran out.",
             registry=registry,
         )
         self._observe_query: dict[str, Callable[[float], None]] = {}
@@ -170,11 +173,11 @@ class LedgerMetrics:
         self._batch_seconds.observe(seconds)
 
     def on_waited(self, seconds: float) -> None:
-        """Observe how long a command waited for its batch."""
+        """Observe the time that a command waited for its batch."""
         self._queue_wait_seconds.observe(seconds)
 
     def refused_from_memory(self) -> None:
-        """Count a hold that was refused without asking for stock."""
+        """Count a hold that was refused from memory."""
         self._refused_from_memory.inc()
 
     def query(self, statement: str, seconds: float) -> None:
@@ -185,7 +188,7 @@ class LedgerMetrics:
         observe(seconds)
 
     def expiry_lag(self, seconds: float) -> None:
-        """Note how far behind expiry is."""
+        """Set the time since the oldest due hold ran out, in seconds."""
         self._expiry_lag_seconds.set(seconds)
 
 
@@ -195,12 +198,14 @@ class FanoutMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
             "holdfast_redis_seconds",
-            "How long Redis took to answer.",
+            "Time until Redis answered.",
             ("operation",),
             buckets=_SHORT_SECONDS,
             registry=registry,
         )
-        self._errors = Counter("holdfast_redis_errors", "What failed with Redis.", ("operation",), registry=registry)
+        self._errors = Counter(
+            "holdfast_redis_errors", "Failed operations with Redis.", ("operation",), registry=registry
+        )
 
     def redis_took(self, operation: str, seconds: float) -> None:
         """Observe an operation."""
@@ -212,7 +217,7 @@ class FanoutMetrics:
 
 
 class StockLevels(Collector):
-    """The stock of the items that moved last, as this process committed it: so many series, and never more."""
+    """The stock of the items that this process changed last, with a limited number of series."""
 
     def __init__(self, registry: CollectorRegistry, limit_items: int) -> None:
         self._items: OrderedDict[tuple[str, str], Item] = OrderedDict()
@@ -220,7 +225,7 @@ class StockLevels(Collector):
         registry.register(self)
 
     def on_committed(self, change: "Committed") -> None:
-        """Take the levels that a commit left."""
+        """Note the stock levels after a commit."""
         for item in change.items:
             key = (change.sale_id, item.item_id)
             self._items[key] = item
@@ -229,11 +234,11 @@ class StockLevels(Collector):
             self._items.popitem(last=False)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Return the levels."""
+        """Return the metrics."""
         family = GaugeMetricFamily(
-            "holdfast_stock_units", "Units of the items that moved last.", labels=("sale", "item", "level")
+            "holdfast_stock_units", "Units of the items that changed last.", labels=("sale", "item", "level")
         )
-        # Copied, for this runs in another thread than what changes it.
+        # A copy, because another thread changes the original.
         for (sale_id, item_id), item in list(self._items.items()):
             for level in ("on_hand", "held", "available", "sold"):
                 family.add_metric((sale_id, item_id, level), getattr(item, level))
@@ -241,10 +246,10 @@ class StockLevels(Collector):
 
 
 class PoolUse(Collector):
-    """The database connections: looked at on every scrape, and now and then, so that it is known without one too."""
+    """The database connections: read at every scrape, and at intervals for the log."""
 
     def __init__(self, registry: CollectorRegistry, use: Callable[[], Mapping[str, int]]) -> None:
-        """`use` returns how many connections there are, by kind; it is called in any thread."""
+        """`use` returns the numbers of connections by kind; it may be called in any thread."""
         self._use = use
         self._connections = Gauge(
             "holdfast_database_connections", "Connections to PostgreSQL, by kind.", ("kind",), registry=None
@@ -252,12 +257,12 @@ class PoolUse(Collector):
         registry.register(self)
 
     async def sample(self) -> bool:
-        """Look, and note it in the log as well. There is never more to do."""
+        """Log the numbers. Return False: there is never more to do."""
         log.debug("connections", **self._look())
         return False
 
     def collect(self) -> Iterable[Metric]:
-        """Return what there is now."""
+        """Return the metric with the present numbers."""
         self._look()
         return self._connections.collect()
 
@@ -269,20 +274,20 @@ class PoolUse(Collector):
 
 
 class ProcessMetrics:
-    """The state of the process itself."""
+    """The metrics of the process itself."""
 
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self._registry = registry
-        self._phase = Gauge("holdfast_lifecycle_phase", "1 for the phase it is in.", ("phase",), registry=registry)
-        self.ready = Gauge("holdfast_ready", "1 while new calls are welcome.", registry=registry)
-        build = Gauge("holdfast_build_info", "Which build this is.", ("version",), registry=registry)
+        self._phase = Gauge("holdfast_lifecycle_phase", "1 for the current phase.", ("phase",), registry=registry)
+        self.ready = Gauge("holdfast_ready", "1 while new calls are accepted.", registry=registry)
+        build = Gauge("holdfast_build_info", "The version of this build.", ("version",), registry=registry)
         build.labels(version).set(1)
 
     def phase(self, name: str) -> None:
-        """Note the phase of its life: starting, serving, stopping (which is draining), stopped."""
+        """Set the phase: starting, serving, stopping (which includes draining) or stopped."""
         for phase in PHASES:
             self._phase.labels(phase).set(phase == name)
 
     def watch(self, name: str, meaning: str, look: Callable[[], float]) -> None:
-        """Show a number that is looked up at each scrape, from another thread."""
+        """Add a gauge whose function is called at each scrape, in another thread."""
         Gauge(name, meaning, registry=self._registry).set_function(look)

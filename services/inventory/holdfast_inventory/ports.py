@@ -1,4 +1,4 @@
-"""What the stock core, the store and the watches say to each other, and what a transport is to the API."""
+"""The ports: the interfaces between stock core, store and watches, and between API and transports."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +12,7 @@ from holdfast_inventory.domain.item import Item
 
 
 class Committed(NamedTuple):
-    """What a commit did to a sale's stock: the items that moved, as it left them."""
+    """A commit that changed a sale's stock, with the changed items in their new state."""
 
     sale_id: str
     previous_sequence: int
@@ -21,104 +21,104 @@ class Committed(NamedTuple):
 
 
 class StoreFault(Exception):
-    """A batch did not end with its commit acknowledged."""
+    """A batch whose commit was not acknowledged."""
 
 
 class NotApplied(StoreFault):
-    """Nothing was done, and trying again can help."""
+    """The batch had no effect; a retry can help."""
 
 
 class InDoubt(StoreFault):
-    """The store did not say how the commit ended. Only executing again under the same identities tells."""
+    """The outcome of the commit is not known. To find out, execute the commands again under the same identities."""
 
 
 class Stale(StoreFault):
-    """Others have changed the sale since it was read; nothing was done. Decide again, best on an exclusive batch."""
+    """The sale has changed since it was read; the batch had no effect. Decide again, preferably exclusively."""
 
 
 class Rejected(StoreFault):
-    """The store refuses what it was given; nothing was done, and trying again is of no use."""
+    """The store refuses the decision; the batch had no effect, and a retry cannot help."""
 
 
 class Batch(Protocol):
-    """Commands of one sale, and what the store has of everything that they touch."""
+    """The commands of one sale, and the state of everything that they touch."""
 
     @property
     def state(self) -> State:
-        """What was read, at one moment."""
+        """The state that was read, in one snapshot."""
 
     async def commit(self, decision: Decision) -> None:
-        """Appends what was decided on `state`, all of it or nothing. At most once for each batch.
+        """Append the decision on `state`, all of it or nothing. Call it at most once per batch.
 
-        Returns when the decision is durable, and all that `state` shows.
+        Return when the decision is durable, and everything in `state`.
         """
 
 
 class TransferBatch(Protocol):
-    """A transfer between two sales, and what the store has of both."""
+    """A transfer between two sales, and the states of both."""
 
     @property
     def source(self) -> State:
-        """What was read of the sale that gives."""
+        """The state of the source sale."""
 
     @property
     def destination(self) -> State:
-        """What was read of the sale that takes."""
+        """The state of the destination sale."""
 
     async def commit(self, taken: Decision, given: Decision) -> None:
-        """As `Batch.commit`, for both sales together: `taken` for the source, `given` for the destination."""
+        """Append `taken` to the source and `given` to the destination, in one transaction. See `Batch.commit`."""
 
 
 class SaleStore(Protocol):
-    """Where sales are kept.
+    """The store of sales.
 
-    What is opened is left by the end of its `async with` block, and has done nothing without a `commit`. Such a block
-    raises `NotApplied` and `Rejected`, `InDoubt` once it commits, and `NotFound` for a sale. `due_limit`: the most due
-    holds to read.
+    A batch ends with its `async with` block; without a `commit` it has no effect. The block raises `NotApplied`,
+    `Rejected` and `NotFound` (for a sale), and `InDoubt` after it has begun to commit. `due_limit`: the most due holds
+    to read.
     """
 
     def open(
         self, sale_id: str, commands: Sequence[Command], due_limit: int, *, exclusive: bool
     ) -> AbstractAsyncContextManager[Batch]:
-        """Reads what `commands` touch. Only an exclusive batch keeps others out, and is never `Stale`."""
+        """Read what `commands` touch. An exclusive batch locks the sale, so it is never `Stale`."""
 
     def open_transfer(self, command: Transfer, due_limit: int) -> AbstractAsyncContextManager[TransferBatch]:
-        """Reads what a transfer touches."""
+        """Read what a transfer touches."""
 
     async def bound_ids(self, sale_id: str, ids: Collection[UUID]) -> set[UUID]:
-        """Which of `ids` have a reservation in the sale. Raises `DatabaseUnavailable`."""
+        """Return which of `ids` have a reservation in the sale. Raises `DatabaseUnavailable`."""
 
     async def salt(self, sale_id: str) -> bytes:
-        """What a sale's ids are derived with, such as no failover takes back.
+        """Return the secret from which a sale's ids are derived. It is durable.
 
         Raises `DatabaseUnavailable` and `NotFound`.
         """
 
 
 Metadata = Sequence[tuple[str, str | bytes]]
-"""Keys in lower case; the values of keys that end in `-bin` are bytes."""
+"""Metadata of a call. Keys are in lower case; values of keys that end in `-bin` are bytes."""
 
 
 class Exchange(Protocol):
-    """One call, as the transport that carries it shows it."""
+    """One call, as its transport presents it."""
 
     @property
     def metadata(self) -> Metadata:
-        """What the caller sent with it."""
+        """The metadata that the caller sent."""
 
     @property
     def peer(self) -> str:
-        """Who is at the other end of the connection."""
+        """The address of the connection's other end."""
 
     def remaining_seconds(self) -> float | None:
-        """How much time the caller leaves; None: all there is."""
+        """Return the seconds until the caller's deadline; None: there is no deadline."""
 
     async def write(self, message: bytes) -> None:
-        """Sends one message of a stream. Waits while the reader is slow."""
+        """Send one message of a stream. Waits while the reader is slow."""
 
 
 class Ending(NamedTuple):
-    """How a call ends: with `message` (empty behind a stream), or with another status than OK, a gRPC `code`."""
+    """The end of a call: with `message` (empty after a stream), or with a gRPC `code` other than OK."""
 
     message: bytes
     trailers: Metadata
@@ -127,11 +127,11 @@ class Ending(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A method, as a transport serves it.
+    """A method for a transport to serve.
 
-    `path` is `/package.Service/Method`. `serve` takes the request, or an iterator over them where `takes_stream`, and
-    writes its messages itself where `gives_stream`. It raises nothing. The transport cancels it when the caller has
-    gone, or its deadline has passed, and drops what it answers then.
+    `path` is `/package.Service/Method`. `serve` takes the request, or an iterator over requests if `takes_stream`, and
+    writes its messages itself if `gives_stream`. It never raises. The transport cancels it when the caller has gone
+    away or its deadline has passed, and then ignores its answer.
     """
 
     path: str
@@ -141,12 +141,12 @@ class Endpoint(NamedTuple):
 
 
 MAX_METADATA_BYTES = 64 * 1024
-"""More than this no transport reads. The API's own limit is lower, and its refusal says why."""
+"""The most metadata that a transport reads. The API's own limit is lower, and its refusal gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Where a server listens, and the bounds of its connections. Times in seconds, sizes in bytes."""
+    """A server's address and the limits of its connections. Times in seconds, sizes in bytes."""
 
     host: str
     port: int
@@ -157,22 +157,22 @@ class ServerLimits:
     max_connections: int
 
     def address_with(self, port: int) -> str:
-        """Return host and port as clients write them. A port of 0 is another one once the server listens."""
+        """Return host and port as clients write them. Port 0 is replaced when the server listens."""
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
 class Server(Protocol):
-    """What a transport is: it serves endpoints."""
+    """A transport's server, which serves endpoints."""
 
     address: str
-    """Where it listens, once it has started."""
+    """The address on which it listens, once it has started."""
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no more calls, and give those under way `grace_seconds`."""
+        """Accept no more calls, and give calls in progress `grace_seconds` to end."""
 
 
 NewServer = Callable[[ServerLimits, Iterable[Endpoint]], Server]
-"""A transport, by which a server is made."""
+"""A transport: a function that makes a server."""

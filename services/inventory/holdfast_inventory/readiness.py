@@ -1,6 +1,6 @@
-"""Whether new calls are welcome: while PostgreSQL answers, and nobody has asked this process to stop.
+"""Readiness: new calls are accepted while PostgreSQL answers, until the process is asked to stop.
 
-Redis is only looked at, never waited for: without it everything still works.
+Redis is only reported: everything works without it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ from holdfast_inventory.transports.health import LIVENESS, Health, Serving
 log = get_logger("holdfast.readiness")
 
 _MISSES = 2
-"""So many looks in a row must fail: a single one may only have been slow under load."""
+"""The number of consecutive failures that make it unready: a single check may only be slow under load."""
 
 
 class Readiness:
-    """Looks at what the service depends on, and tells gRPC's health service. `open` and `close` are idempotent."""
+    """A task that checks dependencies and updates gRPC's health service. `open` and `close` are idempotent."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Readiness:
         interval_seconds: float,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        """`services` are the names that say whether new calls are welcome; `tell` is told as well, 1 or 0."""
+        """`services` are the health names that follow readiness; `tell` is also called with it, as 1 or 0."""
         self._board = board
         self._health = health
         self._services = services
@@ -42,13 +42,13 @@ class Readiness:
         self._publish()
 
     async def open(self) -> None:
-        """Welcome calls from now on, while PostgreSQL answers."""
+        """Accept new calls from now on, while PostgreSQL answers."""
         self._is_open = True
         await self._look()
         await self._looks.start()
 
     async def close(self) -> None:
-        """Welcome no more calls. Those that come nevertheless are served."""
+        """Report that new calls are no longer accepted. Calls that still arrive are served."""
         self._is_open = False
         self._publish()
         await self._looks.stop()

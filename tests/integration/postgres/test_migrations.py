@@ -115,7 +115,7 @@ async def test_a_newer_schema_is_left_alone_but_only_its_release_goes_back(empty
     await migrate(empty_database_url, migrations=[FIRST, SECOND])
 
     assert await migrate(empty_database_url, migrations=[FIRST]) == []
-    with pytest.raises(migrations.HistoryDiffersError, match="version 2 is of a newer release"):
+    with pytest.raises(migrations.HistoryDiffersError, match="version 2 belongs to a newer release"):
         await migrate(empty_database_url, to=0, migrations=[FIRST])
     assert await versions(empty_database_url) == [1, 2]
 
@@ -159,7 +159,7 @@ async def test_a_migration_never_waits_long_for_a_busy_table_but_comes_back(empt
     async with connected(empty_database_url) as shopper:
         async with shopper.transaction():
             await shopper.fetch("SELECT * FROM shelf")
-            with pytest.raises(migrations.MigrationBlockedError, match="0002_label up met a lock 3 times"):
+            with pytest.raises(migrations.MigrationBlockedError, match="0002_label up found a table locked 3 times"):
                 await migrate(empty_database_url, migrations=[FIRST, SECOND])
             monkeypatch.setattr(migrations, "_TABLE_LOCK_ATTEMPTS", 200)
             blocked = asyncio.create_task(migrate(empty_database_url, migrations=[FIRST, SECOND]))

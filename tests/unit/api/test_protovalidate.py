@@ -22,7 +22,7 @@ OURS_ALONE = {
     "must be at most the period",
     "must be set: the remainder returns to it",
     "must be a whole number of seconds",
-    "must not be there twice",
+    "must not appear twice",
     "must be an item of another sale than source",
     "must be a next_page_token of the same list with the same filters",
     "must be a next_page_token of the same list",

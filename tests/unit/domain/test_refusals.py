@@ -35,12 +35,12 @@ TOLD = [
     (errors.RequestIdReused(), "the request id was used for a different request"),
     (errors.Overloaded(0.5), "too many requests are waiting"),
     (errors.DatabaseUnavailable(), "the database cannot be reached; nothing was done"),
-    (errors.Draining(), "this replica is shutting down; go on with another"),
+    (errors.Draining(), "this replica is shutting down; use another"),
     (errors.DeadlineInQueue(), "the deadline passed in the queue; nothing was done"),
     (errors.OutcomeUnknown(), "it is not known whether this was done; send it again with the same request id"),
     (errors.ReaderTooSlow(), "the reader is too slow; resume from the last resume token"),
-    (errors.WatchExpired(), "this watch has lasted as long as one may; go on at once where it ended"),
-    (errors.HeadersTooLarge(), "at most 12 KiB of metadata are taken"),
+    (errors.WatchExpired(), "the lifetime of this watch is over; resume at once from the last resume token"),
+    (errors.HeadersTooLarge(), "the metadata of a call must be at most 12 KiB"),
     (errors.Internal(), "internal error"),
 ]
 

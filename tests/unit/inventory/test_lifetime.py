@@ -44,7 +44,7 @@ def test_by_default_a_watch_lasts_two_and_a_half_to_five_minutes():
     ],
 )
 def test_settings_that_leave_a_watch_no_room_are_refused(chosen):
-    with pytest.raises(ValidationError, match="a watch must last two heartbeats at least"):
+    with pytest.raises(ValidationError, match="a watch must last at least two heartbeats"):
         inventory_settings(**chosen)
 
 

@@ -38,8 +38,8 @@ def test_statements_are_found_by_name(write):
 
 
 @pytest.mark.parametrize("text", ["", "SELECT 1", "-- name: one\nSELECT 1\n-- name: one\nSELECT 2"])
-def test_a_statement_without_a_name_of_its_own_is_an_error(write, text):
-    with pytest.raises(ValueError, match="a name of its own"):
+def test_a_statement_without_a_unique_name_is_an_error(write, text):
+    with pytest.raises(ValueError, match="a unique name"):
         write(text)
 
 

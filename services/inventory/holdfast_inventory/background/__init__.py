@@ -1,1 +1,1 @@
-"""What runs by itself: ends due holds, opens scheduled sales."""
+"""Background work: ends due holds and opens scheduled sales."""

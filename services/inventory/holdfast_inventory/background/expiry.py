@@ -1,7 +1,7 @@
-"""The sweeper: ends holds that have run out, and those of cancelled sales, when nobody else does.
+"""The sweeper: ends due holds, and the holds of cancelled sales, in sales without other commands.
 
-Every batch ends due holds by itself, so this matters only for sales that nobody asks anything of. Any number of
-replicas may sweep: each expiry is decided under the sale's lock, and so happens once.
+Every batch ends due holds, so the sweeper matters only for idle sales. Any number of replicas may sweep: a batch is
+appended only if the sale is unchanged, so each hold ends once.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ from holdfast_inventory.stock.stock_ledger import StockLedger
 _MOST_SALES = 100
 _CONCURRENT_SALES = 4
 _MOST_BATCHES = 1_000
-"""Of one sale in one round, so that a sale in which holds end all the time does not keep the others waiting."""
+"""The limit for one sale in one round, so that a sale with many due holds does not delay the others."""
 _DEADLINE_SECONDS = 5.0
 
 _log = get_logger("holdfast.expiry")
 
 
 class SweeperMetrics(Protocol):
-    """What the sweeper tells of its work."""
+    """The sweeper's metrics."""
 
     def expiry_lag(self, seconds: float) -> None:
-        """The oldest hold that has run out, and still holds, did so this long ago. 0: there is none."""
+        """Note how long ago the oldest due hold ran out, in seconds. 0: there is none."""
 
 
 class Sweeper:
-    """Looks for holds to end every second or so. `start` and `stop` may be called at any time, and twice."""
+    """A task that ends due holds about once per interval. `start` and `stop` may be called at any time, and twice."""
 
     def __init__(
         self,
@@ -53,11 +53,11 @@ class Sweeper:
         self._rounds = Recurring("sweep", self._sweep_all, interval_seconds, entropy)
 
     async def start(self) -> None:
-        """Begins to sweep."""
+        """Start sweeping."""
         await self._rounds.start()
 
     async def stop(self) -> None:
-        """Ends within three seconds. What it leaves, another replica or the next start sweeps."""
+        """Stop within three seconds. Another replica or the next start sweeps the rest."""
         await self._rounds.stop()
 
     async def _sweep_all(self) -> bool:

@@ -1,4 +1,4 @@
-"""Work that is done again and again in the background."""
+"""Work that is repeated in the background."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,10 +17,10 @@ _log = get_logger("holdfast.recurring")
 
 
 class Recurring:
-    """Does `work` every `interval_seconds` or so: with jitter, so that replicas do not work in step.
+    """A task that calls `work` about every `interval_seconds`, with jitter, so that replicas are not synchronous.
 
-    `work` returns whether there is more to do right away. When it fails it is tried again, after ever longer
-    waits of up to 5 s; the log tells when that begins and when it is over.
+    `work` returns whether there is more to do at once. If it fails it is tried again, with increasing delays of up
+    to 5 s; the first failure and the recovery are logged.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Recurring:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begins. Does nothing when it runs."""
+        """Start. Has no effect if it is running."""
         if self._task is None:
             self._stopping = False
             self._task = asyncio.create_task(self._recur(), name=self._name)
 
     async def stop(self) -> None:
-        """Ends within three seconds, two of which the work has to finish. Does nothing when it does not run."""
+        """Stop within three seconds: the work has two to finish, then it is cancelled. May be called twice."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -59,7 +59,7 @@ class Recurring:
             await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
 
     def wake(self) -> None:
-        """Does not wait for the next time: there may be something to do now."""
+        """Call `work` now instead of after the interval."""
         self._due.set()
 
     async def _recur(self) -> None:
@@ -71,16 +71,16 @@ class Recurring:
             self._due.clear()
 
     async def _once(self) -> float:
-        """Works once. Returns after how many seconds to work again."""
+        """Call `work` once. Return the seconds until the next call."""
         try:
             is_more = await self._work()
-        except Exception as error:  # noqa: BLE001 - it must go on, whatever happened
+        except Exception as error:  # noqa: BLE001 - the loop must survive any error
             if not self._fails:
-                _log.warning("it fails, and is tried again until it works", work=self._name, error=repr(error))
+                _log.warning("background work fails and is retried", work=self._name, error=repr(error))
             self._fails = True
             return self._backoff.next_seconds()
         if self._fails:
-            _log.info("it works again", work=self._name)
+            _log.info("background work succeeds again", work=self._name)
         self._fails = False
         self._backoff.reset()
         if is_more:

@@ -1,7 +1,7 @@
-"""The scheduler: opens sales from schedules, and settles what they leave.
+"""The scheduler: opens sales from schedules, and settles their remainders.
 
-Which sales are wanted follows from the schedule and the database's clock alone, and a sale's id from its opening,
-so any number of replicas, whenever they start, create each exactly once.
+The wanted sales depend only on the schedule and the database's clock, and a sale's id only on its opening time. So any
+number of replicas, whenever they start, create each sale exactly once.
 """
 
 from collections.abc import AsyncIterator
@@ -17,12 +17,12 @@ from holdfast_inventory.postgres.catalog import Catalog
 
 _PAGE_SCHEDULES = 1_000
 _STRETCH_SALES = 50
-"""A round looks for remainders in so many of a schedule's newest sales, and in so many before those, further back from
-round to round: what it costs must not grow with the schedule's age.
+"""A round looks for remainders in this many of a schedule's newest sales, and in as many older ones, further back in
+each round: the cost of a round must not grow with the schedule's age.
 """
 
 _LATE_LEAD = timedelta(seconds=60)
-"""How far ahead a sale is put up whose units come from a shelf to which those of the sale before return."""
+"""How long before its opening a sale is created if the units of the sale before it return to the source first."""
 
 _log = get_logger("holdfast.schedules")
 
@@ -33,12 +33,12 @@ class _Opening(NamedTuple):
 
 
 def lead(schedule: Schedule) -> timedelta:
-    """How far ahead of its opening a sale is put up: a whole period, so that the next one can always be seen."""
+    """Return how long before its opening a sale is created: a whole period, so that the next one always exists."""
     return _LATE_LEAD if schedule.remainder is Remainder.RETURN else schedule.period
 
 
 class Scheduler:
-    """Looks every few seconds for sales to create and remainders to settle. `start` and `stop` may be called twice."""
+    """A task that creates sales and settles remainders every few seconds. `start` and `stop` may be called twice."""
 
     def __init__(self, catalog: Catalog, *, interval_seconds: float = 2.0, entropy: Entropy = SYSTEM_ENTROPY) -> None:
         self._catalog = catalog
@@ -48,15 +48,15 @@ class Scheduler:
         self._rounds = Recurring("schedule", self._attend_to_all, interval_seconds, entropy)
 
     async def start(self) -> None:
-        """Begins to look."""
+        """Start the task."""
         await self._rounds.start()
 
     async def stop(self) -> None:
-        """Ends within three seconds. What it leaves, another replica or the next start does."""
+        """Stop within three seconds. Another replica or the next start does the rest."""
         await self._rounds.stop()
 
     def wake(self) -> None:
-        """There is a new schedule: looks at once."""
+        """Look at all schedules now, because one was created."""
         self._rounds.wake()
 
     async def _attend_to_all(self) -> bool:
@@ -70,18 +70,18 @@ class Scheduler:
                 self._failing.discard(schedule.schedule_id)
             except (DatabaseUnavailable, OutcomeUnknown):
                 raise
-            except Exception as error:  # noqa: BLE001 - one schedule's trouble must not be the others'
+            except Exception as error:  # noqa: BLE001 - the failure of one schedule must not affect the others
                 self._tell(schedule, error)
         self._created &= wanted
         return False
 
     async def _attend_to(self, schedule: Schedule, openings: list[_Opening]) -> None:
-        # First, so that what returns to the source can be drawn again; afterwards too, for what carries over.
+        # First, so that units that return to the source can be drawn again; and afterwards, for units that carry over.
         await self._settle(schedule)
         missing = [opening for opening in openings if opening not in self._created]
         for opening in missing:
             if await self._catalog.create_occurrence(schedule, opening.open_at):
-                _log.info("a sale was put up", sale=occurrence_id(schedule, opening.open_at))
+                _log.info("a scheduled sale was created", sale=occurrence_id(schedule, opening.open_at))
             self._created.add(opening)
         if missing:
             await self._settle(schedule)

@@ -1,1 +1,1 @@
-"""What stock, sales and reservations are, and what may happen to them. Knows the standard library alone."""
+"""The domain: sales, stock and reservations, and the rules for changing them. Imports only the standard library."""

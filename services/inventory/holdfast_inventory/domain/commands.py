@@ -1,4 +1,4 @@
-"""What callers may ask of a sale's log. Each names its own identity, so that executing it again is harmless."""
+"""Commands to a sale. Each carries its own identity, so that executing it again is harmless."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +10,10 @@ from holdfast_inventory.domain.reservation import Line
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Hold `lines` (merged: one for each item) for a customer, or with `confirm` sell them at once.
+    """Hold `lines` (merged: one per item) for a customer, or with `confirm` sell them at once.
 
-    `reservation_id` comes from `identity.reservation_id` when the caller gave a request id, and is random
-    otherwise; then `bound` is false: no reservation can have it yet. `fingerprint` comes from
-    `identity.create_fingerprint`.
+    `reservation_id` comes from `identity.reservation_id` when the caller gave a request id. Otherwise it is random and
+    `bound` is false: no reservation has it yet. `fingerprint` comes from `identity.create_fingerprint`.
     """
 
     reservation_id: UUID
@@ -30,7 +29,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """Sell what a reservation holds. `customer`: if set, another customer's reservation does not exist."""
+    """Sell the units of a reservation. If `customer` is set, reservations of other customers are not found."""
 
     reservation_id: UUID
     order: str
@@ -70,7 +69,7 @@ class Adjust:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Expire what is due. Every batch does; this makes one when nobody else asks."""
+    """End due holds. Every batch does this; a sweep makes a batch when there is no other command."""
 
 
 Command = Create | Confirm | Release | Extend | Adjust | Sweep

@@ -1,7 +1,7 @@
-"""The stock core: what a batch of commands does to a sale. Pure; the caller holds the sale's lock.
+"""The decisions of the stock core: the effect of a batch of commands on a sale. Pure functions.
 
-Commands are decided in the order in which they are given, each against what the ones before it left. With 5 units and
-3, 3, 1, 2, 1 asked, the answers are yes, no, yes, no, yes.
+Commands are decided in the given order, each on the stock that the commands before it left. With 5 units and requests
+for 3, 3, 1, 2 and 1, the answers are yes, no, yes, no, yes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,20 +45,20 @@ from holdfast_inventory.domain.reservation import Line, Reservation, Reservation
 from holdfast_inventory.domain.sale import Sale, SaleState
 
 MIN_RETRY_SECONDS = 1.0
-"""Those who are told that a hold may come back are not told to ask more often than this."""
+"""The shortest retry delay of a refusal for lack of stock."""
 MAX_GUESS_SECONDS = 10.0
-"""Nor, when nobody knows, to wait for longer than this before they ask again."""
+"""The longest such delay when it is not known when the next hold ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the batch read under the sale's lock: all that its commands touch.
+    """Everything that the commands of a batch touch, as it was read from the store.
 
-    `used` has, for each customer and item, the units confirmed or held and not due at `now`; it may be empty when
-    the sale does not limit customers. `due` are open holds that have run out (all open holds, of a cancelled
-    sale); when `more_due`, there are more of them than were read. `stock_changes` maps the known ones of the
-    batch's change ids to their fingerprints. `holds_end_at` is when the first open hold that is not due runs out;
-    None: there is none, or it was not read.
+    `used` has, for each customer and item, the units confirmed or held and not due at `now`; it may be empty if
+    the sale does not limit customers. `due` are open holds that have run out (in a cancelled sale, all open holds);
+    `more_due`: there are more of them than were read. `stock_changes` maps those change ids of the batch that are
+    known to their fingerprints. `holds_end_at` is when the first open hold that is not due runs out; None if there is
+    no such hold or it was not read.
     """
 
     sale: Sale
@@ -73,14 +73,14 @@ class State:
 
 
 class Done(NamedTuple):
-    """A reservation as its command left it. `replayed`: that had been done before."""
+    """A reservation after its command. `replayed`: the command had been executed before."""
 
     reservation: Reservation
     replayed: bool
 
 
 class Adjusted(NamedTuple):
-    """An item as its adjustment left it. `replayed`: that had been done before; the item is as it is now."""
+    """An item after its adjustment. `replayed`: it had been made before, and the item is in its present state."""
 
     item: Item
     replayed: bool
@@ -105,10 +105,10 @@ class StockChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to answer, and what to append before that.
+    """The answers, and what to append before they are sent.
 
-    `answers` has one for each command. `starved`: a refusal rests on stock or a limit while more holds are due
-    than were read; append this decision's expiries by deciding a `Sweep` first, then read and decide again.
+    `answers` has one per command. `starved`: a command was refused for lack of stock or because of a limit while more
+    holds are due than were read; first decide and append a `Sweep`, then read and decide again.
     """
 
     answers: list[Answer]
@@ -127,7 +127,7 @@ class Decision:
 
 
 class Transferred(NamedTuple):
-    """Both items after a transfer, or as they are now if it had been done before."""
+    """Both items after a transfer, or in their present state if it had been made before."""
 
     source: Item
     destination: Item
@@ -135,17 +135,17 @@ class Transferred(NamedTuple):
 
 
 def decide(state: State, commands: Iterable[Command]) -> Decision:
-    """Decides `commands` in order. A refused command changes nothing, and its answer is the refusal."""
+    """Return the decision on `commands`, in order. A refused command changes nothing; its answer is the refusal."""
     batch = _Batch(state)
     batch.end_due_holds()
     return batch.decision([batch.answer(command) for command in commands])
 
 
 def decide_transfer(source: State, destination: State, command: Transfer) -> tuple[Transferred, Decision, Decision]:
-    """Decides a transfer under both sales' locks: the answer, and what to append to either log.
+    """Decide a transfer under both sales' locks. Return the answer and what to append to source and destination.
 
-    Raises `NotFound`, `RequestIdReused` and `InsufficientStock`, and `InvalidRequest` when the destination cannot
-    count so many units. Due holds of both are ended first; a shortage while `source.more_due` proves nothing.
+    Raises `NotFound`, `RequestIdReused` and `InsufficientStock`, and `InvalidRequest` if the destination would exceed
+    `MAX_UNITS`. Due holds of both sales are ended first; a shortage is not final while `source.more_due`.
     """
     taken, given = _Batch(source), _Batch(destination)
     taken.end_due_holds()
@@ -163,7 +163,7 @@ def decide_transfer(source: State, destination: State, command: Transfer) -> tup
 
 
 def decide_first_stock(state: State, units: Mapping[str, int], actor: str) -> Decision:
-    """Puts the first units of new, empty items on the shelf, as received. Items without units have no movement."""
+    """Return the decision that gives new, empty items their first units, as received. Zero units make no movement."""
     batch = _Batch(state)
     for item_id, quantity in units.items():
         if quantity:
@@ -172,18 +172,18 @@ def decide_first_stock(state: State, units: Mapping[str, int], actor: str) -> De
 
 
 def decide_draw(source: State, destination: State, most: Mapping[str, int], actor: str) -> tuple[Decision, Decision]:
-    """Moves what is available, up to `most` units of each item, to the destination's items of the same ids.
+    """Move the available units, up to `most` of each item, to the destination's items of the same ids.
 
-    Under both sales' locks. Due holds of the source are ended first. Items that the source does not have are passed
-    over, and so are units that the destination could not count.
+    The caller holds both sales' locks. Due holds of the source are ended first. Items that the source does not have
+    are skipped, and so are units that would exceed `MAX_UNITS` in the destination.
     """
     taken, given = _Batch(source), _Batch(destination)
     taken.end_due_holds()
     for item_id, wanted in most.items():
         if item_id not in taken.items:
             continue
-        shelf = given.item(item_id)
-        units = min(wanted, taken.item(item_id).available, MAX_UNITS - shelf.on_hand - shelf.sold)
+        level = given.item(item_id)
+        units = min(wanted, taken.item(item_id).available, MAX_UNITS - level.on_hand - level.sold)
         if units > 0:
             taken.move_by_hand(MovementKind.TRANSFER, item_id, -units, None, actor)
             given.move_by_hand(MovementKind.TRANSFER, item_id, units, None, actor)
@@ -192,7 +192,7 @@ def decide_draw(source: State, destination: State, most: Mapping[str, int], acto
 
 @dataclass(slots=True)
 class _Batch:
-    """The working copy of a state, and what has been appended to it so far."""
+    """A working copy of a state, and what has been appended to it so far."""
 
     state: State
     sequence: int = field(init=False)
@@ -334,7 +334,7 @@ class _Batch:
         )
         lines = command.lines
         if command.allow_partial and shortages:
-            # What a due hold that was not read keeps back would be granted too, so read it first.
+            # A due hold that was not read may keep units that a partial grant should get: read it first.
             self.starved |= self.state.more_due
             lines = tuple(
                 Line(line.item_id, min(line.quantity, left))
@@ -342,21 +342,21 @@ class _Batch:
                 if left > 0
             )
             shortages = () if lines else shortages
-        # The limit first: its refusal is final, while a shortage may pass.
+        # The limit comes first: its refusal is final, but a shortage may be temporary.
         self.check_limits(command.customer, lines)
         if shortages:
             raise self.insufficient(shortages, partly=command.allow_partial)
         return lines
 
     def insufficient(self, shortages: tuple[Shortage, ...], *, partly: bool = False) -> InsufficientStock:
-        """The refusal. A retry can help while open holds keep what is missing; `partly`: any unit would be enough."""
+        """Return the refusal. A retry can help if open holds have the missing units; `partly`: one unit is enough."""
         self.starved |= self.state.more_due
         enough = [self.item(short.item_id).on_hand >= (1 if partly else short.asked) for short in shortages]
         can_pass = any(enough) if partly else all(enough)
         return InsufficientStock(shortages, self.seconds_to_next_end() if can_pass else None)
 
     def seconds_to_next_end(self) -> float:
-        """How long until a hold may end. Where that is not known, a tenth of the sale's hold time is a fair guess."""
+        """Return the seconds until the next hold ends; if that is not known, a tenth of the sale's hold time."""
         if self.state.holds_end_at is None:
             return min(max(self.state.sale.hold_time.total_seconds() / 10, MIN_RETRY_SECONDS), MAX_GUESS_SECONDS)
         ends_at = min(self.state.holds_end_at, self.first_end_of_new_holds or self.state.holds_end_at)
@@ -396,12 +396,12 @@ class _Batch:
         return self.settled(known)
 
     def settled(self, reservation: Reservation) -> Reservation:
-        """The reservation, ended if it is due: whoever meets a dead hold buries it."""
+        """Return the reservation. If it is a due hold, end it first."""
         if not self.must_end(reservation):
             return reservation
         self.ended += 1
         cancelled_at = self.state.sale.cancelled_at
-        # What ended it does not depend on when that was noticed: it may have run out before the sale was cancelled.
+        # A hold that ran out before the sale was cancelled has expired, even if it is ended later.
         released = cancelled_at is not None and cancelled_at < reservation.expires_at
         return self.give_back(reservation, ReservationState.RELEASED if released else ReservationState.EXPIRED)
 
@@ -450,7 +450,7 @@ class _Batch:
         self, kind: MovementKind, item_id: str, delta: int, reason: AdjustReason | None, actor: str
     ) -> None:
         item = self.item(item_id)
-        # Sold units may come back by RETURNED, so all three must fit together.
+        # Sold units may come back by RETURNED, so the sum must not exceed the maximum.
         if item.on_hand + item.sold + delta > MAX_UNITS:
             name = "quantity" if kind is MovementKind.TRANSFER else "delta"
             raise InvalidRequest((FieldViolation(name, f"the item cannot count more than {MAX_UNITS} units"),))
@@ -509,7 +509,7 @@ class _Batch:
         reason: AdjustReason | None = None,
         actor: str = "",
     ) -> None:
-        """Appends a movement. Every change of stock passes here, so the ledger cannot differ from the levels."""
+        """Append a movement. Every change of stock is made here, so the ledger cannot differ from the stock levels."""
         self.sequence += 1
         item = self.items[item_id]
         self.items[item_id] = Item(

@@ -1,6 +1,6 @@
-"""Why a request is refused: a class for each reason, with the facts that a caller needs.
+"""The refusals: a class for each reason, with the facts that a caller needs.
 
-The contract (refusal.proto) says what is true of each reason; `api.refusals` tells them to callers.
+The contract (refusal.proto) has the properties of each reason; `api.refusals` renders them for callers.
 """
 
 import re
@@ -13,8 +13,8 @@ class DomainError(Exception):
     """A refusal. Its text is safe to show to the caller.
 
     `reason` is the name of the class as the contract writes it: INSUFFICIENT_STOCK for InsufficientStock.
-    `before_anything`: it was given before the ledger was asked, so it speaks for this attempt alone; any other rests
-    on the ledger, which knows what an earlier attempt at the same request did.
+    `before_anything`: it was given before the ledger was read, so it says nothing about an earlier attempt at the same
+    request. Any other refusal is based on the ledger, which includes the effects of earlier attempts.
     """
 
     reason: ClassVar[str]
@@ -25,7 +25,7 @@ class DomainError(Exception):
 
 
 class FieldViolation(NamedTuple):
-    """A field, by its path in the request (`lines[2].quantity`), and the rule that it breaks."""
+    """A field, as its path in the request (`lines[2].quantity`), and the rule that it breaks."""
 
     field: str
     description: str
@@ -43,7 +43,7 @@ class InvalidRequest(DomainError):
 
 @dataclass(eq=False)
 class NotFound(DomainError):
-    """There is no such resource, or not for this caller."""
+    """The resource does not exist, or this caller may not see it."""
 
     resource: str
 
@@ -53,7 +53,7 @@ class NotFound(DomainError):
 
 @dataclass(eq=False)
 class AlreadyExists(DomainError):
-    """The resource exists."""
+    """The resource exists already."""
 
     resource: str
 
@@ -73,7 +73,7 @@ class Shortage(NamedTuple):
 class InsufficientStock(DomainError):
     """Fewer units are available than are asked for.
 
-    `retry_after_seconds`: when the first open hold ends, if what is held would be enough; None: no hold can help.
+    `retry_after_seconds`: until the next open hold ends, if the held units would be enough; None: they would not.
     """
 
     shortages: tuple[Shortage, ...]
@@ -85,7 +85,7 @@ class InsufficientStock(DomainError):
 
 @dataclass(eq=False)
 class CustomerLimitReached(DomainError):
-    """The customer would go over a limit: an item's, or without `item_id` the sale's. In units."""
+    """The customer would exceed a limit, in units: that of the item `item_id`, or if it is None that of the sale."""
 
     limit: int
     used: int
@@ -137,7 +137,7 @@ class ReservationExpired(DomainError):
 
 @dataclass(eq=False)
 class ReservationReleased(DomainError):
-    """The hold was given back."""
+    """The hold was released."""
 
     def __str__(self) -> str:
         return "the reservation was released"
@@ -155,7 +155,7 @@ class ReservationConfirmed(DomainError):
 
 @dataclass(eq=False)
 class ExtensionLimitReached(DomainError):
-    """The new end is past the ceiling."""
+    """The new end is after the latest one that the sale allows."""
 
     latest_expires_at: datetime
 
@@ -222,7 +222,7 @@ class Draining(DomainError):
     retry_after_seconds: float = 0.1
 
     def __str__(self) -> str:
-        return "this replica is shutting down; go on with another"
+        return "this replica is shutting down; use another"
 
 
 @dataclass(eq=False)
@@ -238,7 +238,7 @@ class DeadlineInQueue(DomainError):
 
 @dataclass(eq=False)
 class OutcomeUnknown(DomainError):
-    """The connection was lost in COMMIT, and its outcome was not learned before the deadline."""
+    """The connection was lost during COMMIT, and its outcome could not be determined before the deadline."""
 
     retry_after_seconds: float = 1.0
 
@@ -263,23 +263,23 @@ class HeadersTooLarge(DomainError):
     reason = "HEADERS_TOO_LARGE"
 
     def __str__(self) -> str:
-        return "at most 12 KiB of metadata are taken"
+        return "the metadata of a call must be at most 12 KiB"
 
 
 @dataclass(eq=False)
 class WatchExpired(DomainError):
-    """A watch has lasted as long as one may. `resume_token` is that of its last event, if these have any."""
+    """The lifetime of a watch is over. `resume_token` is that of its last event, if its events have one."""
 
     resume_token: str = ""
     retry_after_seconds: float = 0.0
 
     def __str__(self) -> str:
-        return "this watch has lasted as long as one may; go on at once where it ended"
+        return "the lifetime of this watch is over; resume at once from the last resume token"
 
 
 @dataclass(eq=False)
 class Internal(DomainError):
-    """A fault of ours, told without detail."""
+    """A fault of the service. Details are only in the log."""
 
     def __str__(self) -> str:
         return "internal error"

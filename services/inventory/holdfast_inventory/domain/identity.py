@@ -1,7 +1,7 @@
-"""Identities that a retry cannot change: ids bound to request ids, and fingerprints of what was meant.
+"""Identities that are the same in every retry: ids bound to request ids, and fingerprints of requests.
 
-A reservation's id is a keyed hash of the customer and the request id, so the primary key is the idempotency key:
-deterministic for us, unguessable (128 bits under a secret salt of the sale) for everybody else.
+A reservation's id is a keyed hash of the customer and the request id, so the primary key is the idempotency key. The
+key of the hash is the sale's secret salt, so clients cannot guess ids (128 bits). See ADR 7.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,18 +15,18 @@ from holdfast_inventory.domain.reservation import Line
 SALT_BYTES = 32
 _HASH_BYTES = 16
 _FINGERPRINT_VERSION = b"\x01"
-"""In front of every fingerprint: a release that makes them in another way can still tell, and make, the older ones."""
+"""The first byte of every fingerprint, so that a later format can be told from this one."""
 _RESERVATION = b"reservation"
 _STOCK_CHANGE = b"stock change"
 
 
 def reservation_id(salt: bytes, customer: str, request_id: str) -> UUID:
-    """The id that `request_id` of `customer` is bound to in the sale that `salt` belongs to."""
+    """Return the reservation id to which the customer's `request_id` is bound, in the sale of `salt`."""
     return _keyed_id(salt, _RESERVATION, customer, request_id)
 
 
 def stock_change_id(salt: bytes, request_id: str) -> UUID:
-    """The id that the `request_id` of an adjustment or a transfer is bound to, in the (source's) sale."""
+    """Return the id to which the `request_id` of an adjustment or a transfer is bound, in the (source's) sale."""
     return _keyed_id(salt, _STOCK_CHANGE, request_id)
 
 
@@ -39,7 +39,7 @@ def create_fingerprint(
     confirm: bool,
     order: str,
 ) -> bytes:
-    """The meaning of a create. `lines` must be merged."""
+    """Return the fingerprint of a create. `lines` must be merged."""
     items = [part for line in lines for part in (line.item_id, str(line.quantity))]
     options: list[str] = []
     if hold_time is not None:
@@ -54,27 +54,27 @@ def create_fingerprint(
 
 
 def adjust_fingerprint(item_id: str, delta: int, reason: AdjustReason, expected_version: int | None) -> bytes:
-    """The meaning of an adjustment. Who asks is not part of it."""
+    """Return the fingerprint of an adjustment. The actor is not part of it."""
     options = [] if expected_version is None else ["expected_version", str(expected_version)]
     return _fingerprint("adjust", [item_id, str(delta), reason.name], options)
 
 
 def transfer_fingerprint(source_item_id: str, sale_id: str, item_id: str, quantity: int) -> bytes:
-    """The meaning of a transfer to an item of `sale_id`. Who asks is not part of it."""
+    """Return the fingerprint of a transfer to an item of `sale_id`. The actor is not part of it."""
     return _fingerprint("transfer", [source_item_id, sale_id, item_id, str(quantity)], [])
 
 
 def _keyed_id(salt: bytes, kind: bytes, *parts: str) -> UUID:
-    # BLAKE2's keyed mode is a MAC as HMAC is one, for a fraction of what OpenSSL's takes of a busy server.
+    # BLAKE2's keyed mode (RFC 7693) is a MAC like HMAC, and costs a fraction of OpenSSL's HMAC.
     return UUID(bytes=blake2b(_framed(parts), digest_size=_HASH_BYTES, key=salt, person=kind).digest())
 
 
 def _fingerprint(kind: str, parts: Sequence[str], options: Sequence[str]) -> bytes:
-    """`options` by their names, and only those that are set: one that is added later changes no stored meaning."""
+    """Hash `options` by name, and only those that are set, so that a new option does not change old fingerprints."""
     framed = _framed((kind, str(len(parts)), *parts, *options))
     return _FINGERPRINT_VERSION + blake2b(framed, digest_size=_HASH_BYTES).digest()
 
 
 def _framed(parts: Iterable[str]) -> bytes:
-    # Lengths in front, so that ("ab", "c") and ("a", "bc") differ.
+    # Each part is preceded by its length, so that ("ab", "c") and ("a", "bc") differ.
     return "".join([f"{len(part)}:{part}" for part in parts]).encode()

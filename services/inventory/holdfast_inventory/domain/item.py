@@ -1,4 +1,4 @@
-"""An item: one stock level on a sale's shelf."""
+"""An item: one stock level of a sale."""
 
 from dataclasses import dataclass
 

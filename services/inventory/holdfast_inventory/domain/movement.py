@@ -30,7 +30,7 @@ class AdjustReason(Enum):
 
 
 class Movement(NamedTuple):
-    """Changes of one item's stock, in units, at one place of the sale's log."""
+    """A change of one item's stock, in units, at one position of the sale's ledger."""
 
     sequence: int
     kind: MovementKind

@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class ReservationState(Enum):
-    """HELD -> CONFIRMED | RELEASED | EXPIRED; EXPIRED -> CONFIRMED only when lateness is allowed."""
+    """HELD -> CONFIRMED | RELEASED | EXPIRED; EXPIRED -> CONFIRMED only with `allow_late`. See docs/states.md."""
 
     HELD = 1
     CONFIRMED = 2
@@ -18,14 +18,14 @@ class ReservationState(Enum):
 
 
 class Line(NamedTuple):
-    """So many units of one item."""
+    """A number of units of one item."""
 
     item_id: str
     quantity: int
 
 
 def merge_lines(lines: Iterable[Line]) -> tuple[Line, ...]:
-    """One line for each item, ordered by item, so that equal meanings look equal."""
+    """Return one line per item, ordered by item, so that equivalent requests become equal."""
     merged: dict[str, int] = {}
     for item_id, quantity in lines:
         merged[item_id] = merged.get(item_id, 0) + quantity
@@ -34,7 +34,7 @@ def merge_lines(lines: Iterable[Line]) -> tuple[Line, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Stock held for a customer. `fingerprint` is the meaning of the request that created it."""
+    """Stock held for a customer. `fingerprint` is that of the request that created it."""
 
     reservation_id: UUID
     customer: str
@@ -47,5 +47,5 @@ class Reservation:
     fingerprint: bytes
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it holds stock that it no longer may."""
+        """Return whether this is a hold that has run out and was not ended yet."""
         return self.state is ReservationState.HELD and self.expires_at <= now

@@ -1,4 +1,4 @@
-"""A sale: a shelf of stock sold under one set of rules."""
+"""A sale: items that are sold under one set of rules."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ LONGEST_HOLD_TIME = timedelta(days=30)
 
 
 class Template(Protocol):
-    """What a sale and the template of a schedule have in common."""
+    """The part that a sale and the template of a schedule have in common."""
 
     @property
     def hold_time(self) -> timedelta:
-        """How long a hold lasts when its request does not say."""
+        """How long a hold lasts if its request does not say."""
 
     @property
     def max_hold_time(self) -> timedelta:
@@ -27,7 +27,7 @@ class Template(Protocol):
 
 
 class SaleState(Enum):
-    """What a sale is doing. Never stored: `Sale.state_at` derives it."""
+    """The state of a sale. It is never stored: `Sale.state_at` derives it."""
 
     SCHEDULED = 1
     OPEN = 2
@@ -38,10 +38,10 @@ class SaleState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """A sale's rules, and how far its log has come.
+    """A sale's rules, and the last sequence of its ledger.
 
-    `salt` makes reservation ids unguessable and never leaves the service. `limits_customers` is true when the
-    sale or any of its items has a limit per customer; a sale without one never pays for counting.
+    `salt` makes reservation ids unguessable and never leaves the service. `limits_customers` is true if the sale or
+    any of its items has a limit per customer; only then the customers' use is counted.
     """
 
     sale_id: str
@@ -60,7 +60,7 @@ class Sale:
     limits_customers: bool
 
     def state_at(self, now: datetime) -> SaleState:
-        """What the sale is doing at `now`, which must come from the database's clock."""
+        """Return the sale's state at `now`, which must come from the database's clock."""
         if self.cancelled_at is not None:
             return SaleState.CANCELLED
         if self.close_at is not None and self.close_at <= now:
@@ -95,7 +95,7 @@ class NewSale:
 
 @dataclass(frozen=True, slots=True)
 class SaleChanges:
-    """New values of a sale's rules. None leaves a rule as it is; `never_closes` takes its close_at away."""
+    """New values of a sale's rules. None leaves a rule as it is; `never_closes` removes its close_at."""
 
     open_at: datetime | None = None
     close_at: datetime | None = None
@@ -105,7 +105,7 @@ class SaleChanges:
     max_hold_time: timedelta | None = None
 
     def applied_to(self, sale: Sale) -> Sale:
-        """The sale under its new rules. Raises `InvalidRequest` with all rules that would not fit together."""
+        """Return the sale with its new rules. Raises `InvalidRequest` with all rules that contradict each other."""
         names = ("open_at", "close_at", "per_customer_limit", "hold_time", "max_hold_time")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.never_closes:
@@ -117,29 +117,29 @@ class SaleChanges:
 
 
 def hold_times(hold_time: timedelta | None, max_hold_time: timedelta | None) -> tuple[timedelta, timedelta]:
-    """How long a sale's holds last, and at most: what was asked for, else what fits to it best."""
+    """Return a sale's hold time and its maximum: the given values, or defaults that are consistent with them."""
     if hold_time is None:
         hold_time = DEFAULT_HOLD_TIME if max_hold_time is None else min(DEFAULT_HOLD_TIME, max_hold_time)
     return hold_time, max(DEFAULT_MAX_HOLD_TIME, hold_time) if max_hold_time is None else max_hold_time
 
 
 def broken_rules(sale: NewSale | Sale, field: str) -> Iterator[FieldViolation]:
-    """What does not fit together in a sale that stands at `field` of a request; each field by itself is sound."""
+    """Yield contradictions between fields of a sale at `field` of a request. Each field is valid by itself."""
     if sale.open_at is not None and sale.close_at is not None and sale.close_at <= sale.open_at:
         yield FieldViolation(f"{field}.close_time", "must be after open_time")
     yield from broken_template_rules(sale, field)
 
 
 def broken_template_rules(template: Template, field: str) -> Iterator[FieldViolation]:
-    """As `broken_rules`, of what a sale and the template of a schedule have in common."""
+    """Yield the contradictions in the part that a sale and the template of a schedule have in common."""
     if template.hold_time > template.max_hold_time:
         yield FieldViolation(f"{field}.hold_time", "must be at most max_hold_time")
 
 
 def repeated_items(items: Sequence[NewItem], field: str) -> Iterator[FieldViolation]:
-    """Those that name an item which one before them has named."""
+    """Yield a violation for each item whose id appears earlier in the list."""
     known: set[str] = set()
     for index, item in enumerate(items):
         if item.item_id in known:
-            yield FieldViolation(f"{field}.items[{index}].item", "must not be there twice")
+            yield FieldViolation(f"{field}.items[{index}].item", "must not appear twice")
         known.add(item.item_id)

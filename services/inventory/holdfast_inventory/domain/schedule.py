@@ -15,7 +15,7 @@ MIN_OPEN_DURATION = timedelta(seconds=1)
 
 
 class Remainder(Enum):
-    """What becomes of the units left when an occurrence is over."""
+    """What happens to the units that are left when an occurrence is over."""
 
     STAY = 1
     RETURN = 2
@@ -24,7 +24,7 @@ class Remainder(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A template of sales, their period and how long each opens. Units come from `source_sale_id`, or are new."""
+    """A template of sales, their period and how long each is open. Units come from `source_sale_id`, or are new."""
 
     schedule_id: str
     period: timedelta
@@ -39,7 +39,7 @@ class Schedule:
 
 
 def broken_rules(schedule: Schedule, field: str) -> Iterator[FieldViolation]:
-    """What does not fit together in a schedule that stands at `field` of a request; each field by itself is sound."""
+    """Yield contradictions between fields of a schedule at `field` of a request. Each field is valid by itself."""
     if schedule.open_duration > schedule.period:
         yield FieldViolation(f"{field}.open_duration", "must be at most the period")
     if schedule.remainder is Remainder.RETURN and schedule.source_sale_id is None:
@@ -49,14 +49,14 @@ def broken_rules(schedule: Schedule, field: str) -> Iterator[FieldViolation]:
 
 
 def opening_at_or_before(schedule: Schedule, moment: datetime) -> datetime:
-    """The latest opening that is not after `moment`. Openings are aligned to the Unix epoch."""
+    """Return the latest opening that is not after `moment`. Openings are aligned to the Unix epoch."""
     return moment - (moment - EPOCH) % schedule.period
 
 
 def wanted_openings(schedule: Schedule, now: datetime, ahead: timedelta) -> list[datetime]:
-    """The openings whose sales should exist at `now`: the one whose window it is, and the next once it is near.
+    """Return the openings whose sales must exist at `now`: the current one, and the next if it is within `ahead`.
 
-    Windows that passed unattended are left out: a sale nobody could buy from would only swallow stock.
+    Openings that were missed are left out: a sale that is over would only take stock.
     """
     last = opening_at_or_before(schedule, now)
     following = last + schedule.period
@@ -65,12 +65,12 @@ def wanted_openings(schedule: Schedule, now: datetime, ahead: timedelta) -> list
 
 
 def occurrence_id(schedule: Schedule, open_at: datetime) -> str:
-    """The id of the sale that opens at `open_at`: the same on every replica, so that it is created once."""
+    """Return the id of the sale that opens at `open_at`: the same on every replica, so that it is created once."""
     return f"{schedule.schedule_id}-{open_at.astimezone(UTC):%Y%m%dt%H%M%Sz}"
 
 
 def occurrence(schedule: Schedule, open_at: datetime) -> NewSale:
-    """The sale that opens at `open_at`."""
+    """Return the sale that opens at `open_at`."""
     return NewSale(
         sale_id=occurrence_id(schedule, open_at),
         open_at=open_at,

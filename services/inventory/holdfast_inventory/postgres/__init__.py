@@ -1,1 +1,1 @@
-"""The domain in PostgreSQL: each sale is a serial log, appended in groups."""
+"""The store in PostgreSQL: each sale is a serial log, appended in batches."""

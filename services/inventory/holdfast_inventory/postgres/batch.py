@@ -1,4 +1,4 @@
-"""What a batch reads of its sale, and what it appends if the sale is still as it was read."""
+"""The two statements of a batch: read its sale, and append to it if it has not changed since."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _STATES = {state.value: state for state in ReservationState}
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A state, and what tells whether the sale is still in it."""
+    """A state, and the values that show whether the sale is still in it."""
 
     state: State
     revision: int
@@ -33,7 +33,7 @@ class Snapshot:
 
 
 async def lock_sale(connection: Connection, sale_id: str) -> Sale:
-    """Waits for the sale's lock and reads its row. Raises `NotFound`."""
+    """Wait for the sale's lock and return its row. Raises `NotFound`."""
     row = await connection.fetchrow(SQL["lock_sale"], sale_id)
     if row is None:
         raise NotFound(f"sales/{sale_id}")
@@ -49,13 +49,13 @@ async def read(
     stock_change_ids: Iterable[UUID] = (),
     item_ids: Iterable[str] = (),
 ) -> Snapshot:
-    """All that `commands` touch, and up to `due_limit` holds that have run out. Raises `NotFound`.
+    """Return everything that `commands` touch, and up to `due_limit` due holds. Raises `NotFound`.
 
-    `stock_change_ids` and `item_ids` add to what the commands name.
+    `stock_change_ids` and `item_ids` are read in addition.
     """
     wanted = {
         "sale_id": sale_id,
-        # Random ids too: when a batch is run again after a lost COMMIT, their reservations may be there.
+        # Random ids too: if a batch is executed again after a lost COMMIT, their reservations may exist.
         "reservation_ids": [
             command.reservation_id for command in commands if isinstance(command, Create | Confirm | Release | Extend)
         ],
@@ -74,13 +74,13 @@ async def read(
 
 
 async def append(connection: Connection, snapshot: Snapshot, decision: Decision) -> None:
-    """Appends within a transaction that holds the sale's lock. Raises `NotApplied` when the snapshot is too old."""
+    """Append in a transaction that holds the sale's lock. Raises `NotApplied` if the snapshot is too old."""
     if not await connection.fetchval(SQL["append"], *append_arguments(snapshot, decision)):
-        raise NotApplied("the decision came too late")
+        raise NotApplied("the snapshot was too old")
 
 
 def append_arguments(snapshot: Snapshot, decision: Decision) -> list[Any]:
-    """The arguments of the statement `append`, for what was decided on a snapshot."""
+    """Return the arguments of the statement `append` for a decision on a snapshot."""
     state, movements = snapshot.state, decision.movements
     return arguments(SQL["append"], {
         "sale_id": state.sale.sale_id,
@@ -98,7 +98,7 @@ def append_arguments(snapshot: Snapshot, decision: Decision) -> list[Any]:
 
 
 def reservation(row: Row) -> Reservation:
-    """A row of `reservations` as the domain has it."""
+    """Return the reservation in a row of `reservations`."""
     return _reservation(*(row[name] for name in RESERVATION))
 
 

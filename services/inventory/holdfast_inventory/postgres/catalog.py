@@ -1,6 +1,6 @@
-"""The cold side of the ledger: sales and items, set up, changed and looked at by people and by the clock.
+"""Sales and items off the hot path: creating, changing and reading them.
 
-What must be fast, changes of stock, goes through `stock_ledger`.
+Changes of stock, which must be fast, go through `stock_ledger`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from holdfast_inventory.postgres.batch import lock_sale
 from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import History, settle
-from holdfast_inventory.postgres.schedule_store import ScheduleBook
+from holdfast_inventory.postgres.schedule_store import ScheduleStore
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import (
     advanced,
@@ -31,34 +31,34 @@ from holdfast_inventory.postgres.stocking import (
 
 SQL = load("catalog")
 
-# A list of sales in one state reads on until its page is full, but no further than this.
+# A list of sales in one state reads until its page is full, but no more stretches than this.
 _STRETCH_ROWS = 1000
 _MOST_STRETCHES = 10
 
 
 class SaleView(NamedTuple):
-    """A sale, and what it was doing when it was read."""
+    """A sale, and its state when it was read."""
 
     sale: Sale
     state: SaleState
 
 
-class Catalog(History, ScheduleBook):
-    """Everything that is read and written off the hot path: sales and items here, the rest where it is inherited.
+class Catalog(History, ScheduleStore):
+    """All reads and writes off the hot path: those of sales and items here, the others in the base classes.
 
-    Every method raises `DatabaseUnavailable`, and those that write `OutcomeUnknown`. Where a sale, an item, a
-    reservation or a schedule is named, `NotFound` says that there is none.
+    Every method raises `DatabaseUnavailable`, and methods that write raise `OutcomeUnknown`. Methods that take the id
+    of a sale, an item, a reservation or a schedule raise `NotFound`.
     """
 
     def __init__(
         self, database: Database, on_commit: Callable[[Committed], None], *, entropy: Entropy = SYSTEM_ENTROPY
     ) -> None:
-        """`on_commit` is told of stock that moves with what is written here."""
+        """`on_commit` is called after each commit that changes stock."""
         History.__init__(self, database)
-        ScheduleBook.__init__(self, database, on_commit, entropy)
+        ScheduleStore.__init__(self, database, on_commit, entropy)
 
     async def create_sale(self, new: NewSale) -> SaleView:
-        """Creates a sale with its items and their first stock. Raises `AlreadyExists` and `InvalidRequest`."""
+        """Create a sale with its items and their first stock. Raises `AlreadyExists` and `InvalidRequest`."""
         async with self._database.writing() as connection:
             sale = await insert_sale(connection, new, self._entropy.token_bytes(SALT_BYTES))
             if sale is None:
@@ -68,7 +68,7 @@ class Catalog(History, ScheduleBook):
         return SaleView(advanced(sale, commits), sale.state_at(sale.created_at))
 
     async def get_sale(self, sale_id: str) -> SaleView:
-        """Reads a sale."""
+        """Read a sale."""
         async with self._database.reading() as connection:
             row = await connection.fetchrow(SQL["get_sale"], sale_id)
         if row is None:
@@ -78,7 +78,7 @@ class Catalog(History, ScheduleBook):
     async def list_sales(
         self, page_size: int, after: str | None, state: SaleState | None, schedule_id: str | None
     ) -> tuple[list[SaleView], str | None]:
-        """A page of sales by id, and where the next begins; a page may hold fewer than there are, or none."""
+        """Return a page of sales by id, and where the next page begins. A page may be short or empty before the end."""
         statement = SQL["list_sales" if schedule_id is None else "list_sales_of_schedule"]
         filters = () if schedule_id is None else (schedule_id,)
         stretch = page_size + 1 if state is None else _STRETCH_ROWS
@@ -97,19 +97,19 @@ class Catalog(History, ScheduleBook):
         return page, after
 
     async def update_sale(self, sale_id: str, changes: SaleChanges) -> SaleView:
-        """Changes a sale's rules. Raises `InvalidRequest` when the result breaks one."""
+        """Change a sale's rules. Raises `InvalidRequest` if they contradict each other."""
         return await self._rewrite(sale_id, lambda sale, _: changes.applied_to(sale))
 
     async def set_paused(self, sale_id: str, paused: bool) -> SaleView:
-        """Pauses or resumes a sale."""
+        """Pause or resume a sale."""
         return await self._rewrite(sale_id, lambda sale, _: replace(sale, paused=paused))
 
     async def cancel_sale(self, sale_id: str) -> SaleView:
-        """Marks a sale as cancelled, for good. Its open holds are ended by the next batches."""
+        """Cancel a sale. This is final. The next batches end its open holds."""
         return await self._rewrite(sale_id, lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now))
 
     async def create_item(self, sale_id: str, item: NewItem) -> Item:
-        """Adds an item to a sale, with its first stock. Raises `AlreadyExists`."""
+        """Add an item to a sale, with its first stock. Raises `AlreadyExists`."""
         async with self._database.writing() as connection:
             sale = await lock_sale(connection, sale_id)
             if not await insert_items(connection, sale, [item]):
@@ -120,12 +120,12 @@ class Catalog(History, ScheduleBook):
         return created
 
     async def get_item(self, sale_id: str, item_id: str) -> Item:
-        """Reads a stock level."""
+        """Read a stock level."""
         async with self._database.reading() as connection:
             return await _item(connection, sale_id, item_id)
 
     async def list_items(self, sale_id: str, page_size: int, after: str | None) -> tuple[list[Item], str | None]:
-        """A page of a sale's stock levels by item, and where the next begins."""
+        """Return a page of a sale's stock levels by item, and where the next page begins."""
         async with self._database.reading() as connection:
             rows = await connection.fetch(SQL["list_items"], sale_id, after or "", page_size + 1)
             if not rows:
@@ -134,9 +134,9 @@ class Catalog(History, ScheduleBook):
         return items, items[-1].item_id if len(rows) > page_size else None
 
     async def snapshot(self, sale_id: str) -> tuple[int, list[Item]]:
-        """All stock levels of a sale, by item, and the sequence of the last movement that they include.
+        """Return the sequence of a sale's last movement, and all stock levels after it, by item.
 
-        Such as no failover takes back, for changes will be told on top of them.
+        They are durable, because watches send later changes relative to them.
         """
         async with self._database.reading() as connection:
             rows = await connection.fetch(SQL["snapshot"], sale_id)
@@ -150,12 +150,12 @@ class Catalog(History, ScheduleBook):
         return sequence, [Item(**level) for level in levels]
 
     async def sales_to_sweep(self, limit: int) -> list[str]:
-        """The ids of sales with holds that have run out, or that were cancelled and hold any; the oldest first."""
+        """Return the ids of sales with due holds, and of cancelled sales with open holds, the oldest hold first."""
         async with self._database.reading() as connection:
             return [row["sale_id"] for row in await connection.fetch(SQL["sales_to_sweep"], limit)]
 
     async def database_now(self) -> datetime:
-        """The time by the clock that decides."""
+        """Return the time of the database's clock, which decides."""
         async with self._database.reading() as connection:
             return await database_now(connection)
 

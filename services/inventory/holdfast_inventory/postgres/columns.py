@@ -1,7 +1,7 @@
-"""The columns of the tables, each list once. Statements name a list instead of writing it out; see `statements`.
+"""The lists of the tables' columns, each written once. Statements refer to a list by its name; see `statements`.
 
-Values travel as an array for each column, whichever way. Arrays of arrays must be rectangular, which the lines of
-reservations are not, so an array in a column travels as text: its elements with commas between them, which no id has.
+Values are sent and received as one array per column. Arrays of arrays must be rectangular, but reservations differ in
+their number of lines. So an array in a column is sent as text, its elements separated by commas, which no id contains.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ LEDGER = {
     "reasons": "smallint",
     "actors": "text",
 }
-"""Of a batch's movements: each a column of arrays, with the type of its elements."""
+"""The columns of a batch's movements: each holds arrays, with this type of elements."""
 SCHEDULE = dict.fromkeys((
     "schedule_id", "period", "open_duration", "per_customer_limit", "hold_time", "max_hold_time", "item_ids",
     "on_hands", "item_per_customer_limits", "source_sale_id", "remainder", "created_at",
@@ -77,18 +77,18 @@ class Row(Protocol):
     """A row of a result."""
 
     def keys(self) -> Iterable[str]:
-        """The columns' names."""
+        """Return the columns' names."""
 
     def __getitem__(self, column: str, /) -> Any: ...  # noqa: ANN401 -- what the column's type says
 
 
 def parameter_type(column_type: str) -> str:
-    """The type of the array in which a column's values travel to the server."""
+    """Return the type of the array in which a column's values are sent to the server."""
     return "text[]" if column_type.endswith("[]") else f"{column_type}[]"
 
 
 def from_text(column: str, column_type: str) -> str:
-    """SQL for a column as it is stored, from how it travels."""
+    """Return SQL that converts a column from its sent form to its stored form."""
     if not column_type.endswith("[]"):
         return column
     elements = f"string_to_array({column}, ',')"
@@ -96,16 +96,16 @@ def from_text(column: str, column_type: str) -> str:
 
 
 def to_text(column: str, column_type: str) -> str:
-    """SQL for a column as it travels, from how it is stored."""
+    """Return SQL that converts a column from its stored form to its sent form."""
     return f"array_to_string({column}, ',')" if column_type.endswith("[]") else column
 
 
 def arrays(group: str, columns: Iterable[str], rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The arrays in which `rows` travel to a statement's parameters `:group.list`, by the parameters' names."""
+    """Yield the arrays of `rows` for a statement's parameters `:group.list`, with the parameters' names."""
     values = zip(*rows, strict=True) if rows else repeat(())
     return zip((f"{group}.{column}" for column in columns), values, strict=False)
 
 
 def rows(record: Row, group: str, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """The rows that came back as `{group.list[]}`."""
+    """Return the rows that a statement returned as `{group.list[]}`."""
     return zip(*(record[f"{group}.{column}"] or () for column in columns), strict=True)

@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: dedicated ones that write, and a pool that reads.
+"""Connections to PostgreSQL: dedicated writers, and a pool of readers.
 
-Writers are our own: a pool's reset costs a round trip for each batch, and a pool cancels, which must never happen
-to a COMMIT. A writer that is not done in time is cut off from our side, without a cancel request, which could hit
-the wrong statement.
+Writers are not in a pool: its reset would cost a round trip per batch, and it would cancel queries, but a COMMIT must
+never be cancelled. If a writer does not finish in time, its connection is closed without a cancel request, which could
+hit the wrong statement. See ADR 5.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class UnavailableError(CannotStartError):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLimits:
-    """How many connections, and how long anything may take, in seconds."""
+    """The numbers of connections, and time limits in seconds."""
 
     writers: int = 4
     readers: int = 8
@@ -56,7 +56,7 @@ class DatabaseLimits:
 
 
 class Driver(Protocol):
-    """Makes connections. asyncpg is one; so is whatever answers as it does."""
+    """The functions of asyncpg that make connections. The simulation implements them, too."""
 
     def connect(self, dsn: str, *, timeout: float, server_settings: dict[str, str]) -> Awaitable[asyncpg.Connection]:
         """Make a connection."""
@@ -79,7 +79,7 @@ class Driver(Protocol):
 
 
 class Writer:
-    """A connection that writes, and how far its transaction has come: what is not committed is rolled back."""
+    """A connection that writes, and the state of its transaction. It rolls back what is not committed."""
 
     __slots__ = ("_conclude", "committing", "connection", "is_open")
 
@@ -87,23 +87,23 @@ class Writer:
         self.connection = connection
         self.is_open = False
         self.committing: asyncio.Task[Any] | None = None
-        """The commit whose outcome is not known yet."""
+        """The commit in progress, whose outcome is not known yet."""
         self._conclude = conclude
 
     async def begin(self, sql: str = "BEGIN") -> None:
-        """Begins a transaction, and does what stands behind that in a string of statements."""
+        """Begin a transaction and execute the statements after its BEGIN, all in one string."""
         self.is_open = True
         await self.connection.execute(sql)
 
     async def commit(self) -> None:
-        """Commits what was begun, as `commit_by` does."""
+        """Commit the transaction, as in `commit_by`."""
         await self.commit_by("COMMIT")
 
     async def commit_by(self, sql: str, *arguments: object) -> object:
-        """Runs one statement that is durable when it returns, and returns its first value.
+        """Execute one statement that commits, and return its first value.
 
-        A caller that is cancelled leaves at once; the commit goes on to its end. Raises what the database says, and
-        `InDoubt` when that is yes but not durable.
+        If the caller is cancelled, this raises at once, but the commit continues to its end. Raises the database's
+        error, and `InDoubt` if the commit succeeded but is not durable.
         """
         if self.connection.is_closed():
             raise asyncpg.InterfaceError("the connection was lost before the commit")
@@ -115,7 +115,7 @@ class Writer:
 
 
 class Database:
-    """One PostgreSQL database. `open` before anything else; `close` is harmless at any time."""
+    """One PostgreSQL database. Call `open` first; `close` may be called at any time."""
 
     def __init__(
         self,
@@ -127,9 +127,9 @@ class Database:
         entropy: Entropy = SYSTEM_ENTROPY,
         driver: Driver = asyncpg,
     ) -> None:
-        """`on_query` is told the name of each statement and the seconds that it took.
+        """`on_query` is called with the name of each statement and the seconds that it took.
 
-        Raises `ValueError` for a URL that is none, or asks for what there is not.
+        Raises `ValueError` for a URL that is invalid or not supported.
         """
         self._target = parse_database_url(url)
         self._driver = driver
@@ -149,7 +149,7 @@ class Database:
         self._closed = False
 
     async def open(self, patience_seconds: float) -> None:
-        """Connects, waiting up to `patience_seconds` for a server that comes up late.
+        """Connect. Wait up to `patience_seconds` for a server that starts late.
 
         Raises `UnavailableError`, and without waiting `UnsafeServerError` and `UnusableDatabaseError`.
         """
@@ -169,7 +169,7 @@ class Database:
                 self._drop_idle_writers()
 
     async def close(self) -> None:
-        """Closes every connection. Whoever still uses one is cut off."""
+        """Close every connection, including those in use."""
         self._closed = True
         if self._releases:
             await asyncio.wait(self._releases, timeout=self._limits.transaction_seconds)
@@ -189,13 +189,13 @@ class Database:
                 pool.terminate()
 
     async def ping(self) -> None:
-        """Asks the server for a sign of life. Raises `DatabaseUnavailable`."""
+        """Check that the server answers. Raises `DatabaseUnavailable`."""
         async with self.reading() as connection:
             await connection.fetchval("SELECT 1")
 
     @property
     def use(self) -> dict[str, int]:
-        """Connections by kind: open and busy ones of writers and readers."""
+        """The numbers of connections by kind: open and busy, of writers and of readers."""
         readers = self._pool.get_size() if self._pool else 0
         idle_readers = self._pool.get_idle_size() if self._pool else 0
         return {
@@ -207,7 +207,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
-        """A pooled connection for reads. The database's faults become `DatabaseUnavailable`."""
+        """Yield a pooled connection for reads. Database errors become `DatabaseUnavailable`."""
         if self._pool is None:
             raise DatabaseUnavailable
         try:
@@ -222,8 +222,9 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[asyncpg.Connection]:
-        """A transaction for a single caller. Raises `DatabaseUnavailable` and `OutcomeUnknown`; the caller's own
-        errors roll back and pass, constraint violations among them.
+        """Yield a transaction for a single caller. Raises `DatabaseUnavailable` and `OutcomeUnknown`.
+
+        Other errors, such as constraint violations, roll the transaction back and are raised unchanged.
         """
         try:
             async with self.writer() as writer:
@@ -239,10 +240,10 @@ class Database:
 
     @asynccontextmanager
     async def writer(self) -> AsyncIterator[Writer]:
-        """A connection that writes. The database's faults become those of `ports`, with the cause attached."""
+        """Yield a connection that writes. Database errors become those of `ports`, with the original as their cause."""
         connection = await self._acquire_writer()
         writer = Writer(connection, self._commit)
-        # Terminating makes the pending query fail at once, even on a frozen server.
+        # Terminating the connection makes the pending query fail at once, even on a frozen server.
         watchdog = asyncio.get_running_loop().call_later(self._limits.transaction_seconds, connection.terminate)
         reusable = False
         try:
@@ -265,9 +266,9 @@ class Database:
                 self._release_writer(connection, reusable=reusable)
 
     async def _commit(self, connection: asyncpg.Connection, sql: str, arguments: Sequence[object]) -> object:
-        """Commits. Raises `InDoubt` when that is done but not durable: the server no longer waits for its standby.
+        """Commit. Raises `InDoubt` if the server committed but no longer waits for its standby.
 
-        No timeout of the server's ends that wait: it takes the statement's timeout back before it commits.
+        No timeout of the server ends that wait: it disables the statement timeout before it commits.
         """
         self._warned.discard(connection)
         value = await (connection.fetchval(sql, *arguments) if arguments else connection.execute(sql))
@@ -276,13 +277,13 @@ class Database:
         return value
 
     def _heed(self, connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
-        # asyncpg tells of a warning before it hands out the result that came behind it.
+        # asyncpg reports a warning before it returns the result that follows it.
         if message.severity_en == "WARNING" and connection in self._busy_writers:
             log.warning("the server warns", message=message.message)
             self._warned.add(connection)
 
     async def _suspect_others(self, error: Exception) -> None:
-        # What cut this one off, a restart, a failover or a frozen server, has cut off the others too.
+        # The cause (a restart, a failover or a frozen server) has also broken the other connections.
         self._drop_idle_writers()
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._pool is not None:
             await self._pool.expire_connections()
@@ -340,7 +341,7 @@ class Database:
         connection.terminate()
 
     async def _try_to_open(self, earlier: StoreFault | None) -> StoreFault | None:
-        """Why the database could not be opened this time, if a later time may be better."""
+        """Try to connect. Return the reason of a failure that may be temporary, or None."""
         try:
             with explained():
                 async with asyncio.timeout(2 * self._limits.connect_seconds):
@@ -374,7 +375,7 @@ class Database:
         )
 
     async def _connect(self) -> asyncpg.Connection:
-        """A new writer. Closing cuts it off, whatever it waits for."""
+        """Return a new writer. `close` interrupts this, whatever it waits for."""
         making = asyncio.ensure_future(self._new_writer())
         self._new_writers.add(making)
         making.add_done_callback(self._new_writers.discard)
@@ -410,7 +411,7 @@ class Database:
             self._warn_of(unsafe)
             connection.add_query_logger(self._log_query)
         except BaseException:
-            # Here, for a pool would take leave of a server that may not answer, and wait for it.
+            # Terminate here, because a pool would say goodbye to a server that may not answer, and wait for it.
             connection.terminate()
             raise
 
@@ -429,7 +430,7 @@ async def _roll_back(writer: Writer) -> None:
 
 
 async def _recovers(writer: Writer, error: Exception, fault: StoreFault | None) -> bool:
-    """Whether the connection can be used again after `error`; what was begun on it is rolled back then."""
+    """Roll back. Return whether the connection can be used again after `error`."""
     if fault is not None and (isinstance(fault, InDoubt) or not keeps_connection(error)):
         return False
     with suppress(Exception):
@@ -439,11 +440,11 @@ async def _recovers(writer: Writer, error: Exception, fault: StoreFault | None) 
 
 
 async def _leave_as_it_is(_connection: Connection) -> None:
-    """Nothing that we run changes a session, and RESET ALL would undo what it was given."""
+    """Do nothing: no statement of ours changes a session, and RESET ALL would undo its settings."""
 
 
 def _keep_alive(connection: asyncpg.Connection, wanted: KeepAlive | None) -> None:
-    # asyncpg has no options for this, and without it a silently dead peer holds a connection for hours.
+    # asyncpg has no options for this. Without it, a peer that died silently keeps a connection for hours.
     sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001
     if sock is None or sock.family == socket.AF_UNIX or wanted is None:
         return
@@ -460,6 +461,6 @@ def _keep_alive(connection: asyncpg.Connection, wanted: KeepAlive | None) -> Non
 
 
 def _abandon(making: asyncio.Task[asyncpg.Connection]) -> None:
-    """Nobody waits for it any more."""
+    """Ignore the result, because no caller waits for it any more."""
     if not making.cancelled() and making.exception() is None:
         making.result().terminate()

@@ -1,4 +1,4 @@
-"""DATABASE_URL: what libpq takes in it is taken, or refused by its name."""
+"""DATABASE_URL: every parameter of libpq is accepted, or refused by its name."""
 
 import difflib
 import re
@@ -17,7 +17,7 @@ _EXAMPLE = "postgresql://user:password@host:5432/database"
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """How soon a peer that is silently gone is noticed; None: the operating system decides."""
+    """The TCP settings that detect a lost peer; None: the operating system's defaults."""
 
     idle_seconds: int | None = 10
     interval_seconds: int | None = 3
@@ -27,7 +27,7 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """A database, and how to talk to it. `dsn` holds what the driver sees to, `options` what each session is given."""
+    """A database and how to connect to it. `dsn` is for the driver; `options` are the settings of each session."""
 
     dsn: str
     application_name: str | None = None
@@ -37,17 +37,17 @@ class DatabaseUrl:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def session(self, ours: Mapping[str, str]) -> Mapping[str, str]:
-        """The settings that a session of ours must have, with the schema that our tables are in.
+        """Return the settings of a session, including the schema of the tables.
 
-        A temporary table that a pooled session was left with must not stand before one of ours.
+        A temporary table that was left in a pooled session must not hide a table of that schema.
         """
         return {**ours, "search_path": f"{self.schema}, pg_temp"}
 
 
 def parse_database_url(text: str) -> DatabaseUrl:
-    """Takes a URL of a PostgreSQL database apart.
+    """Parse the URL of a PostgreSQL database.
 
-    Raises ValueError, with the rule that it breaks and never its text.
+    Raises ValueError, whose message has the broken rule but no part of the URL.
     """
     url = parse_server_url(text, _SCHEMES, _EXAMPLE)
     given = {name: value for name, value in url.parameters.items() if value}
@@ -99,7 +99,7 @@ def _options(value: str) -> str | None:
 
 
 _TLS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-# What the driver sees to itself.
+# Parameters that the driver handles.
 _DRIVERS: Mapping[str, Callable[[str], str | None]] = {
     "host": _anything,
     "port": _port,
@@ -119,7 +119,7 @@ _DRIVERS: Mapping[str, Callable[[str], str | None]] = {
     "ssl_max_protocol_version": _one_of(*_TLS),
     "target_session_attrs": _one_of("any", "read-write", "primary", else_=": Holdfast writes"),
 }
-# What we see to.
+# Parameters that Holdfast handles.
 _OURS: Mapping[str, Callable[[str], str | None]] = {
     "application_name": _anything,
     "fallback_application_name": _anything,
@@ -131,7 +131,7 @@ _OURS: Mapping[str, Callable[[str], str | None]] = {
     "tcp_user_timeout": _number,
     "options": _options,
 }
-# What can only be as it is.
+# Parameters with only one supported value.
 _ALREADY_SO: Mapping[str, Callable[[str], str | None]] = {
     "channel_binding": _one_of(
         "disable", "prefer", else_=": the driver has none; sslmode=verify-full proves the server"
@@ -151,7 +151,7 @@ _REFUSED = frozenset({
     "min_protocol_version", "max_protocol_version", "scram_client_key", "scram_server_key", "oauth_issuer",
     "oauth_client_id", "oauth_client_secret", "oauth_scope",
 })  # fmt: skip
-# What other drivers call things.
+# Names in other drivers.
 _ELSEWHERE = {
     "ssl": "sslmode=require",
     "database": "dbname",
@@ -168,7 +168,7 @@ def _faults(given: Mapping[str, str]) -> Iterator[str]:
         elif name in _ELSEWHERE:
             yield f"{name}: unknown to PostgreSQL; write {_ELSEWHERE[name]}"
         elif name not in _KNOWN:
-            # It may be a part of a password, so it is not told.
+            # It may be a part of a password, so the message does not contain it.
             close = difflib.get_close_matches(name, [*_KNOWN], n=1)
             yield f"parameter {number} is unknown to PostgreSQL" + (f"; did you mean {close[0]}?" if close else "")
         elif rule := _KNOWN[name](value):
@@ -176,7 +176,7 @@ def _faults(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _require_certificates(given: Mapping[str, str]) -> None:
-    """Raises ValueError for TLS files that hold something else."""
+    """Raise ValueError if a TLS file has the wrong content."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for name in {"sslrootcert", "sslcrl"} & given.keys():
         try:
@@ -208,7 +208,7 @@ def _keep_alive(given: Mapping[str, str]) -> KeepAlive | None:
 
 
 def _settings(options: str) -> dict[str, str]:
-    """The settings in the options of a server process. Raises ValueError for others, and for settings of ours."""
+    """Return the settings in a server's command line options. Raises ValueError for those that Holdfast sets."""
     words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|\S)+", options)]
     settings = dict(map(_setting, _joined(words)))
     if reserved := sorted((settings.keys() & (WRITER_SESSION.keys() | MIGRATION_SESSION.keys())) - {"search_path"}):

@@ -1,4 +1,4 @@
-"""What a database fault proves: that nothing was done, or nothing at all."""
+"""Classifies database errors: the transaction had no effect, or its outcome is unknown."""
 
 import ssl
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _RETRYABLE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.InvalidAuthorizationSpecificationError,
-    # Somebody has taken prepared statements away: a new connection has its own.
+    # The session lost its prepared statements: a new connection prepares its own.
     asyncpg.InvalidSQLStatementNameError,
     asyncpg.DuplicatePreparedStatementError,
 )
@@ -26,7 +26,7 @@ _CONNECTION = (
     EOFError,
     TimeoutError,
     asyncpg.InterfaceError,
-    # What asyncpg says when it is used between the server's last word on a connection and the end of that connection.
+    # asyncpg's error if it is used between the server's last message on a connection and the end of that connection.
     asyncpg.InternalClientError,
     asyncpg.TargetServerAttributeNotMatched,
     asyncpg.PostgresConnectionError,
@@ -43,27 +43,27 @@ _KEEPS_CONNECTION = (
 
 
 class UnusableDatabaseError(CannotStartError):
-    """The database refuses us, and will as long as nobody changes that."""
+    """The database refuses the service, until an operator changes something."""
 
 
-_NO_SETTING = "a setting among the options in DATABASE_URL cannot be had"
+_NO_SETTING = "the database refuses a setting in the options of DATABASE_URL"
 _FINAL = (
     (asyncpg.InvalidPasswordError, "the database refuses the user or its password"),
     (asyncpg.InvalidAuthorizationSpecificationError, "the database refuses the user"),
     (asyncpg.InvalidCatalogNameError, "there is no such database"),
     (asyncpg.InsufficientPrivilegeError, "the user may not do this in the database"),
-    (asyncpg.InvalidSchemaNameError, "the schema public is not there, or the user may not look into it"),
+    (asyncpg.InvalidSchemaNameError, "the schema public does not exist, or the user may not use it"),
     (asyncpg.ClientConfigurationError, "DATABASE_URL cannot be used"),
     (asyncpg.UndefinedObjectError, _NO_SETTING),
     (asyncpg.InvalidParameterValueError, _NO_SETTING),
     (asyncpg.CantChangeRuntimeParamError, _NO_SETTING),
-    (ssl.SSLCertVerificationError, "the certificate of the database is not what DATABASE_URL asks for"),
+    (ssl.SSLCertVerificationError, "the certificate of the database is not the one that DATABASE_URL requires"),
 )
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns what waiting cannot mend into `UnusableDatabaseError`."""
+    """Convert errors that waiting cannot fix to `UnusableDatabaseError`."""
     try:
         yield
     except Exception as error:
@@ -74,10 +74,10 @@ def explained() -> Iterator[None]:
 
 
 def classify(error: BaseException, *, committing: bool) -> StoreFault | None:
-    """What `error` proves of its transaction; none when it is not the database's.
+    """Return what `error` proves about its transaction; None if it is not an error of the database.
 
-    While committing, the server's own refusal proves that the transaction was rolled back. Anything else proves
-    nothing: after a lost connection, a terminated backend or a panic the commit may be on disk already.
+    During COMMIT, an error from the server proves that the transaction was rolled back. Any other error proves
+    nothing: after a lost connection, a terminated backend or a panic the commit may already be on disk.
     """
     if isinstance(error, asyncpg.PostgresError) and not _is_cut_off(error):
         return NotApplied(str(error)) if isinstance(error, _RETRYABLE) else Rejected(str(error))
@@ -89,12 +89,12 @@ def classify(error: BaseException, *, committing: bool) -> StoreFault | None:
 
 
 def keeps_connection(error: BaseException) -> bool:
-    """Whether the connection can be used again after a rollback."""
+    """Return whether the connection can be used again after a rollback."""
     return isinstance(error, _KEEPS_CONNECTION) and not _is_fatal(error)
 
 
 def is_taken(fault: StoreFault) -> bool:
-    """Whether a key was to be stored that is stored already."""
+    """Return whether the error is a unique violation."""
     return isinstance(fault.__cause__, asyncpg.UniqueViolationError)
 
 
@@ -103,17 +103,17 @@ def _is_cut_off(error: BaseException) -> bool:
 
 
 def _has_no_protocol(error: BaseException) -> bool:
-    # A connection that we terminate lets go of its protocol, and a query may be between two of its steps just then.
+    # A terminated connection drops its protocol object, and a query may be between two of its steps at that moment.
     if not isinstance(error, AttributeError) or error.obj is not None or error.name is None:
         return False
     return hasattr(asyncpg.protocol.Protocol, error.name)
 
 
 def _is_fatal(error: BaseException) -> bool:
-    # Whatever its code, the backend ends with it: a full disk, a corrupt page, a timeout of the server's own.
+    # Whatever the code, the backend ends: a full disk, a corrupt page, a timeout of the server.
     return getattr(error, "severity_en", None) in {"FATAL", "PANIC"}
 
 
 def _told(error: BaseException) -> str:
-    # A timeout has no text of its own.
+    # A timeout has no message.
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What has happened in a sale: its reservations and movements, and whether they add up."""
+"""The history of a sale: its reservations and movements, and their verification."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -15,11 +15,11 @@ from holdfast_inventory.postgres.stocking import require_sale
 
 SQL = load("history")
 
-# A page of reservations reads no more of the ledger than this, so it may come out short, or empty.
+# A page of reservations reads no more of the ledger than this, so it may be short or empty.
 _STRETCH_BATCHES = 1000
 _STRETCH_MOVEMENTS = 20_000
 _VERIFY_SECONDS = 30.0
-# The server gives up first, so that the connection can be used again.
+# The server's limit comes first, so that the connection can be used again.
 _VERIFY_GRACE_SECONDS = 2.0
 
 _KINDS = {kind.value: kind for kind in MovementKind}
@@ -29,7 +29,7 @@ Page = tuple[list[Reservation], str | None]
 
 
 class Discrepancy(NamedTuple):
-    """Two sums that should agree: on_hand, held, sold or open_holds of an item, or the sequence (without item)."""
+    """Two sums that should be equal: on_hand, held, sold or open_holds of an item, or the sequence (without item)."""
 
     item_id: str
     field: str
@@ -38,14 +38,14 @@ class Discrepancy(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What was found in a sale's ledger, up to `sequence`."""
+    """The result of verifying a sale's ledger up to `sequence`."""
 
     sequence: int
     discrepancies: list[Discrepancy]
 
 
 class _Place(NamedTuple):
-    """A place in a list that is ordered by a time."""
+    """A position in a list that is ordered by time."""
 
     at: datetime
     reservation_id: UUID
@@ -59,13 +59,13 @@ _BEFORE_ALL = _Place(datetime.fromtimestamp(0, UTC), UUID(int=0))
 
 
 class History:
-    """Reads of what has happened. Raises `DatabaseUnavailable`, and `NotFound` where there is no such sale."""
+    """Reads of the history. They raise `DatabaseUnavailable`, and `NotFound` if the sale does not exist."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def get_reservation(self, sale_id: str, reservation_id: UUID) -> Reservation:
-        """Reads a reservation."""
+        """Read a reservation."""
         async with self._database.reading() as connection:
             row = await connection.fetchrow(SQL["get_reservation"], reservation_id, sale_id)
         if row is None:
@@ -75,10 +75,10 @@ class History:
     async def list_reservations(
         self, sale_id: str, page_size: int, cursor: str | None, customer: str | None, state: ReservationState | None
     ) -> Page:
-        """A page of reservations, and where the next begins; a page may hold fewer than there are, or none.
+        """Return a page of reservations, and where the next page begins. A page may be short or empty before the end.
 
-        In the order of their creation; open holds of all customers in that of their ends. Raises `InvalidRequest`
-        for a cursor of another list.
+        They are in the order of their creation, but open holds of all customers are in the order of their ends. Raises
+        `InvalidRequest` for a cursor of another list.
         """
         async with self._database.reading() as connection:
             if customer is not None:
@@ -92,9 +92,9 @@ class History:
             return page
 
     async def list_movements(self, sale_id: str, after_sequence: int, limit: int) -> list[Movement]:
-        """Up to `limit` movements behind a sequence, in order and without gaps, and such as no failover takes back.
+        """Return up to `limit` movements after a sequence, in order and without gaps. All of them are durable.
 
-        Whoever follows the ledger goes on behind what was told: if that were lost, so would be what takes its place.
+        Readers continue after the last movement that they got: if a failover undid it, they would miss its successor.
         """
         async with self._database.reading() as connection:
             rows = await connection.fetch(SQL["list_movements"], sale_id, after_sequence, limit)
@@ -105,7 +105,7 @@ class History:
         return [_movement(row) for row in rows]
 
     async def verify(self, sale_id: str) -> Verification:
-        """Compares, in one snapshot, stock levels with the sums of movements and of open holds, and looks for gaps."""
+        """Compare stock levels with the sums of movements and of open holds, in one snapshot, and find gaps."""
         timeout = _VERIFY_SECONDS + _VERIFY_GRACE_SECONDS
         async with (
             self._database.reading() as connection,
@@ -123,7 +123,7 @@ class History:
 
 
 async def settle(connection: Connection) -> None:
-    """Waits until everything that was read on this connection is durable."""
+    """Wait until everything that was read on this connection is durable. See ADR 5."""
     await connection.execute(SQL["settle"])
 
 

@@ -1,7 +1,7 @@
-"""The schema's migrations: `NNNN_name.up.sql`, and the `.down.sql` that takes each back.
+"""The schema's migrations: `NNNN_name.up.sql`, and a `.down.sql` that undoes each.
 
-They run on a connection of their own, straight to PostgreSQL: the lock that keeps ten starting replicas apart
-belongs to the session, and a pooler in transaction mode has none.
+They run on a separate connection, directly to PostgreSQL: the lock that lets one replica at a time migrate belongs to
+the session, and a pooler in transaction mode has no sessions.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _LOCK_KEY = int.from_bytes(hashlib.sha256(b"holdfast schema_migrations").digest(
 _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 0.25
 _STATEMENT_SECONDS = 900
-# While a migration waits for a table's lock, every query behind it waits too: so give up soon, and come back.
+# While a migration waits for a table's lock, every query behind it waits, too. So give up soon and retry.
 _TABLE_LOCK_SECONDS = 0.5
 _TABLE_LOCK_PAUSE_SECONDS = 1.0
 _TABLE_LOCK_ATTEMPTS = 20
@@ -44,11 +44,11 @@ class MigrationError(CannotStartError):
 
 
 class DatabaseUnreachableError(MigrationError):
-    """No connection within the patience given."""
+    """No connection could be made in time."""
 
 
 class HistoryDiffersError(MigrationError):
-    """The database was migrated by other files than these. The message lists all differences."""
+    """The database was migrated with other files than these. The message lists all differences."""
 
 
 class UnknownVersionError(MigrationError):
@@ -56,12 +56,12 @@ class UnknownVersionError(MigrationError):
 
 
 class MigrationBlockedError(MigrationError):
-    """A lock could not be had in time. Nothing of that migration was done; trying again can help."""
+    """A lock was not free in time. The migration had no effect; a retry can help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A step of the schema, and the way back. `version` counts from 1 without gaps."""
+    """A step of the schema, up and down. `version` counts from 1 without gaps."""
 
     version: int
     name: str
@@ -70,7 +70,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """What an applied migration is recognised by. The way back may be mended later, so it is not part of it."""
+        """The hash that identifies an applied migration. It excludes the down script, which may be fixed later."""
         return hashlib.sha256(self.up.encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -78,14 +78,14 @@ class Migration:
 
 
 class Step(NamedTuple):
-    """A migration to run, and which way."""
+    """A migration to run, up or down."""
 
     migration: Migration
     direction: Literal["up", "down"]
 
     @property
     def sql(self) -> str:
-        """What is run."""
+        """The statements to run."""
         return self.migration.up if self.direction == "up" else self.migration.down
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class Step(NamedTuple):
 
 @cache
 def known() -> tuple[Migration, ...]:
-    """The migrations of this release, in order. Raises `ValueError` when a version or a way back is missing."""
+    """Return the migrations of this release, in order. Raises `ValueError` if a version or a down script is missing."""
     folder = files(__package__).joinpath("migrations")
     texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".sql")}
     migrations: list[Migration] = []
@@ -115,12 +115,12 @@ async def migrate(
     patience_seconds: float = 60.0,
     migrations: Sequence[Migration] | None = None,
 ) -> list[Step]:
-    """Brings the schema to version `to`, up or down; by default up to the newest that this release knows.
+    """Migrate the schema to version `to`, up or down; by default up to the newest version of this release.
 
-    Each migration is a transaction. Returns the steps taken, or with `dry_run` those that would be. A schema that is
-    newer than this release stays as it is, so that a release can be rolled back. Waits up to `patience_seconds` for
-    the database, and as long again for another runner; within that time, a connection that is lost is made again.
-    Raises `CannotStartError`, of which `MigrationError` is one kind.
+    Each migration is a transaction. Return the executed steps, or with `dry_run` the steps to execute. A schema that
+    is newer than this release stays as it is, so that a release can be rolled back. Wait up to `patience_seconds` for
+    the database, and the same time again for another runner; meanwhile a lost connection is made again. Raises
+    `CannotStartError`, of which `MigrationError` is a subclass.
     """
     wanted = known() if migrations is None else migrations
     steps: list[Step] = []
@@ -133,8 +133,9 @@ async def migrate(
             is_lost = isinstance(classify(error, committing=False), NotApplied)
             if not is_lost or asyncio.get_running_loop().time() >= give_up_at:
                 raise
-            # A migration is there as a whole, history and all, or not at all: so what is left to do can be asked again.
-            log.warning("the database was lost while it was migrated", error=str(error))
+            # A migration and its history row are applied together or not at all, so the remaining steps can be read
+            # again.
+            log.warning("the connection was lost during a migration", error=str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)
         else:
             return steps
@@ -149,7 +150,7 @@ async def _migrate(
     dry_run: bool,
     patience_seconds: float,
 ) -> None:
-    """Takes what steps are left to take, adds to `steps` those that were taken, and closes the connection."""
+    """Execute the remaining steps, append them to `steps`, and close the connection."""
     try:
         if not dry_run:
             await _lock(connection, patience_seconds)
@@ -165,9 +166,9 @@ async def _migrate(
 
 
 async def pending(connection: asyncpg.Connection) -> list[Migration]:
-    """The migrations of this release that the database lacks. None when its schema is as new, or newer.
+    """Return the migrations of this release that the database lacks. Empty if its schema is as new, or newer.
 
-    Raises `HistoryDiffersError`, and `UnusableDatabaseError` when the user may not look.
+    Raises `HistoryDiffersError`, and `UnusableDatabaseError` if the user may not read the history.
     """
     with explained():
         history = await _history(connection)
@@ -175,7 +176,7 @@ async def pending(connection: asyncpg.Connection) -> list[Migration]:
 
 
 def plan(migrations: Sequence[Migration], applied: Mapping[int, str], to: int | None) -> list[Step]:
-    """The steps from `applied` (checksums by version) to version `to`.
+    """Return the steps from `applied` (checksums by version) to version `to`.
 
     Raises `HistoryDiffersError` and `UnknownVersionError`.
     """
@@ -185,7 +186,7 @@ def plan(migrations: Sequence[Migration], applied: Mapping[int, str], to: int | 
     problems = _differences(migrations, applied)
     if to is not None:
         problems += [
-            f"version {version} is of a newer release, and only that knows the way back"
+            f"version {version} belongs to a newer release; only that release can undo it"
             for version in sorted(applied)
             if version > newest
         ]
@@ -235,7 +236,7 @@ async def _new_connection(database_url: str, patience_seconds: float) -> asyncpg
         return await asyncpg.connect(
             target.dsn,
             timeout=target.connect_seconds or _CONNECT_SECONDS,
-            # The server's own limit first; ours is for a server that no longer answers.
+            # The server's own limit comes first; this one is for a server that no longer answers.
             command_timeout=_STATEMENT_SECONDS + 2 * patience_seconds,
             server_settings={"application_name": target.application_name or "holdfast-migrate"},
         )
@@ -244,7 +245,7 @@ async def _new_connection(database_url: str, patience_seconds: float) -> asyncpg
         await require_own_sessions(connect)
         connection = await connect()
         try:
-            # It acknowledges nothing that could be lost.
+            # A migration acknowledges nothing that could be lost.
             session = target.session(MIGRATION_SESSION)
             await prepare(connection, session, target.options, allow_unsafe_durability=True)
         except BaseException:
@@ -280,7 +281,7 @@ async def _run(connection: asyncpg.Connection, step: Step) -> None:
         else:
             log.info("migrated", step=str(step))
             return
-    raise MigrationBlockedError(f"{step} met a lock {_TABLE_LOCK_ATTEMPTS} times; nothing of it was done")
+    raise MigrationBlockedError(f"{step} found a table locked {_TABLE_LOCK_ATTEMPTS} times; it had no effect")
 
 
 async def _record(connection: asyncpg.Connection, step: Step) -> None:

@@ -1,7 +1,7 @@
-"""What the promises rest on outside of our own code: each with a sentence that says what to do where it is not so.
+"""The preconditions that the promises have outside of this code. Each failure has a message that says what to do.
 
-A role, a database, a server or a pooler may have its own idea of each, and none of them says so. So connections are
-looked at before the service starts, and each later one before its first use.
+A role, a database, a server or a pooler may silently change a setting. So connections are checked before the service
+starts, and each later connection before its first use. See ADR 20.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 SQL = load("preconditions")
 
 _OURS = {
-    # That a commit was not replicated is told in a warning.
+    # A warning says that a commit was not replicated.
     "client_min_messages": "warning",
-    # Our own limits bound a transaction. The server's would end one that waits for its standby.
+    # The service limits the duration of a transaction. These limits would end one that waits for its standby.
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
 }
-# Reads that were planned while a table was empty must not scan it when it is full. Each statement reads anew, and an
-# append looks at the newest version of its sale: only at this level of isolation.
+# Reads that were planned while a table was empty must not scan it when it is full. Only at this isolation level does #
+# each statement have its own snapshot, and does an append check the newest version of its sale.
 READER_SESSION: Mapping[str, str] = _OURS | {
     "default_transaction_isolation": "read committed",
     "enable_seqscan": "off",
@@ -37,7 +37,7 @@ READER_SESSION: Mapping[str, str] = _OURS | {
     "idle_in_transaction_session_timeout": "5s",
     "jit": "off",
 }
-# Plans are made once and must not depend on how full the tables were then: by index, always.
+# Plans are made once and must not depend on the size of the tables then: they always use an index.
 WRITER_SESSION: Mapping[str, str] = {
     **READER_SESSION,
     "plan_cache_mode": "force_generic_plan",
@@ -47,7 +47,7 @@ WRITER_SESSION: Mapping[str, str] = {
 MIGRATION_SESSION: Mapping[str, str] = _OURS | {"statement_timeout": "15min"}
 
 _OLDEST_SERVER = 140000
-# With one of these a server may lose, or no longer know, what it has acknowledged.
+# With one of these settings a server may lose or corrupt what it has acknowledged.
 _UNSAFE_DURABILITY = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -55,7 +55,7 @@ _UNSAFE_DURABILITY = {
     "zero_damaged_pages": "on",
     "ignore_checksum_failure": "on",
 }
-# What the service does in each table.
+# The privileges that the service needs on each table.
 TABLES = {
     "sales": "SELECT INSERT UPDATE",
     "items": "SELECT INSERT UPDATE",
@@ -68,26 +68,26 @@ TABLES = {
 }
 _CLOSE_SECONDS = 1.0
 _USE_SESSIONS = (
-    "Connect to PostgreSQL itself, or by a pooler that gives each client a session of its own "
+    "Connect to PostgreSQL directly, or through a pooler that gives each client its own session "
     "(PgBouncer: pool_mode = session)"
 )
 
 
 class UnsafeServerError(NotApplied, CannotStartError):
-    """The server, or the way to it, does not keep what the promises rest on. Says what to do."""
+    """The server, or the connection to it, does not meet a precondition. The message says what to do."""
 
 
 async def require_own_sessions(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
-    """Makes sure that two connections have two sessions, and keep them from one transaction to the next.
+    """Check that two connections have two sessions, and that each keeps its session across transactions.
 
-    It sets nothing: where clients share sessions, they share settings as well. Raises `UnsafeServerError`.
+    This changes no setting, because clients that share sessions also share settings. Raises `UnsafeServerError`.
     """
     first, second = await connect(), None
     try:
         second = await connect()
         seen = [await connection.fetchval(SQL["session"]) for connection in (first, second) * 2]
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
-        # A statement that was prepared in one transaction is not there, or is another client's, in the next.
+        # A statement that was prepared in one transaction is missing in the next, or belongs to another client.
         seen = []
     finally:
         for connection in filter(None, (first, second)):
@@ -104,15 +104,15 @@ async def prepare(
     *,
     allow_unsafe_durability: bool = False,
 ) -> list[str]:
-    """Gives a new connection its settings, and makes sure that it and the server have what they need.
+    """Set the settings of a new connection, and check the connection and the server.
 
-    `options` are set as well, and not looked at again: PostgreSQL may spell them in another way. Returns what is unsafe
-    and allowed. Raises `UnsafeServerError` with all that is not as it must be.
+    `options` are set as well, but not read back: PostgreSQL may normalise their values. Return the unsafe settings
+    that are allowed. Raises `UnsafeServerError` with everything that does not meet the preconditions.
     """
     settings = {**options, **session}
     await connection.fetch(SQL["set_session"], list(settings), list(settings.values()))
     rows = await connection.fetch(SQL["read_settings"], [*session, *_REQUIREMENTS, *_UNSAFE_DURABILITY])
-    # What a server does not know, it has no other idea of.
+    # A setting that the server does not know cannot have a wrong value.
     found = {row["name"]: row["value"] for row in rows if row["value"] is not None}
     unsafe = [name for name, value in _UNSAFE_DURABILITY.items() if found.get(name) == value]
     faults = [*_unmet(found), *_lost(session, found)]
@@ -124,7 +124,7 @@ async def prepare(
 
 
 async def require_tables(connection: "Connection") -> None:
-    """Makes sure that the tables outlast a crash, and that the user may use them. Raises `UnusableDatabaseError`."""
+    """Check that the tables survive a crash, and the user's privileges on them. Raises `UnusableDatabaseError`."""
     rows = await connection.fetch(SQL["unusable_tables"], list(TABLES), list(TABLES.values()))
     if faults := [_unusable(row["name"], is_unlogged=row["is_unlogged"]) for row in rows]:
         raise UnusableDatabaseError("; ".join(faults))
@@ -138,7 +138,7 @@ def _unusable(table: str, *, is_unlogged: bool) -> str:
 
 def _lost(session: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
     if lost := [name for name, value in session.items() if found.get(name, value) != value]:
-        yield f"{', '.join(lost)}: set, and then not as set. {_USE_SESSIONS}"
+        yield f"{', '.join(lost)}: was set, but then had another value. {_USE_SESSIONS}"
 
 
 def _unmet(found: Mapping[str, str]) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _unmet(found: Mapping[str, str]) -> Iterator[str]:
 def _undurable(name: str) -> str:
     return (
         f"the server has {name} = {_UNSAFE_DURABILITY[name]}: it may lose sales that were acknowledged. Turn it "
-        f"{'on' if _UNSAFE_DURABILITY[name] == 'off' else 'off'}, or give that up with "
+        f"{'on' if _UNSAFE_DURABILITY[name] == 'off' else 'off'}, or accept this with "
         "HOLDFAST_ALLOW_UNSAFE_DURABILITY=true"
     )
 
@@ -165,7 +165,7 @@ def _narrow(encoding: str) -> str | None:
     if encoding == "UTF8":
         return None
     return (
-        f"the database's encoding is {encoding}: it cannot hold every name and order that the API takes. Make a "
+        f"the database's encoding is {encoding}: it cannot store every name and order that the API accepts. Create a "
         "database with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
     )
 

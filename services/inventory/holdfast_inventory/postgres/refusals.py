@@ -1,4 +1,4 @@
-"""What only the database can refuse in the caller's words: every other rule is the domain's, and checked before."""
+"""Constraint violations that become refusals. All other rules are checked in the domain before."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
 
 @contextmanager
 def closed_before_it_opens_as_refusal() -> Iterator[None]:
-    """Turn it into `InvalidRequest`: a sale that opens at once does so by the database's clock."""
+    """Convert the constraint violation to `InvalidRequest`. A sale that opens at once uses the database's clock."""
     try:
         yield
     except asyncpg.CheckViolationError as error:

@@ -1,7 +1,7 @@
 """The store of sales, in PostgreSQL.
 
-A batch reads without a lock, and its append happens only if the sale is still as it was read: two round trips. An
-exclusive batch locks the sale first, and then does the same within a transaction.
+A batch reads without a lock, and its append succeeds only if the sale has not changed since: two round trips. An
+exclusive batch locks the sale first, and then does the same in a transaction. See ADR 21.
 """
 
 import re
@@ -79,7 +79,7 @@ class PostgresSaleStore:
     async def open(
         self, sale_id: str, commands: Sequence[Command], due_limit: int, *, exclusive: bool
     ) -> AsyncIterator[_OptimisticBatch | _ExclusiveBatch]:
-        """Reads on the connection that will append: another may lead to another server, after a failover."""
+        """Read on the connection that will append: after a failover, another connection may lead to another server."""
         try:
             async with self._database.writer() as writer:
                 if exclusive:
@@ -93,7 +93,7 @@ class PostgresSaleStore:
 
     @asynccontextmanager
     async def open_transfer(self, command: Transfer, due_limit: int) -> AsyncIterator[_TransferBatch]:
-        """Locks both sales, in the order of their ids, so that two transfers cannot wait for each other."""
+        """Lock both sales in the order of their ids, so that two transfers cannot deadlock."""
         async with self._database.writer() as writer:
             connection = writer.connection
             await writer.begin(_locking(*sorted({command.source_sale_id, command.destination_sale_id})))
@@ -111,16 +111,16 @@ class PostgresSaleStore:
             yield _TransferBatch(writer, (source, destination))
 
     async def bound_ids(self, sale_id: str, ids: Collection[UUID]) -> set[UUID]:
-        """Without the lock."""
+        """Read without the lock."""
         values = {"sale_id": sale_id, "reservation_ids": list(ids)}
         async with self._database.reading() as connection:
             rows = await connection.fetch(SQL["read_bound_ids"], *arguments(SQL["read_bound_ids"], values))
         return {row["reservation_id"] for row in rows}
 
     async def salt(self, sale_id: str) -> bytes:
-        """Reads under the weakest lock, whose commit waits for the standby: what is visible may not be there yet.
+        """Read under the weakest lock, because its commit waits for the standby: a visible sale may not be durable yet.
 
-        A failover could undo the sale otherwise, and the same sale could come again with another salt.
+        Otherwise a failover could undo the sale, and it could be created again with another salt.
         """
         try:
             async with self._database.writing() as connection:
@@ -133,9 +133,9 @@ class PostgresSaleStore:
 
 
 def _locking(*sale_ids: str) -> str:
-    """What begins a transaction and locks sales, in one flight: a string of statements, which has no parameters.
+    """Return statements that begin a transaction and lock sales, in one string, which cannot have parameters.
 
-    Raises `NotFound` for what cannot be a sale's id.
+    Raises `NotFound` for an invalid id.
     """
     for sale_id in sale_ids:
         if not _is_plain(sale_id):

@@ -1,4 +1,4 @@
-"""Schedules, the sales that they open, and what becomes of the units that those leave."""
+"""Schedules, the sales that they open, and the remainders of these sales."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -30,19 +30,19 @@ SQL = load("schedules")
 _REMAINDERS = {remainder.value: remainder for remainder in Remainder}
 
 
-class ScheduleBook:
+class ScheduleStore:
     """Reads and writes of schedules. Raises `DatabaseUnavailable` and, when writing, `OutcomeUnknown`."""
 
     def __init__(self, database: Database, on_commit: Callable[[Committed], None], entropy: Entropy) -> None:
-        """`on_commit` is told of stock that moves between sales."""
+        """`on_commit` is called after each commit that moves stock."""
         self._database = database
         self._on_commit = on_commit
         self._entropy = entropy
 
     async def create_schedule(self, new: Schedule) -> Schedule:
-        """Creates a schedule; its created_at comes from the database.
+        """Create a schedule; its created_at comes from the database.
 
-        Raises `AlreadyExists`, and `NotFound` when there is no such source.
+        Raises `AlreadyExists`, and `NotFound` if the source sale does not exist.
         """
         async with self._database.writing() as connection:
             if new.source_sale_id is not None:
@@ -66,7 +66,7 @@ class ScheduleBook:
         return _schedule(row)
 
     async def get_schedule(self, schedule_id: str) -> Schedule:
-        """Reads a schedule. Raises `NotFound`."""
+        """Read a schedule. Raises `NotFound`."""
         async with self._database.reading() as connection:
             row = await connection.fetchrow(SQL["get_schedule"], schedule_id)
         if row is None:
@@ -74,22 +74,22 @@ class ScheduleBook:
         return _schedule(row)
 
     async def list_schedules(self, page_size: int, after: str | None) -> tuple[list[Schedule], str | None]:
-        """A page of schedules by id, and where the next begins."""
+        """Return a page of schedules by id, and where the next page begins."""
         async with self._database.reading() as connection:
             rows = await connection.fetch(SQL["list_schedules"], after or "", page_size + 1)
         page = [_schedule(row) for row in rows[:page_size]]
         return page, page[-1].schedule_id if len(rows) > page_size else None
 
     async def delete_schedule(self, schedule_id: str) -> None:
-        """Deletes a schedule. Its sales stay. Raises `NotFound`."""
+        """Delete a schedule. Its sales stay. Raises `NotFound`."""
         async with self._database.writing() as connection:
             if await connection.fetchval(SQL["delete_schedule"], schedule_id) is None:
                 raise NotFound(f"saleSchedules/{schedule_id}")
 
     async def create_occurrence(self, schedule: Schedule, open_at: datetime) -> bool:
-        """Creates the sale that opens at `open_at`, with its stock: new units, or what the source has of them.
+        """Create the sale that opens at `open_at`, with its stock: new units, or the units that the source has.
 
-        Returns false when somebody else has created it, or the schedule is gone. Raises `NotFound` when the source is.
+        Return False if it exists already or the schedule was deleted. Raises `NotFound` if the source sale is missing.
         """
         async with self._database.writing() as connection:
             if await connection.fetchval(SQL["keep_schedule"], schedule.schedule_id) is None:
@@ -101,7 +101,7 @@ class ScheduleBook:
             if schedule.source_sale_id is None:
                 commits = await put_first_stock(connection, sale, new.items, _actor(schedule))
             else:
-                # Nobody can wait for the new sale while holding the source's lock: it is not to be seen yet.
+                # This cannot deadlock: the new sale is not visible yet, so no transaction waits for it.
                 source = await lock_sale(connection, schedule.source_sale_id)
                 most = {item.item_id: item.on_hand for item in new.items}
                 commits = await draw(connection, source, sale, most, _actor(schedule))
@@ -109,10 +109,10 @@ class ScheduleBook:
         return True
 
     async def settle_remainder(self, schedule: Schedule, sale_id: str) -> bool:
-        """Moves what remains of an occurrence to where the schedule says, all in one step; again is harmless.
+        """Move the remainder of an occurrence to its destination, in one transaction. Repeating this is harmless.
 
-        Returns false when it is too early: the sale is not over or still holds units, or the next occurrence is
-        not there yet. Raises `NotFound`.
+        Return False if it is too early: the sale is not over or still holds units, or the next occurrence does not
+        exist yet. Raises `NotFound`.
         """
         if schedule.remainder is Remainder.STAY:
             return True
@@ -130,10 +130,10 @@ class ScheduleBook:
     async def occurrences_to_settle(
         self, schedule: Schedule, before: datetime | None, stretch: int
     ) -> tuple[list[str], datetime | None]:
-        """The ids of a schedule's sales whose remainder is due to be settled, the oldest first, and the next `before`.
+        """Return the ids of a schedule's sales whose remainder can be settled, the oldest first, and the next `before`.
 
-        Looks at the newest `stretch` sales, and at as many of those that opened before `before`. Whoever goes on from
-        there comes to the first of them, and then gets None, with which it begins anew.
+        This reads the newest `stretch` sales, and as many of the sales that opened before `before`. Repeated calls
+        with the returned `before` reach the oldest sale; then it is None, and the next call starts from the newest.
         """
         if schedule.remainder is Remainder.STAY:
             return [], None
@@ -147,15 +147,15 @@ class ScheduleBook:
 
 
 async def _move_remainder(connection: Connection, over: Sale, destination: Sale, actor: str) -> list[Committed] | None:
-    """Moves all units of a sale that is over to another, both locked; none when it is too early for that."""
+    """Move all units of a sale that is over to another. Both are locked. Return None if it is too early."""
     now = await database_now(connection)
     items = [Item(**row) for row in await connection.fetch(SQL["remaining_items"], over.sale_id)]
     is_over = over.state_at(now) in {SaleState.CLOSED, SaleState.CANCELLED}
     if not is_over or any(item.held for item in items):
         return None
-    # The destination may never have sold some of them.
-    shelves = [NewItem(item.item_id, 0, item.per_customer_limit) for item in items]
-    await insert_items(connection, destination, shelves)
+    # The destination may lack some of the items.
+    missing = [NewItem(item.item_id, 0, item.per_customer_limit) for item in items]
+    await insert_items(connection, destination, missing)
     return await draw(connection, over, destination, {item.item_id: MAX_UNITS for item in items}, actor)
 
 

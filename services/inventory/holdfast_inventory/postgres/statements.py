@@ -1,11 +1,11 @@
-"""SQL from its files: every statement has a name, and a comment that says why it is as it is.
+"""SQL statements, loaded from files. Every statement has a name, and a comment with its reasons.
 
 Lists of columns (see `columns`) and parameters are named:
 
     {item}                item_id, on_hand, ...
-    {reservation::}       the same, with arrays made from the text in which they travel
+    {reservation::}       the same, with arrays parsed from the text in which they are sent
     {named.reservation[]} array_agg(reservation_id) AS "named.reservation_id", ...
-    :sale_id              a parameter, the same wherever it stands
+    :sale_id              a parameter; the same name is the same parameter
     :created.reservation  parameters, an array for each column: $7::uuid[], $8::text[], ...
 """
 
@@ -28,33 +28,33 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {}
 
 @cache
 def load(name: str) -> Mapping[str, str]:
-    """The statements of `sql/<name>.sql`, by their names.
+    """Return the statements of `sql/<name>.sql`, by their names.
 
-    Raises `ValueError` when the file has no statement, or two of one name.
+    Raises `ValueError` if the file has no statement, or two with the same name.
     """
     text = files(__package__).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    # What stands before the first header belongs to no statement.
+    # The text before the first header belongs to no statement.
     _, *parts = _HEADER.split(text)
     names, bodies = parts[::2], parts[1::2]
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"sql/{name}.sql: every statement needs a name of its own")
+        raise ValueError(f"sql/{name}.sql: every statement needs a unique name")
     statements = {statement: _statement(body.strip()) for statement, body in zip(names, bodies, strict=True)}
     _NAMES.update((sql, statement) for statement, sql in statements.items())
     return MappingProxyType(statements)
 
 
 def name_of(sql: str) -> str:
-    """The name of a loaded statement, or the first word of any other: for logs and metrics."""
+    """Return the name of a loaded statement, or the first word of any other, for logs and metrics."""
     return _NAMES.get(sql) or sql.split(maxsplit=1)[0].lower().rstrip(";")
 
 
 def parameters_of(sql: str) -> tuple[str, ...]:
-    """The names of a loaded statement's parameters, in order."""
+    """Return the names of a loaded statement's parameters, in order."""
     return _PARAMETERS[sql]
 
 
 def arguments(sql: str, values: Mapping[str, Any]) -> list[Any]:
-    """The values of a loaded statement's parameters, in order. Raises `KeyError` when one is missing."""
+    """Return the values of a loaded statement's parameters, in order. Raises `KeyError` when one is missing."""
     return [values[name] for name in _PARAMETERS[sql]]
 
 

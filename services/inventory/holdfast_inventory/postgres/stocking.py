@@ -1,6 +1,6 @@
-"""Putting sales and items up, and their stock on the shelves. All of it within the caller's transaction.
+"""Creates sales and items and gives them stock, in the caller's transaction.
 
-Stock moves here as it does on the hot path: under the sale's lock, as movements of its ledger.
+Stock changes here as on the hot path: under the sale's lock, as movements of its ledger.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +22,9 @@ _DUE_HOLDS = 1000
 
 
 async def insert_sale(connection: Connection, new: NewSale, salt: bytes) -> Sale | None:
-    """Puts up a sale and its empty shelves. None when there is a sale of that id, or comes to be meanwhile.
+    """Insert a sale and its items, without stock. Return None if the sale exists already.
 
-    The sale is locked: nobody else can see it yet. Raises `InvalidRequest`.
+    The sale is locked, because no other transaction can see it yet. Raises `InvalidRequest`.
     """
     with closed_before_it_opens_as_refusal():
         row = await connection.fetchrow(
@@ -47,7 +47,7 @@ async def insert_sale(connection: Connection, new: NewSale, salt: bytes) -> Sale
 
 
 async def insert_items(connection: Connection, sale: Sale, items: Sequence[NewItem]) -> set[str]:
-    """Puts up empty shelves in a locked sale. Returns the ids of those that were not there before."""
+    """Insert items without stock into a locked sale. Return the ids of those that did not exist before."""
     rows = await connection.fetch(
         SQL["insert_items"],
         sale.sale_id,
@@ -58,7 +58,7 @@ async def insert_items(connection: Connection, sale: Sale, items: Sequence[NewIt
 
 
 async def put_first_stock(connection: Connection, sale: Sale, items: Iterable[NewItem], actor: str) -> list[Committed]:
-    """Puts the first units of new items on their shelves, in a locked sale. Returns what that committed to."""
+    """Append the first units of new items in a locked sale. Return the commits to announce."""
     units = {item.item_id: item.on_hand for item in items}
     snapshot = await read(connection, sale.sale_id, [], _DUE_HOLDS, item_ids=units)
     return await _append(connection, snapshot, decide_first_stock(snapshot.state, units, actor))
@@ -67,7 +67,7 @@ async def put_first_stock(connection: Connection, sale: Sale, items: Iterable[Ne
 async def draw(
     connection: Connection, source: Sale, destination: Sale, most: Mapping[str, int], actor: str
 ) -> list[Committed]:
-    """Moves available units, up to `most` of each item, from one locked sale to another. Returns what they become."""
+    """Move available units, up to `most` of each item, between two locked sales. Return the commits to announce."""
     giving = await read(connection, source.sale_id, [], _DUE_HOLDS, item_ids=most)
     taking = await read(connection, destination.sale_id, [], _DUE_HOLDS, item_ids=most)
     taken, given = decide_draw(giving.state, taking.state, most, actor)
@@ -75,24 +75,24 @@ async def draw(
 
 
 async def lock_sales(connection: Connection, sale_ids: Iterable[str]) -> dict[str, Sale]:
-    """Locks several sales, in the order of their ids, so that nobody waits in a circle. Raises `NotFound`."""
+    """Lock several sales, in the order of their ids, to avoid deadlocks. Raises `NotFound`."""
     return {sale_id: await lock_sale(connection, sale_id) for sale_id in sorted(set(sale_ids))}
 
 
 async def require_sale(connection: Connection, sale_id: str) -> None:
-    """Raises `NotFound` when there is no such sale."""
+    """Raise `NotFound` if the sale does not exist."""
     if not await connection.fetchval(SQL["has_sale"], sale_id):
         raise NotFound(f"sales/{sale_id}")
 
 
 async def database_now(connection: Connection) -> datetime:
-    """The time by the clock that decides."""
+    """Return the time of the database's clock, which decides."""
     now: datetime = await connection.fetchval(SQL["database_now"])
     return now
 
 
 def advanced(sale: Sale, commits: Iterable[Committed]) -> Sale:
-    """The sale after these commits."""
+    """Return the sale after these commits."""
     own = [commit.sequence for commit in commits if commit.sale_id == sale.sale_id]
     return replace(sale, sequence=max(own, default=sale.sequence))
 

@@ -1,1 +1,1 @@
-"""Following stock and movements, here and in other replicas."""
+"""Watches of stock levels and movements, across replicas."""

@@ -1,4 +1,4 @@
-"""What the readers of watches are given, and the tokens by which they resume."""
+"""The events of watches, and the tokens with which readers resume."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from holdfast_inventory.domain.movement import Movement
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All items, by id, as they were after `sequence`. `lagged`: what came before it was not all sent."""
+    """All items, by id, after the movement `sequence`. `lagged`: some earlier changes were not sent."""
 
     items: Sequence[Item]
     sequence: int
@@ -24,7 +24,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The items, by id, that one batch changed, as it left them. `previous_sequence` is the event's before."""
+    """The items that one batch changed, by id, in their new state. `previous_sequence` is that of the event before."""
 
     items: Sequence[Item]
     previous_sequence: int
@@ -34,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Nothing has happened for a while. `sequence` is the last movement that was sent."""
+    """A sign of life while nothing changes. `sequence` is that of the last movement that was sent."""
 
     sequence: int
     resume_token: str
@@ -45,7 +45,7 @@ StockEvent = Snapshot | Change | Heartbeat
 
 @dataclass(frozen=True, slots=True)
 class MovementEvent:
-    """The next movements, in sequence; none as a heartbeat."""
+    """The next movements, in sequence. Without movements it is a heartbeat."""
 
     movements: Sequence[Movement]
     resume_token: str
@@ -65,13 +65,13 @@ _LONGEST_TOKEN = 64
 
 
 def resume_token(kind: WatchKind, sale_id: str, sequence: int) -> str:
-    """Where a watch of the sale stands. Opaque to readers; valid on every replica."""
+    """Return a token for a position of a watch. Opaque to readers; valid on every replica."""
     body = bytes([_VERSION, kind.value]) + sequence.to_bytes(_SEQUENCE_BYTES)
     return base64.urlsafe_b64encode(body + _check(sale_id, body)).rstrip(b"=").decode()
 
 
 def resumed_sequence(kind: WatchKind, sale_id: str, token: str) -> int:
-    """The sequence in a token. Raises InvalidRequest unless we made it, for such a watch of this sale."""
+    """Return the sequence in a token. Raises InvalidRequest unless it comes from such a watch of this sale."""
     try:
         raw = base64.b64decode(token[:_LONGEST_TOKEN] + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -83,5 +83,5 @@ def resumed_sequence(kind: WatchKind, sale_id: str, token: str) -> int:
 
 
 def _check(sale_id: str, body: bytes) -> bytes:
-    """Binds a token to its sale, and catches what was mangled on the way. It is no secret."""
+    """Return a checksum that binds a token to its sale and detects damaged tokens. It is not a secret."""
     return hashlib.blake2b(body + sale_id.encode(), digest_size=_CHECK_BYTES).digest()

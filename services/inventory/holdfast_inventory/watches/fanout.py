@@ -1,7 +1,7 @@
-"""Tells other replicas, through Redis or Valkey, that a sale's stock has moved. An accelerator that may vanish.
+"""The fan-out: messages to other replicas, through Redis or Valkey, that a sale's stock has changed.
 
-Nothing waits for it and nothing rests on it: a message only says where to look, and whoever misses one looks by
-itself a moment later. So whatever goes wrong here is counted, logged once, and tried again after a while.
+It only makes watches faster: a message only says which sale to read, and a replica that misses one polls a moment
+later. So every failure here is counted, logged once, and retried after a delay.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from holdfast_inventory.ports import Committed
 
 _ANSWER_SECONDS = 0.2
-"""For one answer. Nobody waits for it, so it is long enough that a busy event loop does not look like a dead server."""
+"""The timeout of one answer. No caller waits for it, so it is long enough for a busy event loop."""
 _EXCHANGE_SECONDS = 1.0
-"""For connecting, sending and all answers together, whatever the library does in between."""
+"""The timeout of connecting, sending and all answers together, including the library's own retries."""
 _PING_SECONDS = 2.0
-"""A subscription that is silent for so long is pinged, and given up after as long again: TCP would not notice."""
+"""A subscription is pinged after this silence, and given up after the same time again: TCP would not notice."""
 _FIRST_RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 5.0
 _STOP_SECONDS = 1.0
@@ -44,33 +44,33 @@ _log = get_logger("holdfast.fanout")
 
 
 class FanoutMetrics(Protocol):
-    """What the fan-out tells of its work. Operations are `publish`, `subscribe` and `ping`."""
+    """The fan-out's metrics. Operations are `publish`, `subscribe` and `ping`."""
 
     def redis_took(self, operation: str, seconds: float) -> None:
-        """An operation was answered after so many seconds."""
+        """Observe the seconds until an operation was answered."""
 
     def redis_failed(self, operation: str) -> None:
-        """An operation failed, a message was garbage (`subscribe`) or had no place in the queue (`publish`)."""
+        """Count a failed operation, an invalid message (`subscribe`) or a full queue (`publish`)."""
 
 
 class Fanout(Protocol):
-    """What the rest of the service sees of it."""
+    """The fan-out's interface for the rest of the service."""
 
     async def start(self) -> None:
-        """Begin, whether or not Redis is there."""
+        """Start, whether or not Redis answers."""
 
     async def stop(self) -> None:
-        """End, within a bounded time."""
+        """Stop, within a bounded time."""
 
     def publish(self, change: "Committed") -> None:
-        """Tell the other replicas of a commit. Never blocks, never fails."""
+        """Send a commit to the other replicas. Never blocks, never fails."""
 
     async def ping(self) -> None:
-        """Ask Redis for a sign of life. Raises ConnectionError."""
+        """Check that Redis answers. Raises ConnectionError."""
 
 
 class NoFanout:
-    """For a service without Redis: replicas see each other's commits when they look."""
+    """The fan-out without Redis: replicas see each other's commits when they poll."""
 
     async def start(self) -> None:
         """Do nothing."""
@@ -82,11 +82,11 @@ class NoFanout:
         """Do nothing."""
 
     async def ping(self) -> None:
-        """Do nothing: what is not used cannot be away."""
+        """Do nothing: without Redis there is nothing to check."""
 
 
 class StockFanout:
-    """Publishes each sale's latest sequence on one channel, and hears those of other replicas."""
+    """A fan-out that publishes each sale's latest sequence on one channel, and receives those of other replicas."""
 
     def __init__(
         self,
@@ -100,9 +100,9 @@ class StockFanout:
     ) -> None:
         """`on_change(sale_id, sequence)` is called on the event loop, for other replicas' commits.
 
-        Raises ValueError for a URL that is none.
+        Raises ValueError for an invalid URL.
         """
-        # Without RESP3, and without introducing itself: any server since Redis 2 will do, in one round trip less.
+        # Without RESP3 and client info: this works with any server since Redis 2, and saves a round trip.
         self._client: Redis = Redis.from_url(
             url,
             protocol=2,
@@ -124,7 +124,7 @@ class StockFanout:
         self._garbage_told = False
 
     async def start(self) -> None:
-        """Begin, whether or not Redis is there. Does nothing when it runs."""
+        """Start, whether or not Redis answers. Has no effect if it is running."""
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._keep_up("publish", self._publish), name="fanout publish"),
@@ -132,7 +132,7 @@ class StockFanout:
             ]
 
     async def stop(self) -> None:
-        """End within a second, whatever Redis does. Does nothing when it does not run."""
+        """Stop within a second, whether or not Redis answers. Has no effect if it is not running."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -142,7 +142,7 @@ class StockFanout:
                 await self._client.aclose()
 
     def publish(self, change: "Committed") -> None:
-        """Tell the other replicas of a commit, soon. Of those of one sale that wait, only the latest matters."""
+        """Queue a commit for the other replicas. Of several commits of one sale only the latest is sent."""
         if change.sale_id not in self._latest and len(self._latest) >= _MOST_WAITING_SALES:
             self._metrics.redis_failed("publish")
             return
@@ -150,7 +150,7 @@ class StockFanout:
         self._due.set()
 
     async def ping(self) -> None:
-        """Ask Redis for a sign of life, within a second. Raises ConnectionError."""
+        """Check that Redis answers within a second. Raises ConnectionError."""
         try:
             await self._timed("ping", self._client.ping())
         except Exception as error:
@@ -158,12 +158,12 @@ class StockFanout:
             raise ConnectionError(f"Redis does not answer: {error or type(error).__name__}") from error
 
     async def _keep_up(self, operation: str, work: Callable[["_Link"], Awaitable[None]]) -> None:
-        """Runs `work` for ever; between a failure and the next try nothing is sent."""
+        """Run `work` forever. After a failure wait before the next attempt."""
         link = _Link(operation, self._entropy)
         while True:
             try:
                 await work(link)
-            except Exception as error:  # noqa: BLE001 - from the library or the server, all the same to us
+            except Exception as error:  # noqa: BLE001 - errors of the library and of the server are treated alike
                 self._metrics.redis_failed(operation)
                 await asyncio.sleep(link.is_down(error))
 
@@ -177,7 +177,7 @@ class StockFanout:
                     pipeline.publish(self._channel, orjson.dumps(message))
                 await self._timed("publish", pipeline.execute())
             link.is_up()
-            # Told only now: what could not be sent goes with the next try.
+            # Only now, so that what could not be sent is sent with the next attempt.
             for sale_id, sequence in batch.items():
                 if self._latest[sale_id] == sequence:
                     del self._latest[sale_id]
@@ -203,7 +203,7 @@ class StockFanout:
                     self._hear(message["data"])
                 heard += 1
                 if heard % _MESSAGES_PER_TURN == 0:
-                    # Reading what has arrived already never gives way to others.
+                    # Reading messages that have already arrived never yields to other tasks.
                     await asyncio.sleep(0)
 
     def _hear(self, payload: bytes) -> None:
@@ -227,7 +227,7 @@ class StockFanout:
 
 
 class _Link:
-    """Whether one kind of traffic with Redis works. Logs only when that changes."""
+    """The state of one kind of traffic with Redis. Logs only when the state changes."""
 
     def __init__(self, operation: str, entropy: Entropy) -> None:
         self._operation = operation
@@ -241,15 +241,15 @@ class _Link:
         self._backoff.reset()
 
     def is_down(self, error: Exception) -> float:
-        """Seconds after which to try again."""
+        """Note a failure. Return the seconds until the next attempt."""
         if self._works is not False:
-            _log.warning("Redis does not answer; it is done without", operation=self._operation, error=repr(error))
+            _log.warning("Redis does not answer; continuing without it", operation=self._operation, error=repr(error))
         self._works = False
         return self._backoff.next_seconds()
 
 
 def _parsed(payload: bytes) -> object:
-    """What a message says; None when it is too long or no JSON."""
+    """Return the parsed message; None if it is too long or not JSON."""
     if len(payload) > _LONGEST_MESSAGE_BYTES:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Watches: a sale's stock and its movements as they change, in order and without gaps."""
+"""The feed: watches of a sale's stock and movements, in order and without gaps."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -38,9 +38,9 @@ __all__ = ["Change", "FeedLimits", "Heartbeat", "MovementEvent", "Snapshot", "St
 _CONCURRENT_READS = 4
 _POLLS_PER_SECOND = 100.0
 _RETRY_SECONDS = (3.0, 8.0)
-"""Between which, at random, a refused watch may be tried again: others do not end often."""
+"""The range of the random retry delay of a refused watch. It is long because watches rarely end."""
 _ELSEWHERE_SECONDS = (0.1, 1.0)
-"""Between which, at random, a watch that a drain has ended may be resumed: they all end at once."""
+"""The range of the random retry delay of a watch that a drain ended. It is random because all end at once."""
 _END_SECONDS = 2.0
 
 _Event = TypeVar("_Event", bound=StockEvent | MovementEvent)
@@ -49,10 +49,10 @@ _Following = TypeVar("_Following", bound=Follower)
 
 @dataclass(frozen=True, slots=True)
 class FeedLimits:
-    """How many may watch, and how patient watches are.
+    """Limits of the number of watches and of their waits.
 
-    `poll_seconds`: how late a change may be seen when nobody told of it. `reader_seconds`: how long a reader may
-    take over one event before its watch ends. `lifetime`: how long a watch may last.
+    `poll_seconds`: how late a change may be seen without a message from its replica. `reader_seconds`: how long a
+    reader may take to accept one event before its watch ends. `lifetime`: how long a watch may last.
     """
 
     max_watches: int = 1_000
@@ -65,11 +65,11 @@ class FeedLimits:
 
 
 class StockFeed:
-    """Lets readers follow sales, through one follower for each sale.
+    """The watches of a process, which share one follower per sale.
 
-    A watch raises NotFound, InvalidRequest (the resume token), Overloaded and DatabaseUnavailable at its first
-    event. Later it ends with WatchExpired, ReaderTooSlow or Draining, or with DatabaseUnavailable after a long
-    outage. Close it (`contextlib.aclosing`): it holds a place until then.
+    A watch raises NotFound, InvalidRequest (the resume token), Overloaded and DatabaseUnavailable at its first event.
+    Later it ends with WatchExpired, ReaderTooSlow or Draining, or with DatabaseUnavailable after a long outage. Close
+    it (`contextlib.aclosing`): it counts against the limits until then.
     """
 
     def __init__(
@@ -102,21 +102,21 @@ class StockFeed:
 
     @property
     def watches(self) -> int:
-        """How many watches are open."""
+        """The number of open watches."""
         return self._watches
 
     def on_committed(self, change: "Committed") -> None:
-        """Takes a commit of this process. Cheap for a sale that nobody watches."""
+        """Process a commit of this process. Cheap if its sale is not watched."""
         for follower in self._of(change.sale_id):
             follower.on_committed(change)
 
     def nudge(self, sale_id: str, sequence: int) -> None:
-        """Takes word that the sale has come to `sequence` elsewhere. The ledger is read; the word is not believed."""
+        """Read the sale's ledger, because another replica says that it has reached `sequence`."""
         for follower in self._of(sale_id):
             follower.heard(sequence)
 
     async def watch_stock(self, sale_id: str, resume_token: str = "") -> AsyncGenerator[StockEvent]:
-        """A snapshot, or what came behind the resume token, then each change, and heartbeats in between."""
+        """Yield a snapshot, or the changes after the resume token, then each new change, and heartbeats in between."""
         ends_at = self._ends_at()
         position = resumed_sequence(WatchKind.STOCK, sale_id, resume_token) if resume_token else None
         async with (
@@ -130,7 +130,7 @@ class StockFeed:
     async def watch_movements(
         self, sale_id: str, after_sequence: int = 0, resume_token: str = ""
     ) -> AsyncGenerator[MovementEvent]:
-        """The movements behind the resume token or else behind `after_sequence`; empty events as heartbeats."""
+        """Yield the movements after the resume token, or else after `after_sequence`; empty events are heartbeats."""
         ends_at = self._ends_at()
         if resume_token:
             after_sequence = resumed_sequence(WatchKind.MOVEMENTS, sale_id, resume_token)
@@ -143,9 +143,9 @@ class StockFeed:
                 yield event
 
     async def end_watches(self) -> None:
-        """Ends every watch with Draining, and admits no more.
+        """End every watch with Draining, and admit no more.
 
-        Returns when all have ended, or after 2 s: one whose reader is stuck ends when that is closed.
+        Return when all have ended, or after 2 s: a watch whose reader is stuck ends when the reader is closed.
         """
         self._draining = True
         for follower in (*self._stock.values(), *self._movements.values()):
@@ -162,7 +162,7 @@ class StockFeed:
         lagged = position is not None
         if position is not None and not await follower.reach_back(position):
             position = None
-        # One that resumes hears at once that it is well, though there may be no news.
+        # A resumed watch gets an event at once, even if nothing has changed.
         wait_seconds = 0.0
         while True:
             self._check(follower)
@@ -182,7 +182,7 @@ class StockFeed:
 
     async def _movement_events(self, follower: MovementFollower, position: int) -> AsyncGenerator[MovementEvent]:
         outage = self._access.outage()
-        heartbeat_at = self._clock.monotonic()  # At once, as above.
+        heartbeat_at = self._clock.monotonic()  # An event at once, as above.
         while True:
             self._check(follower)
             movements: list[Movement] = []
@@ -212,7 +212,7 @@ class StockFeed:
         follower.check()
 
     async def _paced(self, events: AsyncIterator[_Event], ends_at: float) -> AsyncGenerator[_Event]:
-        """The same events, until the reader takes too long over one, or the watch has lasted its time."""
+        """Yield the events until the reader takes too long for one, or the lifetime of the watch is over."""
         async for event in events:
             given_at = self._clock.monotonic()
             yield event
@@ -226,7 +226,7 @@ class StockFeed:
     async def _place(
         self, followers: dict[str, _Following], start: Callable[[str, Access], _Following], sale_id: str
     ) -> AsyncGenerator[_Following]:
-        """A place among the sale's watchers, whose first starts its follower and whose last stops it."""
+        """Count a watch of the sale. The first one starts the sale's follower, the last one stops it."""
         follower = followers.get(sale_id)
         self._admit(follower)
         if follower is None or follower.failure is not None:
@@ -267,5 +267,5 @@ class StockFeed:
         return [follower for follower in followers if follower is not None]
 
     def _poll_seconds(self) -> float:
-        """Longer when many sales are watched, so that looking for changes costs the database a bounded share."""
+        """Return the poll interval. It grows with the number of watched sales, to bound the load of the database."""
         return max(self._limits.poll_seconds, len(self._tasks) / _POLLS_PER_SECOND)

@@ -1,4 +1,4 @@
-"""One reader of the ledger for each watched sale, however many watch it."""
+"""The followers: one reader of the ledger per watched sale, shared by all of its watches."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from holdfast_inventory.postgres.catalog import SaleView
 
 PAGE_MOVEMENTS = 1_000
-"""Movements that are read, or given to a reader, at once."""
+"""The most movements that are read, or given to a reader, at once."""
 
 PAGE_CHANGES = 100
-"""Changes that are given to a reader at once; after these it is looked at again whether it keeps up."""
+"""The most changes that are given to a reader before it is checked again whether the reader keeps up."""
 
 _PAUSE_SECONDS = 0.02
-"""Between two reads of a ledger, so that a storm of other replicas' commits costs at most 50 reads a second."""
+"""The least time between two reads of a ledger: commits of other replicas cause at most 50 reads a second."""
 
 _FIRST_RETRY_SECONDS = 0.2
 _MOST_RETRY_SECONDS = 2.0
@@ -39,32 +39,32 @@ _log = get_logger("holdfast.feed")
 
 
 class LedgerReader(Protocol):
-    """What following a sale takes: the reads of `postgres.catalog.Catalog` by the same names."""
+    """The reads that a follower needs. `postgres.catalog.Catalog` has them."""
 
     async def get_sale(self, sale_id: str) -> "SaleView":
-        """Raises NotFound."""
+        """Read a sale. Raises NotFound."""
         ...
 
     async def get_item(self, sale_id: str, item_id: str) -> Item:
-        """Raises NotFound."""
+        """Read an item. Raises NotFound."""
         ...
 
     async def snapshot(self, sale_id: str) -> tuple[int, list[Item]]:
-        """The sale's sequence and all of its items, at one moment. Raises NotFound."""
+        """Return the sale's sequence and all of its items, from one snapshot. Raises NotFound."""
         ...
 
     async def list_movements(self, sale_id: str, after_sequence: int, limit: int) -> list[Movement]:
-        """Up to `limit` movements behind a sequence, in order and without gaps."""
+        """Return up to `limit` movements after a sequence, in order and without gaps."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FollowerLimits:
-    """How far a follower remembers, and how long it waits.
+    """The limits of a follower's memory and waits.
 
-    `ring_items` and `ring_movements` bound what is kept for readers that lag a little; `replay_movements` is the
-    most that is read back, or caught up with, rather than beginning again from a snapshot. `outage_seconds` is how
-    long the database may stay away before the watches end.
+    `ring_items` and `ring_movements` bound what is kept for readers that lag a little. To catch up, a follower reads at
+    most `replay_movements`; beyond that it starts again from a snapshot. `outage_seconds` is how long the database may
+    be unavailable before the watches end.
     """
 
     ring_items: int = 16_384
@@ -75,9 +75,9 @@ class FollowerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What all followers of a process share.
+    """The database access that all followers of a process share.
 
-    `gate` bounds how many read at once; `poll_seconds` tells the longest time between two reads of one follower.
+    `gate` limits concurrent reads; `poll_seconds` returns the longest time between two reads of one follower.
     """
 
     reader: LedgerReader
@@ -88,12 +88,12 @@ class Access:
     entropy: Entropy
 
     def outage(self) -> "Outage":
-        """For one that reads, to count by."""
+        """Return an outage counter for one reader."""
         return Outage(self.limits.outage_seconds, self.clock, self.entropy)
 
 
 class Outage:
-    """Counts how long the database has been away, as one of its readers sees it."""
+    """The duration of a database outage, as one reader sees it."""
 
     def __init__(self, patience_seconds: float, clock: Clock, entropy: Entropy) -> None:
         self._patience_seconds = patience_seconds
@@ -102,7 +102,7 @@ class Outage:
         self._since: float | None = None
 
     def failed(self, error: DomainError) -> float:
-        """Seconds after which to try again. Raises `error` when it has lasted too long."""
+        """Return the seconds until the next attempt. Raises `error` when the outage has lasted too long."""
         now = self._clock.monotonic()
         if self._since is None:
             self._since = now
@@ -111,15 +111,15 @@ class Outage:
         return self._backoff.next_seconds()
 
     def over(self) -> None:
-        """A read worked."""
+        """End the outage: a read succeeded."""
         self._since = None
         self._backoff.reset()
 
 
 class Follower(ABC):
-    """Reads one sale's ledger on from where it stands, until nobody watches.
+    """A task that reads one sale's ledger while the sale is watched.
 
-    It reads when a commit is heard of and, because hearing may fail, every now and then. `sequence` is the last
+    It reads when it is told of a commit and, because messages can get lost, at intervals. `sequence` is the last
     movement that it knows.
     """
 
@@ -141,46 +141,46 @@ class Follower(ABC):
 
     @abstractmethod
     def on_committed(self, change: "Committed") -> None:
-        """A batch of this process was committed."""
+        """Process a batch that this process committed."""
 
     @abstractmethod
     async def _open(self) -> None:
-        """Finds where the sale stands. Raises NotFound and DatabaseUnavailable."""
+        """Read the sale's present state. Raises NotFound and DatabaseUnavailable."""
 
     @abstractmethod
     async def _read(self) -> None:
-        """Reads on. Raises DatabaseUnavailable."""
+        """Read the next movements. Raises DatabaseUnavailable."""
 
     def heard(self, sequence: int) -> None:
-        """Somebody says that the sale has come this far; not believed, only a reason to look."""
+        """Schedule a read, because another replica says that the sale has reached this sequence."""
         if sequence > self.sequence:
             self._due.set()
 
     def announce(self) -> None:
-        """Wakes everybody who waits for news."""
+        """Wake all readers that wait for changes."""
         self._news.set()
         self._news = asyncio.Event()
 
     async def opened(self) -> None:
-        """Returns when it knows where the sale stands. Raises what came between."""
+        """Wait until the sale's present state is known. Raises the error that prevents it."""
         while not self._is_open:
             self.check()
             await self._news.wait()
 
     def check(self) -> None:
-        """Raises what ended it, if anything did."""
+        """Raise the error that ended the follower, if there is one."""
         if self.failure is not None:
             raise self.failure.with_traceback(None)
 
     async def news_within(self, timeout_seconds: float) -> bool:
-        """Returns at the next announcement; False when there was none in time."""
+        """Wait for the next announcement. Return False if there was none in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 return await self._news.wait()
         return False
 
     def stop(self) -> None:
-        """Lets it end behind the read that it is in, for a query that is cut off costs its connection."""
+        """End after the read in progress, because cancelling a query costs its connection."""
         self._stopped = True
         self._due.set()
 
@@ -219,7 +219,7 @@ class Follower(ABC):
 
 
 class StockFollower(Follower):
-    """Keeps a sale's stock levels, and the latest of the changes that led to them in a ring."""
+    """A follower that keeps a sale's stock levels, and their latest changes in a ring."""
 
     def __init__(self, sale_id: str, access: Access) -> None:
         super().__init__(sale_id, access)
@@ -229,7 +229,7 @@ class StockFollower(Follower):
         self._reaching_back = asyncio.Lock()
 
     def on_committed(self, change: "Committed") -> None:
-        """Appends it right away if it follows on what is known; otherwise the ledger has what lies between."""
+        """Append the commit if it follows directly on the known sequence; otherwise read the ledger."""
         if self._is_open and change.previous_sequence == self.sequence:
             self._append(change.sequence, change.items)
             self.announce()
@@ -237,11 +237,11 @@ class StockFollower(Follower):
             self.heard(change.sequence)
 
     def levels(self) -> list[Item]:
-        """All items by id, as they are after `sequence`."""
+        """Return all items by id, after the movement `sequence`."""
         return [item for _, item in sorted(self._levels.items())]
 
     def changes_after(self, sequence: int) -> list[Change] | None:
-        """The next changes behind a sequence, a page of them; None when the ring does not reach so far back."""
+        """Return a page of the changes after a sequence; None if the ring does not reach back to it."""
         if sequence >= self.sequence:
             return []
         first = bisect_right(self._ring, sequence, key=lambda change: change.sequence)
@@ -249,18 +249,18 @@ class StockFollower(Follower):
         if not changes or changes[0].previous_sequence > sequence:
             return None
         if changes[0].previous_sequence < sequence:
-            # Another replica drew the line elsewhere. Levels are absolute, so they hold from here on as well.
+            # Another replica divided the movements differently. Levels are absolute, so they are valid from here, too.
             changes[0] = replace(changes[0], previous_sequence=sequence)
         return changes
 
     async def reach_back(self, sequence: int) -> bool:
-        """Makes the ring begin at or before `sequence` if it is not too far back; False if there is no such one.
+        """Extend the ring back to `sequence` if it is not too far back. Return False if that is not possible.
 
         Raises DatabaseUnavailable. Readers that resume together share one read.
         """
         async with self._reaching_back:
             if sequence > self.sequence:
-                # Another replica is ahead of us; or the database was restored from a backup, and is behind.
+                # Another replica is ahead of this one, or the database was restored from a backup and is behind.
                 self.heard(sequence)
                 async with self._gate:
                     return bool(await self._reader.list_movements(self.sale_id, sequence - 1, 1))
@@ -270,14 +270,14 @@ class StockFollower(Follower):
         return True
 
     async def _replay(self, first: int) -> None:
-        """Undoes what happened since `first` on a copy of the levels, and does it again change by change."""
+        """Undo the movements since `first` on a copy of the levels, and redo them change by change."""
         last, levels = self.sequence, dict(self._levels)
         async with self._gate:
             movements = await self._movements_between(first, last)
         undo(levels, movements)
         newer = [change for change in self._ring if change.sequence > last]
         if last != (newer[0].previous_sequence if newer else self.sequence):
-            return  # It began again from a snapshot in the meantime.
+            return  # The follower started again from a snapshot meanwhile.
         self._ring.clear()
         self._ring_items = 0
         position = first
@@ -307,7 +307,7 @@ class StockFollower(Follower):
         movements: list[Movement] = []
         page = await self._reader.list_movements(self.sale_id, self.sequence, PAGE_MOVEMENTS)
         while page:
-            # On to a page that is not full: only its end is surely the end of a batch.
+            # Read until a page is not full: only the end of such a page is certainly the end of a batch.
             movements += page
             if len(movements) > self._limits.replay_movements:
                 await self._open()
@@ -318,7 +318,7 @@ class StockFollower(Follower):
             page = await self._reader.list_movements(self.sale_id, movements[-1].sequence, PAGE_MOVEMENTS)
         for item_id in {movement.item_id for movement in movements} - self._levels.keys():
             await self._meet(item_id)
-        # A local commit may have been appended while we read.
+        # A local commit may have been appended during the read.
         unknown = [movement for movement in movements if movement.sequence > self.sequence]
         for sequence, items in redo(self._levels, unknown):
             self._append(sequence, items)
@@ -326,7 +326,7 @@ class StockFollower(Follower):
             self.announce()
 
     async def _meet(self, item_id: str) -> None:
-        """Learns of an item that is new since the snapshot. Its stock comes by its movements."""
+        """Add an item that was created after the snapshot. Its stock follows from its movements."""
         item = await self._reader.get_item(self.sale_id, item_id)
         self._levels.setdefault(item_id, replace(item, on_hand=0, held=0, sold=0, version=0))
 
@@ -345,18 +345,18 @@ class StockFollower(Follower):
 
 
 class MovementFollower(Follower):
-    """Keeps the latest of a sale's movements in a ring. What lies before it, readers get from the ledger."""
+    """A follower that keeps a sale's latest movements in a ring. Readers get older ones from the ledger."""
 
     def __init__(self, sale_id: str, access: Access) -> None:
         super().__init__(sale_id, access)
         self._ring: deque[Movement] = deque(maxlen=access.limits.ring_movements)
 
     def on_committed(self, change: "Committed") -> None:
-        """A commit tells levels, not movements: the ledger has them."""
+        """Schedule a read: a commit has levels, but the movements are in the ledger."""
         self.heard(change.sequence)
 
     async def movements_after(self, sequence: int) -> list[Movement]:
-        """The next movements behind a sequence, a page of them. Raises DatabaseUnavailable."""
+        """Return a page of the movements after a sequence. Raises DatabaseUnavailable."""
         if sequence >= self.sequence:
             return []
         if self._ring and self._ring[0].sequence <= sequence + 1:
@@ -380,9 +380,9 @@ class MovementFollower(Follower):
 
 
 def redo(levels: Mapping[str, Item], movements: Iterable[Movement]) -> Iterator[tuple[int, list[Item]]]:
-    """Each batch's last sequence and the items as it left them, by id, from the levels before the first.
+    """Yield each batch's last sequence and its changed items by id, starting from the levels before the first.
 
-    `levels` must know every item. Movements of one batch share the time at which it read the database's clock.
+    `levels` must contain every item. The movements of one batch have the same time.
     """
     current = dict(levels)
     for _, batch in groupby(movements, key=lambda movement: movement.created_at):
@@ -396,13 +396,13 @@ def redo(levels: Mapping[str, Item], movements: Iterable[Movement]) -> Iterator[
 
 
 def undo(levels: dict[str, Item], movements: Iterable[Movement]) -> None:
-    """Takes movements back. The versions that it leaves mean nothing."""
+    """Undo movements. The resulting versions have no meaning."""
     for movement in movements:
         levels[movement.item_id] = moved_by(levels[movement.item_id], movement, -1)
 
 
 def moved_by(item: Item, movement: Movement, sign: int) -> Item:
-    """The item after a movement, or with sign -1 without it."""
+    """Return the item after a movement, or with sign -1 before it."""
     return replace(
         item,
         on_hand=item.on_hand + sign * movement.on_hand_delta,

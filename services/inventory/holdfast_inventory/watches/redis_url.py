@@ -1,4 +1,4 @@
-"""REDIS_URL: what the client takes in it is taken, and what it would take otherwise is refused by its name."""
+"""REDIS_URL: accepts what the client understands, and refuses everything else by its name."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ _EXAMPLE = "redis://user:password@host:6379/0 (rediss:// with TLS, valkey://, va
 
 
 def parse_redis_url(text: str) -> str:
-    """The URL as the client takes it. Raises ValueError, with the rule that it breaks and never its text."""
+    """Return the URL in the client's form. Raises ValueError with the broken rule, but without any part of the URL."""
     if _OF_MANY.match(text):
         raise ValueError("Sentinel and Cluster are not supported: give one server, or an address that leads to it")
     url = parse_server_url(text, _SCHEMES, _EXAMPLE)
@@ -26,7 +26,7 @@ def parse_redis_url(text: str) -> str:
         raise ValueError("the database behind the host must be a number, as in redis://host:6379/0")
     given = {name: value for name, value in url.parameters.items() if value}
     for number, (name, value) in enumerate(given.items(), start=1):
-        # A name that is not known may be a part of a password, so it is not told.
+        # An unknown name may be a part of a password, so the message does not contain it.
         if name not in _PARAMETERS:
             raise ValueError(f"parameter {number} is none of {', '.join(_PARAMETERS)}")
         if name.startswith("ssl_") and scheme != "rediss":

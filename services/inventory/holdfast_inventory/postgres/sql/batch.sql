@@ -1,22 +1,22 @@
--- The hot path: what a batch of one sale's commands reads and appends.
--- They run on connections that plan once and always by index; a test explains each of them on a grown sale.
--- A plan made while a table is empty must be right when it is full, so nothing is left to the planner's choice: each
--- look-up is a LATERAL subquery that LIMIT or OFFSET keeps from being flattened into a join, which could be run from
--- the other side, and rows are updated by INSERT ... ON CONFLICT, which always goes by its index.
+-- The hot path: the statements with which a batch reads a sale and appends to it.
+-- They run on connections that plan once and always use an index; a test explains each of them on a large sale.
+-- A plan that was made while a table was empty must be good when it is full, so the planner has no choice: each look-up
+-- is a LATERAL subquery with LIMIT or OFFSET, which is not flattened into a join whose order could be reversed, and rows
+-- are updated by INSERT ... ON CONFLICT, which always uses the index of its constraint. See ADR 1.
 
 -- name: lock_sale
--- One lock for each sale. What is read after it, by another statement, is what the next append finds. NO KEY UPDATE,
--- because nothing changes the key.
+-- One lock per sale. A later statement reads what the next append will find. NO KEY UPDATE, because the key never
+-- changes.
 SELECT {sale}
 FROM sales
 WHERE sale_id = :sale_id
 FOR NO KEY UPDATE
 
 -- name: read
--- All that a batch touches, in one snapshot and one row, or no row when there is no such sale: the sale with what its
--- next append compares, the clock that decides, the reservations that the batch names, the first open holds that have
--- run out (any open holds, of a cancelled sale), stock levels, the customers' use, and which of its adjustments and
--- transfers were done before. Use is asked for only when the sale limits customers; its collation is the index's.
+-- Everything that a batch touches, in one snapshot and one row, or no row if the sale does not exist: the sale with the
+-- values that its next append compares, the clock that decides, the reservations that the batch names, the first due
+-- holds (in a cancelled sale, the first open holds), stock levels, the customers' use, and the adjustments and
+-- transfers that were made before. Use is read only if the sale limits customers, with the collation of its index.
 WITH sale AS MATERIALIZED (
     SELECT {sale}, revision, xmin AS row_version, clock_timestamp() AS now
     FROM sales
@@ -101,8 +101,8 @@ CROSS JOIN (SELECT {used.use[]} FROM used) AS used
 CROSS JOIN (SELECT {change.stock_change[]} FROM change) AS change
 
 -- name: read_bound_ids
--- Which of these ids have a reservation: asked before a create is refused from memory, because a request that was
--- granted before must be answered with its reservation.
+-- Those of the ids that have a reservation. This is read before a create is refused from memory, because a request that
+-- was granted before must be answered with its reservation.
 SELECT reservation.reservation_id
 FROM unnest(:reservation_ids::uuid[]) AS wanted (reservation_id)
 CROSS JOIN LATERAL (
@@ -113,11 +113,11 @@ CROSS JOIN LATERAL (
 ) AS reservation
 
 -- name: append
--- All that a batch changes, if the sale is still as it was read, and else nothing; returns which. The first part waits
--- for the sale's lock and then compares its newest version, whatever this statement's snapshot shows; every other part
--- takes its rows from the first. What has changed shows in `revision`, which everything that a batch reads counts up;
--- and in the row's version, for writers that do not know of `revision`. What was decided too long ago is not appended
--- either, for its clock would no longer be that of the commit.
+-- Append all changes of a batch if the sale has not changed since it was read, else nothing; return which. The first
+-- part waits for the sale's lock and then compares its newest version, not that of this statement's snapshot; every
+-- other part takes its rows from the first. A change shows in `revision`, which counts every change of what a batch
+-- reads, and in the row's version, for writers that do not know `revision`. A decision that is too old is not appended
+-- either, because its clock would differ from that of the commit. See ADR 21.
 WITH sale AS (
     UPDATE sales
     SET sequence = :sequence, revision = revision + 1
@@ -171,8 +171,8 @@ movements AS (
 SELECT EXISTS (SELECT FROM sale) AS is_appended
 
 -- name: read_salt
--- What makes a sale's reservation ids unguessable. It never changes. The weakest lock, which no batch waits for, so
--- that the transaction has something to commit.
+-- The secret that makes a sale's reservation ids unguessable. It never changes. The lock is the weakest one, for which
+-- no batch waits; with it the transaction has something to commit.
 SELECT salt
 FROM sales
 WHERE sale_id = :sale_id

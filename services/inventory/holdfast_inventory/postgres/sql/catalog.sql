@@ -1,13 +1,13 @@
--- Sales and items off the hot path: set up, changed and looked at by people.
+-- Sales and items off the hot path: creating, changing and reading them.
 
 -- name: get_sale
--- A sale, and the time by which its state is told.
+-- A sale, and the time from which its state is derived.
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
 WHERE sale_id = $1
 
 -- name: list_sales
--- A stretch of all sales, by id. Their state is not told here: the domain alone knows how to.
+-- A stretch of all sales, by id. Their state is derived in the domain.
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
 WHERE sale_id > $1
@@ -15,7 +15,7 @@ ORDER BY sale_id
 LIMIT $2
 
 -- name: list_sales_of_schedule
--- The same of one schedule ($3), by its index.
+-- The same for one schedule ($3), by its index.
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
 WHERE schedule_id = $3 AND sale_id > $1
@@ -48,7 +48,7 @@ FROM items
 WHERE sale_id = $1 AND item_id = $2
 
 -- name: list_items
--- A sale's stock levels behind an item.
+-- A sale's stock levels after an item.
 SELECT {item}
 FROM items
 WHERE sale_id = $1 AND item_id > $2
@@ -56,7 +56,7 @@ ORDER BY item_id
 LIMIT $3
 
 -- name: snapshot
--- One statement, so that the levels are those at the sequence. At least one row when the sale exists.
+-- One statement, so that levels and sequence belong together. At least one row if the sale exists.
 SELECT
     sales.sequence, {items.item}
 FROM sales
@@ -65,8 +65,8 @@ WHERE sales.sale_id = $1
 ORDER BY items.item_id
 
 -- name: sales_to_sweep
--- Sales with holds that have run out, or are to be ended because the sale was cancelled; the oldest first. Hops over
--- the index of open holds, one probe for each sale that has any: sales that are over cost nothing, however many.
+-- Sales with due holds, or cancelled sales with open holds; the oldest hold first. It steps through the index of open
+-- holds with one probe per sale, so sales without open holds cost nothing.
 WITH RECURSIVE holding AS (
     (
         SELECT sale_id, expires_at

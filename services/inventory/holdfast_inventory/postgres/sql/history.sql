@@ -1,4 +1,4 @@
--- What has happened: reservations, movements, and whether they add up.
+-- The history: reservations, movements, and their verification.
 
 -- name: get_reservation
 -- One reservation.
@@ -7,8 +7,8 @@ FROM reservations
 WHERE reservation_id = $1 AND sale_id = $2
 
 -- name: list_reservations_of_customer
--- A customer's reservations ($2) in the order of their creation, behind the place ($3, $4). The
--- collation is that of the index.
+-- A customer's reservations ($2) in the order of their creation, after the position ($3, $4). The -- collation is that
+-- of the index.
 SELECT {reservation}
 FROM reservations
 WHERE
@@ -18,7 +18,7 @@ ORDER BY created_at, reservation_id
 LIMIT $6
 
 -- name: list_open_reservations
--- Open holds in the order of their ends, behind the place ($2, $3). One that is extended meanwhile comes again later.
+-- Open holds in the order of their ends, after the position ($2, $3). A hold that is extended meanwhile appears again.
 SELECT {reservation}
 FROM reservations
 WHERE sale_id = $1 AND state = 1 AND expires_at >= $2 AND (expires_at, reservation_id) > ($2, $3)
@@ -26,8 +26,8 @@ ORDER BY expires_at, reservation_id
 LIMIT $4
 
 -- name: stretch_of_ledger
--- How far a sale's ledger goes, and up to where to read behind $2: whole batches, at most $3 of them, and no more
--- once they have $4 movements.
+-- The end of a sale's ledger, and the end of the stretch to read after $2: whole batches, at most $3 of them, and no
+-- more once they have $4 movements.
 SELECT
     sales.sequence,
     (
@@ -45,9 +45,9 @@ FROM sales
 WHERE sales.sale_id = $1
 
 -- name: list_reservations_of_ledger
--- The reservations that a stretch of the ledger (behind $2, up to $3) brought into being, in sequence: there is no
--- index for it, which every reservation would pay for. Each was brought by exactly one movement: that of its first
--- line, a HOLD (1), or a CONFIRM (2) of one that was never held, which ends when it begins.
+-- The reservations that a stretch of the ledger (after $2, up to $3) created, in sequence. There is no index for this,
+-- because it would cost time for every reservation. Each was created by exactly one movement: that of its first line,
+-- a HOLD (1), or a CONFIRM (2) of a reservation that was never held, whose end is its beginning.
 SELECT
     ledger.first_sequence + movement.ordinal - 1 AS sequence,
     reservation.*
@@ -69,7 +69,7 @@ ORDER BY ledger.last_sequence, movement.ordinal
 LIMIT $5
 
 -- name: list_movements
--- Movements behind $2, in sequence. Each batch has one at least, so as many batches as movements are enough.
+-- Movements after $2, in sequence. Each batch has at least one, so as many batches as movements are enough.
 SELECT
     batches.first_sequence + movement.ordinal - 1 AS sequence,
     movement.kind,
@@ -99,10 +99,10 @@ ORDER BY batches.last_sequence, movement.ordinal
 LIMIT $3
 
 -- name: settle
--- Returns once everything that was read on this connection is durable. Others see a commit only when the standby has
--- it, unless the wait for that was broken off: a backend was terminated in it, or the primary itself came back from a
--- crash. What they see then, a failover may still take back. So commit something behind it, which waits in its place.
--- Without a standby to wait for, what can be seen is on disk, and there is nothing to do.
+-- Wait until everything that was read on this connection is durable. A commit becomes visible only when the standby has
+-- it, unless this wait was interrupted: its backend was terminated, or the primary recovered from a crash. A failover
+-- may still undo such a commit. So commit a small record after it, and wait for that. Without a synchronous standby,
+-- everything that is visible is on disk, and there is nothing to do. See ADR 5.
 BEGIN;
 SET LOCAL statement_timeout = 0;
 SELECT pg_logical_emit_message(true, 'holdfast', '')
@@ -110,12 +110,12 @@ WHERE current_setting('synchronous_standby_names') <> '';
 COMMIT
 
 -- name: set_statement_timeout
--- For the transaction: reading all that ever happened takes longer than a read may otherwise.
+-- For this transaction only: reading a whole ledger takes longer than other reads may.
 SELECT set_config('statement_timeout', $1, true)
 
 -- name: verify_levels
--- The items whose levels are not the sums of their movements, or whose held is not what open reservations hold.
--- Stored and summed are stacked and added up in one pass, rather than joined, so that either side may be missing.
+-- The items whose levels are not the sums of their movements, or whose held units are not those of open reservations.
+-- Stored and summed values are combined by UNION ALL and added up in one pass, so that either side may be missing.
 SELECT
     item_id,
     sum(on_hand) AS on_hand,

@@ -1,8 +1,8 @@
--- What the migration runner keeps in the database. Off the hot path.
+-- The statements of the migration runner. Off the hot path.
 
 -- name: lock_migrations
--- One runner at a time. A session's lock, for it must outlast the transactions of a run, each of which is one
--- migration's; the server lets go of it when the runner's connection ends, however that happens.
+-- One runner at a time. The lock belongs to the session, because each migration of a run has its own transaction; the
+-- server releases it when the runner's connection ends.
 SELECT pg_advisory_lock($1)
 
 -- name: set_lock_timeout
@@ -10,11 +10,11 @@ SELECT pg_advisory_lock($1)
 SELECT set_config('lock_timeout', $1, false)
 
 -- name: has_history
--- Whether any migration has ever run here. Apart, so that looking creates nothing.
+-- Whether any migration has run in this database. A separate statement, so that the check creates nothing.
 SELECT to_regclass('schema_migrations') IS NOT NULL
 
 -- name: create_history
--- Not a migration itself: it is what migrations are recorded in.
+-- Not a migration itself: this table records the migrations.
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    integer     NOT NULL,
     name       text        NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 
 -- name: read_history
--- What has been applied.
+-- The applied migrations.
 SELECT version, checksum
 FROM schema_migrations
 
@@ -34,6 +34,6 @@ INSERT INTO schema_migrations (version, name, checksum)
 VALUES ($1, $2, $3)
 
 -- name: forget_migration
--- In the transaction that takes the migration back.
+-- In the transaction that undoes the migration.
 DELETE FROM schema_migrations
 WHERE version = $1

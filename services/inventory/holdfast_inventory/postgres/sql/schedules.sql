@@ -1,7 +1,7 @@
 -- Schedules, and the sales that they open.
 
 -- name: insert_schedule
--- Once: whoever comes second gets no row.
+-- No row if it exists already.
 INSERT INTO schedules ({schedule})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())
 ON CONFLICT DO NOTHING
@@ -14,7 +14,7 @@ FROM schedules
 WHERE schedule_id = $1
 
 -- name: list_schedules
--- Schedules behind an id.
+-- Schedules after an id.
 SELECT {schedule}
 FROM schedules
 WHERE schedule_id > $1
@@ -28,25 +28,24 @@ WHERE schedule_id = $1
 RETURNING schedule_id
 
 -- name: keep_schedule
--- Keeps the schedule from being deleted while it opens a sale.
+-- Prevents the schedule from being deleted while it opens a sale.
 SELECT true
 FROM schedules
 WHERE schedule_id = $1
 FOR KEY SHARE
 
 -- name: remaining_items
--- What is left on the shelves of a sale, which must be locked.
+-- The items of a sale with units left. The sale must be locked.
 SELECT {item}
 FROM items
 WHERE sale_id = $1 AND on_hand > 0
 ORDER BY item_id
 
 -- name: occurrences_to_settle
--- Sales of the schedule that are over, hold nothing and have units left, the oldest first; and before which opening to
--- look next time. Looks at the newest $3 sales, where nearly all of these are, and at $3 of those before that opened
--- before $2: whoever goes on like that gets to all of them, and no look costs more than another. Where a unit comes back
--- to a sale long past, that is early enough. Shelves are summed up, for the planner would read all that there are, of
--- all sales, rather than look for units sale by sale.
+-- Sales of the schedule that are over, hold nothing and have units left, the oldest first; and the opening before which
+-- to continue next time. It reads the newest $3 sales, where nearly all of these are, and $3 older ones that opened
+-- before $2: repeated calls reach all sales, and every call has the same cost. For units that come back to an old sale
+-- this is early enough. Items are summed up per sale, because otherwise the planner would read the items of all sales.
 WITH newest AS (
     SELECT sale_id, open_at, close_at, cancelled_at
     FROM sales
@@ -71,16 +70,16 @@ SELECT
             SELECT sum(on_hand) AS on_hand, sum(held) AS held
             FROM items
             WHERE items.sale_id = seen.sale_id
-        ) AS shelves
+        ) AS stock
         WHERE
             (seen.close_at <= clock_timestamp() OR seen.cancelled_at IS NOT NULL)
-            AND shelves.on_hand > 0 AND shelves.held = 0
+            AND stock.on_hand > 0 AND stock.held = 0
         ORDER BY seen.open_at
     ) AS sale_ids,
     (SELECT min(older.open_at) FROM older) AS looked_back_to
 
 -- name: next_occurrence
--- The sale that the units of an earlier one ($2) move to: the first behind it that is not over itself.
+-- The sale to which the units of an earlier one ($2) move: the first one after it that is not over.
 SELECT later.sale_id
 FROM sales AS later
 WHERE

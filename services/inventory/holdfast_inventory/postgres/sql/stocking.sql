@@ -1,7 +1,7 @@
--- Putting sales and items up.
+-- Creating sales and items.
 
 -- name: insert_sale
--- Once: whoever comes second waits for the first, and gets no row. Opens at once when no time ($2) is given.
+-- A second insert of the same id waits for the first and returns no row. Without an opening time ($2) it opens at once.
 INSERT INTO sales (
     sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at, schedule_id,
     salt, limits_customers
@@ -13,8 +13,8 @@ ON CONFLICT DO NOTHING
 RETURNING {sale}
 
 -- name: insert_items
--- Empty shelves, in a locked sale; their stock comes as movements. Returns those that were not there. From the first
--- item with a limit for each customer on, their use is counted.
+-- Items without stock, in a locked sale; their stock follows as movements. Returns those that did not exist. From the
+-- first item with a customer limit on, the customers' use is counted.
 WITH sale AS (
     UPDATE sales
     SET revision = revision + 1, limits_customers = limits_customers OR 0 < ANY ($3::integer[])
@@ -28,9 +28,9 @@ ON CONFLICT DO NOTHING
 RETURNING item_id
 
 -- name: has_sale
--- Tells an empty list from a list of nothing.
+-- Whether the sale exists: distinguishes an empty list from a missing sale.
 SELECT EXISTS (SELECT FROM sales WHERE sale_id = $1)
 
 -- name: database_now
--- The clock that decides.
+-- The database's clock, which decides.
 SELECT clock_timestamp()
