@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {deployment_version()}")
     parser.add_argument("command", nargs="?", choices=("serve", "health"), default="serve")
     parser.add_argument("--live", action="store_true", help="health: ask only whether it is alive, not whether ready")
-    parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment takes precedence")
     arguments = parser.parse_args()
     try:
         settings = GatewaySettings.load(arguments.config)

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {deployment_version()}")
     commands = {"serve": serve, "health": health, "validate": validate, "print": show}
     parser.add_argument("command", nargs="?", choices=commands, default="serve")
-    parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    parser.add_argument("--config", type=Path, help="a JSON file with settings; the environment takes precedence")
     arguments = parser.parse_args()
     try:
         settings = EdgeSettings.load(arguments.config)

@@ -1,1 +1,1 @@
-"""What every service needs to run well, and that knows nothing of stock."""
+"""What all services share, independent of stock."""

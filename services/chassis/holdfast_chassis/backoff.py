@@ -1,10 +1,10 @@
-"""How long to wait before trying again."""
+"""Retry delays."""
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 
 
 class Backoff:
-    """Doubles from one failure to the next, up to a bound, with jitter so that replicas do not try in step."""
+    """A delay that doubles with each failure, up to a limit, with jitter, so that replicas do not retry together."""
 
     def __init__(self, first_seconds: float, most_seconds: float, entropy: Entropy = SYSTEM_ENTROPY) -> None:
         self._first = first_seconds
@@ -13,10 +13,10 @@ class Backoff:
         self._entropy = entropy
 
     def next_seconds(self) -> float:
-        """Seconds to wait after one more failure: between half of what is due and all of it."""
+        """Return the seconds to wait after one more failure: a random value between half of the delay and all of it."""
         seconds, self._next = self._next, min(2 * self._next, self._most)
         return self._entropy.uniform(seconds / 2, seconds)
 
     def reset(self) -> None:
-        """It worked: the next failure is a first one again."""
+        """Note a success: the next failure counts as the first one."""
         self._next = self._first

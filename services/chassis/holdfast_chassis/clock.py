@@ -1,4 +1,4 @@
-"""The one door to time: nothing else in the product asks the machine for it, so that tests can decide it."""
+"""The only access to time: no other module asks the machine for it, so that tests can control it."""
 
 import time
 from datetime import UTC, datetime
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from."""
+    """A source of time."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back. For durations and deadlines."""
+        """Return seconds since a fixed moment. It never goes back. For durations and deadlines."""
         ...
 
     def now(self) -> datetime:
@@ -20,7 +20,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
-    # Not wrapped: these run several times for every call that is served.
+    # Not wrapped, because these run several times for every call.
     monotonic = staticmethod(time.monotonic)
 
     def now(self) -> datetime:
@@ -32,5 +32,5 @@ SYSTEM_CLOCK: Clock = SystemClock()
 
 
 def thread_cpu_seconds() -> float:
-    """CPU seconds that the calling thread has used: of an event loop's thread, how busy the process is."""
+    """Return the CPU seconds that the calling thread has used. In an event loop's thread this shows its load."""
     return time.thread_time()

@@ -1,13 +1,13 @@
-"""A limit on concurrent requests, of which the less important kinds may take only a part."""
+"""A limit on concurrent requests. Less important kinds may use only a part of it."""
 
 from holdfast_chassis.contract import Kind
 
 SHARES = {Kind.READ: 0.5, Kind.BEGIN: 0.8, Kind.MANAGE: 0.8, Kind.FINISH: 1.0}
-"""How much of the limit may be taken when one more of a kind is still let in. Watches have limits of their own."""
+"""The part of the limit up to which a request of a kind is admitted. Watches have separate limits."""
 
 
 class ConcurrencyLimit:
-    """Caps concurrent requests, which bounds how long each waits. Each that enters must leave."""
+    """A cap on concurrent requests, which bounds the wait. Each request that enters must leave."""
 
     __slots__ = ("_limits", "taken")
 
@@ -16,12 +16,12 @@ class ConcurrencyLimit:
         self.taken = 0
 
     def enter(self, kind: Kind) -> bool:
-        """Count a request in, unless the limit of its kind is reached."""
+        """Admit and count a request, unless the limit of its kind is reached. Return whether it was admitted."""
         if self.taken >= self._limits[kind]:
             return False
         self.taken += 1
         return True
 
     def leave(self) -> None:
-        """Count a request out."""
+        """Count the end of a request."""
         self.taken -= 1

@@ -1,4 +1,4 @@
-"""What the contract says of methods and of reasons for a refusal: the options of the protos, read once."""
+"""The contract's options of methods and of refusal reasons, read once from the protos."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ERROR_DOMAIN = "inventory.holdfast.dev"
 """The domain of every google.rpc.ErrorInfo."""
 
 RETRYABLE_KEY = "retryable"
-"""Where ErrorInfo's metadata says whether a retry can help: `true` or `false`."""
+"""The key of ErrorInfo's metadata that says whether a retry can help: `true` or `false`."""
 
 RESERVATION_SERVICE: ServiceDescriptor = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"]
 SALE_SERVICE: ServiceDescriptor = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
@@ -23,7 +23,7 @@ SERVICE_NAMES = tuple(service.full_name for service in SERVICES)
 
 
 class Kind(IntEnum):
-    """What a call is for, as options.proto explains it."""
+    """The kind of a method, as explained in options.proto."""
 
     READ = options_pb2.MethodRules.KIND_READ
     WATCH = options_pb2.MethodRules.KIND_WATCH
@@ -33,13 +33,13 @@ class Kind(IntEnum):
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether what it did is not worth knowing: it can simply be asked again."""
+        """Whether the method changes nothing, so that its outcome does not matter and it can be repeated."""
         return self in (Kind.READ, Kind.WATCH)
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """How REST reaches a method: `post`, `/v1/{parent=sales/*}/reservations` and the field that the body is."""
+    """The REST binding of a method: `post`, `/v1/{parent=sales/*}/reservations` and the field for the body."""
 
     http_method: str
     template: str
@@ -48,10 +48,10 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What is true of a method.
+    """The properties of a method.
 
-    `path` is how gRPC calls it, `/package.Service/Method`; `request` the full name of the message that it takes;
-    `refusals` the names of the reasons for which the state of what it is about may forbid it.
+    `path` is its gRPC path, `/package.Service/Method`; `request` is the full name of its request message; `refusals`
+    are the names of the reasons for which the state of its resource may forbid it.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What is true of all refusals for one reason. `code` is gRPC's, by number."""
+    """The properties of a refusal reason. `code` is the number of its gRPC code."""
 
     name: str
     code: int
@@ -81,7 +81,7 @@ class Reason:
 
 
 def method_of(descriptor: MethodDescriptor) -> Method:
-    """Return what the contract says of a method. Raises ValueError when it says nothing."""
+    """Return the properties of a method. Raises ValueError if the contract does not define them."""
     rules = descriptor.GetOptions().Extensions[options_pb2.method]
     if rules.kind == options_pb2.MethodRules.KIND_UNSPECIFIED:
         raise ValueError(f"{descriptor.full_name}: the contract does not say what kind of method it is")
@@ -114,9 +114,9 @@ def _reason(value: EnumValueDescriptor) -> Reason:
 
 
 METHODS = tuple(method_of(descriptor) for service in SERVICES for descriptor in service.methods)
-"""All methods of our services."""
+"""All methods of the inventory's services."""
 
 REASONS: Mapping[str, Reason] = {
     value.name: _reason(value) for value in refusal_pb2.Refusal.Reason.DESCRIPTOR.values if value.number
 }
-"""All reasons that a refusal can have, by their names on the wire."""
+"""All refusal reasons, by their names on the wire."""

@@ -1,6 +1,6 @@
-"""Our own processes speak to each other directly, whatever proxy the environment has for the world outside.
+"""Direct connections between Holdfast's own processes, without the proxies of the environment.
 
-grpc and urllib follow http_proxy and its kin, even to this machine.
+grpc and urllib use http_proxy and similar variables even for connections to this machine.
 """
 
 import urllib.request
@@ -8,12 +8,12 @@ from http.client import HTTPResponse
 from typing import Final
 
 CHANNEL_OPTIONS: Final = (("grpc.enable_http_proxy", 0),)
-"""For every gRPC channel of ours."""
+"""The options of every gRPC channel."""
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def urlopen(request: str | urllib.request.Request, timeout_seconds: float) -> HTTPResponse:
-    """Asks one of our own HTTP servers. Raises OSError, of which urllib's HTTPError and URLError are kinds."""
+    """Send a request to one of Holdfast's HTTP servers. Raises OSError, including urllib's HTTPError and URLError."""
     answer: HTTPResponse = _opener.open(request, timeout=timeout_seconds)
     return answer

@@ -1,4 +1,4 @@
-"""What a server needs to know to stop without dropping anything: do calls still arrive, and are any unfinished?"""
+"""The state that a server needs to stop without dropping calls: recent arrivals, and calls in progress."""
 
 import asyncio
 from types import TracebackType
@@ -8,7 +8,7 @@ from holdfast_chassis.waiting import first_of
 
 
 class Arrivals:
-    """When the latest call arrived: load balancers go on sending for a while after readiness has failed."""
+    """The time of the latest call. Load balancers continue to send calls for a while after readiness has failed."""
 
     __slots__ = ("_monotonic", "count", "latest_at")
 
@@ -18,7 +18,7 @@ class Arrivals:
         self.latest_at = self._monotonic()
 
     def record(self) -> None:
-        """Note that a call has just arrived."""
+        """Note that a call has arrived."""
         self.count += 1
         self.latest_at = self._monotonic()
 
@@ -27,7 +27,7 @@ class Arrivals:
     ) -> bool:
         """Wait until no call has arrived for `quiet_seconds`, at least `min_seconds` and at most `max_seconds`.
 
-        Returns False when it ended before that: the time was up, or `hurry` is set.
+        Return False if it was not quiet: the time was up, or `hurry` is set.
         """
         began_at = self._monotonic()
         while not hurry.is_set():
@@ -42,7 +42,7 @@ class Arrivals:
 
 
 class InFlight:
-    """How many calls are being served; `with in_flight:` around each, or enter() and leave()."""
+    """The number of calls in progress: use `with in_flight:` around each, or enter() and leave()."""
 
     __slots__ = ("_empty", "count")
 
@@ -52,13 +52,13 @@ class InFlight:
         self._empty.set()
 
     def enter(self) -> None:
-        """Count one more call."""
+        """Count the start of a call."""
         self.count += 1
         if self.count == 1:
             self._empty.clear()
 
     def leave(self) -> None:
-        """Count one call less."""
+        """Count the end of a call."""
         self.count -= 1
         if self.count == 0:
             self._empty.set()
@@ -72,6 +72,6 @@ class InFlight:
         self.leave()
 
     async def wait_until_empty(self, timeout_seconds: float, hurry: asyncio.Event) -> bool:
-        """Wait until no call is being served; return False when the time was up, or `hurry` set, before that."""
+        """Wait until no call is in progress. Return False if the time was up, or `hurry` set, before that."""
         await first_of(self._empty, hurry, timeout_seconds=timeout_seconds)
         return self._empty.is_set()

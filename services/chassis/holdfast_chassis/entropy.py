@@ -1,4 +1,4 @@
-"""The one door to chance: ids, tokens and jitter, so that tests can decide them."""
+"""The only source of randomness: ids, tokens and jitter, so that tests can control them."""
 
 import random
 import secrets
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Entropy(Protocol):
-    """Where chance comes from."""
+    """A source of randomness."""
 
     def uuid4(self) -> uuid.UUID:
-        """Return a random id that nobody can guess (122 bits)."""
+        """Return a random id with 122 bits, which cannot be guessed."""
         ...
 
     def token_bytes(self, size: int) -> bytes:

@@ -1,13 +1,13 @@
-"""A queue with ranks that is fair between flows: who goes first, and who is refused when too many wait.
+"""A queue with ranks that is fair between flows. Its order decides which item is served and which is refused.
 
-One order decides both, and is settled when something comes in:
+The position of an item is determined when it arrives:
 
-    rank       a lower rank before a higher one, always
-    round      each flow has one turn in a round: the first that a flow has waiting before anybody's second
+    rank       a lower rank always goes before a higher one
+    round      each flow has one turn per round: the first items of all flows go before the second ones
     arrival    within a round
 
-So flows with one thing each wait in arrival order, and a flow that sends a thousand waits behind itself. The last in
-order is the youngest of whoever has most waiting in the highest rank: whom to refuse when there is no room.
+So flows with one item each wait in arrival order, and a flow with a thousand items waits behind itself. When the queue
+is full, the last in order is refused: the latest item of the flow with the most items in the highest rank.
 """
 
 from collections import deque
@@ -18,15 +18,15 @@ T = TypeVar("T")
 
 
 def fair_share(limit: int, others: int) -> int:
-    """How much of a common `limit` a queue may take beside what `others` have: as much as is then left free.
+    """Return how much of a common `limit` a queue may use if other queues use `others`: half of the rest, at least 1.
 
-    So a queue alone may take half, two may take a third each; there is always room for one that comes new. At least 1.
+    So one queue may use a half, two queues a third each, and there is always room for a new queue.
     """
     return max(1, (limit - others + 1) // 2)
 
 
 class FairQueue(Generic[T]):
-    """Ranks are 0 to `ranks` - 1. It knows neither time nor limits, and costs no more when it is long."""
+    """A fair queue with the ranks 0 to `ranks` - 1. It has no limit, and long queues are not slower."""
 
     __slots__ = ("_length", "_ranks")
 
@@ -38,24 +38,24 @@ class FairQueue(Generic[T]):
         return self._length
 
     def __iter__(self) -> Iterator[T]:
-        """Yield all that wait, in order."""
+        """Yield all items, in order."""
         for rounds in self._ranks:
             yield from rounds
 
     def push(self, item: T, rank: int, flow: Hashable) -> None:
-        """Takes an item in."""
+        """Add an item."""
         self._ranks[rank].push(item, flow)
         self._length += 1
 
     def first(self) -> T:
-        """Whose turn it is. Raises IndexError when nothing waits."""
+        """Return the first item. Raises IndexError if the queue is empty."""
         for rounds in self._ranks:
             if rounds.length:
                 return rounds.first()
         raise IndexError("nothing waits")
 
     def pop_first(self) -> T:
-        """Takes out whose turn it is. Raises IndexError when nothing waits."""
+        """Remove and return the first item. Raises IndexError if the queue is empty."""
         for rounds in self._ranks:
             if rounds.length:
                 self._length -= 1
@@ -63,7 +63,7 @@ class FairQueue(Generic[T]):
         raise IndexError("nothing waits")
 
     def pop_last(self) -> T:
-        """Takes out the last in order. Raises IndexError when nothing waits."""
+        """Remove and return the last item. Raises IndexError if the queue is empty."""
         for rounds in reversed(self._ranks):
             if rounds.length:
                 self._length -= 1
@@ -71,19 +71,19 @@ class FairQueue(Generic[T]):
         raise IndexError("nothing waits")
 
     def ahead_of(self, rank: int, flow: Hashable) -> int:
-        """How many would go before an item that came now; at most so many, if the flow has others waiting."""
+        """Return how many items would go before a new one; an upper bound if its flow has other items."""
         return sum(rounds.length for rounds in self._ranks[:rank]) + self._ranks[rank].ahead_of(flow)
 
 
 class _Flow(NamedTuple):
-    """The round of the latest item of a flow, and how many it has."""
+    """The round of a flow's latest item, and the number of its items."""
 
     latest: int
     items: int
 
 
 class _Rounds(Generic[T]):
-    """One rank. The round that is being served takes nothing new in, or it might never end."""
+    """One rank. New items never join the round that is being served; otherwise it might never end."""
 
     __slots__ = ("_coming", "_flows", "_next", "_serving", "length")
 
@@ -102,7 +102,7 @@ class _Rounds(Generic[T]):
 
     def push(self, item: T, flow: Hashable) -> None:
         latest, items = self._flows.get(flow, _ABSENT)
-        # Whoever is in a round is in all before it that are to come, so that none of them is empty.
+        # A flow in a round is also in all coming rounds before it, so none of them is empty.
         number = max(latest + 1, self._next)
         self._flows[flow] = _Flow(number, items + 1)
         index = number - self._next

@@ -11,10 +11,10 @@ FieldRules = Any
 
 
 def rules_of(field: FieldDescriptor) -> FieldRules:
-    """Return the rules of a field; those that it does not have are unset."""
+    """Return the rules of a field; rules that it does not have are unset."""
     return field.GetOptions().Extensions[validate_pb2.field]  # type: ignore[attr-defined]
 
 
 def rules_at(message: Descriptor, name: str) -> FieldRules:
-    """Return the rules of a message's field. Raises KeyError when there is no such field."""
+    """Return the rules of a message's field. Raises KeyError if the field does not exist."""
     return rules_of(message.fields_by_name[name])

@@ -1,4 +1,4 @@
-"""Is this process able to serve, and what of its surroundings is not?"""
+"""Health checks of a process and its dependencies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +12,7 @@ from holdfast_chassis.waiting import finish
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at. `probe` raises when it is not well; only a critical one can make the process unready."""
+    """A check. `probe` raises if its dependency fails; only a critical check can make the process unready."""
 
     name: str
     probe: Callable[[], Awaitable[None]]
@@ -22,7 +22,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found; `error` is None when it passed."""
+    """The result of a check; `error` is None if it passed."""
 
     name: str
     critical: bool
@@ -31,28 +31,27 @@ class CheckResult:
 
     @property
     def status(self) -> Literal["pass", "fail"]:
-        """Return the result in one word."""
+        """The result in one word."""
         return "pass" if self.error is None else "fail"
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What all checks found, at one time."""
+    """The results of all checks, at one time."""
 
     checks: tuple[CheckResult, ...]
     checked_at: datetime
 
     @property
     def ready(self) -> bool:
-        """Tell whether everything critical is well."""
+        """Whether all critical checks passed."""
         return all(check.error is None for check in self.checks if check.critical)
 
 
 class HealthBoard:
-    """Runs the checks side by side, and no more often than every `fresh_seconds` however many ask.
+    """A set of checks that run concurrently, at most once per `fresh_seconds`, regardless of the number of probes.
 
-    Probes of an orchestrator, an edge and a dashboard come together; a dependency in trouble must not get a stampede
-    of them on top.
+    Orchestrator, edge and dashboard probe at the same time; a dependency in trouble must not get more load from them.
     """
 
     def __init__(self, checks: Sequence[Check], clock: Clock = SYSTEM_CLOCK, *, fresh_seconds: float = 1.0) -> None:
@@ -66,7 +65,7 @@ class HealthBoard:
         """Return the latest results, at most `fresh_seconds` old; it takes at most the longest check's timeout."""
         if self._round is None or (self._round.done() and self._stale()):
             self._round = asyncio.create_task(self._run())
-        # Shielded: a prober that hangs up must not take the answer away from the others.
+        # Shielded, because a prober that disconnects must not cancel the check for the others.
         return await asyncio.shield(self._round)
 
     def _stale(self) -> bool:

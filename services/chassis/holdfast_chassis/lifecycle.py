@@ -1,4 +1,4 @@
-"""Start in order, serve until told to stop, stop in reverse: every step named, timed, logged and bounded."""
+"""The lifecycle of a service: start steps in order, serve until a signal, stop them in reverse, each within a limit."""
 
 import asyncio
 import os
@@ -23,14 +23,14 @@ _EXIT_INTERRUPTED = 130
 
 
 class CannotStartError(Exception):
-    """Why a step cannot start, in words for those who run the service; they have no use for a traceback."""
+    """A step cannot start. The message is for operators and is logged without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that runs while the service does.
+    """A part of the service that is started and stopped with it.
 
-    A start that raises, or is cancelled because it takes too long, cleans up after itself: only what has started is
+    A start that raises or is cancelled after its timeout must clean up after itself: only steps that have started are
     stopped.
     """
 
@@ -78,7 +78,7 @@ class Lifecycle:
         return self.exit_code
 
     def request_stop(self, reason: str, *, failed: bool = False) -> None:
-        """Ask for an orderly stop; `failed` makes the exit code 1, so that a supervisor starts the service again."""
+        """Request an orderly stop; with `failed` the exit code is 1, so that a supervisor starts the service again."""
         if failed:
             self.exit_code = 1
         if not self._stop_requested.is_set():
@@ -86,7 +86,7 @@ class Lifecycle:
             self._stop_requested.set()
 
     async def start(self) -> bool:
-        """Start the steps in order; return whether all have, rather than one failing or a stop being asked for."""
+        """Start the steps in order. Return False if one fails or a stop is requested meanwhile."""
         self._on_phase("starting")
         for step in self._steps:
             if self._stop_requested.is_set() or not await self._start(step):
@@ -96,7 +96,7 @@ class Lifecycle:
         return True
 
     async def stop(self) -> None:
-        """Stop what has started, the latest first, each even when another fails. Again or too early: does nothing."""
+        """Stop the started steps, the latest first, even if some fail. May be called at any time, and twice."""
         async with self._stop_lock:
             self._on_phase("stopping")
             while self._started:

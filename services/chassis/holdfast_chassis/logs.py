@@ -1,4 +1,4 @@
-"""One line of JSON for every event, or a readable one on a terminal."""
+"""Logs: one line of JSON per event, or a readable line on a terminal."""
 
 import asyncio
 import atexit
@@ -19,14 +19,14 @@ Form = Literal["auto", "json", "console"]
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """Return the logger of that name; it may be made before configure() is called."""
+    """Return the logger of that name. This may be called before configure()."""
     return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
 def configure(service: str, version: str, level: str, form: Form, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Send what this process logs, libraries included, to stdout. Call it once, first of all.
+    """Send the logs of this process and its libraries to stdout. Call it once, before anything else.
 
-    `level` is a name of the standard library's ("info"). Raises ValueError for another.
+    `level` is a name of the standard library ("info"). Raises ValueError for any other name.
     """
     threshold = logging.getLevelNamesMapping().get(level.upper())
     if threshold is None:
@@ -44,7 +44,7 @@ def configure(service: str, version: str, level: str, form: Form, clock: Clock =
 
 
 class _JsonLine:
-    """Renders an event as one line: a single processor, because every call that is served logs one."""
+    """A processor that renders an event as one line. It is the only one, because every call logs an event."""
 
     def __init__(self, service: str, version: str, clock: Clock) -> None:
         self._about = {"service": service, "version": version}
@@ -54,12 +54,12 @@ class _JsonLine:
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, level, event)
         now = self._now()
-        # The event is given its place before the other fields, for those who read the raw lines.
+        # The event comes before the other fields, for people who read the raw lines.
         line = {"time": now, "level": level, "event": "", "logger": logger.name, **self._about, **event}
         try:
             return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
         except orjson.JSONEncodeError:
-            # Lone surrogates (from undecodable input) and huge integers: slower, but it must never fail a call.
+            # Lone surrogates (from undecodable input) and huge integers: slower, but logging must never fail a call.
             return json.dumps(line | {"time": now.isoformat()}, default=str).encode() + b"\n"
 
 
@@ -68,7 +68,7 @@ def _readable(clock: Clock) -> list[Processor]:
         time = clock.now().strftime("%H:%M:%S.%f")[:-3]
         return {"timestamp": time, "level": level, "logger": logger.name, **event}
 
-    # Plain tracebacks: the fancy ones show local variables, secrets among them.
+    # Plain tracebacks, because others show local variables, which may be secrets.
     render = structlog.dev.ConsoleRenderer(colors=os.isatty(_STDOUT), exception_formatter=structlog.dev.plain_traceback)
 
     def line(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
@@ -78,7 +78,7 @@ def _readable(clock: Clock) -> list[Processor]:
 
 
 class _Stdout:
-    """A logger's way out."""
+    """The output of a logger."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -90,7 +90,7 @@ class _Stdout:
 
 
 class _Lines:
-    """Gathers the lines of one turn of the event loop and writes them together: a stampede logs one for every call."""
+    """An output that writes the lines of one turn of the event loop together, because every call logs a line."""
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []
@@ -109,13 +109,13 @@ class _Lines:
         self._waiting.append(line)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting lines."""
         lines, self._waiting = self._waiting, []
         _write(b"".join(lines))
 
 
 def _write(lines: bytes) -> None:
-    """Write whole lines to stdout. A reader that went away must never fail a sale."""
+    """Write whole lines to stdout. A closed pipe must never fail a sale."""
     try:
         while lines:
             lines = lines[os.write(_STDOUT, lines) :]
@@ -124,14 +124,14 @@ def _write(lines: bytes) -> None:
 
 
 _lines = _Lines()
-# What a loop that was closed has left.
+# Lines that were left by a loop that was closed.
 atexit.register(_lines.flush)
 
 
 class _FromLibraries(logging.Handler):
-    """Passes on what libraries log through the standard library's logging."""
+    """A handler that forwards the logs of libraries."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log the record as an event of ours."""
+        """Log the record as an event."""
         details = {"exc_info": record.exc_info} if record.exc_info else {}
         get_logger(record.name).log(record.levelno, record.getMessage(), **details)

@@ -1,17 +1,17 @@
-"""What importing leaves behind."""
+"""Memory that imports leave behind."""
 
 import ctypes
 import gc
 
 
 def give_back_import_memory() -> None:
-    """Return the memory that imports have used and freed (13 MB of 87) to the system, where its libc can.
+    """Return the memory that imports have freed (13 MB of 87) to the system, if its libc supports it.
 
-    What they keep is taken out of the garbage collector's rounds: it lives as long as the process. To be called once,
+    Exclude the objects that remain from garbage collection, because they live as long as the process. Call this once,
     when everything is imported and nothing has started.
     """
     gc.collect()
     gc.freeze()
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only in glibc
     if malloc_trim is not None:
         malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Metrics on a port of their own, so that they can be scraped until the very end of a drain."""
+"""Metrics on a separate port, so that they can be scraped until the end of a drain."""
 
 import asyncio
 import socket
@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 def new_registry() -> CollectorRegistry:
-    """Return a registry that already tells about the process (process_*) and the interpreter (python_*)."""
+    """Return a registry with the metrics of the process (process_*) and the interpreter (python_*)."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -32,9 +32,9 @@ def new_registry() -> CollectorRegistry:
 
 
 class MetricsServer:
-    """Serves a registry at /metrics, from threads of its own: a scrape never waits for the event loop.
+    """A server of a registry at /metrics. It has its own threads, so a scrape never waits for the event loop.
 
-    Collectors are therefore called in another thread. Port 0 is any free one; `bound_port` tells which.
+    Collectors are therefore called in another thread. Port 0 means any free port; see `bound_port`.
     """
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
@@ -46,7 +46,7 @@ class MetricsServer:
 
     @property
     def bound_port(self) -> int:
-        """The port that it listens on. Raises RuntimeError while it does not run."""
+        """The port on which it listens. Raises RuntimeError if it is not running."""
         if self._server is None:
             raise RuntimeError("the metrics server does not run")
         return self._server.server_port
@@ -54,7 +54,7 @@ class MetricsServer:
     async def start(self) -> None:
         """Listen. Raises OSError, for example when the port is taken."""
         family = _ServerV6 if ":" in self._host else _Server
-        # In a thread: the standard server looks its own name up in the DNS, which may take long.
+        # In a thread, because the standard server looks up its own name in the DNS, which may take long.
         self._server = await asyncio.to_thread(
             make_server, self._host, self._port, self._app, family, handler_class=_Handler
         )
@@ -62,7 +62,7 @@ class MetricsServer:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop listening. Does nothing when it does not run."""
+        """Stop listening. Has no effect if it is not running."""
         server, self._server = self._server, None
         if server is not None and self._thread is not None:
             await asyncio.to_thread(server.shutdown)
@@ -74,7 +74,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log what went wrong with a scraper, where the base class would print it."""
+        """Log an error of a scraper; the base class would print it."""
         log.warning("scrape_failed", client=client_address, exc_info=sys.exception())
 
 
@@ -84,10 +84,10 @@ class _ServerV6(_Server):
 
 class _Handler(WSGIRequestHandler):
     timeout = 10
-    """Seconds that a client may take to say what it wants."""
+    """The seconds that a client may take to send its request."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
-        """Log nothing: scrapes are no news."""
+        """Log nothing, because scrapes are routine."""
 
 
 def _only_metrics(app: "WSGIApplication") -> "WSGIApplication":

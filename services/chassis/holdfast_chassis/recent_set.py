@@ -1,4 +1,4 @@
-"""What was seen lately, in bounded memory."""
+"""A set of recent values, in bounded memory."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class RecentSet(Generic[T]):
-    """Remembers the last `count` values at least, and never more than twice as many."""
+    """A set of at least the last `count` values, and at most twice as many."""
 
     __slots__ = ("_count", "_new", "_old")
 
@@ -20,7 +20,7 @@ class RecentSet(Generic[T]):
         return value in self._new or value in self._old
 
     def add(self, value: T) -> None:
-        """Remembers one more."""
+        """Add a value."""
         if len(self._new) >= self._count:
             self._new, self._old = set(), self._new
         self._new.add(value)

@@ -1,4 +1,4 @@
-"""The URL of a server, as people write it into settings. What is said about a wrong one never holds any of it."""
+"""The URL of a server in a setting. Error messages never contain any part of the URL."""
 
 import re
 from collections.abc import Collection
@@ -12,7 +12,7 @@ _ESCAPE = "write @ : / ? # % and spaces in a user or password as %40 %3A %2F %3F
 
 
 class ServerUrl(NamedTuple):
-    """A URL in its parts. `authority` and `path` are as they were written, `parameters` are decoded."""
+    """The parts of a URL. `authority` and `path` are as in the URL, `parameters` are decoded."""
 
     scheme: str
     authority: str
@@ -21,27 +21,27 @@ class ServerUrl(NamedTuple):
 
     @property
     def hosts(self) -> list[str]:
-        """The hosts, with their ports where they have one."""
+        """The hosts, with their ports if they have one."""
         return self.authority.rpartition("@")[2].split(",")
 
 
 def parse_server_url(text: str, schemes: Collection[str], example: str) -> ServerUrl:
-    """Takes a URL apart. Raises ValueError with the rule that it breaks."""
+    """Parse a URL. Raises ValueError with the rule that it breaks."""
     if text[:1] in {'"', "'", "`"} or text[-1:] in {'"', "'", "`"}:
-        raise ValueError("there are quotes around it: leave them out")
+        raise ValueError("it has quotes around it: remove them")
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in schemes:
         raise ValueError(_scheme_rule(text, schemes, example))
     if not text.isprintable() or " " in text:
-        raise ValueError(f"holds a space or a character that cannot be seen: {_ESCAPE}")
+        raise ValueError(f"contains a space or an invisible character: {_ESCAPE}")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if "#" in rest or "@" in rest[len(authority) :] or authority.count("@") > 1 or _LOOSE_PERCENT.search(rest):
         raise ValueError(_ESCAPE)
     try:
         parts = urlsplit(text)
     except ValueError:
-        # What it says shows the host, and what was taken for it.
-        raise ValueError(f"the host is none: {_ESCAPE}") from None
+        # The original message contains the host.
+        raise ValueError(f"the host is invalid: {_ESCAPE}") from None
     url = ServerUrl(scheme.lower(), authority, parts.path, _parameters(parts.query))
     for host in url.hosts:
         _require_host(host)

@@ -1,4 +1,4 @@
-"""Settings: parsed once into a frozen object, with all faults reported together and no secret in any of them."""
+"""Settings: parsed once into a frozen object. All faults are reported together, without secrets."""
 
 import difflib
 import json
@@ -18,9 +18,9 @@ _PREFIX = "HOLDFAST_"
 _UNPREFIXED = frozenset({"database_url", "redis_url"})
 # Not settings of any service: the deployment's name for the build, and what only `holdfast up` has.
 _ALWAYS_KNOWN = frozenset({"version", "data_dir", "postgres_port", "valkey_port", "start_timeout_seconds"})
-# The edge has a namespace of its own within ours, and looks after it itself.
+# The edge has its own namespace within Holdfast's, and checks it itself.
 _EDGE_PREFIX = "HOLDFAST_EDGE_"
-# What an orchestrator announces other services by: a service named `holdfast-x` is no misspelt setting.
+# Variables by which an orchestrator announces services: a service named `holdfast-x` is not a misspelt setting.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
 
 
@@ -29,11 +29,11 @@ def _split(value: object) -> object:
 
 
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
-"""Several texts: with commas between them in the environment, a list in the JSON file."""
+"""A list of texts: separated by commas in the environment, a list in the JSON file."""
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the message lists every fault, one a line."""
+    """The settings are invalid. The message lists every fault, one per line."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -41,23 +41,24 @@ class SettingsError(Exception):
 
 
 class ServiceSettings(BaseSettings):
-    """What the settings of every service have in common.
+    """The common part of the settings of all services.
 
-    A field comes from the environment (HOLDFAST_<FIELD>, but plain DATABASE_URL and REDIS_URL) or from the file that
-    the same name with _FILE gives; else from the JSON file; else it has its default. An empty variable is not set.
+    A field comes from the environment (HOLDFAST_<FIELD>, but plain DATABASE_URL and REDIS_URL), or from the file that
+    the variable with the suffix _FILE names; else from the JSON file; else it has its default. An empty variable counts
+    as not set.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     own_prefix: ClassVar[str] = _PREFIX
-    """Only a variable that begins like this can be a misspelt one of this service."""
+    """Only variables with this prefix are checked for misspelt names."""
 
     sibling_names: ClassVar[frozenset[str]] = frozenset()
-    """Fields that only other services know: one environment file serves all, so they are no faults here."""
+    """Fields of other services: all services may share one environment file, so these are not faults here."""
 
     @classmethod
     def load(cls, config_path: Path | None) -> Self:
-        """Read the environment and the JSON file, if any. Raises SettingsError with all the faults there are."""
+        """Read the environment and the JSON file, if any. Raises SettingsError with all faults."""
         document, faults = _read_document(config_path)
         faults += [*_unknown_variables(cls), *_unknown_keys(cls, document)]
         overridden = Environment(cls)()
@@ -79,7 +80,7 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take arguments first, then our environment, which knows _FILE, in place of the stock sources."""
+        """Replace pydantic's sources: arguments first, then the environment with support for _FILE."""
         return init_settings, Environment(settings_cls)
 
     @field_validator("*", mode="before")
@@ -92,13 +93,13 @@ class ServiceSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class _Unusable:
-    """Stands for a value that could not be read, so that it becomes a fault among the others."""
+    """A placeholder for a value that could not be read, so that it is reported with the other faults."""
 
     reason: str
 
 
 class Environment(PydanticBaseSettingsSource):
-    """The values that the environment gives, directly or by naming a file."""
+    """The values from the environment, directly or from a named file."""
 
     def __call__(self) -> dict[str, Any]:
         """Return them by field."""
@@ -106,7 +107,7 @@ class Environment(PydanticBaseSettingsSource):
         return {name: value for name, value in values if value is not None}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return one field's value; part of the interface, where the name alone is not enough for some sources."""
+        """Return one field's value. The interface requires this method."""
         return self._value(environment_name(field_name)), field_name, False
 
     def _value(self, variable: str) -> str | _Unusable | None:
@@ -116,7 +117,7 @@ class Environment(PydanticBaseSettingsSource):
         if not path:
             return direct or None
         try:
-            # Editors of Windows put a mark before UTF-8.
+            # Editors on Windows write a byte order mark.
             return Path(path).read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             return _Unusable(f"{variable}_FILE names {path}: {error.strerror}")
@@ -166,7 +167,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def _describe(cls: type[ServiceSettings], detail: ErrorDetails) -> str:
-    """Say what is wrong with a field, in words that never hold a secret, whoever's validator wrote them."""
+    """Describe the fault of a field, without its value if that is a secret."""
     message, given = detail["msg"].removeprefix("Value error, "), detail["input"]
     if not detail["loc"]:
         return message

@@ -1,9 +1,9 @@
-"""Which build is running."""
+"""The version of the running build."""
 
 import os
 from importlib import metadata
 
 
 def deployment_version() -> str:
-    """Return what the deployment calls this build (HOLDFAST_VERSION), or else the installed distribution's version."""
+    """Return the version given by the deployment (HOLDFAST_VERSION), or else that of the installed distribution."""
     return os.environ.get("HOLDFAST_VERSION") or metadata.version("holdfast")

@@ -1,4 +1,4 @@
-"""Waits that always end: in time, and even when what they wait for ignores being cancelled."""
+"""Waits that always end in time, even if the work ignores cancellation."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ _CANCEL_GRACE_SECONDS = 1.0
 
 
 async def first_of(*events: asyncio.Event, timeout_seconds: float) -> bool:
-    """Wait until one of the events is set; return whether one is, rather than the time being up."""
+    """Wait until one of the events is set. Return False if the time is up first."""
     if timeout_seconds > 0 and not any(event.is_set() for event in events):
         waits = [asyncio.ensure_future(event.wait()) for event in events]
         try:
@@ -21,16 +21,16 @@ async def first_of(*events: asyncio.Event, timeout_seconds: float) -> bool:
 async def finish(
     work: Callable[[], Awaitable[None]], timeout_seconds: float, unless: asyncio.Event | None = None
 ) -> BaseException | None:
-    """Run `work` to its end and return what went wrong, or None.
+    """Run `work` to its end and return its error, or None.
 
-    Work that is not done in time (TimeoutError), or when `unless` is set (CancelledError), is cancelled. If it does
-    not heed that within a second it is left behind: asyncio.timeout would wait for it for ever.
+    Work is cancelled if it is not done in time (TimeoutError) or when `unless` is set (CancelledError). If it ignores
+    the cancellation for a second it is abandoned; asyncio.timeout would wait for it forever.
     """
     task = asyncio.ensure_future(work())
     done = asyncio.Event()
 
     def settle(_: asyncio.Future[None]) -> None:
-        # Looked at even when nobody waits any more, or asyncio complains that the exception was lost.
+        # Retrieved even if the work was abandoned; otherwise asyncio reports a lost exception.
         if not task.cancelled():
             task.exception()
         done.set()
@@ -41,7 +41,7 @@ async def finish(
     finally:
         task.cancel()
     if not await first_of(done, timeout_seconds=_CANCEL_GRACE_SECONDS):
-        return TimeoutError(f"not done after {timeout_seconds} s, and does not heed being cancelled")
+        return TimeoutError(f"not done after {timeout_seconds} s, and ignores its cancellation")
     if not task.cancelled():
         return task.exception()
     return asyncio.CancelledError() if in_time else TimeoutError(f"not done after {timeout_seconds} s")

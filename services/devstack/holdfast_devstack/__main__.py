@@ -16,17 +16,17 @@ from holdfast_devstack.data_directory import exclusively
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.up import Stack
 
-# As .env.example says. What the environment has already goes before it.
+# As .env.example says. Variables of the environment take precedence.
 _ENVIRONMENT_FILE = Path(".env")
 _EXIT_UNUSABLE_SETTINGS = 2
 _EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Runs the command and returns its exit code."""
+    """Run the command and returns its exit code."""
     arguments = _parser().parse_args()
     console = Console()
-    # What goes well is told by the console.
+    # The console reports successes.
     logs.configure("devstack", deployment_version(), "warning", "console")
     load_dotenv(_ENVIRONMENT_FILE, encoding="utf-8-sig")
     try:
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "gateway, with a demo sale, until Ctrl-C or SIGTERM.",
     )
     up.add_argument("--edge", action="store_true", help="put Envoy before both services")
-    up.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    up.add_argument("--config", type=Path, help="a JSON file with settings; the environment takes precedence")
     return parser
 
 

@@ -17,7 +17,7 @@ _AFTER_KILL_SECONDS = 5.0
 
 
 class StartError(Exception):
-    """A child could not be started; the message says why, for a person to read."""
+    """A child could not be started. The message says why, for people."""
 
 
 class ChildProcess:
@@ -37,7 +37,7 @@ class ChildProcess:
         stop_signal: signal.Signals = signal.SIGTERM,
         prefix: Sequence[str] = (),
     ) -> None:
-        """`prefix` is a program that becomes the command after it has changed its own privileges."""
+        """`prefix` is a program that changes its privileges and then executes the command."""
         self.name = name
         self.log_path = log_path
         self._command = [*prefix, *stopped_with_parent(stop_signal), *command]
@@ -61,7 +61,7 @@ class ChildProcess:
         return None if self._process is None else self._process.poll()
 
     def spawn(self) -> None:
-        """Starts the program and returns at once. Raises StartError when it cannot be executed."""
+        """Start the program and returns at once. Raises StartError when it cannot be executed."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _keep_log_small(self.log_path)
         with self.log_path.open("ab") as log:
@@ -78,7 +78,7 @@ class ChildProcess:
                 raise StartError(f"{self.name} cannot be executed: {error}") from error
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Returns once `is_ready()`. Raises StartError, with the log's end, on exit or after the timeout."""
+        """Wait for `is_ready()`. Raises StartError, with the end of the log, on exit or after the timeout."""
         deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
         while not is_ready():
             if not self.is_running:
@@ -88,9 +88,9 @@ class ChildProcess:
             time.sleep(_POLL_SECONDS)
 
     def stop(self, timeout_seconds: float, *, insist: Sequence[signal.Signals] = ()) -> bool:
-        """Asks it to end, insists by further signals, kills it at last; whether the first asking was enough.
+        """Send signals until it ends, SIGKILL last. Return whether the first one was enough.
 
-        Each of the signals is given `timeout_seconds`. Harmless when it never started or has ended.
+        Wait `timeout_seconds` after each signal. Has no effect if it is not running.
         """
         for attempt, number in enumerate([self._stop_signal, *insist]):
             self.send_signal(number)
@@ -100,11 +100,11 @@ class ChildProcess:
         return False
 
     def ask_to_stop(self) -> None:
-        """Sends the signal that it stops by, for the first time or to hurry it."""
+        """Send its stop signal, for the first time or to hurry it."""
         self.send_signal(self._stop_signal)
 
     def kill(self) -> None:
-        """SIGKILL to it and whatever it started, and waits until it is gone."""
+        """Send SIGKILL to it and its children, and wait until it is gone."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -112,12 +112,12 @@ class ChildProcess:
         self.wait(_AFTER_KILL_SECONDS)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the process itself; nothing happens when it has ended."""
+        """Send a signal to the process itself. Has no effect if it has ended."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Whether it has ended within the time."""
+        """Wait for its end. Return whether it ended in time."""
         if self._process is None:
             return True
         try:
@@ -127,7 +127,7 @@ class ChildProcess:
         return True
 
     def log_tail(self, lines: int = 15) -> str:
-        """The last lines that it logged."""
+        """Return the last lines of its log."""
         try:
             text = self.log_path.read_bytes()[-64 * 1024 :].decode(errors="replace")
         except FileNotFoundError:
@@ -144,7 +144,7 @@ class ChildProcess:
 
 
 def stopped_with_parent(stop_signal: signal.Signals) -> list[str]:
-    """A prefix that makes the kernel send `stop_signal` when the parent dies, where setpriv exists (Linux)."""
+    """Return a prefix that makes the kernel send `stop_signal` when the parent dies, where setpriv exists (Linux)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", stop_signal.name.removeprefix("SIG"), "--"] if setpriv else []
 

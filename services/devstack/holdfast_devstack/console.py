@@ -1,4 +1,4 @@
-"""What a person sees: lines that stay, and below them one that is drawn again and again."""
+"""The console: permanent lines, and below them one line that is redrawn."""
 
 import shutil
 import sys
@@ -8,7 +8,7 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class Console:
-    """Writes to a terminal, or to a pipe or file, where the live line becomes a line now and then."""
+    """A console on a terminal. In a pipe or file, the live line becomes an occasional normal line."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
@@ -17,27 +17,27 @@ class Console:
         self.live_pause_seconds = 0.1 if self._is_terminal else 5.0
 
     def say(self, text: str = "") -> None:
-        """Writes a line that stays."""
+        """Write a line that stays."""
         if self._is_terminal and self._live:
             self._write(f"{_CLEAR_LINE}{text}\n{self._fitted(self._live)}")
         else:
             self._write(f"{text}\n")
 
     def show(self, text: str) -> None:
-        """Replaces the live line. Call it at most once in `live_pause_seconds`."""
+        """Replace the live line. Call it at most once in `live_pause_seconds`."""
         if text == self._live:
             return
         self._live = text
         self._write(_CLEAR_LINE + self._fitted(text) if self._is_terminal else f"{text}\n")
 
     def end_live(self) -> None:
-        """Leaves the live line as it is; what follows is written below it."""
+        """Keep the live line as it is; later lines are written below it."""
         if self._is_terminal and self._live:
             self._write("\n")
         self._live = ""
 
     def _fitted(self, text: str) -> str:
-        """A line that wraps could not be drawn over."""
+        """Shorten the line, because a wrapped line could not be redrawn."""
         return text[: shutil.get_terminal_size().columns - 1]
 
     def _write(self, text: str) -> None:
@@ -45,4 +45,4 @@ class Console:
             self._stream.write(text)
             self._stream.flush()
         except OSError:
-            return  # Nobody reads any more; what runs goes on.
+            return  # The output was closed; the servers keep running.

@@ -11,7 +11,7 @@ from holdfast_devstack.child_process import StartError
 
 
 class DataDirectory(NamedTuple):
-    """A directory of ours, and whether the run before was killed, so that its children may still be ending."""
+    """The directory, and whether the previous run was killed, so that its children may still be ending."""
 
     path: Path
     was_abandoned: bool
@@ -19,9 +19,9 @@ class DataDirectory(NamedTuple):
 
 @contextmanager
 def exclusively(directory: Path) -> Iterator[DataDirectory]:
-    """Makes the directory if need be and keeps others out of it. The lock ends with the process, however that ends.
+    """Create the directory if it is missing, and lock it. The lock ends with the process.
 
-    Raises StartError when another process has it, or it cannot be written.
+    Raises StartError if another process has locked it or it cannot be written.
     """
     lock = directory / "lock"
     try:

@@ -1,4 +1,4 @@
-"""What a new stack has to sell, made through the REST API, and what to try on it."""
+"""The demo data of a new stack, created through the REST API, and commands to try."""
 
 import json
 import urllib.error
@@ -30,9 +30,9 @@ _HOURLY_SCHEDULE: Final[dict[str, Any]] = {
 
 
 def create(base_url: str) -> None:
-    """Creates the demo sale and the hourly schedule unless a run before has.
+    """Create the demo sale and the hourly schedule if they do not exist.
 
-    Raises StartError with the gateway's answer when it refuses, or does not answer.
+    Raises StartError if the gateway refuses, with its answer, or does not answer.
     """
     _create(f"{base_url}/v1/sales?sale_id={SALE}", _DEMO_SALE)
     _create(f"{base_url}/v1/saleSchedules?schedule_id={SCHEDULE}", _HOURLY_SCHEDULE)
@@ -55,7 +55,7 @@ def _create(url: str, body: dict[str, Any]) -> None:
 
 
 def tour(base_url: str, grpc_target: str) -> str:
-    """Commands to paste into another terminal."""
+    """Return commands to paste into another terminal."""
     sale = f"{base_url}/v1/sales/{SALE}"
     line = '{"item": "sneaker-42", "quantity": 1}'
     post = "curl -s -H content-type:application/json"

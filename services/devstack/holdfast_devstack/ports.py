@@ -9,17 +9,17 @@ from holdfast_chassis.entropy import SYSTEM_ENTROPY
 
 LOOPBACK = "127.0.0.1"
 
-# Below what systems give to outgoing connections, and to servers that take any port: neither may come in between.
+# Below the ephemeral range, from which systems choose ports for outgoing connections and for servers on any port.
 _PORTS = range(10_000, 32_768)
-# Each process begins elsewhere, for several look for ports at a time.
+# Each process starts at another port, because several processes may search at the same time.
 _first = _PORTS[int.from_bytes(SYSTEM_ENTROPY.token_bytes(4)) % len(_PORTS)]
 _candidates = cycle(chain(range(_first, _PORTS.stop), range(_PORTS.start, _first)))
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on at this moment, and not one that was given before.
+    """Return a free TCP port of the loopback interface that was not returned before.
 
-    Raises OSError when all are taken.
+    Raises OSError if all are taken.
     """
     for port in islice(_candidates, len(_PORTS)):
         if not is_taken(port):
@@ -28,13 +28,13 @@ def free_port() -> int:
 
 
 def is_taken(port: int, host: str = LOOPBACK) -> bool:
-    """Whether another process already listens on `port`, so that a server of ours could not.
+    """Return whether another process already listens on `port`.
 
-    Raises OSError when nobody could listen on `host`, for whichever port.
+    Raises OSError if it is impossible to listen on `host`.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with closing(socket.socket(family)) as probe:
-        # As servers do: a port whose last connections merely linger in TIME_WAIT is free.
+        # Like servers do: a port that only has connections in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
@@ -46,5 +46,5 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
 
 
 def authority(host: str, port: int) -> str:
-    """Both in one, as in a URL: an IPv6 address is in brackets."""
+    """Return host and port as in a URL: an IPv6 address is in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

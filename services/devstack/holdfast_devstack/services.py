@@ -1,4 +1,4 @@
-"""The services as child processes, each with the environment that it needs and a way to tell that it is ready."""
+"""The services as child processes, each with its environment and a readiness check."""
 
 import os
 import sys
@@ -33,7 +33,7 @@ class Service:
         log_directory: Path,
         start_timeout_seconds: float,
     ) -> None:
-        """`environment` is asked for when it is spawned, as it has the addresses of servers started before."""
+        """`environment` is called when the process is spawned, because it needs the addresses of earlier servers."""
         self.name = name
         self.address = address
         self._module = module
@@ -51,26 +51,26 @@ class Service:
         return self._child
 
     def prepare(self) -> None:
-        """Nothing has to be made before it starts."""
+        """Do nothing: it needs no preparation."""
 
     def spawn(self) -> None:
-        """Starts it without waiting. Call it on the main thread (see ChildProcess)."""
+        """Start it without waiting. Call it on the main thread (see ChildProcess)."""
         command = [sys.executable, "-m", self._module, "serve"]
         self._child = ChildProcess(self.name, command, self._log_path, environment=self._environment())
         self._child.spawn()
 
     def wait_until_ready(self) -> None:
-        """Waits until it says that it serves. Raises StartError when it ends or the time is up."""
+        """Wait until it is ready. Raises StartError if it ends or the time is up."""
         self.child.wait_until(self._is_ready, self._start_timeout_seconds)
 
     def stop(self) -> None:
-        """Lets it drain and end."""
+        """Let it drain and stop."""
         if self._child is not None:
             self._child.stop(_STOP_TIMEOUT_SECONDS)
 
 
 def inventory(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
-    """The inventory service."""
+    """Return the inventory service."""
     target = authority(settings.grpc_host, settings.grpc_port)
     return Service(
         "inventory",
@@ -84,7 +84,7 @@ def inventory(settings: DevstackSettings, environment: Callable[[], Mapping[str,
 
 
 def gateway(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
-    """The REST gateway."""
+    """Return the REST gateway."""
     target = authority(settings.http_host, settings.http_port)
     return Service(
         "gateway",
@@ -98,7 +98,7 @@ def gateway(settings: DevstackSettings, environment: Callable[[], Mapping[str, s
 
 
 def edge(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
-    """The edge before both, for REST, gRPC and gRPC-Web."""
+    """The edge in front of both, for REST, gRPC and gRPC-Web."""
     return Service(
         "edge",
         "holdfast_edge",
@@ -112,11 +112,11 @@ def edge(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]
 
 
 def environment_of_services(settings: DevstackSettings, database_url: str, redis_url: str) -> dict[str, str]:
-    """This process's environment with what the runner decides."""
+    """Return this process's environment with the runner's values."""
     inherited = {name: value for name, value in os.environ.items() if name not in _READ_BY_US}
     decided = {environment_name(field): str(getattr(settings, field)) for field in SHARED_NAMES}
     return {
-        # One of each; whoever sets others means it.
+        # One of each, unless these are set.
         "HOLDFAST_INVENTORY_TARGET": f"dns:///{authority(settings.grpc_host, settings.grpc_port)}",
         "HOLDFAST_EDGE_INVENTORIES": authority(settings.grpc_host, settings.grpc_port),
         "HOLDFAST_EDGE_GATEWAYS": authority(settings.http_host, settings.http_port),
@@ -128,7 +128,7 @@ def environment_of_services(settings: DevstackSettings, database_url: str, redis
 
 
 def _serves_grpc(target: str) -> bool:
-    # A new channel each time: one that was refused would wait before it tries again.
+    # A new channel for each check, because a channel that was refused waits before it reconnects.
     with grpc.insecure_channel(target, options=direct.CHANNEL_OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(

@@ -1,4 +1,4 @@
-"""What can be set about `holdfast up`; see .env.example for the same in words."""
+"""The settings of `holdfast up`; .env.example documents them."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -13,13 +13,13 @@ from holdfast_inventory.settings import DatabaseUrlSetting, InventorySettings, R
 
 
 class DevstackSettings(ServiceSettings):
-    """The settings of the one-machine runner. Those of the services may be set as well and are passed on."""
+    """The settings of `holdfast up`. Settings of the services are passed on to them."""
 
     sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names.union(
         InventorySettings.model_fields, GatewaySettings.model_fields, EdgeSettings.model_fields
     )
 
-    # Set: those servers are used instead of embedded ones.
+    # If set, these servers are used instead of embedded ones.
     database_url: DatabaseUrlSetting | None = None
     redis_url: RedisUrlSetting | None = None
     database_wait_seconds: float = Field(60.0, gt=0)
@@ -28,7 +28,7 @@ class DevstackSettings(ServiceSettings):
     postgres_port: int = Field(55432, ge=1, le=65535)
     valkey_port: int = Field(56379, ge=1, le=65535)
 
-    # Nobody but this machine is meant to reach them.
+    # They should only be reachable from this machine.
     http_host: str = LOOPBACK
     grpc_host: str = LOOPBACK
     metrics_host: str = LOOPBACK
@@ -43,7 +43,7 @@ class DevstackSettings(ServiceSettings):
     edge_metrics_port: int = Field(9102, ge=1, le=65535)
     edge_admin_port: int = Field(9901, ge=1, le=65535)
 
-    # No load balancer has to notice that they go, so a stop need not wait for one.
+    # There is no load balancer that has to notice a drain, so a stop need not wait.
     drain_quiet_seconds: float = Field(0.5, ge=0)
     drain_min_seconds: float = Field(0.5, ge=0)
     edge_drain_quiet_seconds: float = Field(0.5, ge=0)
@@ -52,4 +52,4 @@ class DevstackSettings(ServiceSettings):
 
 
 SHARED_NAMES = frozenset(DevstackSettings.model_fields) & DevstackSettings.sibling_names
-"""Fields that a service knows as well, and gets as the runner has them."""
+"""Fields that a service also has, and gets from the runner."""

@@ -1,4 +1,4 @@
-"""One line that says how a sale's stock stands, kept current by watching it."""
+"""One line with a sale's current stock, from a watch."""
 
 import asyncio
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _SECONDS_BEFORE_WATCHING_AGAIN = 1.0
 
 
 async def follow(target: str, sale: str, console: Console) -> None:
-    """Shows the stock of a sale whenever it has changed, until cancelled; resumes the watch when it ends."""
+    """Show the stock of a sale after each change, until cancelled. Resume the watch when it ends."""
     line = _Line()
     options = direct.CHANNEL_OPTIONS
     async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target, options=options) as channel:
@@ -32,13 +32,13 @@ async def follow(target: str, sale: str, console: Console) -> None:
 
 
 def describe(sale: str, items: Iterable[Item]) -> str:
-    """The line: of each item how much is left, held and sold."""
+    """Return the line: the units of each item that are left, held and sold."""
     levels = (f"{item.item} {item.available}/{item.held}/{item.sold}" for item in items)
     return f"{sale} (left/held/sold): {'  '.join(levels)}"
 
 
 class _Line:
-    """The newest text, which may change far more often than it can be drawn."""
+    """The newest text, which may change more often than it can be drawn."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -50,7 +50,7 @@ class _Line:
 
 
 class _Watch:
-    """Follows a sale's stock, each time from where it stood."""
+    """A watch of a sale's stock that resumes where it ended."""
 
     def __init__(self, stub: "SaleServiceAsyncStub", sale: str, line: _Line) -> None:
         self._stub = stub
@@ -60,7 +60,7 @@ class _Watch:
         self._resume_token = ""
 
     async def follow(self) -> bool:
-        """Return, when the watch ends, whether it told anything: if so, it is to be resumed at once."""
+        """Watch until the watch ends. Return whether it sent an event: then it should resume at once."""
         told = False
         request = WatchStockRequest(name=f"sales/{self._sale}", resume_token=self._resume_token)
         try:

@@ -1,6 +1,6 @@
-"""Runs programs that refuse to be root: in a user namespace where root has another number, or as nobody.
+"""Runs programs that refuse to run as root: in a user namespace with another user id, or as the user nobody.
 
-In each way the files stay where they are, also under root's own home, and the program reaches them there.
+In both cases the program can access the files where they are, even in root's home. See ADR 22.
 """
 
 import os
@@ -15,7 +15,7 @@ from holdfast_devstack.child_process import StartError
 _ROOT = 0
 _NOBODY = 65534
 _PROBE_TIMEOUT_SECONDS = 10.0
-# By the security bit for access(2) as well, by which PostgreSQL looks for its programs.
+# Also for access(2), with which PostgreSQL looks for its programs.
 _KEEP_THE_WAY_TO_FILES = (
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
@@ -25,13 +25,13 @@ _KEEP_THE_WAY_TO_FILES = (
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a program runs as: the words before its command, and the uid that must own its files."""
+    """The user of a program: the words before its command, and the uid that must own its files."""
 
     prefix: tuple[str, ...]
     uid: int
 
     def own(self, directory: Path) -> None:
-        """Makes everything in `directory` belong to it. Raises StartError when that is not allowed."""
+        """Change the owner of everything in `directory`. Raises StartError if that is not allowed."""
         if directory.stat().st_uid == self.uid:
             return
         try:
@@ -43,9 +43,9 @@ class Identity:
 
 
 def identity_for(program: Path, directory: Path) -> Identity:
-    """Who can run `program` on files in `directory`: this user, unless that is root, or has a number but no name.
+    """Return a user that can run `program` on files in `directory`: this one, unless it is root or has no name.
 
-    Raises StartError when there is no way.
+    Raises StartError if there is none.
     """
     uid = os.geteuid()
     if uid != _ROOT and _has_name(uid):
@@ -64,19 +64,19 @@ def _candidates(uid: int) -> list[Identity]:
     nobody = _nobody()
     found = []
     if unshare := shutil.which("unshare"):
-        # The user keeps its files and its way to them: only its number changes.
+        # The user keeps its access to files; only its number changes.
         found.append(Identity((unshare, "--user", f"--map-user={nobody}", f"--map-group={nobody}", "--"), uid))
     if (setpriv := shutil.which("setpriv")) and uid == _ROOT:
         # Containers often forbid namespaces.
         drop = (setpriv, f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups")
         found.append(Identity((*drop, "--"), nobody))
-        # Root's home is closed to others: there the program keeps one of root's powers, to reach any file.
+        # Other users cannot enter root's home. There the program keeps one capability of root, to access any file.
         found.append(Identity((*drop, *_KEEP_THE_WAY_TO_FILES, "--"), nobody))
     return found
 
 
 def _nobody() -> int:
-    """The number must be one that has a name, or initdb does not run."""
+    """Return a number that has a user name, because initdb requires one."""
     try:
         return pwd.getpwnam("nobody").pw_uid
     except KeyError:
@@ -92,7 +92,7 @@ def _has_name(uid: int) -> bool:
 
 
 def _can_run(identity: Identity, program: Path, directory: Path) -> bool:
-    """Whether it reaches the program, and the directory's parent: the directory itself will be made its own."""
+    """Return whether it can access the program and the directory's parent. The directory itself gets a new owner."""
     script = 'cd "$1" && exec "$2" --version'
     probe = [*identity.prefix, "sh", "-c", script, "sh", str(directory.parent), str(program)]
     try:

