@@ -9,7 +9,7 @@ from itertools import islice
 
 import asyncpg
 
-from holdfast_inventory.postgres.columns import ITEM, LEDGER, RESERVATION, SALE, SCHEDULE, STOCK_CHANGE, USE
+from holdfast_inventory.postgres.columns import HOLD, ITEM, LEDGER, RESERVATION, SALE, SCHEDULE, STOCK_CHANGE, USE
 from holdfast_inventory.postgres.statements import load, parameters_of
 from lab.simulation.tables import HELD
 
@@ -69,6 +69,7 @@ def read(view, now, *arguments):
     named = _found(view, "reservations", sale_id, wanted["reservation_ids"])
     due = _due(view, sale, now)[: wanted["due_limit"]]
     item_ids = {*wanted["item_ids"], *(item_id for row in (*named, *due) for item_id in row["item_ids"])}
+    levels = _found(view, "items", sale_id, item_ids)
     late = {row["customer"] for row in named if row["reservation_id"] in wanted["late_ids"]}
     # Without the row's version, which not every PostgreSQL has: the revision alone must do.
     return [
@@ -76,7 +77,8 @@ def read(view, now, *arguments):
         | {"revision": sale["revision"], "row_version": 0, "now": now}
         | _arrays("named", RESERVATION, named)
         | _arrays("due", RESERVATION, due)
-        | _arrays("level", ITEM, _found(view, "items", sale_id, item_ids))
+        | _arrays("level", ITEM, levels)
+        | _arrays("running", HOLD, _running(view, sale_id, levels, now, wanted))
         | _arrays("used", USE, _used(view, sale, {*wanted["customers"], *late}, now))
         | _arrays("change", STOCK_CHANGE, _found(view, "stock_changes", sale_id, wanted["change_ids"]))
     ]
@@ -91,6 +93,13 @@ def _due(view, sale, now):
     holds = view.open_holds(sale["sale_id"])
     due = [row for row in holds if sale["cancelled_at"] is not None or row["expires_at"] <= now]
     return sorted(due, key=lambda row: row["expires_at"])
+
+
+def _running(view, sale_id, levels, now, wanted):
+    if not any(row["held"] > 0 and row["on_hand"] - row["held"] < wanted["most_units"] for row in levels):
+        return []
+    running = [row for row in view.open_holds(sale_id) if row["expires_at"] > now]
+    return sorted(running, key=lambda row: row["expires_at"])[: wanted["running_limit"]]
 
 
 def _used(view, sale, customers, now):

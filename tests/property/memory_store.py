@@ -1,5 +1,6 @@
 """A sale's rows in memory: reads them as the database would for a batch, and refuses what its constraints refuse."""
 
+from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -61,8 +62,10 @@ class MemoryStore:
         late = [command for command in commands if isinstance(command, Confirm) and command.allow_late]
         customers |= {found[command.reservation_id].customer for command in late if command.reservation_id in found}
         items = {line.item_id for reservation in [*found.values(), *shown] for line in reservation.lines}
+        asked: Tally[str] = Tally()
         for command in commands:
-            items |= _items_named_by(command)
+            asked.update(_units_asked_by(command, found))
+        items |= asked.keys()
         changes = {command.change_id for command in commands if isinstance(command, Adjust | Transfer)}
         return State(
             sale=self.sale,
@@ -75,7 +78,23 @@ class MemoryStore:
             stock_changes=MappingProxyType(
                 {key: self.stock_changes[key] for key in changes if key in self.stock_changes}
             ),
+            holds_end_at=MappingProxyType(
+                {
+                    item_id: ends_at
+                    for item_id, ends_at in self.hold_ends(now).items()
+                    if item_id in items and self.items[item_id].available < asked[item_id]
+                }
+            ),
         )
+
+    def hold_ends(self, now: datetime) -> dict[str, datetime]:
+        """When the first hold that is not due runs out, on each item that has one."""
+        ends: dict[str, datetime] = {}
+        for reservation in self.reservations.values():
+            if reservation.state is ReservationState.HELD and reservation.expires_at > now:
+                for item_id, _ in reservation.lines:
+                    ends[item_id] = min(ends.get(item_id, reservation.expires_at), reservation.expires_at)
+        return ends
 
     def used(self, customer: str, now: datetime) -> Mapping[str, int]:
         used: dict[str, int] = {}
@@ -152,16 +171,19 @@ def run_transfer(
             return answer
 
 
-def _items_named_by(command: Command | Transfer) -> set[str]:
+def _units_asked_by(command: Command | Transfer, found: Mapping[UUID, Reservation]) -> dict[str, int]:
+    """What it would take, or 0, of each item that it names."""
     match command:
         case Create():
-            return {line.item_id for line in command.lines}
+            return dict(command.lines)
         case Adjust():
-            return {command.item_id}
+            return {command.item_id: max(-command.delta, 0)}
         case Transfer():
-            return {command.source_item_id, command.destination_item_id}
+            return {command.destination_item_id: 0, command.source_item_id: command.quantity}
+        case Confirm(allow_late=True) if command.reservation_id in found:
+            return dict(found[command.reservation_id].lines)
         case _:
-            return set()
+            return {}
 
 
 def _require_lawful_change(before: Reservation, after: Reservation) -> None:

@@ -137,13 +137,20 @@ class NaiveSale:
         self.require_within_limits(customer, granted, now)
         if not granted or any(units > available[item_id] for item_id, units in granted.items()):
             short = [(item_id, wanted[item_id], left) for item_id, left in available.items() if wanted[item_id] > left]
-            raise Refused("INSUFFICIENT_STOCK", *short)
+            come_back = [self.may_come_back(item_id, 1 if partial else units, now) for item_id, units, _ in short]
+            raise Refused("INSUFFICIENT_STOCK", any(come_back) if partial else all(come_back), *short)
         return granted
 
     def require_available(self, item_id: str, quantity: int, now: datetime) -> None:
         available = self.available(item_id, now)
         if available < quantity:
-            raise Refused("INSUFFICIENT_STOCK", (item_id, quantity, available))
+            short = (item_id, quantity, available)
+            raise Refused("INSUFFICIENT_STOCK", self.may_come_back(item_id, quantity, now), short)
+
+    def may_come_back(self, item_id: str, quantity: int, now: datetime) -> bool:
+        """Whether there would be so many if every hold on the item ended."""
+        on_hand, _, _ = self.level(item_id, now)
+        return on_hand >= quantity
 
     def require_open(self, now: datetime) -> None:
         rules = self.rules

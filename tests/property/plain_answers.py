@@ -49,8 +49,8 @@ def plain_level(item: Item) -> tuple[int, int, int]:
 
 def _facts(refusal: DomainError) -> tuple:
     match refusal:
-        case InsufficientStock(shortages=shortages):
-            return tuple(tuple(shortage) for shortage in shortages)
+        case InsufficientStock(shortages=shortages, retry_after_seconds=seconds):
+            return (seconds is not None, *(tuple(shortage) for shortage in shortages))
         case InvalidRequest(violations=violations):
             return tuple(violation.field for violation in violations)
         case CustomerLimitReached(limit=limit, used=used, item_id=item_id):

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast_inventory.domain.commands import Command, Extend
-from holdfast_inventory.domain.decide import Adjusted, Decision, Done, State, decide
+from holdfast_inventory.domain.commands import Command, Create, Extend
+from holdfast_inventory.domain.decide import MIN_RETRY_SECONDS, Adjusted, Decision, Done, State, decide
+from holdfast_inventory.domain.errors import InsufficientStock, Shortage
 from holdfast_inventory.domain.movement import MovementKind
 from holdfast_inventory.domain.reservation import ReservationState
 from tests.property.effort import effort
@@ -72,6 +73,36 @@ def test_it_does_not_matter_how_commands_are_cut_into_batches(program: Program, 
     assert answers[0] == answers[1]
     for one, other in zip(whole.counters, cut.counters, strict=True):
         assert one.store == other.store
+
+
+@effort(0.3)
+@given(programs)
+def test_a_shortage_tells_when_the_first_hold_on_each_of_its_items_ends(program: Program):
+    def check(state: State, commands: Sequence[Command]) -> Decision:
+        decision = decide(state, commands)
+        [store] = [one.store for one in rehearsal.counters if one.store.sale.sale_id == state.sale.sale_id]
+        for command, answer in zip(commands, decision.answers, strict=True):
+            if isinstance(answer, InsufficientStock):
+                assert answer.retry_after_seconds == seconds_to_come_back(store, command, answer.shortages, state.now)
+        return decision
+
+    rehearsal = Rehearsal(program, batch_size=1, decide=check)
+    for _ in rehearsal.play():
+        pass
+
+
+def seconds_to_come_back(
+    store: MemoryStore, command: Command, shortages: Sequence[Shortage], now: datetime
+) -> float | None:
+    partly = isinstance(command, Create) and command.allow_partial
+    ends = [
+        store.hold_ends(now)[item_id]
+        for item_id, asked, _ in shortages
+        if store.items[item_id].on_hand >= (1 if partly else asked)
+    ]
+    if not ends or (len(ends) < len(shortages) and not partly):
+        return None
+    return max(((min if partly else max)(ends) - now).total_seconds(), MIN_RETRY_SECONDS)
 
 
 @effort(0.3)

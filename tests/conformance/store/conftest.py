@@ -1,4 +1,4 @@
-"""The stores that there are, each with two sales: `drop`, and `limited`, which limits customers to two units."""
+"""The stores that there are. Each has the sales `drop`; `limited`, with two units for each customer; and `pair`."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from tests.support.memory_sale_store import MemorySaleStore
 from tests.support.shopping import new_sale
 
-SALES = (new_sale("drop", socks=10), new_sale("limited", limit=2, socks=10))
+SALES = (new_sale("drop", socks=10), new_sale("limited", limit=2, socks=10), new_sale("pair", socks=2, shoes=1))
 
 
 @pytest.fixture

@@ -111,6 +111,52 @@ async def test_due_holds_are_read_up_to_the_limit_with_their_items(store):
     assert everything.items["socks"].held == 3
 
 
+# When units may come back
+
+
+def lasting(seconds, **quantities):
+    return hold(hold_time=timedelta(seconds=seconds), **quantities)
+
+
+@BOTH_WAYS
+async def test_a_shortage_tells_when_the_first_hold_on_its_item_ends(store, exclusive):
+    await run(store, lasting(30, shoes=1), lasting(90, socks=1), lasting(60, socks=1), sale_id="pair")
+
+    [refusal] = await run(store, hold(socks=1), sale_id="pair", exclusive=exclusive)
+    assert 59 < refusal.retry_after_seconds <= 60
+
+
+@BOTH_WAYS
+async def test_what_is_sold_does_not_come_back(store, exclusive):
+    await run(store, lasting(30, shoes=1), hold(socks=1, confirm=True), lasting(60, socks=1), sale_id="pair")
+
+    one, two = await run(store, hold(socks=1), hold(socks=2), sale_id="pair", exclusive=exclusive)
+    assert 59 < one.retry_after_seconds <= 60
+    assert two.retry_after_seconds is None
+
+
+async def test_units_that_are_taken_by_hand_in_the_same_batch_count_as_asked_for(store):
+    await run(store, lasting(60, socks=2))
+
+    _, refusal = await run(store, adjust("socks", -6), hold(socks=3))
+    assert 59 < refusal.retry_after_seconds <= 60
+
+
+async def test_a_late_confirmation_and_a_transfer_tell_when_units_come_back_too(store):
+    late = lasting(0.001, socks=2)
+    await run(store, late, sale_id="pair")
+    await asyncio.sleep(0.01)
+    await run(store, lasting(60, socks=2), sale_id="pair")
+
+    [refusal] = await run(store, Confirm(late.reservation_id, "", True, ""), sale_id="pair")
+    assert 59 < refusal.retry_after_seconds <= 60
+    command = transfer(1, ("pair", "socks"), ("drop", "socks"))
+    async with store.open_transfer(command, DUE_LIMIT) as batch:
+        with pytest.raises(InsufficientStock) as caught:
+            decide_transfer(batch.source, batch.destination, command)
+    assert 59 < caught.value.retry_after_seconds <= 60
+
+
 async def test_the_clock_goes_on(store):
     first = (await state(store)).now
     await asyncio.sleep(0.001)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from holdfast_inventory.postgres.statements import load
+from holdfast_inventory.postgres.statements import load, parameters_of
 from tests.support.postgres import on_every_version
 
 pytestmark = on_every_version
@@ -120,6 +120,26 @@ async def test_a_statement_looks_up_by_key_in_a_table_of_one_row(database, sql):
 
     async with database.writing() as connection:
         assert await all_faults(connection) == {}
+
+
+READ = {"sale_id": "'sale-1'", "due_limit": "256", "item_ids": "'{item-1}'", "customers": "'{c-1}'"}
+RUNNING_LIMIT = 32
+
+
+@pytest.mark.parametrize(("units", "holds_read"), [(90_000, 0), (90_001, RUNNING_LIMIT)])
+async def test_when_holds_end_is_looked_up_only_where_units_are_short_and_never_for_long(
+    database, sql, units, holds_read
+):
+    await sql.execute(GROWTH)
+    await sql.execute("ANALYZE")
+    values = READ | {"most_units": str(units), "running_limit": str(RUNNING_LIMIT)}
+    arguments = ", ".join(values.get(name, "'{}'") for name in parameters_of(HOT["read"]))
+
+    async with database.writing() as connection:
+        await connection.execute(f"PREPARE read AS {HOT['read']}")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE read ({arguments})")
+    by_end = [node for node in nodes(json.loads(plan)[0]["Plan"]) if "expires_at > " in node.get("Index Cond", "")]
+    assert sum(map(rows_read, by_end)) == holds_read
 
 
 def rows_read(plan):

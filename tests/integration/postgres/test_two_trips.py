@@ -49,6 +49,18 @@ async def buy(store, command, meanwhile=None, age=timedelta()):
     return answer
 
 
+@pytest.mark.parametrize(("others", "first", "last"), [(31, 100, 101), (32, 59, 60)])
+async def test_a_hold_behind_many_of_other_items_ends_no_sooner_than_these(store, sql, others, first, last):
+    """So many are read, whatever they hold."""
+    await sql.execute("INSERT INTO items VALUES ('hats', 'drop', 40, 0, 0, 0, 0)")
+    before = [hold(hold_time=timedelta(seconds=60), hats=1) for _ in range(others)]
+    for command in [*before, hold(hold_time=timedelta(seconds=101), socks=10)]:
+        await buy(store, command)
+
+    refusal = await buy(store, hold(socks=1))
+    assert first < refusal.retry_after_seconds <= last
+
+
 async def test_a_batch_is_two_round_trips(database_url, catalog):
     await catalog.create_sale(new_sale(socks=10))
     async with warm_replica(database_url) as one:

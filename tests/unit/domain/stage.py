@@ -43,7 +43,15 @@ def shoe(
 
 
 def reading(
-    *items: Item, now=NOON, known=(), due=(), more_due=False, used=None, stock_changes=None, **rules: object
+    *items: Item,
+    now=NOON,
+    known=(),
+    due=(),
+    more_due=False,
+    used=None,
+    stock_changes=None,
+    holds_end_at=None,
+    **rules: object,
 ) -> State:
     """What a batch reads: `items` (5 shoes), the `known` reservations, and `SALE` with other `rules`."""
     shelf = items or (shoe(),)
@@ -57,6 +65,7 @@ def reading(
         due=due,
         more_due=more_due,
         stock_changes=stock_changes or {},
+        holds_end_at=holds_end_at or {},
     )
 
 

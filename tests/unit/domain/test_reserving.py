@@ -18,7 +18,7 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.domain.movement import MovementKind
 from holdfast_inventory.domain.reservation import Line, ReservationState
-from tests.unit.domain.stage import NOON, create, ended, hold, reading, release, seconds, shoe
+from tests.unit.domain.stage import NOON, SALE, create, ended, hold, reading, release, seconds, shoe
 
 
 def test_with_five_left_three_three_one_two_one_are_answered_yes_no_yes_no_yes():
@@ -265,7 +265,7 @@ def test_plenty_is_granted_however_many_holds_are_due():
     ],
 )
 def test_a_shortage_can_pass_only_while_open_holds_keep_what_is_missing(shelf, asked, partly, expected):
-    state = replace(reading(shelf), holds_end_at=NOON + seconds(30))
+    state = reading(shelf, holds_end_at={"shoe": NOON + seconds(30)})
     [refusal] = decide(state, [create(1, asked, allow_partial=partly)]).answers
     assert refusal.retry_after_seconds == expected
 
@@ -278,19 +278,36 @@ def test_every_short_line_must_be_able_to_come_back():
 
 
 def test_a_hold_that_ends_at_once_is_asked_for_after_a_second():
-    state = replace(reading(shoe(5, held=5)), holds_end_at=NOON + seconds(0.1))
+    state = reading(shoe(5, held=5), holds_end_at={"shoe": NOON + seconds(0.1)})
     [refusal] = decide(state, [create(1, 1)]).answers
     assert refusal.retry_after_seconds == 1.0
 
 
-@pytest.mark.parametrize(("hold_seconds", "expected"), [(2, 1.0), (50, 5.0), (900, 10.0)])
-def test_a_hold_whose_end_is_not_known_is_asked_for_after_a_tenth_of_the_hold_time(hold_seconds, expected):
-    state = reading(shoe(5, held=5), hold_time=seconds(hold_seconds))
-    [refusal] = decide(state, [create(1, 1)]).answers
+@pytest.mark.parametrize(("partly", "expected"), [(False, 40.0), (True, 20.0)])
+def test_all_lines_must_come_back_or_one_of_them_to_who_takes_what_there_is(partly, expected):
+    shelf = (shoe(1, held=1), shoe(1, held=1, item_id="sock"))
+    state = reading(*shelf, holds_end_at={"shoe": NOON + seconds(40), "sock": NOON + seconds(20)})
+    lines = (Line("shoe", 1), Line("sock", 1))
+    [refusal] = decide(state, [create(1, lines=lines, allow_partial=partly)]).answers
     assert refusal.retry_after_seconds == expected
 
 
-def test_a_hold_of_the_same_batch_may_be_the_first_to_end():
-    state = replace(reading(shoe(5)), holds_end_at=NOON + seconds(30))
+def test_a_line_that_is_not_short_is_not_waited_for():
+    shelf = (shoe(5, held=5), shoe(5, held=1, item_id="sock"))
+    state = reading(*shelf, holds_end_at={"shoe": NOON + seconds(40), "sock": NOON + seconds(60)})
+    [refusal] = decide(state, [create(1, lines=(Line("shoe", 1), Line("sock", 1)))]).answers
+    assert refusal.retry_after_seconds == 40.0
+
+
+@pytest.mark.parametrize(("held", "expected"), [(0, 10.0), (1, 10.0), (2, 5.0)])
+def test_a_hold_of_the_same_batch_may_be_the_first_to_end(held, expected):
+    ends = {0: {}, 1: {"shoe": NOON + seconds(30)}, 2: {"shoe": NOON + seconds(5)}}[held]
+    state = reading(shoe(5 + held, held=held), holds_end_at=ends)
     [_, refusal] = decide(state, [create(1, 5, hold_time=seconds(10)), create(2, 1)]).answers
-    assert refusal.retry_after_seconds == 10.0
+    assert refusal.retry_after_seconds == expected
+
+
+def test_ends_are_remembered_only_where_those_of_all_holds_are_known():
+    shelf = (shoe(5), shoe(5, held=1, item_id="sock"))
+    decision = decide(reading(*shelf), [create(1, lines=(Line("shoe", 1), Line("sock", 1)))])
+    assert decision.holds_end_at == {"shoe": NOON + SALE.hold_time}

@@ -20,7 +20,7 @@ class Unobserved:
     def __init__(self):
         self.levels = []
 
-    def on_read(self, began, sale, now, items):
+    def on_read(self, began, sale, now, items, holds_end_at):
         self.levels += [(item.item_id, item.available) for item in items]
 
     def __getattr__(self, _name):

@@ -15,6 +15,9 @@ MINUTE = timedelta(minutes=1)
 SALE = Sale("drop", NOW, None, 0, MINUTE, MINUTE, False, None, NOW, NOW, None, 1, b"salt", False)
 
 
+ENDS = {"socks": NOW + MINUTE, "shoes": NOW + MINUTE / 2}
+
+
 def item(item_id, on_hand, held=0):
     return Item(item_id, on_hand, held, 0, 0, 1)
 
@@ -22,7 +25,7 @@ def item(item_id, on_hand, held=0):
 @pytest.fixture
 def memory():
     memory = SoldOut(max_age_seconds=0.2)
-    memory.on_read(100.0, SALE, NOW, [item("socks", 5, held=3), item("shoes", 1, held=1)])
+    memory.on_read(100.0, SALE, NOW, [item("socks", 5, held=3), item("shoes", 1, held=1)], ENDS)
     return memory
 
 
@@ -41,6 +44,19 @@ def test_each_line_that_is_short_is_told(memory):
     assert refusal.shortages == (Shortage("shoes", 1, 0), Shortage("socks", 3, 2))
 
 
+def test_a_retry_is_told_of_the_moment_at_which_a_hold_ends(memory):
+    assert memory.refusal("drop", hold(shoes=1), 100.1).retry_after_seconds == pytest.approx(29.9)
+    assert memory.refusal("drop", hold(shoes=1, socks=3), 100.1).retry_after_seconds == pytest.approx(59.9)
+    assert memory.refusal("drop", hold(shoes=2), 100.1).retry_after_seconds is None
+
+
+def test_a_shortage_whose_end_is_not_known_is_left_to_the_lock(memory):
+    memory.on_read(100.1, SALE, NOW, [item("shoes", 1, held=1), item("hats", 0)], {})
+
+    assert memory.refusal("drop", hold(shoes=1), 100.1) is None
+    assert memory.refusal("drop", hold(hats=1), 100.1) is not None
+
+
 def test_what_is_remembered_is_forgotten_in_time(memory):
     assert memory.refusal("drop", hold(shoes=1), 100.19) is not None
     assert memory.refusal("drop", hold(shoes=1), 100.21) is None
@@ -51,7 +67,7 @@ def test_one_who_takes_what_there_is_always_asks(memory):
 
 
 def test_a_later_read_replaces_an_earlier_one(memory):
-    memory.on_read(100.1, SALE, NOW, [item("shoes", 1)])
+    memory.on_read(100.1, SALE, NOW, [item("shoes", 1)], {})
 
     assert memory.refusal("drop", hold(shoes=1), 100.1) is None
 
@@ -68,7 +84,7 @@ def test_a_sale_that_changed_elsewhere_is_forgotten(memory):
 )
 def test_what_comes_before_stock_is_left_to_the_lock(memory, rules):
     """Paused, cancelled, over meanwhile; and a customer's use is not remembered."""
-    memory.on_read(100.0, replace(SALE, **rules), NOW, [item("shoes", 0)])
+    memory.on_read(100.0, replace(SALE, **rules), NOW, [item("shoes", 0)], {})
 
     assert memory.refusal("drop", hold(shoes=1), 100.1) is None
 
@@ -84,14 +100,14 @@ def test_a_hold_that_would_last_too_long_is_left_to_the_lock(memory):
 def test_the_memory_is_bounded(monkeypatch, memory):
     monkeypatch.setattr(sold_out, "MAX_SALES", 2)
     monkeypatch.setattr(sold_out, "MAX_ITEMS", 2)
-    memory.on_read(100.0, SALE, NOW, [item("hats", 0), item("scarfs", 0)])
-    memory.on_read(100.0, SALE, NOW, [item("gloves", 0)])
+    memory.on_read(100.0, SALE, NOW, [item("hats", 0), item("scarfs", 0)], {})
+    memory.on_read(100.0, SALE, NOW, [item("gloves", 0)], {})
 
     assert memory.refusal("drop", hold(hats=1), 100.0) is None
     assert memory.refusal("drop", hold(gloves=1), 100.0) is not None
 
-    memory.on_read(100.0, replace(SALE, sale_id="second"), NOW, [item("socks", 0)])
-    memory.on_read(100.0, replace(SALE, sale_id="third"), NOW, [item("socks", 0)])
+    memory.on_read(100.0, replace(SALE, sale_id="second"), NOW, [item("socks", 0)], {})
+    memory.on_read(100.0, replace(SALE, sale_id="third"), NOW, [item("socks", 0)], {})
 
     assert memory.refusal("drop", hold(gloves=1), 100.0) is None
     assert memory.refusal("third", hold(socks=1), 100.0) is not None

@@ -43,7 +43,7 @@ def ledger():
 
 
 def look_up_a_bound_id(ledger, deadline):
-    ledger.on_read(asyncio.get_running_loop().time(), SALE, NOW, [Item("socks", 0, 0, 1, 0, 1)])
+    ledger.on_read(asyncio.get_running_loop().time(), SALE, NOW, [Item("socks", 0, 0, 1, 0, 1)], {})
     return ledger.execute("drop", replace(hold(socks=1), bound=True), deadline)
 
 

@@ -46,8 +46,6 @@ from holdfast_inventory.domain.sale import Sale, SaleState
 
 MIN_RETRY_SECONDS = 1.0
 """The shortest retry delay of a refusal for lack of stock."""
-MAX_GUESS_SECONDS = 10.0
-"""The longest such delay when it is not known when the next hold ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,8 @@ class State:
     `used` has, for each customer and item, the units confirmed or held and not due at `now`; it may be empty if
     the sale does not limit customers. `due` are open holds that have run out (in a cancelled sale, all open holds);
     `more_due`: there are more of them than were read. `stock_changes` maps those change ids of the batch that are
-    known to their fingerprints. `holds_end_at` is when the first open hold that is not due runs out; None if there is
-    no such hold or it was not read.
+    known to their fingerprints. `holds_end_at` has, for each held item that may be short in this batch, when its first
+    open hold that is not due runs out, or an earlier time.
     """
 
     sale: Sale
@@ -69,7 +67,7 @@ class State:
     due: Sequence[Reservation]
     more_due: bool
     stock_changes: Mapping[UUID, bytes]
-    holds_end_at: datetime | None = None
+    holds_end_at: Mapping[str, datetime]
 
 
 class Done(NamedTuple):
@@ -108,7 +106,8 @@ class Decision:
     """The answers, and what to append before they are sent.
 
     `answers` has one per command. `starved`: a command was refused for lack of stock or because of a limit while more
-    holds are due than were read; first decide and append a `Sweep`, then read and decide again.
+    holds are due than were read; first decide and append a `Sweep`, then read and decide again. `holds_end_at` is that
+    of the state, with the holds that were created.
     """
 
     answers: list[Answer]
@@ -119,6 +118,7 @@ class Decision:
     movements: list[Movement]
     stock_changes: list[StockChange]
     starved: bool
+    holds_end_at: Mapping[str, datetime]
 
     @property
     def is_empty(self) -> bool:
@@ -200,12 +200,12 @@ class _Batch:
     reservations: dict[UUID, Reservation] = field(init=False)
     used: dict[str, dict[str, int]] = field(init=False)
     stock_changes: dict[UUID, bytes] = field(init=False)
+    holds_end_at: dict[str, datetime] = field(init=False)
     new_stock_changes: list[StockChange] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     created: dict[UUID, None] = field(default_factory=dict)
     changed: dict[UUID, None] = field(default_factory=dict)
     moved_items: dict[str, None] = field(default_factory=dict)
-    first_end_of_new_holds: datetime | None = None
     ended: int = 0
     starved: bool = False
 
@@ -215,6 +215,7 @@ class _Batch:
         self.reservations = dict(self.state.reservations)
         self.used = {customer: dict(items) for customer, items in self.state.used.items()}
         self.stock_changes = dict(self.state.stock_changes)
+        self.holds_end_at = dict(self.state.holds_end_at)
 
     def decision(self, answers: list[Answer]) -> Decision:
         return Decision(
@@ -226,6 +227,7 @@ class _Batch:
             movements=self.movements,
             stock_changes=self.new_stock_changes,
             starved=self.starved,
+            holds_end_at=self.holds_end_at,
         )
 
     def answer(self, command: Command) -> Answer:
@@ -264,9 +266,6 @@ class _Batch:
             self.sell(reservation, was_held=False)
         else:
             self.hold(reservation)
-            self.first_end_of_new_holds = min(
-                self.first_end_of_new_holds or reservation.expires_at, reservation.expires_at
-            )
         return Done(reservation, replayed=False)
 
     def confirm(self, command: Confirm) -> Done:
@@ -351,15 +350,15 @@ class _Batch:
     def insufficient(self, shortages: tuple[Shortage, ...], *, partly: bool = False) -> InsufficientStock:
         """Return the refusal. A retry can help if open holds have the missing units; `partly`: one unit is enough."""
         self.starved |= self.state.more_due
-        enough = [self.item(short.item_id).on_hand >= (1 if partly else short.asked) for short in shortages]
-        can_pass = any(enough) if partly else all(enough)
-        return InsufficientStock(shortages, self.seconds_to_next_end() if can_pass else None)
+        held = [short for short in shortages if self.item(short.item_id).on_hand >= (1 if partly else short.asked)]
+        if not held or (len(held) < len(shortages) and not partly):
+            return InsufficientStock(shortages)
+        waits = [self.seconds_to_first_end(short.item_id) for short in held]
+        return InsufficientStock(shortages, min(waits) if partly else max(waits))
 
-    def seconds_to_next_end(self) -> float:
-        """Return the seconds until the next hold ends; if that is not known, a tenth of the sale's hold time."""
-        if self.state.holds_end_at is None:
-            return min(max(self.state.sale.hold_time.total_seconds() / 10, MIN_RETRY_SECONDS), MAX_GUESS_SECONDS)
-        ends_at = min(self.state.holds_end_at, self.first_end_of_new_holds or self.state.holds_end_at)
+    def seconds_to_first_end(self, item_id: str) -> float:
+        """Return the seconds until the first hold on an item ends."""
+        ends_at = self.holds_end_at.get(item_id, self.state.now)
         return max((ends_at - self.state.now).total_seconds(), MIN_RETRY_SECONDS)
 
     def check_limits(self, customer: str, lines: tuple[Line, ...]) -> None:
@@ -458,7 +457,15 @@ class _Batch:
 
     def hold(self, reservation: Reservation) -> None:
         for line in reservation.lines:
+            self.note_end(line.item_id, reservation.expires_at)
             self.move(MovementKind.HOLD, line.item_id, held=line.quantity, reservation=reservation)
+
+    def note_end(self, item_id: str, ends_at: datetime) -> None:
+        """Note the end of a new hold on an item. If it is not known when the other holds end, it stays unknown."""
+        if not self.items[item_id].held:
+            self.holds_end_at[item_id] = ends_at
+        elif item_id in self.holds_end_at:
+            self.holds_end_at[item_id] = min(self.holds_end_at[item_id], ends_at)
 
     def sell(self, reservation: Reservation, *, was_held: bool) -> None:
         for item_id, quantity in reservation.lines:

@@ -73,7 +73,7 @@ class Shortage(NamedTuple):
 class InsufficientStock(DomainError):
     """Fewer units are available than are asked for.
 
-    `retry_after_seconds`: until the next open hold ends, if the held units would be enough; None: they would not.
+    `retry_after_seconds`: until a hold on each short item ends; None: the held units would not be enough.
     """
 
     shortages: tuple[Shortage, ...]

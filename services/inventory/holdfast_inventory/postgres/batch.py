@@ -1,24 +1,39 @@
 """The two statements of a batch: read its sale, and append to it if it has not changed since."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release
 from holdfast_inventory.domain.decide import Decision, State
 from holdfast_inventory.domain.errors import NotFound
-from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.movement import Movement
 from holdfast_inventory.domain.reservation import Line, Reservation, ReservationState
 from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.ports import NotApplied
-from holdfast_inventory.postgres.columns import ITEM, LEDGER, RESERVATION, SALE, STOCK_CHANGE, USE, Row, arrays, rows
+from holdfast_inventory.postgres.columns import (
+    HOLD,
+    ITEM,
+    LEDGER,
+    RESERVATION,
+    SALE,
+    STOCK_CHANGE,
+    USE,
+    Row,
+    arrays,
+    rows,
+)
 from holdfast_inventory.postgres.database import Connection
 from holdfast_inventory.postgres.statements import arguments, load
 
 SQL = load("batch")
+
+_RUNNING_LIMIT = 32
 
 _STATES = {state.value: state for state in ReservationState}
 
@@ -47,12 +62,15 @@ async def read(
     due_limit: int,
     *,
     stock_change_ids: Iterable[UUID] = (),
-    item_ids: Iterable[str] = (),
+    units: Mapping[str, int] = MappingProxyType({}),
 ) -> Snapshot:
     """Return everything that `commands` touch, and up to `due_limit` due holds. Raises `NotFound`.
 
-    `stock_change_ids` and `item_ids` are read in addition.
+    `stock_change_ids` and `units` (by item) are read in addition to what the commands name and ask for.
     """
+    asked = Counter(units)
+    for item_id, quantity in _asked(commands):
+        asked[item_id] += quantity
     wanted = {
         "sale_id": sale_id,
         # Random ids too: if a batch is executed again after a lost COMMIT, their reservations may exist.
@@ -60,7 +78,9 @@ async def read(
             command.reservation_id for command in commands if isinstance(command, Create | Confirm | Release | Extend)
         ],
         "due_limit": due_limit,
-        "item_ids": list({*item_ids, *_item_ids(commands)}),
+        "item_ids": list(asked),
+        "most_units": _most_units(commands, asked),
+        "running_limit": _RUNNING_LIMIT,
         "customers": list({command.customer for command in commands if isinstance(command, Create)}),
         "late_ids": [
             command.reservation_id for command in commands if isinstance(command, Confirm) and command.allow_late
@@ -104,6 +124,7 @@ def reservation(row: Row) -> Reservation:
 
 def _state(row: Row, due_limit: int) -> State:
     due = list(_reservations(row, "due"))
+    items = {level[0]: Item(*level) for level in rows(row, "level", ITEM)}
     reservations = {known.reservation_id: known for known in (*_reservations(row, "named"), *due)}
     used: dict[str, dict[str, int]] = {}
     for customer, item_id, units in rows(row, "used", USE):
@@ -111,13 +132,27 @@ def _state(row: Row, due_limit: int) -> State:
     return State(
         sale=Sale(**{name: row[name] for name in SALE}),
         now=row["now"],
-        items={level[0]: Item(*level) for level in rows(row, "level", ITEM)},
+        items=items,
         reservations=reservations,
         used=used,
         due=due,
         more_due=len(due) == due_limit,
         stock_changes=dict(rows(row, "change", STOCK_CHANGE)),
+        holds_end_at=_holds_end_at(items.values(), list(rows(row, "running", HOLD))),
     )
+
+
+def _holds_end_at(items: Iterable[Item], running: Sequence[tuple[str, datetime]]) -> dict[str, datetime]:
+    """Return when the first hold on each item ends; for an item with later holds only, when the last of these ends."""
+    if not running:
+        return {}
+    ends: dict[str, datetime] = {}
+    for item_ids, ends_at in running:
+        for item_id in item_ids.split(","):
+            ends.setdefault(item_id, ends_at)
+    latest = running[-1][1] if len(running) == _RUNNING_LIMIT else None
+    first = {item.item_id: ends.get(item.item_id, latest) for item in items if item.held}
+    return {item_id: ends_at for item_id, ends_at in first.items() if ends_at is not None}
 
 
 def _reservations(row: Row, group: str) -> Iterator[Reservation]:
@@ -150,12 +185,19 @@ def _reservation(
     )
 
 
-def _item_ids(commands: Iterable[Command]) -> Iterator[str]:
+def _most_units(commands: Iterable[Command], asked: Mapping[str, int]) -> int:
+    """Return the most units that commands may ask of an item. Those of a late confirmation are not known yet."""
+    is_late = any(isinstance(command, Confirm) and command.allow_late for command in commands)
+    return MAX_UNITS if is_late else min(max(asked.values(), default=0), MAX_UNITS)
+
+
+def _asked(commands: Iterable[Command]) -> Iterator[tuple[str, int]]:
+    """Yield each item that commands name, with the units that they would take or 0."""
     for command in commands:
         if isinstance(command, Create):
-            yield from (line.item_id for line in command.lines)
+            yield from command.lines
         elif isinstance(command, Adjust):
-            yield command.item_id
+            yield command.item_id, max(-command.delta, 0)
 
 
 def _item_values(item: Item) -> tuple[Any, ...]:

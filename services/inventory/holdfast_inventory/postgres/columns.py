@@ -45,6 +45,7 @@ RESERVATION = {
     "fingerprint": "bytea",
 }
 USE = {"customer": "text", "item_id": "text", "units": "integer"}
+HOLD = {column: RESERVATION[column] for column in ("item_ids", "expires_at")}
 STOCK_CHANGE = {"change_id": "uuid", "fingerprint": "bytea"}
 LEDGER = {
     "kinds": "smallint",
@@ -67,6 +68,7 @@ LISTS: Mapping[str, Mapping[str, str]] = {
     "item": ITEM,
     "reservation": RESERVATION,
     "use": USE,
+    "hold": HOLD,
     "stock_change": STOCK_CHANGE,
     "ledger": LEDGER,
     "schedule": SCHEDULE,

@@ -103,10 +103,10 @@ class PostgresSaleStore:
                 [],
                 due_limit,
                 stock_change_ids=[command.change_id],
-                item_ids=[command.source_item_id],
+                units={command.source_item_id: command.quantity},
             )
             destination = await read(
-                connection, command.destination_sale_id, [], 1, item_ids=[command.destination_item_id]
+                connection, command.destination_sale_id, [], 1, units={command.destination_item_id: 0}
             )
             yield _TransferBatch(writer, (source, destination))
 

@@ -60,7 +60,7 @@ async def insert_items(connection: Connection, sale: Sale, items: Sequence[NewIt
 async def put_first_stock(connection: Connection, sale: Sale, items: Iterable[NewItem], actor: str) -> list[Committed]:
     """Append the first units of new items in a locked sale. Return the commits to announce."""
     units = {item.item_id: item.on_hand for item in items}
-    snapshot = await read(connection, sale.sale_id, [], _DUE_HOLDS, item_ids=units)
+    snapshot = await read(connection, sale.sale_id, [], _DUE_HOLDS, units=dict.fromkeys(units, 0))
     return await _append(connection, snapshot, decide_first_stock(snapshot.state, units, actor))
 
 
@@ -68,8 +68,8 @@ async def draw(
     connection: Connection, source: Sale, destination: Sale, most: Mapping[str, int], actor: str
 ) -> list[Committed]:
     """Move available units, up to `most` of each item, between two locked sales. Return the commits to announce."""
-    giving = await read(connection, source.sale_id, [], _DUE_HOLDS, item_ids=most)
-    taking = await read(connection, destination.sale_id, [], _DUE_HOLDS, item_ids=most)
+    giving = await read(connection, source.sale_id, [], _DUE_HOLDS, units=dict.fromkeys(most, 0))
+    taking = await read(connection, destination.sale_id, [], _DUE_HOLDS, units=dict.fromkeys(most, 0))
     taken, given = decide_draw(giving.state, taking.state, most, actor)
     return [*await _append(connection, giving, taken), *await _append(connection, taking, given)]
 

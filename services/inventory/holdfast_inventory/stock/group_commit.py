@@ -7,7 +7,7 @@ last in order is refused.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -45,8 +45,13 @@ log = get_logger("holdfast.group_commit")
 class Observer(Protocol):
     """Whoever wants to know what batches do. Called on the event loop; must not block or raise."""
 
-    def on_read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
-        """What was true at some time after `began` (loop time), when the database's clock said `now`."""
+    def on_read(
+        self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
+    ) -> None:
+        """What was true at some time after `began` (loop time), when the database's clock said `now`.
+
+        `holds_end_at`: as `State` has it.
+        """
 
     def on_committed(self, change: Committed) -> None:
         """A commit moved stock."""
@@ -362,7 +367,7 @@ class GroupCommit:
         sale = state.sale
         # While more holds are due than were read, more is available than is known.
         if not state.more_due:
-            self._observer.on_read(began, sale, state.now, _levels(state, decision))
+            self._observer.on_read(began, sale, state.now, _levels(state, decision), decision.holds_end_at)
         if decision.items:
             self._observer.on_committed(Committed(sale.sale_id, sale.sequence, decision.sequence, decision.items))
 

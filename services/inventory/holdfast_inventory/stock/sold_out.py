@@ -8,9 +8,10 @@ It is no second set of rules: the pure core decides, on what is remembered. What
 little, and whatever rests on something that is not remembered, is left to the lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from holdfast_inventory.domain.commands import Create
 from holdfast_inventory.domain.decide import State, decide
@@ -22,6 +23,14 @@ MAX_SALES = 10_000
 MAX_ITEMS = 10_000
 
 
+class _Level(NamedTuple):
+    """An item as it was some time after `began`. `hold_ends_at`: as `State.holds_end_at` has it; None: not known."""
+
+    item: Item
+    hold_ends_at: datetime | None
+    began: float
+
+
 @dataclass(slots=True)
 class _Known:
     """A sale as it was at `now`, by the database's clock, some time after `began`; and its items, each with its own."""
@@ -29,7 +38,7 @@ class _Known:
     sale: Sale
     now: datetime
     began: float
-    items: dict[str, tuple[Item, float]] = field(default_factory=dict)
+    items: dict[str, _Level] = field(default_factory=dict)
 
 
 class SoldOut:
@@ -39,7 +48,9 @@ class SoldOut:
         self._max_age_seconds = max_age_seconds
         self._sales: dict[str, _Known] = {}
 
-    def on_read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+    def on_read(
+        self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
+    ) -> None:
         """Remembers what was true at some time after `began`, when the database's clock said `now`."""
         if sale.limits_customers or sale.state_at(now) is not SaleState.OPEN:
             # The state comes before stock, and so does the customer's limit: its use is not remembered.
@@ -54,7 +65,7 @@ class SoldOut:
             known.items.clear()
         known.sale, known.now, known.began = sale, now, began
         for item in items:
-            known.items[item.item_id] = (item, began)
+            known.items[item.item_id] = _Level(item, holds_end_at.get(item.item_id), began)
 
     def forget(self, sale_id: str) -> None:
         """The sale's stock has changed elsewhere."""
@@ -65,20 +76,30 @@ class SoldOut:
         known = self._sales.get(sale_id)
         if known is None or command.allow_partial or now - known.began > self._max_age_seconds:
             return None
-        items = self._remembered(known, command, now)
-        if items is None or all(items[item_id].available >= quantity for item_id, quantity in command.lines):
+        levels = self._remembered(known, command, now)
+        if levels is None:
+            return None
+        short = [levels[item_id] for item_id, units in command.lines if levels[item_id].item.available < units]
+        if not short or not all(map(_is_end_known, short)):
             return None
         # It is this late at most: a sale that may be over by now is left to the lock.
         latest = known.now + timedelta(seconds=now - known.began)
-        [answer] = decide(State(known.sale, latest, items, {}, {}, (), False, {}), [command]).answers
+        items = {item_id: level.item for item_id, level in levels.items()}
+        ends = {item_id: level.hold_ends_at for item_id, level in levels.items() if level.hold_ends_at is not None}
+        [answer] = decide(State(known.sale, latest, items, {}, {}, (), False, {}, ends), [command]).answers
         return answer if isinstance(answer, InsufficientStock) else None
 
-    def _remembered(self, known: _Known, command: Create, now: float) -> dict[str, Item] | None:
+    def _remembered(self, known: _Known, command: Create, now: float) -> dict[str, _Level] | None:
         """The items that are asked for; none, unless all of them are remembered."""
-        items: dict[str, Item] = {}
+        levels: dict[str, _Level] = {}
         for item_id, _ in command.lines:
-            item, began = known.items.get(item_id, (None, 0.0))
-            if item is None or now - began > self._max_age_seconds:
+            level = known.items.get(item_id)
+            if level is None or now - level.began > self._max_age_seconds:
                 return None
-            items[item_id] = item
-        return items
+            levels[item_id] = level
+        return levels
+
+
+def _is_end_known(level: _Level) -> bool:
+    """Whether it can be told when units of the item may come back."""
+    return level.item.held == 0 or level.hold_ends_at is not None

@@ -1,7 +1,7 @@
 """The only door for changes of stock."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -149,9 +149,11 @@ class StockLedger:
 
     # What the batches tell
 
-    def on_read(self, began: float, sale: Sale, now: datetime, items: Sequence[Item]) -> None:
+    def on_read(
+        self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
+    ) -> None:
         """What a batch saw."""
-        self._sold_out.on_read(began, sale, now, items)
+        self._sold_out.on_read(began, sale, now, items, holds_end_at)
 
     def on_committed(self, change: Committed) -> None:
         """A commit moved stock."""

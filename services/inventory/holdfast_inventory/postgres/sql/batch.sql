@@ -15,8 +15,10 @@ FOR NO KEY UPDATE
 -- name: read
 -- Everything that a batch touches, in one snapshot and one row, or no row if the sale does not exist: the sale with the
 -- values that its next append compares, the clock that decides, the reservations that the batch names, the first due
--- holds (in a cancelled sale, the first open holds), stock levels, the customers' use, and the adjustments and
--- transfers that were made before. Use is read only if the sale limits customers, with the collation of its index.
+-- holds (in a cancelled sale, the first open holds), stock levels, the next holds to end, the customers' use, and the
+-- adjustments and transfers that were made before. Use is read only if the sale limits customers, with the collation of
+-- its index. The next holds to end are read only if a held item may be short. They are few, and of any item, because no
+-- index finds the holds on one item.
 WITH sale AS MATERIALIZED (
     SELECT {sale}, revision, xmin AS row_version, clock_timestamp() AS now
     FROM sales
@@ -44,7 +46,7 @@ due AS MATERIALIZED (
     LIMIT :due_limit
 ),
 
-level AS (
+level AS MATERIALIZED (
     SELECT {item.item}
     FROM (
         SELECT item_id FROM unnest(:item_ids::text[]) AS wanted (item_id)
@@ -59,6 +61,16 @@ level AS (
         WHERE items.sale_id = :sale_id AND items.item_id = wanted.item_id
         LIMIT 1
     ) AS item
+),
+
+running AS (
+    SELECT {hold}
+    FROM reservations
+    WHERE
+        sale_id = :sale_id AND state = 1 AND expires_at > (SELECT now FROM sale)
+        AND EXISTS (SELECT FROM level WHERE held > 0 AND on_hand - held < :most_units)
+    ORDER BY expires_at
+    LIMIT :running_limit
 ),
 
 used AS (
@@ -92,11 +104,12 @@ change AS (
     ) AS known
 )
 
-SELECT sale.*, named.*, due.*, level.*, used.*, change.*
+SELECT sale.*, named.*, due.*, level.*, running.*, used.*, change.*
 FROM sale
 CROSS JOIN (SELECT {named.reservation[]} FROM named) AS named
 CROSS JOIN (SELECT {due.reservation[]} FROM due) AS due
 CROSS JOIN (SELECT {level.item[]} FROM level) AS level
+CROSS JOIN (SELECT {running.hold[]} FROM running) AS running
 CROSS JOIN (SELECT {used.use[]} FROM used) AS used
 CROSS JOIN (SELECT {change.stock_change[]} FROM change) AS change
 
