@@ -35,6 +35,8 @@ class Refusal:
 
 _SAME_ID = "Try again with the same request id."
 
+_NOT_SERVED = "It is not proper HTTP, or asks for what is not served here."
+
 REFUSALS: Sequence[Refusal] = (
     Refusal("RATE_LIMITED", "Slow down.", statuses=range(429, 430)),
     Refusal("OVERLOADED", "The edge has all that it can carry; nothing was done.", flags=["OM", "UO"]),
@@ -53,7 +55,9 @@ REFUSALS: Sequence[Refusal] = (
     Refusal("BODY_TOO_LARGE", "At most 1 MiB is taken.", statuses=range(413, 414)),
     Refusal("HEADERS_TOO_LARGE", "At most 100 headers and 12 KiB are taken.", statuses=range(431, 432)),
     Refusal("NOT_FOUND", "Nothing is served at this path.", statuses=range(404, 405), code=code_pb2.UNIMPLEMENTED),
-    Refusal("INVALID_REQUEST", "It is not proper HTTP, or asks for what is not served here.", statuses=range(400, 500)),
+    Refusal("INVALID_REQUEST", _NOT_SERVED, statuses=range(400, 500)),
+    # A transfer coding that Envoy does not know.
+    Refusal("INVALID_REQUEST", _NOT_SERVED, statuses=range(501, 502)),
     Refusal("INTERNAL", "It has been logged under the id in `instance`."),
 )
 

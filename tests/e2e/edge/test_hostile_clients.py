@@ -90,3 +90,37 @@ async def test_rapid_resets_are_cut_off(edge, connect, rest):
     assert await edge.stat("http.edge.downstream_rq_too_many_premature_resets") == 1
     async with rest.get(f"{edge.url}/v1/sales") as answer:
         assert answer.status == 200
+
+
+NOT_PROPER = {
+    "two hosts": b"GET /v1/sales HTTP/1.1\r\nhost: edge\r\nhost: other\r\n\r\n",
+    "two hosts alike": b"GET /v1/sales HTTP/1.1\r\nhost: edge\r\nhost: edge\r\n\r\n",
+    "a host that is none": b"GET /v1/sales HTTP/1.1\r\nhost: edge, other\r\n\r\n",
+    "no host": b"GET /v1/sales HTTP/1.1\r\n\r\n",
+    "an unknown transfer coding": b"POST /v1/sales HTTP/1.1\r\nhost: edge\r\ntransfer-encoding: xchunked\r\n\r\n",
+    "a transfer coding after chunked": (
+        b"POST /v1/sales HTTP/1.1\r\nhost: edge\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n"
+    ),
+    "two authorizations": (
+        b"GET /v1/sales HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("request_", NOT_PROPER.values(), ids=NOT_PROPER)
+async def test_what_could_be_read_in_two_ways_is_refused(edge, gateway, connect, request_):
+    reader, writer = await connect(edge)
+    writer.write(request_.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))
+    answer = await end_of(reader)
+    assert answer.startswith(b"HTTP/1.1 400"), answer
+    assert b'"reason":"INVALID_REQUEST"' in answer
+    assert gateway.requests == []
+
+
+async def test_a_gateway_sees_the_path_that_was_routed_and_no_bare_cr(edge, gateway, connect):
+    """A backslash is a slash before the routes are asked; a bare CR is taken out."""
+    reader, writer = await connect(edge)
+    writer.write(b"GET /v1\\sales HTTP/1.1\r\nhost: edge\r\nconnection: close\r\nx-a: b\rc: d\r\n\r\n")
+    assert (await end_of(reader)).startswith(b"HTTP/1.1 200")
+    [request] = gateway.requests
+    assert (request.raw_path, request.headers["x-a"]) == ("/v1/sales", "bc: d")
