@@ -9,7 +9,10 @@ from google.protobuf.message import Message
 
 from holdfast_chassis.concurrency import ConcurrencyLimit
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_chassis.identity.principal import Principal
 from holdfast_gateway import codec, sse
+from holdfast_gateway.access import Access
 from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.coalescer import Coalescer, command_field
 from holdfast_gateway.cors import Cors
@@ -35,6 +38,7 @@ _SAME_AS = {"HEAD": "GET"}
 class _Endpoint:
     route: Route
     transcoder: Transcoder
+    access: Access
     # The field of a Command that carries its requests, if one does.
     command_field: str | None
 
@@ -50,9 +54,13 @@ class Api:
         cors: Cors,
         settings: GatewaySettings,
         entropy: Entropy = SYSTEM_ENTROPY,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self._table = RouteTable(routes)
-        self._endpoints = {route: _Endpoint(route, Transcoder(route), command_field(route)) for route in routes}
+        self._endpoints = {
+            route: _Endpoint(route, Transcoder(route), Access(authenticator, route), command_field(route))
+            for route in routes
+        }
         self._concurrency = ConcurrencyLimit(settings.call_limit)
         self._inventory = inventory
         self._coalescer = coalescer
@@ -78,14 +86,15 @@ class Api:
             refuse(METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers=(("allow", allow),))
         call.template = route.template
         endpoint = self._endpoints[route]
+        principal = await endpoint.access.admit(call.authorization)
         if route.rpc.server_streaming:
-            request = await self._request(call, endpoint, segments)
+            request = await self._request(call, endpoint, segments, principal)
             return await self._stream(call, route, request, headers)
         # Before anything of it is read, so that a refusal costs next to nothing.
         if not self._concurrency.enter(route.method.kind):
             refuse(OVERLOADED, "Too many requests are being answered.")
         try:
-            return await self._unary(call, endpoint, await self._request(call, endpoint, segments))
+            return await self._unary(call, endpoint, await self._request(call, endpoint, segments, principal))
         finally:
             self._concurrency.leave()
 
@@ -95,7 +104,7 @@ class Api:
         preflight = self._cors.preflight(call.headers.get("origin"), allowed)
         return Reply(204, [("allow", ", ".join(allowed)), *preflight])
 
-    async def _request(self, call: Call, endpoint: _Endpoint, segments: Sequence[str]) -> Message:
+    async def _request(self, call: Call, endpoint: _Endpoint, segments: Sequence[str], principal: Principal) -> Message:
         route, settings = endpoint.route, self._settings
         require_acceptable(call.headers, sse.MEDIA_TYPE if route.rpc.server_streaming else JSON)
         body = b""
@@ -103,6 +112,7 @@ class Api:
             require_json(call.headers)
             body = await read_body(call.scope, call.transport, settings.body_limit_bytes, settings.body_timeout_seconds)
         request = endpoint.transcoder.request(segments, call.scope.query_string, body)
+        endpoint.access.claim(principal, request)
         set_request_id(request, key_of(call.headers), self._make_request_id)
         return request
 
@@ -121,6 +131,7 @@ class Api:
                     timeout_seconds,
                     call.traceparent,
                     call.request_id,
+                    call.authorization,
                 )
             else:
                 response, replayed = await self._inventory.call(
@@ -175,4 +186,5 @@ def sale_of(request: DynamicMessage) -> str:
 
 
 def _metadata(call: Call) -> Metadata:
-    return (("x-request-id", call.request_id), ("traceparent", call.traceparent))
+    metadata = (("x-request-id", call.request_id), ("traceparent", call.traceparent))
+    return metadata if call.authorization is None else (*metadata, ("authorization", call.authorization))

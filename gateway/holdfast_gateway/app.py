@@ -3,6 +3,7 @@
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
@@ -52,8 +53,9 @@ class App:
             settings.submit_queue_limit,
         )
         coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), clock)
-        self._api = Api(routes, self.inventory, coalescer, cors, settings, entropy)
-        pages = pages_of(self._health, registry, routes, version)
+        self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
+        self._api = Api(routes, self.inventory, coalescer, cors, settings, entropy, self._authenticator)
+        pages = pages_of(self._health, registry, routes, version, settings)
         self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, clock, entropy)
         self.http = HttpServer(self._gateway, settings.http_host, settings.http_port, _http_limits(settings))
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)
@@ -64,10 +66,20 @@ class App:
         answering = settings.request_timeout_max_seconds + settings.body_timeout_seconds + _MARGIN_SECONDS
         return [
             Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
+            Step("identity", self._start_identity, self._stop_identity, 2 * _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("http server", self._serve, self.http.stop, _MARGIN_SECONDS, answering),
             Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),
         ]
+
+    async def _start_identity(self) -> None:
+        """Know callers. Raises CannotStartError."""
+        if self._authenticator is not None:
+            await self._authenticator.start()
+
+    async def _stop_identity(self) -> None:
+        if self._authenticator is not None:
+            await self._authenticator.stop()
 
     async def _serve(self) -> None:
         await self.http.start()

@@ -18,6 +18,11 @@ class Call:
     template: str = "(unknown)"
     reason: str = ""
 
+    @property
+    def authorization(self) -> str | None:
+        """What the caller proves itself by; the inventory wants to see it as well."""
+        return self.headers.get("authorization")
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

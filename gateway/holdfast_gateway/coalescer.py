@@ -108,13 +108,21 @@ class Coalescer:
         self._submits: set[asyncio.Task[None]] = set()
 
     async def send(
-        self, sale: str, kind: str, request: Message, timeout_seconds: float, traceparent: str, request_id: str
+        self,
+        sale: str,
+        kind: str,
+        request: Message,
+        timeout_seconds: float,
+        traceparent: str,
+        request_id: str,
+        authorization: str | None = None,
     ) -> tuple[pb.Reservation, bool]:
         """Return the reservation, and whether it is a replay. Raises ProblemError.
 
+        `authorization` travels with the command, which is judged by it alone.
         Being cancelled takes the command back, unless it is already on its way.
         """
-        command = pb.Command(traceparent=traceparent, correlation_id=request_id)
+        command = pb.Command(traceparent=traceparent, correlation_id=request_id, authorization=authorization or "")
         getattr(command, kind).CopyFrom(request)
         waiter = self._enqueue(sale, kind, command, timeout_seconds)
         loop = asyncio.get_running_loop()

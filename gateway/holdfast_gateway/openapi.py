@@ -21,6 +21,9 @@ _ABOUT = """Limited stock, sold to a stampede: never a unit twice, never an ackn
 Send an `Idempotency-Key` with whatever must happen once; repeat the request, with the same key, as long as a refusal
 says `retryable`. The same methods are there in gRPC, by the same names."""
 
+_CREDENTIALS = """A token (JWT) of the service's issuer, or an API key. Its scopes say what it may do; a buyer's, which
+has `reservations.own` alone, acts for the customer that it names."""
+
 _TEXT: Schema = {"type": "string"}
 _ANSWER_HEADERS = {
     "X-Request-Id": ("The id of the request, as it was sent or made up.", _TEXT),
@@ -29,6 +32,7 @@ _ANSWER_HEADERS = {
         "`true` when the request had been done before: the answer is what it made, as it is now.",
         {"type": "string", "enum": ["true"]},
     ),
+    "WWW-Authenticate": ("Which credential is wanted, and what is wrong with the one that was sent (RFC 6750).", _TEXT),
     "Retry-After": ("Whole seconds after which to try again.", {"type": "integer", "minimum": 1}),
 }
 _REQUEST_HEADERS = {
@@ -50,6 +54,8 @@ _REQUEST_HEADERS = {
 # What any operation may be refused with, and what only some may.
 _REFUSALS = {
     400: "A field breaks a rule; `violations` names it.",
+    401: "There is no credential, or none that is valid; `WWW-Authenticate` says which it is.",
+    403: "The caller may not do this, or not for another customer; `metadata.scope` says what would allow it.",
     404: "There is no such thing.",
     405: "The path does not take this method.",
     406: "None of the accepted media types is spoken here.",
@@ -71,12 +77,14 @@ _PAGES = {
 }
 
 
-def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
-    """Return the document for the routes."""
+def openapi_document(routes: Sequence[Route], version: str, *, knows_callers: bool) -> dict[str, Any]:
+    """Return the document for the routes; `knows_callers`: nobody is let in without a credential."""
     schemas = Schemas(proto_comments())
     paths: dict[str, dict[str, Operation]] = {}
     for route in routes:
-        paths.setdefault(_path(route)[0], {})[route.http_method.lower()] = _operation(route, schemas)
+        paths.setdefault(_path(route)[0], {})[route.http_method.lower()] = _operation(route, schemas) | {
+            "security": [*_credentials(route), *([] if knows_callers else [{}])]
+        }
     for path, (summary, description) in _PAGES.items():
         paths[path] = {"get": _page(path, summary, description)}
     services = {route.rpc.containing_service for route in routes}
@@ -97,6 +105,7 @@ def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
         + [{"name": "Health", "description": "Of the gateway and of what it needs."}],
         "paths": paths,
         "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _CREDENTIALS}},
             "schemas": {**schemas.components, "Problem": _problem_schema()},
             "headers": {
                 name: {"description": description, "schema": schema}
@@ -109,7 +118,7 @@ def openapi_document(routes: Sequence[Route], version: str) -> dict[str, Any]:
             "responses": {
                 "Problem": _problem_response("Refused."),
                 **{
-                    f"Problem{status}": _problem_response(text)
+                    f"Problem{status}": _problem_response(text, status)
                     for status, text in _REFUSALS.items()
                     if status not in (409, 422)
                 },
@@ -135,6 +144,11 @@ def _operation(route: Route, schemas: Schemas) -> Operation:
     if route.body:
         operation["requestBody"] = _request_body(route, schemas)
     return operation
+
+
+def _credentials(route: Route) -> Iterator[dict[str, list[str]]]:
+    """Return what lets a caller in: any one of these."""
+    return ({"bearer": [scope]} for scope in route.method.scopes)
 
 
 def _may_be(route: Route, status: int) -> bool:
@@ -248,9 +262,9 @@ def _described_response(text: str, media_type: str, schema: Schema, headers: lis
     }
 
 
-def _problem_response(text: str) -> Schema:
+def _problem_response(text: str, status: int | None = None) -> Schema:
     schema = {"$ref": "#/components/schemas/Problem"}
-    headers = ["X-Request-Id", "X-Deployment-Version", "Retry-After"]
+    headers = ["X-Request-Id", "X-Deployment-Version", "WWW-Authenticate" if status in (401, 403) else "Retry-After"]
     return _described_response(text, problems.MEDIA_TYPE, schema, headers)
 
 

@@ -12,6 +12,7 @@ from holdfast_gateway.gateway import Page
 from holdfast_gateway.health import Health
 from holdfast_gateway.openapi import openapi_document
 from holdfast_gateway.routes import Route
+from holdfast_gateway.settings import GatewaySettings
 
 _NO_STORE = ("cache-control", "no-store")
 _BRIEFLY = ("cache-control", "public, max-age=60")
@@ -22,15 +23,20 @@ _SELF_CONTAINED = (
 )
 
 
-def pages_of(health: Health, registry: CollectorRegistry, routes: Sequence[Route], version: str) -> Mapping[str, Page]:
+def pages_of(
+    health: Health, registry: CollectorRegistry, routes: Sequence[Route], version: str, settings: GatewaySettings
+) -> Mapping[str, Page]:
     """Return the pages by their paths."""
     paths = ("/health", "/health/live", "/health/ready", "/health/startup")
+    documents: Mapping[str, Page] = {
+        "/openapi.json": _OpenApi(routes, version, knows_callers=settings.knows_callers).show,
+        "/docs": _show_docs,
+        "/": _go_to_docs,
+    }
     return {
         **{path: partial(_show_health, health, path) for path in paths},
         "/metrics": partial(_show_metrics, registry),
-        "/openapi.json": _OpenApi(routes, version).show,
-        "/docs": _show_docs,
-        "/": _go_to_docs,
+        **(documents if settings.documents else {}),
     }
 
 
@@ -46,13 +52,16 @@ async def _show_metrics(registry: CollectorRegistry) -> Reply:
 class _OpenApi:
     """The OpenAPI document, made when it is first asked for."""
 
-    def __init__(self, routes: Sequence[Route], version: str) -> None:
+    def __init__(self, routes: Sequence[Route], version: str, *, knows_callers: bool) -> None:
         self._routes = routes
         self._version = version
+        self._knows_callers = knows_callers
         self._body = b""
 
     async def show(self) -> Reply:
-        self._body = self._body or orjson.dumps(openapi_document(self._routes, self._version))
+        if not self._body:
+            document = openapi_document(self._routes, self._version, knows_callers=self._knows_callers)
+            self._body = orjson.dumps(document)
         return Reply(200, [("content-type", "application/json"), _BRIEFLY], self._body)
 
 

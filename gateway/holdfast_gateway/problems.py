@@ -27,12 +27,15 @@ INTERNAL = REASONS["INTERNAL"]
 INVALID_REQUEST = REASONS["INVALID_REQUEST"]
 INVENTORY_UNAVAILABLE = REASONS["INVENTORY_UNAVAILABLE"]
 METHOD_NOT_ALLOWED = REASONS["METHOD_NOT_ALLOWED"]
+ISSUER_UNAVAILABLE = REASONS["ISSUER_UNAVAILABLE"]
 NOT_ACCEPTABLE = REASONS["NOT_ACCEPTABLE"]
 NOT_FOUND = REASONS["NOT_FOUND"]
 NOT_IMPLEMENTED = REASONS["NOT_IMPLEMENTED"]
 OUTCOME_UNKNOWN = REASONS["OUTCOME_UNKNOWN"]
 OVERLOADED = REASONS["OVERLOADED"]
+PERMISSION_DENIED = REASONS["PERMISSION_DENIED"]
 SLOW_SENDER = REASONS["SLOW_SENDER"]
+UNAUTHENTICATED = REASONS["UNAUTHENTICATED"]
 UNSUPPORTED_MEDIA_TYPE = REASONS["UNSUPPORTED_MEDIA_TYPE"]
 WATCH_EXPIRED = REASONS["WATCH_EXPIRED"]
 
@@ -81,8 +84,10 @@ class Problem:
         return document
 
     def response_headers(self, entropy: Entropy = SYSTEM_ENTROPY) -> list[tuple[str, str]]:
-        """Return its own headers: the media type and, where it is known, when to try again."""
+        """Return its own headers: the media type, which credential is wanted, and when to try again."""
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store"), *self.headers]
+        if self.reason in (UNAUTHENTICATED, PERMISSION_DENIED):
+            headers.append(("www-authenticate", self._challenge()))
         seconds = self.retry_after_seconds
         if self.reason.http_status in (429, 503) or (seconds is not None and self.reason.name in _STAMPEDES):
             # The header has whole seconds only, so these must differ for clients not to come back all at once.
@@ -90,6 +95,12 @@ class Problem:
         if seconds is not None:
             headers.append(("retry-after", str(max(1, math.ceil(seconds)))))
         return headers
+
+    def _challenge(self) -> str:
+        """Return what kind of credential is wanted, and what is wrong with the one that was sent (RFC 6750)."""
+        error = "insufficient_scope" if self.reason is PERMISSION_DENIED else self.metadata.get("error")
+        facts = {"realm": "holdfast", "error": error, "scope": self.metadata.get("scope")}
+        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in facts.items() if value)
 
 
 class ProblemError(Exception):

@@ -4,10 +4,11 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.settings import CommaSeparated, ServiceSettings
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(IdentitySettings):
     """The gateway's settings, each with the unit at the end of its name."""
 
     # The inventory's: one environment file serves both services. A test holds the two together.
@@ -36,6 +37,7 @@ class GatewaySettings(ServiceSettings):
         "readiness_interval_seconds",
         "redis_channel_prefix",
         "redis_url",
+        "reflection",
         "request_limit_bytes",
         "schedule_interval_seconds",
         "sold_out_memory_seconds",
@@ -51,6 +53,9 @@ class GatewaySettings(ServiceSettings):
     metrics_host: str = "0.0.0.0"  # noqa: S104 - as above
     gateway_metrics_port: int = Field(9101, ge=0, le=65535)
     inventory_target: str = "dns:///localhost:50051"
+
+    # /docs and /openapi.json. Not set: where callers need no credential.
+    docs: bool | None = None
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -88,6 +93,11 @@ class GatewaySettings(ServiceSettings):
     drain_quiet_seconds: float = Field(2.0, ge=0)
     drain_min_seconds: float = Field(5.0, ge=0)
     drain_max_seconds: float = Field(20.0, ge=0)
+
+    @property
+    def documents(self) -> bool:
+        """Whether the pages that describe the API are shown."""
+        return not self.knows_callers if self.docs is None else self.docs
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

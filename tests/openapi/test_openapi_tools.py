@@ -22,7 +22,7 @@ WITHIN_SECONDS = 200
 def document(tmp_path):
     """The document, in a directory that finds the packages."""
     path = tmp_path / "openapi.json"
-    path.write_bytes(orjson.dumps(openapi_document(routes_of(SERVICES), "1.2.3")))
+    path.write_bytes(orjson.dumps(openapi_document(routes_of(SERVICES), "1.2.3", knows_callers=True)))
     (tmp_path / "node_modules").symlink_to(TOOLS / "node_modules")
     return path
 

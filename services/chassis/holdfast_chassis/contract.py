@@ -51,7 +51,8 @@ class Method:
     """The properties of a method.
 
     `path` is its gRPC path, `/package.Service/Method`; `request` is the full name of its request message; `refusals`
-    are the names of the reasons for which the state of its resource may forbid it.
+    are the names of the reasons for which the state of its resource may forbid it; a caller needs any one of `scopes`;
+    `carries_credentials`: each of its commands may have a credential of its own.
     """
 
     name: str
@@ -59,7 +60,8 @@ class Method:
     request: str
     kind: Kind
     repeatable: bool
-    scope: str
+    scopes: tuple[str, ...]
+    carries_credentials: bool
     refusals: tuple[str, ...]
     bindings: tuple[Binding, ...]
 
@@ -85,6 +87,8 @@ def method_of(descriptor: MethodDescriptor) -> Method:
     rules = descriptor.GetOptions().Extensions[options_pb2.method]
     if rules.kind == options_pb2.MethodRules.KIND_UNSPECIFIED:
         raise ValueError(f"{descriptor.full_name}: the contract does not say what kind of method it is")
+    if not rules.scopes:
+        raise ValueError(f"{descriptor.full_name}: the contract does not say which scope it needs")
     path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
     return Method(
         name=descriptor.name,
@@ -92,7 +96,8 @@ def method_of(descriptor: MethodDescriptor) -> Method:
         request=descriptor.input_type.full_name,
         kind=Kind(rules.kind),
         repeatable=rules.repeatable,
-        scope=rules.scope,
+        scopes=tuple(rules.scopes),
+        carries_credentials=rules.carries_credentials,
         refusals=tuple(rules.refusals),
         bindings=tuple(_bindings(descriptor)),
     )

@@ -1,4 +1,7 @@
-"""The command line: `holdfast-inventory serve, migrate [--to N] [--dry-run], health [--live]`; each has --config."""
+"""The command line: `holdfast-inventory serve, migrate [--to N] [--dry-run], health [--live]`; each has --config.
+
+`key create, list, revoke` needs no settings.
+"""
 
 import argparse
 import sys
@@ -13,6 +16,7 @@ from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
+from holdfast_inventory import keys
 from holdfast_inventory.app import App
 from holdfast_inventory.postgres.migrations import migrate as run_migrations
 from holdfast_inventory.settings import InventorySettings
@@ -26,6 +30,8 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - what it list
 def main() -> None:
     """Run the command and exit with its code: 0 well, 1 failed or not healthy, 2 unusable settings."""
     arguments = _parser().parse_args()
+    if arguments.command == "key":
+        sys.exit(keys.run(arguments))
     try:
         settings = InventorySettings.load(arguments.config)
     except SettingsError as error:
@@ -91,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     migrating = commands.add_parser("migrate", parents=[common], help="bring the schema up to date")
     migrating.add_argument("--to", type=int, metavar="N", help="the version to go to, up or down; the newest")
     migrating.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    keys.add_parser(commands)
     return parser
 
 

@@ -6,9 +6,11 @@ from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE_NAMES
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
+from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_inventory.api.access import CommandAccess
 from holdfast_inventory.api.calls import CallLimits, Calls
 from holdfast_inventory.api.reservation_service import ReservationService
 from holdfast_inventory.api.sale_service import SaleService
@@ -94,7 +96,8 @@ class App:
         )
         self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
-        calls = self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy)
+        self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
+        calls = self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy, self._authenticator)
         self._health = Health(_health_watch_limits(settings), clock, entropy)
         self._readiness = Readiness(
             self._health_board(clock),
@@ -107,21 +110,24 @@ class App:
         self._pool_samples = Recurring(
             "pool use", PoolUse(registry, lambda: self._database.use).sample, _POOL_SAMPLE_SECONDS, entropy
         )
-        self.server = new_server(
-            server_limits(settings),
-            [
-                *calls.endpoints(
-                    RESERVATION_SERVICE, ReservationService(self._ledger, catalog, call_metrics.command, entropy)
-                ),
-                *calls.endpoints(
-                    SALE_SERVICE, SaleService(self._ledger, catalog, self._feed, self._scheduler.wake, entropy)
-                ),
-                *calls.probes(health.SERVICE, self._health),
-                *reflection.under_both_names(
-                    calls.probes(reflection.SERVICE, reflection.Reflection((*SERVICE_NAMES, health.SERVICE.full_name)))
-                ),
-            ],
+        reservations = ReservationService(
+            self._ledger,
+            catalog,
+            call_metrics.command,
+            entropy,
+            None if self._authenticator is None else CommandAccess(self._authenticator),
         )
+        sales = SaleService(self._ledger, catalog, self._feed, self._scheduler.wake, entropy)
+        endpoints = [
+            *calls.endpoints(RESERVATION_SERVICE, reservations),
+            *calls.endpoints(SALE_SERVICE, sales),
+            *calls.probes(health.SERVICE, self._health),
+        ]
+        if settings.reflects:
+            names = (*SERVICE_NAMES, health.SERVICE.full_name)
+            reflected = calls.probes(reflection.SERVICE, reflection.Reflection(names))
+            endpoints += reflection.under_both_names(reflected)
+        self.server = new_server(server_limits(settings), endpoints)
         process.watch("holdfast_calls_in_flight", "Calls in progress.", lambda: self._calls.in_flight.count)
         process.watch("holdfast_open_watches", "Open watches.", lambda: self._feed.watches)
         process.watch("holdfast_waiting_commands", "Commands that wait for a batch.", lambda: self._ledger.waiting)
@@ -135,6 +141,7 @@ class App:
         batches = settings.database_transaction_seconds + short
         return [
             Step("metrics", self._start_metrics, self.metrics.stop, short, short),
+            Step("identity", self._start_identity, self._stop_identity, 2 * short, short),
             Step("database", self._open_database, self._database.close, database, 2 * short),
             Step("schema", self._check_schema, _nothing, 2 * database, short),
             Step("redis", self._fanout.start, self._fanout.stop, short, short),
@@ -151,6 +158,15 @@ class App:
     async def _start_metrics(self) -> None:
         await self.metrics.start()
         log.info("metrics listening", address=f"{self._settings.metrics_host}:{self.metrics.bound_port}")
+
+    async def _start_identity(self) -> None:
+        """Know callers. Raises CannotStartError."""
+        if self._authenticator is not None:
+            await self._authenticator.start()
+
+    async def _stop_identity(self) -> None:
+        if self._authenticator is not None:
+            await self._authenticator.stop()
 
     async def _open_database(self) -> None:
         await self._database.open(self._settings.database_wait_seconds)

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.settings import ServiceSettings
 from holdfast_inventory.postgres.database_url import parse_database_url
 from holdfast_inventory.watches.lifetime import Lifetime, lifetime_within
@@ -23,7 +24,7 @@ DatabaseUrlSetting = Annotated[SecretStr, AfterValidator(_usable)]
 RedisUrlSetting = Annotated[SecretStr, AfterValidator(_as_the_client_takes_it)]
 
 
-class InventorySettings(ServiceSettings):
+class InventorySettings(IdentitySettings):
     """The inventory's settings, each with its unit at the end of its name."""
 
     # The gateway's: one environment file serves both services. A test holds the two together.
@@ -32,6 +33,7 @@ class InventorySettings(ServiceSettings):
         "body_timeout_seconds",
         "connect_wait_seconds",
         "cors_origins",
+        "docs",
         "gateway_metrics_port",
         "header_limit_bytes",
         "header_timeout_seconds",
@@ -64,6 +66,10 @@ class InventorySettings(ServiceSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="How it is logged; auto: readable on a terminal, otherwise JSON."
+    )
+
+    reflection: bool | None = Field(
+        None, description="Whether to serve gRPC's reflection. Not set: where callers need no credential."
     )
 
     migrate_on_start: bool = Field(False, description="Whether `serve` migrates the schema before it serves.")
@@ -147,6 +153,11 @@ class InventorySettings(ServiceSettings):
             raise ValueError("call_default_seconds must not be over call_limit_seconds")
         _ = self.watch_lifetime
         return self
+
+    @property
+    def reflects(self) -> bool:
+        """Whether reflection is served."""
+        return not self.knows_callers if self.reflection is None else self.reflection
 
     @property
     def watch_lifetime(self) -> Lifetime:

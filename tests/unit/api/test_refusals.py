@@ -40,6 +40,9 @@ ERRORS = [
     errors.WatchExpired("AQEx"),
     errors.HeadersTooLarge(),
     errors.Internal(),
+    errors.Unauthenticated("the key is unknown", "invalid_token"),
+    errors.PermissionDenied("the caller needs more", "stock.read"),
+    errors.IssuerUnavailable(1.0),
 ]
 
 
@@ -57,6 +60,8 @@ TOLD = {
     "BELOW_HELD": ({"on_hand", "held"}, None),
     "STOCK_CHANGED": ({"version"}, None),
     "WATCH_EXPIRED": ({"resume_token"}, None),
+    "UNAUTHENTICATED": ({"error"}, None),
+    "PERMISSION_DENIED": ({"scope"}, None),
 }
 
 

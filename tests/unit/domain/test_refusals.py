@@ -42,6 +42,9 @@ TOLD = [
     (errors.WatchExpired(), "the lifetime of this watch is over; resume at once from the last resume token"),
     (errors.HeadersTooLarge(), "the metadata of a call must be at most 12 KiB"),
     (errors.Internal(), "internal error"),
+    (errors.Unauthenticated("the key is unknown", "invalid_token"), "the key is unknown"),
+    (errors.PermissionDenied("the token is for another customer", ""), "the token is for another customer"),
+    (errors.IssuerUnavailable(1.0), "the keys of the tokens' issuer cannot be fetched; nothing was done"),
 ]
 
 

@@ -2,11 +2,13 @@
 
 import re
 
+from holdfast_chassis.identity.principal import ANONYMOUS
 from holdfast_inventory.domain.errors import HeadersTooLarge
 from holdfast_inventory.ports import Metadata
 
 _REQUEST_ID_KEY = "x-request-id"
 _TRACE_PARENT_KEY = "traceparent"
+_AUTHORIZATION_KEY = "authorization"
 # gRPC's own, which nobody else can send, and that of whoever sends a call again by other means.
 _ATTEMPTS_KEYS = frozenset({"grpc-previous-rpc-attempts", "holdfast-previous-attempts"})
 MAX_METADATA_BYTES = 12 * 1024
@@ -23,10 +25,20 @@ class Call:
 
     `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
     X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is another attempt at it, and how the
-    one before it ended is not known here. A handler sets `replayed` when it had been done before.
+    one before it ended is not known here. `authorization` is what the caller proves itself by, `principal` who it is;
+    ANONYMOUS where nobody is asked. A handler sets `replayed` when it had been done before.
     """
 
-    __slots__ = ("deadline", "has_own_deadline", "replayed", "request_id", "trace_id", "was_sent_before")
+    __slots__ = (
+        "authorization",
+        "deadline",
+        "has_own_deadline",
+        "principal",
+        "replayed",
+        "request_id",
+        "trace_id",
+        "was_sent_before",
+    )
 
     def __init__(self, deadline: float, *, has_own_deadline: bool) -> None:
         self.deadline = deadline
@@ -35,6 +47,8 @@ class Call:
         self.request_id: str | None = None
         self.trace_id: str | None = None
         self.was_sent_before = False
+        self.authorization: str | None = None
+        self.principal = ANONYMOUS
 
     def read_metadata(self, metadata: Metadata) -> None:
         """Take over what the call's metadata says, where it makes sense. Raises HeadersTooLarge."""
@@ -45,6 +59,9 @@ class Call:
                 self.request_id = request_id_in(value)
             elif key == _TRACE_PARENT_KEY:
                 self.trace_id = trace_id_in(value)
+            elif key == _AUTHORIZATION_KEY:
+                # One that is there twice is no credential at all.
+                self.authorization = str(value) if self.authorization is None else f"{self.authorization}, {value!s}"
             elif key in _ATTEMPTS_KEYS:
                 self.was_sent_before = True
         if size_bytes > MAX_METADATA_BYTES:

@@ -1,4 +1,4 @@
-"""What happens around every call, put together once for each method: record, admission, deadline, errors.
+"""What happens around every call, put together once for each method: record, access, admission, deadline, errors.
 
 gRPC's interceptors would do the same for a price that a stampede notices. No transport is known here: it serves the
 endpoints.
@@ -19,6 +19,8 @@ from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import Kind, method_of
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_inventory.api.access import Access
 from holdfast_inventory.api.admission import Admission
 from holdfast_inventory.api.call import Call
 from holdfast_inventory.api.deadlines import Deadlines, answered_in_time
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from holdfast_inventory.api.refusals import Refusal
 
 _Answer = Callable[[Any, Exchange, Call], Awaitable[bytes]]
+_Parse = Callable[[Any, Call], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ class Calls:
         metrics: CallMetrics,
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
+        authenticator: Authenticator | None = None,
     ) -> None:
+        """`authenticator`: None where everybody may do everything."""
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
         self.admission = Admission(limits.in_flight, entropy)
@@ -65,6 +70,7 @@ class Calls:
         self._write_seconds = limits.write_seconds
         self._metrics = metrics
         self._clock = clock
+        self._authenticator = authenticator
 
     def endpoints(self, service: ServiceDescriptor, servicer: object) -> list[Endpoint]:
         """Return those of a service of ours. `servicer` has a method in snake_case for each of the service's."""
@@ -78,16 +84,23 @@ class Calls:
         counted = self._metrics.method(method)
         kind = method_of(method).kind
         record = Traffic(method, counted, self.arrivals, self.in_flight, self._clock)
-        return self._served(method, self._answer(method, handle, kind), record, changes_nothing=kind.changes_nothing)
+        access = None if self._authenticator is None else Access(self._authenticator, method)
+        answer = self._answer(method, handle, kind, access)
+        if access is not None:
+            answer = _permitted(access, answer, carries_credentials=method_of(method).carries_credentials)
+        return self._served(method, answer, record, changes_nothing=kind.changes_nothing)
 
     def _probe(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> Endpoint:
-        return self._served(method, self._answer(method, handle, None), Unrecorded(), changes_nothing=True)
+        return self._served(method, self._answer(method, handle, None, None), Unrecorded(), changes_nothing=True)
 
-    def _answer(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any], kind: Kind | None) -> _Answer:
-        """`kind`: None where everything is let in."""
+    def _answer(
+        self, method: MethodDescriptor, handle: Callable[[Any, Call], Any], kind: Kind | None, access: Access | None
+    ) -> _Answer:
+        """`kind`: None where everything is let in; `access`: None where everybody is."""
+        parse = _parser(method) if access is None else _claimer(method, access)
         if method.server_streaming:
-            return self._streaming(method, handle)
-        answer = _unary(method, handle, changes_nothing=kind is None or kind.changes_nothing)
+            return self._streaming(method, handle, parse)
+        answer = _unary(parse, handle, changes_nothing=kind is None or kind.changes_nothing)
         return answer if kind is None else self._admitted(kind, answer)
 
     def _served(self, method: MethodDescriptor, answer: _Answer, record: Record, *, changes_nothing: bool) -> Endpoint:
@@ -128,12 +141,14 @@ class Calls:
 
         return admitted
 
-    def _streaming(self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncGenerator[Message]]) -> _Answer:
-        parse = _stream_parser(method) if method.client_streaming else _parser(method)
+    def _streaming(
+        self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncGenerator[Message]], parse: _Parse
+    ) -> _Answer:
+        parse = _stream_parser(parse) if method.client_streaming else parse
         write_seconds = self._write_seconds
 
         async def answer(request: Any, exchange: Exchange, call: Call) -> bytes:  # noqa: ANN401 - as above
-            async with aclosing(handle(parse(request), call)) as events:
+            async with aclosing(handle(parse(request, call), call)) as events:
                 async for event in events:
                     try:
                         async with asyncio.timeout(write_seconds):
@@ -145,14 +160,11 @@ class Calls:
         return answer
 
 
-def _unary(
-    method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]], *, changes_nothing: bool
-) -> _Answer:
-    parse = _parser(method)
+def _unary(parse: _Parse, handle: Callable[[Any, Call], Awaitable[Message]], *, changes_nothing: bool) -> _Answer:
     late = DeadlineInQueue if changes_nothing else OutcomeUnknown
 
     async def answer(raw: bytes, _: Exchange, call: Call) -> bytes:
-        response = await answered_in_time(call, handle(parse(raw), call), late)
+        response = await answered_in_time(call, handle(parse(raw, call), call), late)
         return response.SerializeToString()
 
     return answer
@@ -168,12 +180,12 @@ def _handler(servicer: object, method: MethodDescriptor) -> Callable[[Any, Call]
     return handle
 
 
-def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:
+def _parser(method: MethodDescriptor) -> _Parse:
     # Bytes in and bytes out: what goes wrong with either is then a refusal like any other.
     request_class = GetMessageClass(method.input_type)
     decode = request_class.FromString
 
-    def parse(raw: bytes) -> Message:
+    def parse(raw: bytes, _: Call) -> Message:
         try:
             return decode(raw)
         except DecodeError:
@@ -182,11 +194,29 @@ def _parser(method: MethodDescriptor) -> Callable[[bytes], Any]:
     return parse
 
 
-def _stream_parser(method: MethodDescriptor) -> Callable[[AsyncIterator[bytes]], Any]:
+def _claimer(method: MethodDescriptor, access: Access) -> _Parse:
     parse = _parser(method)
 
-    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    def claimed(raw: bytes, call: Call) -> Message:
+        request: Message = parse(raw, call)
+        access.claim(call.principal, request)
+        return request
+
+    return claimed
+
+
+def _stream_parser(parse: _Parse) -> _Parse:
+    async def parsed(requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
         async for raw in requests:
-            yield parse(raw)
+            yield parse(raw, call)
 
     return parsed
+
+
+def _permitted(access: Access, answer: _Answer, *, carries_credentials: bool) -> _Answer:
+    async def permitted(request: Any, exchange: Exchange, call: Call) -> bytes:  # noqa: ANN401 - as above
+        if call.authorization is not None or not carries_credentials:
+            call.principal = await access.admit(call.authorization)
+        return await answer(request, exchange, call)
+
+    return permitted

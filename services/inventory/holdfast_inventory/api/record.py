@@ -76,6 +76,7 @@ class Traffic:
             request_id=call.request_id,
             trace_id=call.trace_id,
             replayed=call.replayed,
+            caller=call.principal.name,
             peer=exchange.peer,
         )
 

@@ -110,6 +110,14 @@ def _violations(error: errors.InvalidRequest) -> Facts:
     return Facts(details=[BadRequest(field_violations=shown)])
 
 
+def _credential(error: errors.Unauthenticated) -> Facts:
+    return Facts({"error": error.error} if error.error else {})
+
+
+def _scope(error: errors.PermissionDenied) -> Facts:
+    return Facts({"scope": error.scope} if error.scope else {})
+
+
 def _resource(error: errors.NotFound | errors.AlreadyExists) -> Facts:
     return Facts({"resource": error.resource})
 
@@ -184,6 +192,8 @@ def _shortened(text: str, characters: int) -> str:
 
 
 _FACTS: Mapping[type[DomainError], Callable[[Any], Facts]] = {
+    errors.Unauthenticated: _credential,
+    errors.PermissionDenied: _scope,
     errors.InvalidRequest: _violations,
     errors.NotFound: _resource,
     errors.AlreadyExists: _resource,

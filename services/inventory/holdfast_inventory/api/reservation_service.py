@@ -8,6 +8,7 @@ from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.api import messages, page_tokens, reservation_requests
+from holdfast_inventory.api.access import CommandAccess
 from holdfast_inventory.api.call import Call, request_id_in, trace_id_in
 from holdfast_inventory.api.failures import hide_unproven
 from holdfast_inventory.api.names import reservation_name
@@ -38,12 +39,19 @@ class ReservationService:
     """Every method raises DomainError for a refusal."""
 
     def __init__(
-        self, ledger: "StockLedger", catalog: "Catalog", count: CommandCount, entropy: Entropy = SYSTEM_ENTROPY
+        self,
+        ledger: "StockLedger",
+        catalog: "Catalog",
+        count: CommandCount,
+        entropy: Entropy = SYSTEM_ENTROPY,
+        access: CommandAccess | None = None,
     ) -> None:
+        """`access`: None where everybody may do everything."""
         self._ledger = ledger
         self._catalog = catalog
         self._count = count
         self._entropy = entropy
+        self._access = access
 
     async def create_reservation(self, request: pb.CreateReservationRequest, call: Call) -> pb.Reservation:
         """Hold stock, or sell it at once."""
@@ -86,7 +94,9 @@ class ReservationService:
         )
 
     async def submit(self, request: pb.SubmitRequest, call: Call) -> pb.SubmitResponse:
-        """Execute independent commands; a malformed one is refused alone."""
+        """Execute independent commands; one that is malformed or not allowed is refused alone."""
+        if self._access is not None:
+            self._access.require_any(call.principal, request.commands)
         sale_id = reservation_requests.submit(request)
         salt = await self._ledger.salt(sale_id, call.deadline)
         now = asyncio.get_running_loop().time()
@@ -94,6 +104,7 @@ class ReservationService:
         accepted: list[tuple[Command, float | None]] = []
         for given in request.commands:
             try:
+                await self._claim(given, call)
                 accepted.append(self._submitted(given, sale_id, salt, now, call.deadline))
                 answers.append(None)
             except DomainError as refusal:
@@ -104,6 +115,10 @@ class ReservationService:
             for given, answer in zip(request.commands, answers, strict=True)
         ]
         return pb.SubmitResponse(outcomes=outcomes)
+
+    async def _claim(self, given: pb.Command, call: Call) -> None:
+        if self._access is not None:
+            await self._access.claim(call.principal, given)
 
     def _submitted(
         self, given: pb.Command, sale_id: str, salt: bytes, now: float, deadline: float

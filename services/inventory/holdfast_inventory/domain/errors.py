@@ -42,6 +42,39 @@ class InvalidRequest(DomainError):
 
 
 @dataclass(eq=False)
+class Unauthenticated(DomainError):
+    """The caller has no valid credential. `error` is RFC 6750's code; empty: it has none at all."""
+
+    detail: str
+    error: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@dataclass(eq=False)
+class PermissionDenied(DomainError):
+    """The caller may not do this. `scope`: what would allow it; empty: nothing would."""
+
+    detail: str
+    scope: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@dataclass(eq=False)
+class IssuerUnavailable(DomainError):
+    """The keys of the tokens' issuer cannot be fetched."""
+
+    before_anything = True
+    retry_after_seconds: float
+
+    def __str__(self) -> str:
+        return "the keys of the tokens' issuer cannot be fetched; nothing was done"
+
+
+@dataclass(eq=False)
 class NotFound(DomainError):
     """The resource does not exist, or this caller may not see it."""
 

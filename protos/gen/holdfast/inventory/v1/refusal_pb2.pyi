@@ -134,6 +134,18 @@ class Refusal(_message.Message):
         """The service that was asked is older than the caller and does not know the
         method.
         """
+        UNAUTHENTICATED: Refusal._Reason.ValueType  # 33
+        """The call has no credential, or one that is not valid (any more). Metadata:
+        error (RFC 6750's `invalid_token`; absent when there was no credential).
+        """
+        PERMISSION_DENIED: Refusal._Reason.ValueType  # 34
+        """The caller may not do this, or not for somebody else. Metadata: scope (what
+        would allow it; of several, separated by spaces, any one).
+        """
+        ISSUER_UNAVAILABLE: Refusal._Reason.ValueType  # 35
+        """The keys of the tokens' issuer cannot be fetched, so this token can be
+        neither accepted nor refused; nothing was done. With RetryInfo.
+        """
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """Why: the `reason` of google.rpc.ErrorInfo (domain `inventory.holdfast.dev`)
@@ -141,7 +153,9 @@ class Refusal(_message.Message):
         help are options of each value; the comments name the metadata besides
         `retryable`, which is always there.
 
-        Where several apply to creating a reservation, the first of these is given,
+        UNAUTHENTICATED and PERMISSION_DENIED come before all others, and tell
+        nothing of what there is. Where several of the others apply to creating a
+        reservation, the first of these is given,
         by whichever road: INVALID_REQUEST; NOT_FOUND of the sale;
         REQUEST_ID_REUSED; SALE_CLOSED, SALE_NOT_OPEN or SALE_PAUSED;
         INVALID_REQUEST of a hold_time above the sale's maximum; NOT_FOUND of an
@@ -251,6 +265,18 @@ class Refusal(_message.Message):
     NOT_IMPLEMENTED: Refusal.Reason.ValueType  # 32
     """The service that was asked is older than the caller and does not know the
     method.
+    """
+    UNAUTHENTICATED: Refusal.Reason.ValueType  # 33
+    """The call has no credential, or one that is not valid (any more). Metadata:
+    error (RFC 6750's `invalid_token`; absent when there was no credential).
+    """
+    PERMISSION_DENIED: Refusal.Reason.ValueType  # 34
+    """The caller may not do this, or not for somebody else. Metadata: scope (what
+    would allow it; of several, separated by spaces, any one).
+    """
+    ISSUER_UNAVAILABLE: Refusal.Reason.ValueType  # 35
+    """The keys of the tokens' issuer cannot be fetched, so this token can be
+    neither accepted nor refused; nothing was done. With RetryInfo.
     """
 
     def __init__(

@@ -156,7 +156,9 @@ class CreateReservationRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     customer: _builtins.str
-    """Whom the stock is for: 1 to 128 characters without control characters."""
+    """Whom the stock is for: 1 to 128 characters without control characters. A
+    buyer may leave it out: it is then the one that the token names.
+    """
     allow_partial: _builtins.bool
     """Take what there is of each line, rather than all or nothing. Refused only
     when there is nothing at all.
@@ -398,10 +400,15 @@ class Command(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_FIELD_NUMBER: _builtins.int
     traceparent: _builtins.str
     """The W3C trace context of its caller, where that is not the call's own."""
     correlation_id: _builtins.str
     """The X-Request-Id of its caller, where that is not the call's own."""
+    authorization: _builtins.str
+    """The Authorization header of its caller, where that is not the call's own: it
+    is then judged as a call of its own would be.
+    """
     @_builtins.property
     def create(self) -> Global___CreateReservationRequest:
         """As CreateReservation."""
@@ -434,10 +441,11 @@ class Command(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         traceparent: _builtins.str = ...,
         correlation_id: _builtins.str = ...,
+        authorization: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "confirm", b"confirm", "create", b"create", "extend", b"extend", "release", b"release", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "confirm", b"confirm", "correlation_id", b"correlation_id", "create", b"create", "extend", b"extend", "release", b"release", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "command", b"command", "confirm", b"confirm", "correlation_id", b"correlation_id", "create", b"create", "extend", b"extend", "release", b"release", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "confirm", "release", "extend"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015

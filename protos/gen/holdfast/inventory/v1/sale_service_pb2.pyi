@@ -369,7 +369,9 @@ class AdjustStockRequest(_message.Message):
     namespace for the sale. Over REST also the Idempotency-Key header.
     """
     actor: _builtins.str
-    """Who asks, for the audit trail: at most 128 characters."""
+    """Who asks, for the audit trail: at most 128 characters. A caller that is
+    known leaves it out, or gives its own name.
+    """
     def __init__(
         self,
         *,
@@ -412,7 +414,9 @@ class TransferStockRequest(_message.Message):
     namespace for the source's sale. Over REST also the Idempotency-Key header.
     """
     actor: _builtins.str
-    """Who asks, for the audit trail: at most 128 characters."""
+    """Who asks, for the audit trail: at most 128 characters. A caller that is
+    known leaves it out, or gives its own name.
+    """
     def __init__(
         self,
         *,

@@ -26,7 +26,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.rpc import code_pb2 as google_dot_rpc_dot_code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!holdfast/options/v1/options.proto\x12\x13holdfast.options.v1\x1a google/protobuf/descriptor.proto\x1a\x15google/rpc/code.proto\"\xe6\x01\n\x0bMethodRules\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.holdfast.options.v1.MethodRules.Kind\x12\x12\n\nrepeatable\x18\x02 \x01(\x08\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x10\n\x08refusals\x18\x04 \x03(\t\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_READ\x10\x01\x12\x0e\n\nKIND_WATCH\x10\x02\x12\x0e\n\nKIND_BEGIN\x10\x03\x12\x0f\n\x0bKIND_FINISH\x10\x04\x12\x0f\n\x0bKIND_MANAGE\x10\x05\"d\n\x0bReasonRules\x12\x1e\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x10.google.rpc.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\r\n\x05title\x18\x03 \x01(\t\x12\x11\n\tretryable\x18\x04 \x01(\x08:R\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xa9\x8b\x03 \x01(\x0b\x32 .holdfast.options.v1.MethodRules:U\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\xa9\x8b\x03 \x01(\x0b\x32 .holdfast.options.v1.ReasonRulesBf\n\x17\x64\x65v.holdfast.options.v1B\x0cOptionsProtoP\x01Z%holdfast.dev/api/options/v1;optionsv1\xaa\x02\x13Holdfast.Options.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!holdfast/options/v1/options.proto\x12\x13holdfast.options.v1\x1a google/protobuf/descriptor.proto\x1a\x15google/rpc/code.proto\"\x91\x02\n\x0bMethodRules\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.holdfast.options.v1.MethodRules.Kind\x12\x12\n\nrepeatable\x18\x02 \x01(\x08\x12\x10\n\x08refusals\x18\x04 \x03(\t\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x1b\n\x13\x63\x61rries_credentials\x18\x06 \x01(\x08\"m\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_READ\x10\x01\x12\x0e\n\nKIND_WATCH\x10\x02\x12\x0e\n\nKIND_BEGIN\x10\x03\x12\x0f\n\x0bKIND_FINISH\x10\x04\x12\x0f\n\x0bKIND_MANAGE\x10\x05J\x04\x08\x03\x10\x04R\x05scope\"d\n\x0bReasonRules\x12\x1e\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x10.google.rpc.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\r\n\x05title\x18\x03 \x01(\t\x12\x11\n\tretryable\x18\x04 \x01(\x08:R\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xa9\x8b\x03 \x01(\x0b\x32 .holdfast.options.v1.MethodRules:U\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\xa9\x8b\x03 \x01(\x0b\x32 .holdfast.options.v1.ReasonRulesBf\n\x17\x64\x65v.holdfast.options.v1B\x0cOptionsProtoP\x01Z%holdfast.dev/api/options/v1;optionsv1\xaa\x02\x13Holdfast.Options.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +35,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.holdfast.options.v1B\014OptionsProtoP\001Z%holdfast.dev/api/options/v1;optionsv1\252\002\023Holdfast.Options.V1'
   _globals['_METHODRULES']._serialized_start=116
-  _globals['_METHODRULES']._serialized_end=346
-  _globals['_METHODRULES_KIND']._serialized_start=237
-  _globals['_METHODRULES_KIND']._serialized_end=346
-  _globals['_REASONRULES']._serialized_start=348
-  _globals['_REASONRULES']._serialized_end=448
+  _globals['_METHODRULES']._serialized_end=389
+  _globals['_METHODRULES_KIND']._serialized_start=267
+  _globals['_METHODRULES_KIND']._serialized_end=376
+  _globals['_REASONRULES']._serialized_start=391
+  _globals['_REASONRULES']._serialized_end=491
 # @@protoc_insertion_point(module_scope)

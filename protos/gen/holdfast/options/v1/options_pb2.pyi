@@ -78,8 +78,9 @@ class MethodRules(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     REPEATABLE_FIELD_NUMBER: _builtins.int
-    SCOPE_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    CARRIES_CREDENTIALS_FIELD_NUMBER: _builtins.int
     kind: Global___MethodRules.Kind.ValueType
     """What a call is for."""
     repeatable: _builtins.bool
@@ -87,9 +88,9 @@ class MethodRules(_message.Message):
     second answer is as good as the first; where there is a request_id, if it is
     set. Whatever lost the answer may then send the request again.
     """
-    scope: _builtins.str
-    """What a caller must be allowed to do, such as `reservations.write`. Not
-    enforced yet: every method leaves it empty.
+    carries_credentials: _builtins.bool
+    """What it carries may have credentials of its own, one for each command. The
+    call itself then needs none.
     """
     @_builtins.property
     def refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -98,17 +99,25 @@ class MethodRules(_message.Message):
         it. Any call may be malformed, come too early or find nobody, besides.
         """
 
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a caller must be allowed to do: any one of these. Every method has at
+        least one. Who has only `reservations.own` acts for the customer that its
+        token names and for no other.
+        """
+
     def __init__(
         self,
         *,
         kind: Global___MethodRules.Kind.ValueType = ...,
         repeatable: _builtins.bool = ...,
-        scope: _builtins.str = ...,
         refusals: _abc.Iterable[_builtins.str] | None = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        carries_credentials: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "refusals", b"refusals", "repeatable", b"repeatable", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carries_credentials", b"carries_credentials", "kind", b"kind", "refusals", b"refusals", "repeatable", b"repeatable", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,94 @@
+"""From an Authorization header to who calls."""
+
+import asyncio
+import re
+from hashlib import sha256
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.api_keys import PREFIX, ApiKeys
+from holdfast_chassis.identity.jwks import KeyRing
+from holdfast_chassis.identity.principal import ANONYMOUS, Principal
+from holdfast_chassis.identity.refusals import Unauthenticated
+from holdfast_chassis.identity.settings import IdentitySettings
+from holdfast_chassis.identity.tokens import TokenRules, TokenVerifier, VerifiedToken
+from holdfast_chassis.lifecycle import CannotStartError
+from holdfast_chassis.recent_map import RecentMap
+
+_REMEMBERED_TOKENS = 20_000
+_bearer = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,8000})", re.ASCII | re.IGNORECASE).fullmatch
+
+
+class Authenticator:
+    """Tells who calls. A token that was verified is remembered until it ends, by its hash alone."""
+
+    def __init__(
+        self, settings: IdentitySettings, clock: Clock = SYSTEM_CLOCK, entropy: Entropy = SYSTEM_ENTROPY
+    ) -> None:
+        self._now = clock.now
+        self._api_keys = None if settings.api_keys_path is None else ApiKeys(settings.api_keys_path, clock)
+        self._key_ring: KeyRing | None = None
+        self._verifier: TokenVerifier | None = None
+        if settings.token_issuer is not None and settings.token_jwks is not None:
+            self._key_ring = KeyRing(
+                settings.token_jwks,
+                refresh_seconds=settings.jwks_refresh_seconds,
+                stale_seconds=settings.jwks_stale_seconds,
+                clock=clock,
+                entropy=entropy,
+            )
+            self._verifier = TokenVerifier(_token_rules(settings, settings.token_issuer), self._key_ring)
+        self._remembered: RecentMap[bytes, VerifiedToken] = RecentMap(_REMEMBERED_TOKENS)
+
+    async def start(self) -> None:
+        """Read keys. Raises CannotStartError."""
+        for source in (self._api_keys, self._key_ring):
+            if source is not None:
+                try:
+                    await source.start()
+                except (OSError, ValueError) as error:
+                    raise CannotStartError(f"the keys that callers are known by cannot be read: {error}") from error
+
+    async def stop(self) -> None:
+        """Read them no more."""
+        for source in (self._api_keys, self._key_ring):
+            if source is not None:
+                await source.stop()
+
+    async def principal_of(self, authorization: str | None) -> Principal:
+        """Return who calls with that header. Raises Unauthenticated and IssuerUnavailable."""
+        if not authorization:
+            return ANONYMOUS
+        match = _bearer(authorization)
+        if match is None:
+            raise Unauthenticated("Authorization must be there once, and be: Bearer and a token or a key")
+        credential = match[1]
+        if credential.startswith(PREFIX):
+            if self._api_keys is None:
+                raise Unauthenticated("API keys are not taken here")
+            return self._api_keys.principal_of(credential)
+        return await self._principal_of_token(credential)
+
+    async def _principal_of_token(self, token: str) -> Principal:
+        if self._verifier is None or self._key_ring is None:
+            raise Unauthenticated("tokens are not taken here")
+        digest = sha256(token.encode()).digest()
+        known = self._remembered.get(digest)
+        if known is None or not self._key_ring.has(known.key):
+            # A Submit may bring a thousand: others have a turn in between.
+            await asyncio.sleep(0)
+            known = await self._verifier.verify(token)
+            self._remembered.set(digest, known)
+        elif self._now().timestamp() >= known.expires_at:
+            raise Unauthenticated("the token has expired")
+        return known.principal
+
+
+def _token_rules(settings: IdentitySettings, issuer: str) -> TokenRules:
+    return TokenRules(
+        issuer,
+        settings.token_audience,
+        settings.token_leeway_seconds,
+        settings.token_customer_claim,
+        settings.token_scope_claim,
+    )

@@ -1,0 +1,139 @@
+"""The public keys of the tokens' issuer: a JSON Web Key Set (RFC 7517) in a file or at a URL."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import AllowedPublicKeys
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.refusals import IssuerUnavailable
+from holdfast_chassis.identity.reloaded import Reloaded, fetch, read_file
+from holdfast_chassis.logs import get_logger
+
+log = get_logger("holdfast.identity")
+
+_MIN_RSA_BITS = 2048
+_FILE_SECONDS = 2.0
+_FILE_PAUSE_SECONDS = 0.5
+_URL_PAUSE_SECONDS = 10.0
+"""An unknown key makes the set be fetched again, but however many tokens name one, no more often than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key, and the one algorithm that it is used with: what the token says of it counts for nothing."""
+
+    kid: str
+    jwk: str
+    algorithm: str = field(compare=False)
+    public: AllowedPublicKeys = field(compare=False)
+
+
+KeySet = Mapping[str, VerificationKey]
+
+
+def parse_jwks(raw: bytes) -> KeySet:
+    """Return the keys that are fit to verify tokens, by their kid; the others are left out. Raises ValueError."""
+    document = json.loads(raw)
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list):
+        raise ValueError("not a JSON Web Key Set: it has no list `keys`")  # noqa: TRY004 - the caller's one error
+    usable = [key for key in map(_key, keys) if key is not None]
+    by_kid = {key.kid: key for key in usable}
+    if not by_kid:
+        raise ValueError("no key for ES256, EdDSA or RS256 that has a kid")
+    if len(by_kid) < len(usable):
+        raise ValueError("two keys have the same kid")
+    return by_kid
+
+
+def _key(jwk: Any) -> VerificationKey | None:  # noqa: ANN401 - whatever JSON has
+    kid = jwk.get("kid") if isinstance(jwk, dict) else None
+    if not isinstance(kid, str) or not kid or jwk.get("use", "sig") != "sig" or "d" in jwk:
+        return None
+    try:
+        public = jwt.PyJWK(jwk).key
+    except (jwt.PyJWTError, TypeError, ValueError):
+        log.warning("key_not_usable", kid=kid)
+        return None
+    algorithm = _algorithm(public)
+    if algorithm is None or jwk.get("alg", algorithm) != algorithm:
+        return None
+    return VerificationKey(kid, json.dumps(jwk, sort_keys=True), algorithm, public)
+
+
+def _algorithm(key: object) -> str | None:
+    match key:
+        case EllipticCurvePublicKey() if key.curve.name == "secp256r1":
+            return "ES256"
+        case Ed25519PublicKey():
+            return "EdDSA"
+        case RSAPublicKey() if key.key_size >= _MIN_RSA_BITS:
+            return "RS256"
+    return None
+
+
+class KeyRing:
+    """The issuer's keys: read again now and then, and when a token names one that is not there."""
+
+    def __init__(
+        self,
+        location: str,
+        *,
+        refresh_seconds: float,
+        stale_seconds: float,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        """`location`: a URL or the path of a file. Keys at a URL that is away are used for `stale_seconds` more."""
+        self._is_remote = "://" in location
+        read: Callable[[], bytes] = (
+            (lambda: fetch(location)) if self._is_remote else (lambda: read_file(Path(location)))
+        )
+        self._pause_seconds = _URL_PAUSE_SECONDS if self._is_remote else _FILE_PAUSE_SECONDS
+        nothing: KeySet = {}
+        self._set = Reloaded(
+            location,
+            read,
+            parse_jwks,
+            nothing,
+            interval_seconds=refresh_seconds if self._is_remote else _FILE_SECONDS,
+            pause_seconds=self._pause_seconds,
+            stale_seconds=stale_seconds if self._is_remote else None,
+            clock=clock,
+            entropy=entropy,
+        )
+
+    async def start(self) -> None:
+        """Read the keys. Raises OSError or ValueError for a file that cannot be used; an issuer may be away."""
+        if self._is_remote:
+            await self._set.refresh()
+            self._set.follow()
+        else:
+            await self._set.start()
+
+    async def stop(self) -> None:
+        """Read no more."""
+        await self._set.stop()
+
+    def has(self, key: VerificationKey) -> bool:
+        """Tell whether a key is still in the set, as it was."""
+        return self._set.value.get(key.kid) == key
+
+    async def find(self, kid: str) -> VerificationKey | None:
+        """Return the key of that id; None: there is none. Raises IssuerUnavailable when that cannot be told."""
+        key = self._set.value.get(kid)
+        if key is None:
+            await self._set.refresh()
+            key = self._set.value.get(kid)
+        if key is None and self._set.failed:
+            raise IssuerUnavailable(self._pause_seconds)
+        return key

@@ -1,0 +1,151 @@
+"""What a file or a URL says, read again now and then, and kept while it cannot be read."""
+
+import asyncio
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Generic, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.logs import get_logger
+
+log = get_logger("holdfast.identity")
+
+T = TypeVar("T")
+
+_JITTER = 0.1
+_FETCH_SECONDS = 3.0
+_MAX_BYTES = 1024 * 1024
+
+
+class Reloaded(Generic[T]):
+    """Holds the latest usable value. `read` may block and raises OSError or ValueError; so may `parse`."""
+
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], bytes],
+        parse: Callable[[bytes], T],
+        empty: T,
+        *,
+        interval_seconds: float,
+        pause_seconds: float,
+        stale_seconds: float | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
+    ) -> None:
+        """Read every `interval_seconds`, and at most every `pause_seconds` however often `refresh` is asked for it.
+
+        After `stale_seconds` without success the value is `empty` again; None: it is kept for ever.
+        """
+        self.value = empty
+        self.failed = False
+        """Whether the latest attempt failed."""
+        self._name = name
+        self._read = read
+        self._parse = parse
+        self._empty = empty
+        self._interval_seconds = interval_seconds
+        self._pause_seconds = pause_seconds
+        self._stale_seconds = stale_seconds
+        self._clock = clock
+        self._entropy = entropy
+        self._raw: bytes | None = None
+        self._tried_at: float | None = None
+        self._read_at = clock.monotonic()
+        self._reading: asyncio.Task[None] | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read it, and again from now on. Raises OSError or ValueError when it cannot be used."""
+        self._take(await asyncio.to_thread(self._read))
+        self.follow()
+
+    def follow(self) -> None:
+        """Begin to read it now and then."""
+        self._loop = asyncio.create_task(self._again_and_again(), name=f"reload {self._name}")
+
+    async def stop(self) -> None:
+        """Read no more."""
+        tasks = {task for task in (self._loop, self._reading) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def refresh(self) -> None:
+        """Read it now, unless that was tried just before; callers that come together share one attempt."""
+        if self._reading is None or self._reading.done():
+            now = self._clock.monotonic()
+            if self._tried_at is not None and now - self._tried_at < self._pause_seconds:
+                return
+            self._tried_at = now
+            self._reading = asyncio.create_task(self._try())
+        await asyncio.shield(self._reading)
+
+    async def _again_and_again(self) -> None:
+        while True:
+            seconds = self._pause_seconds if self.failed else self._interval_seconds
+            await asyncio.sleep(seconds * self._entropy.uniform(1 - _JITTER, 1 + _JITTER))
+            await self.refresh()
+
+    async def _try(self) -> None:
+        try:
+            self._take(await asyncio.to_thread(self._read))
+        except (OSError, ValueError, HTTPException) as error:
+            self._keep(error)
+
+    def _take(self, raw: bytes) -> None:
+        if raw != self._raw:
+            self.value = self._parse(raw)
+            self._raw = raw
+            log.info("credentials_read", source=self._name)
+        self._read_at = self._clock.monotonic()
+        self.failed = False
+
+    def _keep(self, error: Exception) -> None:
+        if not self.failed:
+            log.warning("credentials_not_read", source=self._name, error=str(error))
+        self.failed = True
+        if self._stale_seconds is not None and self._clock.monotonic() - self._read_at > self._stale_seconds:
+            self.value, self._raw = self._empty, None
+
+
+def read_file(path: Path) -> bytes:
+    """Return what a file says. Raises OSError, and ValueError when it is too large."""
+    with path.open("rb") as file:
+        return _bounded(file.read(_MAX_BYTES + 1))
+
+
+def fetch(url: str) -> bytes:
+    """Return what a URL says. Raises OSError, HTTPException, and ValueError when it is too large."""
+    # Through the proxy of the environment, if there is one: the issuer is the world outside.
+    with _opener.open(url, timeout=_FETCH_SECONDS) as answer:
+        body: bytes = answer.read(_MAX_BYTES + 1)
+        return _bounded(body)
+
+
+def is_fetchable(url: str) -> bool:
+    """Tell whether keys may come from there: by TLS, or from this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
+
+
+def _bounded(body: bytes) -> bytes:
+    if len(body) > _MAX_BYTES:
+        raise ValueError(f"more than {_MAX_BYTES} bytes")
+    return body
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """What answers for the keys is the URL that was set, not where somebody sends us."""
+
+    def redirect_request(self, *arguments: object) -> NoReturn:
+        raise urllib.error.URLError("it redirects elsewhere")
+
+
+_opener = urllib.request.build_opener(_NoRedirects)

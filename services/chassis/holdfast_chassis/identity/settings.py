@@ -1,0 +1,67 @@
+"""What can be set about who callers are; both services have these, and one environment file serves both."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from holdfast_chassis.identity.reloaded import is_fetchable
+from holdfast_chassis.lifecycle import CannotStartError
+from holdfast_chassis.settings import ServiceSettings
+
+
+class IdentitySettings(ServiceSettings):
+    """The settings by which callers are known. With none of them, everybody is let in, on loopback alone."""
+
+    token_issuer: str | None = Field(None, description="Whose tokens are taken: their `iss`.")
+    token_jwks: str | None = Field(
+        None, description="Where the issuer's public keys are: a file, or a URL (https, or http on this machine)."
+    )
+    token_audience: str = Field("holdfast", min_length=1, description="The `aud` that tokens must have.")
+    token_customer_claim: str = Field("sub", min_length=1, description="The claim that names a buyer's customer.")
+    token_scope_claim: str = Field("scope", min_length=1, description="The claim that has the scopes.")
+    token_leeway_seconds: float = Field(
+        30.0, ge=0, le=300, description="How far the issuer's clock may be from this machine's."
+    )
+    jwks_refresh_seconds: float = Field(300.0, ge=1, description="How often keys at a URL are fetched again.")
+    jwks_stale_seconds: float = Field(
+        86_400.0, ge=1, description="How long keys at a URL are used when it does not answer any more."
+    )
+    api_keys_path: Path | None = Field(None, description="The file of API keys, which `key create` writes.")
+    allow_anonymous: bool = Field(
+        False,
+        description="Whether to serve everybody, without asking who they are, beyond loopback. Gives up all control "
+        "over who may do what.",
+    )
+
+    @model_validator(mode="after")
+    def _whole_issuer(self) -> Self:
+        if (self.token_issuer is None) != (self.token_jwks is None):
+            raise ValueError("token_issuer and token_jwks need each other")
+        if self.token_jwks is not None and "://" in self.token_jwks and not is_fetchable(self.token_jwks):
+            raise ValueError("token_jwks must be a file, or a URL of https")
+        return self
+
+    @property
+    def knows_callers(self) -> bool:
+        """Whether callers need a credential."""
+        return self.token_issuer is not None or self.api_keys_path is not None
+
+
+def require_safe_listener(settings: IdentitySettings, host: str) -> None:
+    """Raise CannotStartError when everybody would be served beyond loopback, and nobody said that this is meant."""
+    if settings.knows_callers or settings.allow_anonymous or _is_loopback(host):
+        return
+    raise CannotStartError(
+        f"it listens on {host} and would let everybody do everything: set HOLDFAST_TOKEN_ISSUER and "
+        "HOLDFAST_TOKEN_JWKS, or HOLDFAST_API_KEYS_PATH, or listen on 127.0.0.1, or give all control up with "
+        "HOLDFAST_ALLOW_ANONYMOUS=true"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

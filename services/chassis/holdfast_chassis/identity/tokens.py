@@ -1,0 +1,113 @@
+"""Tokens: JSON Web Tokens (RFC 7519, 8725, 9068) of one issuer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jwt
+
+from holdfast_chassis.identity.jwks import KeyRing, VerificationKey
+from holdfast_chassis.identity.principal import OWN, Principal
+from holdfast_chassis.identity.refusals import Unauthenticated
+
+_REQUIRED = ["exp", "iss", "aud", "sub"]
+_MAX_NAME_CHARACTERS = 128
+_MAX_KID_CHARACTERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a token must say. `leeway_seconds`: how far the issuer's clock may be from ours."""
+
+    issuer: str
+    audience: str
+    leeway_seconds: float
+    customer_claim: str
+    scope_claim: str
+
+
+class VerifiedToken(NamedTuple):
+    """A token that was found valid: whose it is, until when (POSIX seconds), and by which key."""
+
+    principal: Principal
+    expires_at: float
+    key: VerificationKey
+
+
+class TokenVerifier:
+    """Verifies tokens by the issuer's keys."""
+
+    def __init__(self, rules: TokenRules, keys: KeyRing) -> None:
+        self._rules = rules
+        self._keys = keys
+
+    async def verify(self, token: str) -> VerifiedToken:
+        """Return what a token says. Raises Unauthenticated and IssuerUnavailable."""
+        key = await self._key(token)
+        rules = self._rules
+        try:
+            claims = jwt.decode(
+                token,
+                key.public,
+                # The key's own, and never what the token asks for: no `none`, and no HS256 with a public key.
+                algorithms=[key.algorithm],
+                issuer=rules.issuer,
+                audience=rules.audience,
+                leeway=rules.leeway_seconds,
+                options={"require": _REQUIRED},
+            )
+        except jwt.InvalidTokenError as error:
+            raise Unauthenticated(_fault(error)) from None
+        return VerifiedToken(self._principal(claims), float(int(claims["exp"])) + rules.leeway_seconds, key)
+
+    async def _key(self, token: str) -> VerificationKey:
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+        except jwt.InvalidTokenError:
+            raise Unauthenticated("the credential is neither a token nor a key") from None
+        if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID_CHARACTERS:
+            raise Unauthenticated("the token does not name its key")
+        key = await self._keys.find(kid)
+        if key is None:
+            raise Unauthenticated("the token's key is not one of the issuer's")
+        return key
+
+    def _principal(self, claims: Mapping[str, Any]) -> Principal:
+        scopes = _scopes(claims.get(self._rules.scope_claim))
+        customer = claims.get(self._rules.customer_claim, "")
+        if not isinstance(customer, str) or not _is_name(customer):
+            customer = ""
+        if OWN in scopes and not customer:
+            raise Unauthenticated("the token does not name its customer")
+        if scopes <= {OWN} and customer:
+            return Principal(f"customers/{customer}", scopes, customer)
+        if not _is_name(claims["sub"]):
+            raise Unauthenticated("the token's subject is not fit for a name")
+        return Principal(f"clients/{claims['sub']}", scopes, customer)
+
+
+def _scopes(claim: object) -> frozenset[str]:
+    """Return the scopes of a claim: one text with spaces (RFC 8693), or a list."""
+    if isinstance(claim, str):
+        claim = claim.split(" ")
+    if not isinstance(claim, list):
+        return frozenset()
+    return frozenset(scope for scope in claim if isinstance(scope, str) and scope)
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _MAX_NAME_CHARACTERS and text.isprintable()
+
+
+_FAULTS: Mapping[type[jwt.InvalidTokenError], str] = {
+    jwt.ExpiredSignatureError: "the token has expired",
+    jwt.ImmatureSignatureError: "the token is not valid yet",
+    jwt.InvalidAudienceError: "the token is for another audience",
+    jwt.InvalidIssuerError: "the token is of another issuer",
+    jwt.MissingRequiredClaimError: f"the token lacks one of {', '.join(_REQUIRED)}",
+}
+
+
+def _fault(error: jwt.InvalidTokenError) -> str:
+    """Return what is wrong, in words of ours: the library's may have parts of the token."""
+    return _FAULTS.get(type(error), "the token is not valid")

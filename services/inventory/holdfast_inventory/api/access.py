@@ -1,0 +1,84 @@
+"""Who calls a method, and whether they may."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor
+
+from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_chassis.contract import RESERVATION_SERVICE
+from holdfast_chassis.identity import refusals
+from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_chassis.identity.guard import Guard
+from holdfast_chassis.identity.principal import ANONYMOUS, Principal
+from holdfast_inventory.domain.errors import IssuerUnavailable, PermissionDenied, Unauthenticated
+
+_METHODS = {method.input_type: method for method in RESERVATION_SERVICE.methods}
+_CARRIED = {
+    field.name: _METHODS[field.message_type]
+    for field in pb.Command.DESCRIPTOR.oneofs_by_name["command"].fields
+    if field.message_type is not None
+}
+"""The methods that the commands of a Submit are like."""
+
+
+class Access:
+    """Knows callers by what they send, and guards one method."""
+
+    def __init__(self, authenticator: Authenticator, method: MethodDescriptor) -> None:
+        self._authenticator = authenticator
+        self._guard = Guard(method)
+
+    async def admit(self, authorization: str | None, otherwise: Principal = ANONYMOUS) -> Principal:
+        """Return who calls, if they may; `otherwise`: who, if there is no credential.
+
+        Raises Unauthenticated, PermissionDenied, IssuerUnavailable.
+        """
+        with _as_domain_errors():
+            principal = otherwise
+            if authorization is not None:
+                principal = await self._authenticator.principal_of(authorization)
+            self._guard.admit(principal)
+        return principal
+
+    def claim(self, principal: Principal, request: Any) -> None:  # noqa: ANN401 - a message of any type
+        """Make the request the principal's own. Raises PermissionDenied."""
+        with _as_domain_errors():
+            self._guard.claim(principal, request)
+
+
+class CommandAccess:
+    """The same for the commands of a Submit: each is judged as a call of its own would be."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._access = {name: Access(authenticator, method) for name, method in _CARRIED.items()}
+
+    def require_any(self, caller: Principal, commands: Sequence[pb.Command]) -> None:
+        """Raise Unauthenticated when neither the call nor any command has a credential."""
+        if caller is ANONYMOUS and not any(command.authorization for command in commands):
+            raise Unauthenticated("a credential is needed, of the call or of each command", "")
+
+    async def claim(self, caller: Principal, command: pb.Command) -> None:
+        """Make a command its caller's own, by its own credential or else as one of `caller`.
+
+        Raises Unauthenticated, PermissionDenied, IssuerUnavailable.
+        """
+        kind = command.WhichOneof("command")
+        if kind is not None:
+            access = self._access[kind]
+            principal = await access.admit(command.authorization or None, otherwise=caller)
+            access.claim(principal, getattr(command, kind))
+
+
+@contextmanager
+def _as_domain_errors() -> Iterator[None]:
+    """Tell refusals of access as the domain's errors are told."""
+    try:
+        yield
+    except refusals.Unauthenticated as error:
+        raise Unauthenticated(error.detail, error.error) from None
+    except refusals.PermissionDenied as error:
+        raise PermissionDenied(error.detail, error.scope) from None
+    except refusals.IssuerUnavailable as error:
+        raise IssuerUnavailable(error.retry_after_seconds) from None

@@ -1,0 +1,58 @@
+"""An issuer of tokens: its keys, what it publishes of them, and what it, or an impostor, signs."""
+
+import json
+import time
+from base64 import urlsafe_b64encode
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+ISSUER = "https://issuer.example"
+AUDIENCE = "holdfast"
+
+_MAKERS = {
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+    "RS256": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+}
+
+
+class SigningKey:
+    def __init__(self, kid="k-1", algorithm="ES256"):
+        self.kid, self.algorithm = kid, algorithm
+        self.private = _MAKERS[algorithm]()
+
+    @property
+    def jwk(self):
+        """Its public half, as it is published."""
+        text = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.private.public_key())
+        return json.loads(text) | {"kid": self.kid, "use": "sig", "alg": self.algorithm}
+
+    def token(self, scope="reservations.own", *, header=None, **claims):
+        """A token that is valid, unless a claim says otherwise; None leaves a claim out."""
+        now = int(time.time())
+        whole = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "c-1",
+            "iat": now,
+            "nbf": now,
+            "exp": now + 600,
+            "scope": scope,
+        } | claims
+        present = {name: value for name, value in whole.items() if value is not None}
+        return jwt.encode(present, self.private, self.algorithm, {"kid": self.kid} | (header or {}))
+
+
+def jwks(*keys):
+    """What an issuer of these keys publishes."""
+    return json.dumps({"keys": [key.jwk for key in keys]})
+
+
+def unsigned(header, claims):
+    """A token with that header and no signature."""
+    return ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims)) + "."
+
+
+def _encoded(raw):
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
