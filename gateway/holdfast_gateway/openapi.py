@@ -83,7 +83,7 @@ def openapi_document(routes: Sequence[Route], version: str, *, knows_callers: bo
     paths: dict[str, dict[str, Operation]] = {}
     for route in routes:
         paths.setdefault(_path(route)[0], {})[route.http_method.lower()] = _operation(route, schemas) | {
-            "security": [*_credentials(route), *([] if knows_callers else [{}])]
+            "security": [{"bearer": []}, *([] if knows_callers else [{}])]
         }
     for path, (summary, description) in _PAGES.items():
         paths[path] = {"get": _page(path, summary, description)}
@@ -133,7 +133,8 @@ def _operation(route: Route, schemas: Schemas) -> Operation:
         "operationId": route.rpc.name,
         "tags": [route.rpc.containing_service.name],
         "summary": comment.partition(". ")[0].partition("\n")[0].rstrip(".:"),
-        "description": comment,
+        "description": f"{comment}\n\nIt takes the scope {' or '.join(f'`{scope}`' for scope in route.method.scopes)}.",
+        "x-scopes": list(route.method.scopes),
         "parameters": [*_parameters(route, schemas)],
         "responses": {
             "200": _response(route, schemas),
@@ -144,11 +145,6 @@ def _operation(route: Route, schemas: Schemas) -> Operation:
     if route.body:
         operation["requestBody"] = _request_body(route, schemas)
     return operation
-
-
-def _credentials(route: Route) -> Iterator[dict[str, list[str]]]:
-    """Return what lets a caller in: any one of these."""
-    return ({"bearer": [scope]} for scope in route.method.scopes)
 
 
 def _may_be(route: Route, status: int) -> bool:
