@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 
 from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.background.schedules import Scheduler
-from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
-from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
-from holdfast_inventory.stock.stock_ledger import StockLedger
+from lab.kit import replica as kit
 from lab.simulation.chance import SeededEntropy
 from lab.simulation.driver import ModelDriver
 from lab.simulation.loop import Process, context_of
@@ -36,23 +34,7 @@ class Make:
     """How much of the time its CPU has something to do: batches gather commands only where it has no time to spare."""
 
 
-class _Quiet:
-    """Whoever wants to hear of the product's work."""
-
-    def on_batch(self, size, seconds):
-        pass
-
-    def on_waited(self, seconds):
-        pass
-
-    def refused_from_memory(self):
-        pass
-
-    def expiry_lag(self, seconds):
-        pass
-
-
-class Replica:
+class Replica(kit.Replica):
     """A process. `tell` is called with what its commits moved."""
 
     def __init__(self, name, server, random, make, tell):
@@ -65,19 +47,16 @@ class Replica:
         self.is_serving = False
         self.leaks = []
         entropy = self.entropy = SeededEntropy(random)
-        self.database = Database("postgresql://model", make.database, entropy=entropy, driver=self._driver)
-        self.ledger = StockLedger(
-            PostgresSaleStore(self.database),
-            make.groups,
-            _Quiet(),
+        super().__init__(
+            Database("postgresql://model", make.database, entropy=entropy, driver=self._driver),
             lambda change: tell(self, change),
+            limits=make.groups,
             sold_out_seconds=make.sold_out_seconds,
             entropy=entropy,
             cpu_seconds=lambda: make.busy_share * server.loop.time(),
         )
-        self.catalog = Catalog(self.database, lambda change: tell(self, change), entropy=entropy)
         self._sweeper = Sweeper(
-            self.catalog, self.ledger, _Quiet(), interval_seconds=make.sweep_seconds, entropy=entropy
+            self.catalog, self.ledger, kit.UNMEASURED, interval_seconds=make.sweep_seconds, entropy=entropy
         )
         self._scheduler = Scheduler(self.catalog, interval_seconds=make.schedule_seconds, entropy=entropy)
         self._schedules = make.schedules

@@ -13,11 +13,9 @@ import yaml
 from holdfast_inventory.domain.commands import Confirm
 from holdfast_inventory.domain.sale import NewItem, NewSale
 from holdfast_inventory.postgres import migrations
-from holdfast_inventory.postgres.catalog import Catalog
-from holdfast_inventory.postgres.database import Database, DatabaseLimits
 from tests.deploy.render import REPOSITORY
 from tests.support.postgres import on_every_version
-from tests.support.replicas import replica
+from tests.support.replicas import Replica
 
 
 @pytest.fixture
@@ -52,10 +50,9 @@ def other_database_url(postgres):
 
 async def sell_some(url):
     """Five units, of which one is sold and two are held."""
-    async with replica(url) as one:
-        catalog = Catalog(one.database, lambda _: None)
+    async with Replica(url) as one:
         hour = timedelta(hours=1)
-        await catalog.create_sale(NewSale("drop", None, None, 0, hour, hour, (NewItem("shoe", 5, 0),)))
+        await one.catalog.create_sale(NewSale("drop", None, None, 0, hour, hour, (NewItem("shoe", 5, 0),)))
         sold = await one.execute(await one.bound_hold("r-1", shoe=1))
         await one.execute(Confirm(sold.reservation.reservation_id, "o-1", allow_late=False, customer=""))
         await one.execute(await one.bound_hold("r-2", shoe=2))
@@ -63,17 +60,12 @@ async def sell_some(url):
 
 async def ledger_of(url):
     """The sale, where its movements do not sum up to its stock, its movements, and what migrations are missing."""
-    database = Database(url, DatabaseLimits())
-    await database.open(patience_seconds=10)
-    try:
-        catalog = Catalog(database, lambda _: None)
-        async with database.reading() as connection:
+    async with Replica(url) as one:
+        async with one.database.reading() as connection:
             pending = await migrations.pending(connection)
-        verification = await catalog.verify("drop")
-        movements = await catalog.list_movements("drop", 0, 100)
-        return await catalog.snapshot("drop"), verification.discrepancies, movements, pending
-    finally:
-        await database.close()
+        verification = await one.catalog.verify("drop")
+        movements = await one.catalog.list_movements("drop", 0, 100)
+        return await one.catalog.snapshot("drop"), verification.discrepancies, movements, pending
 
 
 def dumps(directory):

@@ -8,9 +8,7 @@ from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Create, Transfer
 from holdfast_inventory.domain.reservation import merge_lines
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
-from holdfast_inventory.postgres.sale_store import PostgresSaleStore
-from holdfast_inventory.stock.group_commit import GroupCommitLimits
-from holdfast_inventory.stock.stock_ledger import StockLedger
+from lab.kit import replica as kit
 
 
 class Measured:
@@ -55,15 +53,13 @@ class Statements:
         return self.names.count(name)
 
 
-class Replica:
-    def __init__(self, url, limits, database_limits, **options):
-        self.statements = Statements()
-        self.database = Database(url, database_limits, on_query=self.statements)
-        self.metrics = Measured()
-        self.commits = []
-        self.ledger = StockLedger(
-            PostgresSaleStore(self.database), limits, self.metrics, self.commits.append, **options
-        )
+class Replica(kit.Replica):
+    """One that remembers what it did."""
+
+    def __init__(self, url, *, database_limits=None, **options):
+        self.statements, self.metrics, self.commits = Statements(), Measured(), []
+        database = Database(url, database_limits or DatabaseLimits(), on_query=self.statements)
+        super().__init__(database, self.commits.append, metrics=self.metrics, **options)
 
     async def execute(self, command, *, sale_id="drop", within=None):
         deadline = None if within is None else asyncio.get_running_loop().time() + within
@@ -89,18 +85,6 @@ class Replica:
                 customer, lines, None, allow_partial=False, confirm=False, order=""
             ),
         )
-
-
-@asynccontextmanager
-async def replica(url, *, limits=None, database_limits=None, **options):
-    """One replica. Without limits: the defaults."""
-    one = Replica(url, limits or GroupCommitLimits(), database_limits or DatabaseLimits(), **options)
-    await one.database.open(patience_seconds=10)
-    try:
-        yield one
-    finally:
-        await one.ledger.stop(timeout_seconds=10)
-        await one.database.close()
 
 
 def transfer(quantity, source, destination, change_id=None):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
-from holdfast_inventory.postgres.sale_store import PostgresSaleStore
+from lab.kit.replica import Replica
 from tests.support.memory_sale_store import MemorySaleStore
 from tests.support.shopping import new_sale
 
@@ -21,13 +20,10 @@ async def memory():
 
 @pytest.fixture
 async def postgresql(database_url):
-    database = Database(database_url, DatabaseLimits(writers=10))
-    await database.open(patience_seconds=10)
-    catalog = Catalog(database, lambda _change: None)
-    for sale in SALES:
-        await catalog.create_sale(sale)
-    yield PostgresSaleStore(database)
-    await database.close()
+    async with Replica(Database(database_url, DatabaseLimits(writers=10)), lambda _change: None) as replica:
+        for sale in SALES:
+            await replica.catalog.create_sale(sale)
+        yield replica.store
 
 
 @pytest.fixture(params=[None, 18, 15], ids=["memory", "postgresql 18", "postgresql 15"])

@@ -4,44 +4,25 @@ import uuid
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-import asyncpg
 import pytest
 
 from holdfast_inventory.domain.commands import Confirm, Create, Release
 from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import NewItem, NewSale
-from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
-from holdfast_inventory.postgres.sale_store import PostgresSaleStore
-from holdfast_inventory.stock.group_commit import GroupCommitLimits
-from holdfast_inventory.stock.stock_ledger import StockLedger
 from holdfast_inventory.watches.feed import FeedLimits, StockFeed
+from lab.kit import replica as kit
 
 SALE = "drop-1"
 
 
-class Unmeasured:
-    def on_batch(self, size, seconds):
-        pass
+class Replica(kit.Replica):
+    """With its feed."""
 
-    def on_waited(self, seconds):
-        pass
-
-    def refused_from_memory(self):
-        pass
-
-
-class Replica:
-    """Catalog, ledger and feed, wired as in the service."""
-
-    def __init__(self, database_url, feed_limits):
+    def __init__(self, database_url, **feed_limits):
+        super().__init__(Database(database_url, DatabaseLimits(writers=2, readers=4)), self.on_committed)
         self.listeners = []
-        self.database = Database(database_url, DatabaseLimits(writers=2, readers=4))
-        self.catalog = Catalog(self.database, self.on_committed)
-        self.ledger = StockLedger(
-            PostgresSaleStore(self.database), GroupCommitLimits(), Unmeasured(), self.on_committed
-        )
-        self.feed = StockFeed(self.catalog, feed_limits)
+        self.feed = StockFeed(self.catalog, FeedLimits(**feed_limits))
 
     def on_committed(self, change):
         self.feed.on_committed(change)
@@ -64,10 +45,9 @@ class Replica:
     async def release(self, reservation_id, sale_id=SALE):
         await self.ledger.execute(sale_id, Release(reservation_id, ""), None)
 
-    async def stop(self):
+    async def __aexit__(self, *error):
         await self.feed.end_watches()
-        await self.ledger.stop(timeout_seconds=5)
-        await self.database.close()
+        await super().__aexit__(*error)
 
 
 @pytest.fixture
@@ -75,10 +55,7 @@ async def start_replica(database_url):
     async with AsyncExitStack() as stack:
 
         async def start(**feed_limits):
-            replica = Replica(database_url, FeedLimits(**feed_limits))
-            stack.push_async_callback(replica.stop)
-            await replica.database.open(patience_seconds=10)
-            return replica
+            return await stack.enter_async_context(Replica(database_url, **feed_limits))
 
         yield start
 
@@ -86,11 +63,3 @@ async def start_replica(database_url):
 @pytest.fixture
 async def replica(start_replica):
     return await start_replica()
-
-
-@pytest.fixture
-async def sql(database_url):
-    """A connection to the test's database, to look behind and to plant faults."""
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()

@@ -7,6 +7,7 @@ from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.domain.sale import NewItem
 from holdfast_inventory.watches.fanout import StockFanout
 from holdfast_inventory.watches.feed import Change, Heartbeat, Snapshot
+from lab.kit.replica import UNMEASURED
 from tests.support.postgres import on_every_version
 
 SALE = "drop-1"
@@ -163,7 +164,7 @@ async def test_the_fanout_tells_a_watch_at_once_of_what_another_replica_does(sta
     await one.put_up(shoe=1_000)
     fanouts = []
     for replica in (one, other):
-        fanout = StockFanout(valkey_url, replica.feed.nudge, Unmeasured(), channel_prefix="watches")
+        fanout = StockFanout(valkey_url, replica.feed.nudge, UNMEASURED, channel_prefix="watches")
         replica.listeners.append(fanout.publish)
         await fanout.start()
         fanouts.append(fanout)
@@ -197,11 +198,3 @@ async def test_a_follower_may_leave_and_come_back_while_the_sale_goes_on(start_r
             await watch.aclose()
     await shopping
     assert replica.feed.watches == 0
-
-
-class Unmeasured:
-    def redis_took(self, operation, seconds):
-        pass
-
-    def redis_failed(self, operation):
-        pass

@@ -2,28 +2,11 @@
 
 import asyncio
 
-import asyncpg
 import pytest
 import structlog
 
-from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
-from holdfast_inventory.postgres.sale_store import PostgresSaleStore
-from holdfast_inventory.stock.group_commit import GroupCommitLimits
-from holdfast_inventory.stock.stock_ledger import StockLedger
-
-
-class Unmeasured:
-    """Ledger metrics that nobody reads."""
-
-    def on_batch(self, size, seconds):
-        pass
-
-    def on_waited(self, seconds):
-        pass
-
-    def refused_from_memory(self):
-        pass
+from lab.kit.replica import Replica
 
 
 @pytest.fixture(autouse=True)
@@ -36,37 +19,30 @@ def plain_tracebacks():
 
 
 @pytest.fixture
-async def database(database_url):
-    database = Database(database_url, DatabaseLimits())
-    await database.open(patience_seconds=10)
-    yield database
-    await database.close()
-
-
-@pytest.fixture
 def commits():
     """What catalog and ledger told of their commits."""
     return []
 
 
 @pytest.fixture
-def catalog(database, commits):
-    return Catalog(database, commits.append)
+async def replica(database_url, commits):
+    async with Replica(Database(database_url, DatabaseLimits()), commits.append) as replica:
+        yield replica
 
 
 @pytest.fixture
-async def ledger(database, commits):
-    ledger = StockLedger(PostgresSaleStore(database), GroupCommitLimits(), Unmeasured(), commits.append)
-    yield ledger
-    await ledger.stop(timeout_seconds=5)
+def database(replica):
+    return replica.database
 
 
 @pytest.fixture
-async def sql(database_url):
-    """A connection to the test's database, to look behind and to plant faults."""
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
+def catalog(replica):
+    return replica.catalog
+
+
+@pytest.fixture
+def ledger(replica):
+    return replica.ledger
 
 
 @pytest.fixture

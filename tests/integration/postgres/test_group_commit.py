@@ -15,7 +15,7 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from tests.support.postgres import on_every_version
-from tests.support.replicas import locked, replica
+from tests.support.replicas import Replica, locked
 from tests.support.shopping import hold, new_sale
 
 
@@ -40,7 +40,7 @@ async def reservations(sql):
 @on_every_version
 async def test_what_waits_is_one_batch_and_is_decided_in_order(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=6))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             tasks = [await in_flight(one)]
             tasks += [await begun(one, hold(f"c-{units}", socks=units)) for units in (3, 3, 1, 2, 1)]
@@ -54,7 +54,7 @@ async def test_what_waits_is_one_batch_and_is_decided_in_order(database_url, cat
 
 async def test_a_caller_that_leaves_the_queue_is_not_served(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=3))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             mate = await in_flight(one)
             leaver, stayer = [await begun(one, hold(socks=1)) for _ in range(2)]
@@ -67,7 +67,7 @@ async def test_a_caller_that_leaves_the_queue_is_not_served(database_url, catalo
 
 async def test_a_caller_that_leaves_its_batch_harms_nobody(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=4))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             alone = await in_flight(one)
             alone.cancel()
@@ -86,7 +86,7 @@ async def test_a_caller_that_leaves_its_batch_harms_nobody(database_url, catalog
 
 async def test_a_deadline_that_passes_in_the_queue_means_not_applied(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=3))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             mate = await in_flight(one)
             late = await begun(one, hold(socks=1), within=0)
@@ -102,7 +102,7 @@ async def test_a_deadline_that_passes_in_the_queue_means_not_applied(database_ur
 @pytest.mark.parametrize("poison", ["a\x00b", "\ud800"], ids=["NUL", "surrogate"])
 async def test_a_command_that_the_database_cannot_read_fails_alone(database_url, catalog, sql, poison):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             tasks = [await in_flight(one)]
             for number in range(7):
@@ -119,7 +119,7 @@ async def test_a_command_that_the_database_cannot_read_fails_alone(database_url,
 async def test_a_command_that_breaks_a_constraint_fails_alone(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
     await sql.execute("ALTER TABLE reservations ADD CONSTRAINT planted CHECK (customer <> 'cursed')")
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             tasks = [await in_flight(one)]
             tasks += [await begun(one, hold(customer, socks=1)) for customer in ("a", "cursed", "b", "c", "cursed")]
@@ -131,7 +131,7 @@ async def test_a_command_that_breaks_a_constraint_fails_alone(database_url, cata
 
 
 async def test_a_sale_that_does_not_exist_is_told_to_all_at_once(database_url):
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         tasks = [await begun(one, hold(socks=1), sale_id="nowhere") for _ in range(5)]
         answers = await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -145,7 +145,7 @@ async def test_a_sale_that_does_not_exist_is_told_to_all_at_once(database_url):
 )
 async def test_a_queue_that_is_too_long_refuses_and_says_when_to_come_back(database_url, catalog, sql, limits):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url, limits=limits) as one:
+    async with Replica(database_url, limits=limits) as one:
         async with locked(sql):
             served = [await in_flight(one), await begun(one, hold(socks=1))]
             with pytest.raises(Overloaded) as caught:
@@ -161,7 +161,7 @@ async def test_a_slow_batch_in_flight_counts_as_waiting_time(database_url, catal
     """A database that has stopped is noticed by the queue before the first batch comes back."""
     await catalog.create_sale(new_sale(socks=9))
     limits = GroupCommitLimits(queue_seconds=1.0, patience_seconds=30.0)
-    async with replica(database_url, limits=limits) as one:
+    async with Replica(database_url, limits=limits) as one:
         async with locked(sql):
             tasks = [await in_flight(one), await begun(one, hold(socks=1)), await begun(one, hold(socks=1))]
             later(1.1)
@@ -172,7 +172,7 @@ async def test_a_slow_batch_in_flight_counts_as_waiting_time(database_url, catal
 
 async def test_stopping_serves_what_is_queued_and_takes_nothing_new(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             tasks = [await in_flight(one), await begun(one, hold(socks=1))]
             stopping = asyncio.ensure_future(one.ledger.stop(timeout_seconds=5))
@@ -188,7 +188,7 @@ async def test_stopping_serves_what_is_queued_and_takes_nothing_new(database_url
 
 async def test_whoever_cannot_be_told_of_a_commit_harms_no_answer(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
 
         def deaf(_commit):
             raise RuntimeError("planted")
@@ -201,7 +201,7 @@ async def test_whoever_cannot_be_told_of_a_commit_harms_no_answer(database_url, 
 
 async def test_each_commit_is_told_with_the_sequences_around_it(database_url, catalog):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         await one.execute(hold(socks=2))
         await one.execute(hold(socks=3))
         with pytest.raises(InsufficientStock):

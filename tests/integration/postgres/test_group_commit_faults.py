@@ -19,7 +19,7 @@ from holdfast_inventory.postgres.database import DatabaseLimits
 from holdfast_inventory.postgres.preconditions import WRITER_SESSION
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from tests.support.postgres import on_every_version
-from tests.support.replicas import locked, replica, until
+from tests.support.replicas import Replica, locked, until
 from tests.support.shopping import hold, new_sale
 from tests.support.tcp_proxy import lose_answer, lose_commit, tcp_proxy
 
@@ -64,7 +64,7 @@ async def terminate_ours(sql):
 )
 async def test_a_lost_commit_is_resolved_by_the_same_key(database_url, proxy, catalog, sql, losses):
     await catalog.create_sale(new_sale(socks=20))
-    async with replica(proxy.url) as one:
+    async with Replica(proxy.url) as one:
         await one.ledger.salt("drop")
         proxy.at_next_commits(*losses)
         answers = await asyncio.gather(*(one.execute(hold(f"c-{n}", socks=1)) for n in range(20)))
@@ -75,7 +75,7 @@ async def test_a_lost_commit_is_resolved_by_the_same_key(database_url, proxy, ca
 
 async def test_a_replay_whose_commit_is_lost_is_still_a_replay(database_url, proxy, catalog, sql):
     await catalog.create_sale(new_sale(socks=5))
-    async with replica(proxy.url) as one:
+    async with Replica(proxy.url) as one:
         command = await one.bound_hold("r-1", socks=1)
         await one.execute(command)
         proxy.at_next_commits(lose_answer)
@@ -93,7 +93,7 @@ async def test_what_another_replica_does_after_a_lost_commit_is_not_ours(databas
         lost.set()
         return await lose_commit(link)
 
-    async with replica(proxy.url) as one, replica(database_url) as other:
+    async with Replica(proxy.url) as one, Replica(database_url) as other:
         command = await one.bound_hold("r-1", socks=1)
         proxy.at_next_commits(lose_it_and_the_server)
         slower = asyncio.ensure_future(one.execute(command))
@@ -116,7 +116,7 @@ async def test_a_refusal_after_a_lost_commit_is_a_true_one(database_url, proxy, 
         lost.set()
         return await lose_commit(link)
 
-    async with replica(proxy.url) as one, replica(database_url) as other:
+    async with Replica(proxy.url) as one, Replica(database_url) as other:
         proxy.at_next_commits(lose_it_and_the_server)
         slower = asyncio.ensure_future(one.execute(hold("slower", socks=1)))
         await lost.wait()
@@ -130,7 +130,7 @@ async def test_a_refusal_after_a_lost_commit_is_a_true_one(database_url, proxy, 
 
 async def test_the_outcome_is_unknown_only_past_the_deadline(database_url, proxy, catalog, sql):
     await catalog.create_sale(new_sale(socks=5))
-    async with replica(proxy.url) as one:
+    async with Replica(proxy.url) as one:
         command = await one.bound_hold("r-1", socks=1)
 
         async def lose_the_server(link):
@@ -158,7 +158,7 @@ async def test_a_commit_goes_on_when_its_callers_are_gone(database_url, proxy, c
         in_commit.set()
         return await may_commit.wait()
 
-    async with replica(proxy.url) as one:
+    async with Replica(proxy.url) as one:
         proxy.at_next_commits(wait)
         caller = asyncio.ensure_future(one.execute(hold(socks=1)))
         await in_commit.wait()
@@ -174,7 +174,7 @@ async def test_a_commit_goes_on_when_its_callers_are_gone(database_url, proxy, c
 @on_every_version
 async def test_a_backend_that_is_terminated_in_a_batch_costs_nothing(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             tasks = [asyncio.ensure_future(one.execute(hold(socks=1))) for _ in range(3)]
             await one.statements.seen("read")
@@ -196,7 +196,7 @@ async def test_a_backend_that_is_terminated_in_commit_costs_nothing(database_url
         await terminate_ours(sql)
         return True
 
-    async with replica(proxy.url) as one:
+    async with Replica(proxy.url) as one:
         proxy.at_next_commits(terminate)
         answers = await asyncio.gather(*(one.execute(hold(socks=1)) for _ in range(3)))
 
@@ -210,7 +210,7 @@ async def test_a_fault_that_passes_is_tried_again(database_url, catalog, sql, co
     await catalog.create_sale(new_sale(socks=9))
     kind, when, deferred = ("CONSTRAINT", "AFTER", "DEFERRABLE INITIALLY DEFERRED") if in_commit else ("", "BEFORE", "")
     await sql.execute(FAILS_AT_FIRST.format(times=2, code=code, kind=kind, when=when, deferred=deferred))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         assert (await one.execute(hold(socks=1))).replayed is False
 
     await assert_effects(catalog, sql, held=1)
@@ -220,7 +220,7 @@ async def test_a_violation_that_only_commit_finds_is_rejected_once(database_url,
     await catalog.create_sale(new_sale(socks=9))
     options = {"kind": "CONSTRAINT", "when": "AFTER", "deferred": "DEFERRABLE INITIALLY DEFERRED"}
     await sql.execute(FAILS_AT_FIRST.format(times=1, code="23514", **options))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         with pytest.raises(Internal):
             await one.execute(hold(socks=1))
         await one.execute(hold(socks=1))
@@ -230,7 +230,7 @@ async def test_a_violation_that_only_commit_finds_is_rejected_once(database_url,
 
 async def test_a_lock_that_is_held_too_long_is_waited_for_again(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             task = asyncio.ensure_future(one.execute(hold(socks=1)))
             await one.statements.seen("append")  # It has run into lock_timeout.
@@ -242,7 +242,7 @@ async def test_a_lock_that_is_held_too_long_is_waited_for_again(database_url, ca
 
 async def test_a_lock_that_is_never_free_is_a_refusal_in_bounded_time(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url, limits=GroupCommitLimits(patience_seconds=0.4)) as one:
+    async with Replica(database_url, limits=GroupCommitLimits(patience_seconds=0.4)) as one:
         async with locked(sql), asyncio.timeout(5):
             with pytest.raises(DatabaseUnavailable):
                 await one.execute(hold(socks=1))
@@ -254,7 +254,7 @@ async def test_a_lock_that_is_never_free_is_a_refusal_in_bounded_time(database_u
 async def test_a_frozen_server_is_refused_in_bounded_time_and_recovers(proxy, catalog, sql, later):
     await catalog.create_sale(new_sale(socks=99))
     limits = GroupCommitLimits(patience_seconds=0.3, queue_seconds=0.2)
-    async with replica(proxy.url, limits=limits, database_limits=IMPATIENT) as one:
+    async with Replica(proxy.url, limits=limits, database_limits=IMPATIENT) as one:
         await one.execute(hold(socks=1))
         proxy.freeze()
         async with asyncio.timeout(5):
@@ -278,7 +278,7 @@ async def test_a_frozen_server_is_refused_in_bounded_time_and_recovers(proxy, ca
 
 async def test_an_answer_that_only_drips_is_still_an_answer(proxy, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(proxy.url) as one:
+    async with Replica(proxy.url) as one:
         proxy.drips = True
         assert (await one.execute(hold(socks=1))).replayed is False
         proxy.drips = False
@@ -295,7 +295,7 @@ async def test_a_commit_into_a_black_hole_is_resolved(proxy, catalog, sql, stops
         getattr(proxy, stops).clear()
         return True
 
-    async with replica(proxy.url, database_limits=IMPATIENT) as one:
+    async with Replica(proxy.url, database_limits=IMPATIENT) as one:
         proxy.at_next_commits(stop_flowing)
         proxy.connected.clear()
         task = asyncio.ensure_future(one.execute(hold(socks=1)))
@@ -309,7 +309,7 @@ async def test_a_commit_into_a_black_hole_is_resolved(proxy, catalog, sql, stops
 
 async def test_stopped_backends_are_replaced(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
-    async with replica(database_url, database_limits=IMPATIENT) as one:
+    async with Replica(database_url, database_limits=IMPATIENT) as one:
         await one.execute(hold(socks=1))
         pids = [row["pid"] for row in await sql.fetch(f"SELECT pid FROM pg_stat_activity WHERE {OURS}")]
         with stopped(pids):
@@ -335,7 +335,7 @@ async def test_a_commit_that_waits_for_a_standby_is_not_acknowledged_by_a_timeou
     """The server would give up waiting for the standby and report success, with a warning."""
     await catalog.create_sale(new_sale(socks=9))
     monkeypatch.setitem(WRITER_SESSION, "statement_timeout", "100ms")
-    async with replica(database_url, database_limits=IMPATIENT) as one:
+    async with Replica(database_url, database_limits=IMPATIENT) as one:
         command = await one.bound_hold("r-1", socks=1)
         await one.execute(hold(socks=1))
         await sql.execute("SET synchronous_commit = local")

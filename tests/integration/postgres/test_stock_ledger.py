@@ -21,7 +21,7 @@ from holdfast_inventory.domain.errors import (
 from holdfast_inventory.domain.reservation import ReservationState
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from tests.support.postgres import on_every_version
-from tests.support.replicas import replica
+from tests.support.replicas import Replica
 from tests.support.shopping import adjust, confirm, hold, new_sale, release
 
 FEW_AT_A_TIME = GroupCommitLimits(due_holds=3)
@@ -30,7 +30,7 @@ FEW_AT_A_TIME = GroupCommitLimits(due_holds=3)
 @pytest.fixture
 async def replicas(database_url):
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(replica(database_url)) for _ in range(3)]
+        yield [await stack.enter_async_context(Replica(database_url)) for _ in range(3)]
 
 
 async def all_answers(replicas, commands):
@@ -134,7 +134,7 @@ async def test_answers_come_in_the_order_of_the_commands(replicas, catalog):
 async def test_nobody_is_refused_because_of_a_dead_hold(database_url, catalog, sql):
     """More holds are due than one read takes."""
     await catalog.create_sale(new_sale(socks=10))
-    async with replica(database_url, limits=FEW_AT_A_TIME) as one:
+    async with Replica(database_url, limits=FEW_AT_A_TIME) as one:
         dead = [(await one.execute(hold(f"c-{n}", socks=1))).reservation for n in range(10)]
         await make_due(sql)
         one.ledger.changed_elsewhere("drop")
@@ -150,7 +150,7 @@ async def test_nobody_is_refused_because_of_a_dead_hold(database_url, catalog, s
 
 async def test_what_unread_dead_holds_keep_back_is_not_remembered_as_sold_out(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=10))
-    async with replica(database_url, limits=FEW_AT_A_TIME) as one:
+    async with Replica(database_url, limits=FEW_AT_A_TIME) as one:
         for n in range(9):
             await one.execute(hold(f"c-{n}", socks=1))
         await make_due(sql)
@@ -163,7 +163,7 @@ async def test_what_unread_dead_holds_keep_back_is_not_remembered_as_sold_out(da
 
 async def test_each_batch_ends_due_holds_without_being_asked(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=10))
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         await one.execute(hold("dead", socks=9))
         await make_due(sql)
         await one.execute(hold("alive", socks=1))
@@ -174,7 +174,7 @@ async def test_each_batch_ends_due_holds_without_being_asked(database_url, catal
 @on_every_version
 async def test_a_cancelled_sale_gives_back_its_open_holds_and_takes_no_more(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=20))
-    async with replica(database_url, limits=FEW_AT_A_TIME) as one:
+    async with Replica(database_url, limits=FEW_AT_A_TIME) as one:
         sold = (await one.execute(hold("quick", socks=1))).reservation
         await one.execute(confirm(sold))
         for n in range(8):

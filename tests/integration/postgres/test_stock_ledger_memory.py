@@ -4,7 +4,7 @@ import pytest
 
 from holdfast_inventory.domain.decide import Done
 from holdfast_inventory.domain.errors import InsufficientStock
-from tests.support.replicas import replica, transfer
+from tests.support.replicas import Replica, transfer
 from tests.support.shopping import adjust, hold, new_sale
 
 SOLD_OUT_SECONDS = 5.0
@@ -13,7 +13,7 @@ SOLD_OUT_SECONDS = 5.0
 @pytest.fixture
 async def one(database_url):
     """Remembers for longer than a slow machine takes for a test."""
-    async with replica(database_url, sold_out_seconds=SOLD_OUT_SECONDS) as one:
+    async with Replica(database_url, sold_out_seconds=SOLD_OUT_SECONDS) as one:
         yield one
 
 
@@ -41,7 +41,7 @@ async def test_a_granted_request_is_answered_with_its_reservation_though_all_is_
 
 async def test_stock_that_returns_through_another_replica_is_sold_within_the_bound(one, database_url, catalog, later):
     await catalog.create_sale(new_sale(socks=0))
-    async with replica(database_url) as other:
+    async with Replica(database_url) as other:
         with pytest.raises(InsufficientStock):
             await one.execute(hold(socks=1))
         await other.execute(adjust("socks", 1))
@@ -52,7 +52,7 @@ async def test_stock_that_returns_through_another_replica_is_sold_within_the_bou
 
 async def test_stock_that_is_known_to_have_changed_elsewhere_is_sold_at_once(one, database_url, catalog):
     await catalog.create_sale(new_sale(socks=0))
-    async with replica(database_url) as other:
+    async with Replica(database_url) as other:
         with pytest.raises(InsufficientStock):
             await one.execute(hold(socks=1))
         await other.execute(adjust("socks", 1))

@@ -13,7 +13,7 @@ from holdfast_inventory.ports import Stale
 from holdfast_inventory.postgres.database import DatabaseLimits
 from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from tests.support.postgres import on_every_version
-from tests.support.replicas import locked, replica, until
+from tests.support.replicas import Replica, locked, until
 from tests.support.shopping import hold, new_sale
 from tests.support.tcp_proxy import tcp_proxy
 
@@ -26,7 +26,7 @@ APPEND_OF_THE_RELEASE_BEFORE = "UPDATE sales SET sequence = sequence WHERE sale_
 @asynccontextmanager
 async def warm_replica(url):
     """Its connection knows the types and has prepared the statements."""
-    async with replica(url, database_limits=DatabaseLimits(writers=1)) as one:
+    async with Replica(url, database_limits=DatabaseLimits(writers=1)) as one:
         await one.execute(hold(socks=1))
         one.statements.names.clear()
         yield one
@@ -131,7 +131,7 @@ async def test_an_id_that_is_taken_without_a_trace_sends_the_batch_the_exclusive
         INSERT INTO reservations
         VALUES ($1, 'drop', 'c-2', '{socks}', '{1}', 2, now(), now(), now(), '', 'other')
     """
-    async with replica(database_url) as one:
+    async with Replica(database_url) as one:
         async with locked(sql):
             buying = asyncio.ensure_future(one.answer(command))
             await until(sql, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
@@ -151,7 +151,7 @@ async def test_an_append_that_arrives_after_its_batch_was_refused_does_nothing(d
         return await may_arrive.wait()
 
     quick = DatabaseLimits(transaction_seconds=0.5)
-    async with tcp_proxy(database_url) as proxy, replica(proxy.url, database_limits=quick) as one:
+    async with tcp_proxy(database_url) as proxy, Replica(proxy.url, database_limits=quick) as one:
         proxy.at_next_commits(be_late)
         buying = asyncio.ensure_future(one.answer(hold(socks=1)))
         await on_its_way.wait()

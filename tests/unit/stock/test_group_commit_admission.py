@@ -9,24 +9,17 @@ from holdfast_inventory.domain.decide import Done, Swept
 from holdfast_inventory.domain.errors import DatabaseUnavailable, DeadlineInQueue, Overloaded
 from holdfast_inventory.postgres.faults import Rejected
 from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
+from lab.kit.replica import UNMEASURED
 from tests.support.shopping import hold
 
 BATCH_SECONDS = 0.1
-
-
-class Unobserved:
-    def on_batch(self, size, seconds):
-        pass
-
-    def on_waited(self, seconds):
-        pass
 
 
 class Groups(GroupCommit):
     """Each batch takes its time and grants everything."""
 
     def __init__(self, **limits):
-        super().__init__(None, GroupCommitLimits(**limits), Unobserved())
+        super().__init__(None, GroupCommitLimits(**limits), UNMEASURED)
         self.batches = []
         self.batch_seconds = BATCH_SECONDS
 
