@@ -37,15 +37,15 @@ class Movement(_message.Message):
         HOLD: Movement._Kind.ValueType  # 1
         """Units were held for a reservation."""
         CONFIRM: Movement._Kind.ValueType  # 2
-        """Units were sold: they left on_hand, and held if they had been held."""
+        """Units were sold: removed from on_hand, and from held if they were held."""
         RELEASE: Movement._Kind.ValueType  # 3
-        """A hold was given back."""
+        """A hold was released."""
         EXPIRE: Movement._Kind.ValueType  # 4
         """A hold ran out."""
         ADJUST: Movement._Kind.ValueType  # 5
         """on_hand was changed by hand."""
         TRANSFER: Movement._Kind.ValueType  # 6
-        """Units came from, or went to, another sale."""
+        """Units were moved from or to another sale."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What happened."""
@@ -55,15 +55,15 @@ class Movement(_message.Message):
     HOLD: Movement.Kind.ValueType  # 1
     """Units were held for a reservation."""
     CONFIRM: Movement.Kind.ValueType  # 2
-    """Units were sold: they left on_hand, and held if they had been held."""
+    """Units were sold: removed from on_hand, and from held if they were held."""
     RELEASE: Movement.Kind.ValueType  # 3
-    """A hold was given back."""
+    """A hold was released."""
     EXPIRE: Movement.Kind.ValueType  # 4
     """A hold ran out."""
     ADJUST: Movement.Kind.ValueType  # 5
     """on_hand was changed by hand."""
     TRANSFER: Movement.Kind.ValueType  # 6
-    """Units came from, or went to, another sale."""
+    """Units were moved from or to another sale."""
 
     class _AdjustReason:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -78,13 +78,13 @@ class Movement(_message.Message):
         RETURNED: Movement._AdjustReason.ValueType  # 2
         """A customer sent units back."""
         COUNTED: Movement._AdjustReason.ValueType  # 3
-        """A stock-taking found another number."""
+        """A count of the stock found another number."""
         DAMAGED: Movement._AdjustReason.ValueType  # 4
         """Units are unfit for sale."""
         LOST: Movement._AdjustReason.ValueType  # 5
         """Units are missing."""
         FOUND: Movement._AdjustReason.ValueType  # 6
-        """Missing units turned up."""
+        """Missing units were found."""
         CORRECTED: Movement._AdjustReason.ValueType  # 7
         """An earlier entry was wrong."""
 
@@ -98,13 +98,13 @@ class Movement(_message.Message):
     RETURNED: Movement.AdjustReason.ValueType  # 2
     """A customer sent units back."""
     COUNTED: Movement.AdjustReason.ValueType  # 3
-    """A stock-taking found another number."""
+    """A count of the stock found another number."""
     DAMAGED: Movement.AdjustReason.ValueType  # 4
     """Units are unfit for sale."""
     LOST: Movement.AdjustReason.ValueType  # 5
     """Units are missing."""
     FOUND: Movement.AdjustReason.ValueType  # 6
-    """Missing units turned up."""
+    """Missing units were found."""
     CORRECTED: Movement.AdjustReason.ValueType  # 7
     """An earlier entry was wrong."""
 
@@ -119,7 +119,7 @@ class Movement(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Its place in the sale's log: 1, 2, 3, and so on without gaps."""
+    """Its position in the sale's ledger: 1, 2, 3, and so on without gaps."""
     kind: Global___Movement.Kind.ValueType
     """What happened."""
     item: _builtins.str
@@ -135,10 +135,10 @@ class Movement(_message.Message):
     reason: Global___Movement.AdjustReason.ValueType
     """Only for ADJUST."""
     actor: _builtins.str
-    """Who asked for it, for ADJUST and TRANSFER, in the caller's own words."""
+    """For ADJUST and TRANSFER, who requested it, as the caller named them."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the batch that holds it read the database's clock."""
+        """The database's time when its batch was read."""
 
     def __init__(
         self,

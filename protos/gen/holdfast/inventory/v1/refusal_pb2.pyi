@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Refusal(_message.Message):
-    """A request that is not done. It has no fields: over gRPC it is a
-    google.rpc.Status, over REST problem+json (RFC 9457). Its reason is the same
+    """A request that was refused. The message has no fields: over gRPC a refusal is
+    a google.rpc.Status, over REST problem+json (RFC 9457). Its reason is the same
     in both.
     """
 
@@ -35,93 +35,99 @@ class Refusal(_message.Message):
         REASON_UNSPECIFIED: Refusal._Reason.ValueType  # 0
         """Not set."""
         INVALID_REQUEST: Refusal._Reason.ValueType  # 1
-        """A field breaks a rule; google.rpc.BadRequest names each one."""
+        """One or more fields break a rule; google.rpc.BadRequest names each."""
         NOT_FOUND: Refusal._Reason.ValueType  # 2
-        """No such sale, item, reservation or schedule, or it is another customer's.
-        Metadata: resource.
+        """The sale, item, reservation or schedule does not exist, or it belongs to
+        another customer. Metadata: resource.
         """
         ALREADY_EXISTS: Refusal._Reason.ValueType  # 3
-        """The sale, item or schedule exists. Metadata: resource."""
+        """The sale, item or schedule exists already. Metadata: resource."""
         INSUFFICIENT_STOCK: Refusal._Reason.ValueType  # 4
-        """Fewer units are available than a line asks for, with a
-        google.rpc.PreconditionFailure violation for each short line. Metadata:
-        for each short line, `asked.{item}` and `available.{item}`; `left_out`
-        counts those that do not fit, if there are any. Retryable, with RetryInfo
-        until the first hold ends, only while open holds keep what is missing;
-        final when it is sold, or more is asked than there is. Not
-        RESOURCE_EXHAUSTED: clients and proxies retry that by themselves.
+        """Fewer units are available than a line asks for. There is a
+        google.rpc.PreconditionFailure violation for each such line. Metadata:
+        `asked.{item}` and `available.{item}` for each such line; `left_out` is
+        the number of lines that do not fit, if any. Retryable, with RetryInfo
+        until the first hold ends, if open holds have the missing units; final if
+        they are sold or never existed. The code is not RESOURCE_EXHAUSTED,
+        because clients and proxies retry that by themselves.
         """
         CUSTOMER_LIMIT_REACHED: Refusal._Reason.ValueType  # 5
-        """The customer would go over the sale's or the item's limit, with
+        """The customer would exceed the sale's or the item's limit. With //
         google.rpc.QuotaFailure. Metadata: limit, used, item (absent for the
         sale's own limit).
         """
         SALE_NOT_OPEN: Refusal._Reason.ValueType  # 6
-        """open_time is still to come, with RetryInfo until it opens. Metadata:
-        open_time.
+        """open_time has not been reached yet. With RetryInfo until then. Metadata:
+        // open_time.
         """
         SALE_CLOSED: Refusal._Reason.ValueType  # 7
         """close_time has passed, or the sale is cancelled."""
         SALE_PAUSED: Refusal._Reason.ValueType  # 8
-        """The sale is paused; nobody knows for how long. With RetryInfo."""
+        """The sale is paused, for an unknown time. With RetryInfo."""
         RESERVATION_EXPIRED: Refusal._Reason.ValueType  # 9
         """The hold has run out. Metadata: expire_time."""
         RESERVATION_RELEASED: Refusal._Reason.ValueType  # 10
-        """The hold was given back."""
+        """The hold was released."""
         RESERVATION_CONFIRMED: Refusal._Reason.ValueType  # 11
-        """The units are sold, or sold under another order. Metadata: order."""
+        """The reservation is confirmed, or is confirmed with another order.
+        Metadata: // order.
+        """
         EXTENSION_LIMIT_REACHED: Refusal._Reason.ValueType  # 12
-        """The new end is past the ceiling. Metadata: latest_expire_time."""
+        """The new end is later than max_hold_time allows. Metadata: //
+        latest_expire_time.
+        """
         BELOW_HELD: Refusal._Reason.ValueType  # 13
         """The adjustment would leave fewer units than are held. Metadata: on_hand,
         held.
         """
         STOCK_CHANGED: Refusal._Reason.ValueType  # 14
         """The item's version is not the expected one. Metadata: version. Read the
-        item again and decide anew; the same request would be refused again.
+        item and decide again; the same request would be refused again.
         """
         REQUEST_ID_REUSED: Refusal._Reason.ValueType  # 15
         """The request id was used with another meaning."""
         OVERLOADED: Refusal._Reason.ValueType  # 16
         """The queue is too long; nothing was done. With RetryInfo."""
         RATE_LIMITED: Refusal._Reason.ValueType  # 17
-        """The caller sends too much; nothing was done. With RetryInfo."""
+        """The caller sends too many requests; nothing was done. With RetryInfo."""
         DATABASE_UNAVAILABLE: Refusal._Reason.ValueType  # 18
         """The database cannot be reached; nothing was done. With RetryInfo. Retry
         with the same request id.
         """
         DRAINING: Refusal._Reason.ValueType  # 19
-        """This process is shutting down; nothing was done, or a watch is to be
-        resumed elsewhere. With RetryInfo. Retry with the same request id.
+        """This process is shutting down. Nothing was done; a watch can be resumed
+        elsewhere. With RetryInfo. Retry with the same request id.
         """
         DEADLINE_IN_QUEUE: Refusal._Reason.ValueType  # 20
-        """The deadline passed in the queue; provably nothing was done. With RetryInfo."""
+        """The deadline passed in the queue; nothing was done. With RetryInfo."""
         OUTCOME_UNKNOWN: Refusal._Reason.ValueType  # 21
-        """The connection was lost in COMMIT, and what became of it was not known
-        before the deadline; or an earlier attempt at the same call, sent again
-        by gRPC itself, lost its answer. With RetryInfo. Retry with the same
-        request id.
+        """The connection was lost during COMMIT, and the outcome could not be
+        determined before the deadline; or gRPC sent the call again by itself
+        after it had lost the answer of an earlier attempt. With RetryInfo. Retry
+        with the same request id.
         """
         READER_TOO_SLOW: Refusal._Reason.ValueType  # 22
-        """A watch's reader is too slow to be kept. With RetryInfo. Retry from the last resume
-        token.
+        """The reader of a watch is too slow. With RetryInfo. Retry from the last
+        resume token.
         """
         INTERNAL: Refusal._Reason.ValueType  # 23
-        """A fault of ours; no detail leaks."""
+        """A fault of the service. Details are only in its log."""
         INVENTORY_UNAVAILABLE: Refusal._Reason.ValueType  # 24
-        """No replica of the inventory service can be reached; one that was lost on
-        the way may have done it. With RetryInfo. Retry with the same request id.
+        """No replica of the inventory service can be reached. If the connection was
+        lost during the call, it may have been applied. With RetryInfo. Retry with
+        the same request id.
         """
         WATCH_EXPIRED: Refusal._Reason.ValueType  # 25
-        """A watch has lasted as long as one may, so that new replicas get their
-        share of watchers; nothing is wrong. With RetryInfo of no delay. Metadata:
-        resume_token (none for a watch of health). Retry at once, from there. Not
-        UNAVAILABLE: clients' budgets for retries would pay for what is no failure.
+        """The lifetime of a watch is over. It is limited so that new replicas get
+        their share of watches; this is not a failure. With RetryInfo of no delay.
+        Metadata: resume_token (none for a watch of health). Resume at once from
+        there. The code is not UNAVAILABLE, because that would count against
+        clients' retry budgets.
         """
         METHOD_NOT_ALLOWED: Refusal._Reason.ValueType  # 26
-        """Over REST: the path takes other methods, which the header Allow names."""
+        """Over REST: the path supports other methods, which the header Allow names."""
         NOT_ACCEPTABLE: Refusal._Reason.ValueType  # 27
-        """Over REST: Accept names nothing that is spoken here."""
+        """Over REST: Accept contains no supported media type."""
         SLOW_SENDER: Refusal._Reason.ValueType  # 28
         """The request did not arrive in time; nothing was done."""
         BODY_TOO_LARGE: Refusal._Reason.ValueType  # 29
@@ -131,129 +137,132 @@ class Refusal(_message.Message):
         HEADERS_TOO_LARGE: Refusal._Reason.ValueType  # 31
         """The request's headers are too many or too large."""
         NOT_IMPLEMENTED: Refusal._Reason.ValueType  # 32
-        """The service that was asked is older than the caller and does not know the
-        method.
-        """
+        """The service is older than the caller and does not know the method."""
         UNAUTHENTICATED: Refusal._Reason.ValueType  # 33
-        """The call has no credential, or one that is not valid (any more). Metadata:
-        error (RFC 6750's `invalid_token`; absent when there was no credential).
+        """The call has no valid credential. Metadata: error (`invalid_token`, as in RFC
+        6750; absent if there was no credential).
         """
         PERMISSION_DENIED: Refusal._Reason.ValueType  # 34
-        """The caller may not do this, or not for somebody else. Metadata: scope (what
-        would allow it; of several, separated by spaces, any one).
+        """The caller may not do this, or not for this customer. Metadata: scope (the
+        scopes of which any one would allow it, separated by spaces).
         """
         ISSUER_UNAVAILABLE: Refusal._Reason.ValueType  # 35
-        """The keys of the tokens' issuer cannot be fetched, so this token can be
-        neither accepted nor refused; nothing was done. With RetryInfo.
+        """The keys of the token's issuer cannot be fetched, so the token cannot be
+        checked; nothing was done. With RetryInfo.
         """
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-        """Why: the `reason` of google.rpc.ErrorInfo (domain `inventory.holdfast.dev`)
-        and of problem+json. The gRPC code, the HTTP status and whether a retry can
-        help are options of each value; the comments name the metadata besides
-        `retryable`, which is always there.
+        """The `reason` of google.rpc.ErrorInfo (domain `inventory.holdfast.dev`) and
+        of problem+json. The gRPC code, the HTTP status and whether a retry can help
+        are options of each value. The comments name the metadata other than
+        `retryable`, which is always present.
 
-        UNAUTHENTICATED and PERMISSION_DENIED come before all others, and tell
-        nothing of what there is. Where several of the others apply to creating a
-        reservation, the first of these is given,
-        by whichever road: INVALID_REQUEST; NOT_FOUND of the sale;
-        REQUEST_ID_REUSED; SALE_CLOSED, SALE_NOT_OPEN or SALE_PAUSED;
-        INVALID_REQUEST of a hold_time above the sale's maximum; NOT_FOUND of an
-        item; CUSTOMER_LIMIT_REACHED; INSUFFICIENT_STOCK. A repetition of a request
-        that was granted gets its reservation before all that follow
-        REQUEST_ID_REUSED.
+        UNAUTHENTICATED and PERMISSION_DENIED take precedence over all other reasons
+        and do not depend on the existence of a resource. If several other reasons
+        apply to creating a reservation, the first one in this order is given:
+        INVALID_REQUEST; NOT_FOUND of the sale; REQUEST_ID_REUSED; SALE_CLOSED,
+        SALE_NOT_OPEN or SALE_PAUSED; INVALID_REQUEST of a hold_time above the
+        sale's maximum; NOT_FOUND of an item; CUSTOMER_LIMIT_REACHED;
+        INSUFFICIENT_STOCK. A repetition of a request that was granted gets its
+        reservation instead of the reasons after REQUEST_ID_REUSED.
         """
 
     REASON_UNSPECIFIED: Refusal.Reason.ValueType  # 0
     """Not set."""
     INVALID_REQUEST: Refusal.Reason.ValueType  # 1
-    """A field breaks a rule; google.rpc.BadRequest names each one."""
+    """One or more fields break a rule; google.rpc.BadRequest names each."""
     NOT_FOUND: Refusal.Reason.ValueType  # 2
-    """No such sale, item, reservation or schedule, or it is another customer's.
-    Metadata: resource.
+    """The sale, item, reservation or schedule does not exist, or it belongs to
+    another customer. Metadata: resource.
     """
     ALREADY_EXISTS: Refusal.Reason.ValueType  # 3
-    """The sale, item or schedule exists. Metadata: resource."""
+    """The sale, item or schedule exists already. Metadata: resource."""
     INSUFFICIENT_STOCK: Refusal.Reason.ValueType  # 4
-    """Fewer units are available than a line asks for, with a
-    google.rpc.PreconditionFailure violation for each short line. Metadata:
-    for each short line, `asked.{item}` and `available.{item}`; `left_out`
-    counts those that do not fit, if there are any. Retryable, with RetryInfo
-    until the first hold ends, only while open holds keep what is missing;
-    final when it is sold, or more is asked than there is. Not
-    RESOURCE_EXHAUSTED: clients and proxies retry that by themselves.
+    """Fewer units are available than a line asks for. There is a
+    google.rpc.PreconditionFailure violation for each such line. Metadata:
+    `asked.{item}` and `available.{item}` for each such line; `left_out` is
+    the number of lines that do not fit, if any. Retryable, with RetryInfo
+    until the first hold ends, if open holds have the missing units; final if
+    they are sold or never existed. The code is not RESOURCE_EXHAUSTED,
+    because clients and proxies retry that by themselves.
     """
     CUSTOMER_LIMIT_REACHED: Refusal.Reason.ValueType  # 5
-    """The customer would go over the sale's or the item's limit, with
+    """The customer would exceed the sale's or the item's limit. With //
     google.rpc.QuotaFailure. Metadata: limit, used, item (absent for the
     sale's own limit).
     """
     SALE_NOT_OPEN: Refusal.Reason.ValueType  # 6
-    """open_time is still to come, with RetryInfo until it opens. Metadata:
-    open_time.
+    """open_time has not been reached yet. With RetryInfo until then. Metadata:
+    // open_time.
     """
     SALE_CLOSED: Refusal.Reason.ValueType  # 7
     """close_time has passed, or the sale is cancelled."""
     SALE_PAUSED: Refusal.Reason.ValueType  # 8
-    """The sale is paused; nobody knows for how long. With RetryInfo."""
+    """The sale is paused, for an unknown time. With RetryInfo."""
     RESERVATION_EXPIRED: Refusal.Reason.ValueType  # 9
     """The hold has run out. Metadata: expire_time."""
     RESERVATION_RELEASED: Refusal.Reason.ValueType  # 10
-    """The hold was given back."""
+    """The hold was released."""
     RESERVATION_CONFIRMED: Refusal.Reason.ValueType  # 11
-    """The units are sold, or sold under another order. Metadata: order."""
+    """The reservation is confirmed, or is confirmed with another order.
+    Metadata: // order.
+    """
     EXTENSION_LIMIT_REACHED: Refusal.Reason.ValueType  # 12
-    """The new end is past the ceiling. Metadata: latest_expire_time."""
+    """The new end is later than max_hold_time allows. Metadata: //
+    latest_expire_time.
+    """
     BELOW_HELD: Refusal.Reason.ValueType  # 13
     """The adjustment would leave fewer units than are held. Metadata: on_hand,
     held.
     """
     STOCK_CHANGED: Refusal.Reason.ValueType  # 14
     """The item's version is not the expected one. Metadata: version. Read the
-    item again and decide anew; the same request would be refused again.
+    item and decide again; the same request would be refused again.
     """
     REQUEST_ID_REUSED: Refusal.Reason.ValueType  # 15
     """The request id was used with another meaning."""
     OVERLOADED: Refusal.Reason.ValueType  # 16
     """The queue is too long; nothing was done. With RetryInfo."""
     RATE_LIMITED: Refusal.Reason.ValueType  # 17
-    """The caller sends too much; nothing was done. With RetryInfo."""
+    """The caller sends too many requests; nothing was done. With RetryInfo."""
     DATABASE_UNAVAILABLE: Refusal.Reason.ValueType  # 18
     """The database cannot be reached; nothing was done. With RetryInfo. Retry
     with the same request id.
     """
     DRAINING: Refusal.Reason.ValueType  # 19
-    """This process is shutting down; nothing was done, or a watch is to be
-    resumed elsewhere. With RetryInfo. Retry with the same request id.
+    """This process is shutting down. Nothing was done; a watch can be resumed
+    elsewhere. With RetryInfo. Retry with the same request id.
     """
     DEADLINE_IN_QUEUE: Refusal.Reason.ValueType  # 20
-    """The deadline passed in the queue; provably nothing was done. With RetryInfo."""
+    """The deadline passed in the queue; nothing was done. With RetryInfo."""
     OUTCOME_UNKNOWN: Refusal.Reason.ValueType  # 21
-    """The connection was lost in COMMIT, and what became of it was not known
-    before the deadline; or an earlier attempt at the same call, sent again
-    by gRPC itself, lost its answer. With RetryInfo. Retry with the same
-    request id.
+    """The connection was lost during COMMIT, and the outcome could not be
+    determined before the deadline; or gRPC sent the call again by itself
+    after it had lost the answer of an earlier attempt. With RetryInfo. Retry
+    with the same request id.
     """
     READER_TOO_SLOW: Refusal.Reason.ValueType  # 22
-    """A watch's reader is too slow to be kept. With RetryInfo. Retry from the last resume
-    token.
+    """The reader of a watch is too slow. With RetryInfo. Retry from the last
+    resume token.
     """
     INTERNAL: Refusal.Reason.ValueType  # 23
-    """A fault of ours; no detail leaks."""
+    """A fault of the service. Details are only in its log."""
     INVENTORY_UNAVAILABLE: Refusal.Reason.ValueType  # 24
-    """No replica of the inventory service can be reached; one that was lost on
-    the way may have done it. With RetryInfo. Retry with the same request id.
+    """No replica of the inventory service can be reached. If the connection was
+    lost during the call, it may have been applied. With RetryInfo. Retry with
+    the same request id.
     """
     WATCH_EXPIRED: Refusal.Reason.ValueType  # 25
-    """A watch has lasted as long as one may, so that new replicas get their
-    share of watchers; nothing is wrong. With RetryInfo of no delay. Metadata:
-    resume_token (none for a watch of health). Retry at once, from there. Not
-    UNAVAILABLE: clients' budgets for retries would pay for what is no failure.
+    """The lifetime of a watch is over. It is limited so that new replicas get
+    their share of watches; this is not a failure. With RetryInfo of no delay.
+    Metadata: resume_token (none for a watch of health). Resume at once from
+    there. The code is not UNAVAILABLE, because that would count against
+    clients' retry budgets.
     """
     METHOD_NOT_ALLOWED: Refusal.Reason.ValueType  # 26
-    """Over REST: the path takes other methods, which the header Allow names."""
+    """Over REST: the path supports other methods, which the header Allow names."""
     NOT_ACCEPTABLE: Refusal.Reason.ValueType  # 27
-    """Over REST: Accept names nothing that is spoken here."""
+    """Over REST: Accept contains no supported media type."""
     SLOW_SENDER: Refusal.Reason.ValueType  # 28
     """The request did not arrive in time; nothing was done."""
     BODY_TOO_LARGE: Refusal.Reason.ValueType  # 29
@@ -263,20 +272,18 @@ class Refusal(_message.Message):
     HEADERS_TOO_LARGE: Refusal.Reason.ValueType  # 31
     """The request's headers are too many or too large."""
     NOT_IMPLEMENTED: Refusal.Reason.ValueType  # 32
-    """The service that was asked is older than the caller and does not know the
-    method.
-    """
+    """The service is older than the caller and does not know the method."""
     UNAUTHENTICATED: Refusal.Reason.ValueType  # 33
-    """The call has no credential, or one that is not valid (any more). Metadata:
-    error (RFC 6750's `invalid_token`; absent when there was no credential).
+    """The call has no valid credential. Metadata: error (`invalid_token`, as in RFC
+    6750; absent if there was no credential).
     """
     PERMISSION_DENIED: Refusal.Reason.ValueType  # 34
-    """The caller may not do this, or not for somebody else. Metadata: scope (what
-    would allow it; of several, separated by spaces, any one).
+    """The caller may not do this, or not for this customer. Metadata: scope (the
+    scopes of which any one would allow it, separated by spaces).
     """
     ISSUER_UNAVAILABLE: Refusal.Reason.ValueType  # 35
-    """The keys of the tokens' issuer cannot be fetched, so this token can be
-    neither accepted nor refused; nothing was done. With RetryInfo.
+    """The keys of the token's issuer cannot be fetched, so the token cannot be
+    checked; nothing was done. With RetryInfo.
     """
 
     def __init__(

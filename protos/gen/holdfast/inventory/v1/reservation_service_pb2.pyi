@@ -43,11 +43,11 @@ class Reservation(_message.Message):
         RELEASED: Reservation._State.ValueType  # 3
         """Given back by the customer, the shop or the sale's cancellation."""
         EXPIRED: Reservation._State.ValueType  # 4
-        """Nobody confirmed it in time."""
+        """It was not confirmed in time."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """HELD becomes CONFIRMED, RELEASED or EXPIRED. EXPIRED becomes CONFIRMED only
-        by a confirmation that allows being late.
+        by a confirmation with allow_late.
         """
 
     STATE_UNSPECIFIED: Reservation.State.ValueType  # 0
@@ -59,7 +59,7 @@ class Reservation(_message.Message):
     RELEASED: Reservation.State.ValueType  # 3
     """Given back by the customer, the shop or the sale's cancellation."""
     EXPIRED: Reservation.State.ValueType  # 4
-    """Nobody confirmed it in time."""
+    """It was not confirmed in time."""
 
     NAME_FIELD_NUMBER: _builtins.int
     CUSTOMER_FIELD_NUMBER: _builtins.int
@@ -72,14 +72,14 @@ class Reservation(_message.Message):
     name: _builtins.str
     """`sales/{sale}/reservations/{reservation}`. The id cannot be guessed."""
     customer: _builtins.str
-    """Whom the stock is for, in the shop's own words."""
+    """The customer, by the shop's own name."""
     state: Global___Reservation.State.ValueType
-    """What became of it."""
+    """The present state."""
     order: _builtins.str
-    """The shop's own reference, as given when it was confirmed."""
+    """The shop's own reference, from its confirmation."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Line]:
-        """What was granted, an entry for each item, ordered by item."""
+        """The granted units, one entry per item, ordered by item."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -115,7 +115,7 @@ Global___Reservation: _TypeAlias = Reservation  # noqa: Y015
 
 @_typing.final
 class Line(_message.Message):
-    """So many units of one item."""
+    """A number of units of one item."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -156,19 +156,19 @@ class CreateReservationRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     customer: _builtins.str
-    """Whom the stock is for: 1 to 128 characters without control characters. A
-    buyer may leave it out: it is then the one that the token names.
+    """The customer: 1 to 128 characters without control characters. A buyer may
+    leave it out: it is then the one that the token names.
     """
     allow_partial: _builtins.bool
-    """Take what there is of each line, rather than all or nothing. Refused only
-    when there is nothing at all.
+    """Grant the available units of each line instead of all or nothing. Refused
+    only if no unit is available.
     """
     confirm: _builtins.bool
     """Sell at once, without a hold."""
     order: _builtins.str
     """The shop's own reference, with confirm: at most 128 characters."""
     request_id: _builtins.str
-    """Makes the request happen once: 1 to 128 visible ASCII characters, in one
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
     namespace for each sale and customer. Over REST, the Idempotency-Key header.
     """
     @_builtins.property
@@ -210,7 +210,7 @@ class GetReservationRequest(_message.Message):
     name: _builtins.str
     """`sales/{sale}/reservations/{reservation}`."""
     customer: _builtins.str
-    """If set, another customer's reservation is answered as if it did not exist."""
+    """If set, reservations of other customers are not found."""
     def __init__(
         self,
         *,
@@ -239,11 +239,13 @@ class ListReservationsRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     page_size: _builtins.int
-    """At most so many, 1 to 1,000; unset or 0: 100. A page may hold fewer."""
+    """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
+    fewer.
+    """
     page_token: _builtins.str
-    """next_page_token of the page before. The filters must stay the same."""
+    """next_page_token of the previous page. The filters must stay the same."""
     customer: _builtins.str
-    """Only this customer's."""
+    """Only reservations of this customer."""
     state: Global___Reservation.State.ValueType
     """Only those in this state."""
     def __init__(
@@ -272,7 +274,7 @@ class ListReservationsResponse(_message.Message):
     RESERVATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page. Empty: this was the last."""
+    """The token of the next page. Empty: this is the last one."""
     @_builtins.property
     def reservations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reservation]:
         """The page."""
@@ -308,7 +310,7 @@ class ConfirmReservationRequest(_message.Message):
     allow_late: _builtins.bool
     """Confirm even an expired reservation, if its stock is still there."""
     customer: _builtins.str
-    """If set, another customer's reservation is answered as if it did not exist."""
+    """If set, reservations of other customers are not found."""
     def __init__(
         self,
         *,
@@ -336,7 +338,7 @@ class ReleaseReservationRequest(_message.Message):
     name: _builtins.str
     """`sales/{sale}/reservations/{reservation}`."""
     customer: _builtins.str
-    """If set, another customer's reservation is answered as if it did not exist."""
+    """If set, reservations of other customers are not found."""
     def __init__(
         self,
         *,
@@ -363,7 +365,7 @@ class ExtendReservationRequest(_message.Message):
     name: _builtins.str
     """`sales/{sale}/reservations/{reservation}`."""
     customer: _builtins.str
-    """If set, another customer's reservation is answered as if it did not exist."""
+    """If set, reservations of other customers are not found."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """The new end. At most the sale's max_hold_time after the reservation's
@@ -387,8 +389,8 @@ Global___ExtendReservationRequest: _TypeAlias = ExtendReservationRequest  # noqa
 
 @_typing.final
 class Command(_message.Message):
-    """One command of a Submit. What a command's own parent or name says of the sale
-    must agree with the request's parent; a create's parent may be left out.
+    """One command of a Submit. The sale in a command's own parent or name must be
+    the request's parent; a create's parent may be left out.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -402,12 +404,12 @@ class Command(_message.Message):
     CORRELATION_ID_FIELD_NUMBER: _builtins.int
     AUTHORIZATION_FIELD_NUMBER: _builtins.int
     traceparent: _builtins.str
-    """The W3C trace context of its caller, where that is not the call's own."""
+    """The W3C trace context of its caller, if it differs from that of the call."""
     correlation_id: _builtins.str
-    """The X-Request-Id of its caller, where that is not the call's own."""
+    """The X-Request-Id of its caller, if it differs from that of the call."""
     authorization: _builtins.str
-    """The Authorization header of its caller, where that is not the call's own: it
-    is then judged as a call of its own would be.
+    """The Authorization header of its caller, if it differs from that of the call.
+    The command is then authorized like a separate call.
     """
     @_builtins.property
     def create(self) -> Global___CreateReservationRequest:
@@ -427,7 +429,7 @@ class Command(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long its caller waits. Past that it is dropped if it has not begun.
+        """How long its caller waits. Afterwards it is dropped if it has not begun.
         Unset: the call's own deadline.
         """
 
@@ -465,7 +467,7 @@ class SubmitRequest(_message.Message):
     """`sales/{sale}`."""
     @_builtins.property
     def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___Command]:
-        """1 to 1,000 commands, taken in this order."""
+        """1 to 1,000 commands, executed in this order."""
 
     def __init__(
         self,
@@ -483,7 +485,7 @@ Global___SubmitRequest: _TypeAlias = SubmitRequest  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
-    """What became of one command."""
+    """The outcome of one command."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -491,14 +493,14 @@ class Outcome(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
-    """It had been done before; reservation is its present state."""
+    """The command had been executed before; reservation is in its present state."""
     @_builtins.property
     def reservation(self) -> Global___Reservation:
-        """Done."""
+        """The reservation after the command."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Refused, with the details that the method's own status would carry."""
+        """The refusal, with the same details as the status of the method."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ReservationServiceStub:
-    """Holds stock for customers, and sells what was held.
+    """Holds stock for customers, and sells it.
     """
 
     def __init__(self, channel):
@@ -73,15 +73,15 @@ class ReservationServiceStub:
 
 
 class ReservationServiceServicer:
-    """Holds stock for customers, and sells what was held.
+    """Holds stock for customers, and sells it.
     """
 
     def CreateReservation(self, request, context):
         """Holds stock for a customer: all lines or, unless partial is allowed, none.
-
-        With a request_id it happens once, however often and through whichever
-        replica or transport it is sent; a replay answers with the reservation as it
-        is now and the trailer `idempotent-replayed: true`.
+        With a request_id it is executed once, even if it is sent several times,
+        through different replicas or transports. A replay is answered with the
+        reservation in its present state and the trailer
+        `idempotent-replayed: true`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,31 +102,31 @@ class ReservationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmReservation(self, request, context):
-        """Sells what a reservation holds. Confirming again with the same order answers
-        with the same reservation.
+        """Sells the units of a reservation. Confirming again with the same order is
+        answered with the same reservation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseReservation(self, request, context):
-        """Gives a hold back; its units are for sale again at once. Releasing again
-        answers with the same reservation.
+        """Gives the units of a hold back; they are for sale again at once. Releasing
+        again is answered with the same reservation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExtendReservation(self, request, context):
-        """Moves a hold's end to a later time. A time that is not later changes nothing.
+        """Moves a hold's end to a later time. A time that is not later has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Submit(self, request, context):
-        """Carries up to 1,000 independent commands for one sale. Each has its own
-        outcome; one that fails harms no other.
+        """Executes up to 1,000 independent commands for one sale. Each has its own
+        outcome; a command that fails does not affect the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,7 +179,7 @@ def add_ReservationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReservationService:
-    """Holds stock for customers, and sells what was held.
+    """Holds stock for customers, and sells it.
     """
 
     @staticmethod

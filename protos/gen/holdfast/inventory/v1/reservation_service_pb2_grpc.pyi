@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ReservationServiceStub:
-    """Holds stock for customers, and sells what was held."""
+    """Holds stock for customers, and sells it."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,63 +35,63 @@ class ReservationServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ReservationServiceAsyncStub: ...
     CreateReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.CreateReservationRequest, _reservation_service_pb2.Reservation]
     """Holds stock for a customer: all lines or, unless partial is allowed, none.
-
-    With a request_id it happens once, however often and through whichever
-    replica or transport it is sent; a replay answers with the reservation as it
-    is now and the trailer `idempotent-replayed: true`.
+    With a request_id it is executed once, even if it is sent several times,
+    through different replicas or transports. A replay is answered with the
+    reservation in its present state and the trailer
+    `idempotent-replayed: true`.
     """
     GetReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.GetReservationRequest, _reservation_service_pb2.Reservation]
     """Reads one reservation."""
     ListReservations: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ListReservationsRequest, _reservation_service_pb2.ListReservationsResponse]
     """Lists a sale's reservations, oldest first."""
     ConfirmReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ConfirmReservationRequest, _reservation_service_pb2.Reservation]
-    """Sells what a reservation holds. Confirming again with the same order answers
-    with the same reservation.
+    """Sells the units of a reservation. Confirming again with the same order is
+    answered with the same reservation.
     """
     ReleaseReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ReleaseReservationRequest, _reservation_service_pb2.Reservation]
-    """Gives a hold back; its units are for sale again at once. Releasing again
-    answers with the same reservation.
+    """Gives the units of a hold back; they are for sale again at once. Releasing
+    again is answered with the same reservation.
     """
     ExtendReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ExtendReservationRequest, _reservation_service_pb2.Reservation]
-    """Moves a hold's end to a later time. A time that is not later changes nothing."""
+    """Moves a hold's end to a later time. A time that is not later has no effect."""
     Submit: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.SubmitRequest, _reservation_service_pb2.SubmitResponse]
-    """Carries up to 1,000 independent commands for one sale. Each has its own
-    outcome; one that fails harms no other.
+    """Executes up to 1,000 independent commands for one sale. Each has its own
+    outcome; a command that fails does not affect the others.
     """
 
 @_typing.type_check_only
 class ReservationServiceAsyncStub(ReservationServiceStub):
-    """Holds stock for customers, and sells what was held."""
+    """Holds stock for customers, and sells it."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.CreateReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
     """Holds stock for a customer: all lines or, unless partial is allowed, none.
-
-    With a request_id it happens once, however often and through whichever
-    replica or transport it is sent; a replay answers with the reservation as it
-    is now and the trailer `idempotent-replayed: true`.
+    With a request_id it is executed once, even if it is sent several times,
+    through different replicas or transports. A replay is answered with the
+    reservation in its present state and the trailer
+    `idempotent-replayed: true`.
     """
     GetReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.GetReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
     """Reads one reservation."""
     ListReservations: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ListReservationsRequest, _reservation_service_pb2.ListReservationsResponse]  # type: ignore[assignment]
     """Lists a sale's reservations, oldest first."""
     ConfirmReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ConfirmReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
-    """Sells what a reservation holds. Confirming again with the same order answers
-    with the same reservation.
+    """Sells the units of a reservation. Confirming again with the same order is
+    answered with the same reservation.
     """
     ReleaseReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ReleaseReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
-    """Gives a hold back; its units are for sale again at once. Releasing again
-    answers with the same reservation.
+    """Gives the units of a hold back; they are for sale again at once. Releasing
+    again is answered with the same reservation.
     """
     ExtendReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ExtendReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
-    """Moves a hold's end to a later time. A time that is not later changes nothing."""
+    """Moves a hold's end to a later time. A time that is not later has no effect."""
     Submit: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.SubmitRequest, _reservation_service_pb2.SubmitResponse]  # type: ignore[assignment]
-    """Carries up to 1,000 independent commands for one sale. Each has its own
-    outcome; one that fails harms no other.
+    """Executes up to 1,000 independent commands for one sale. Each has its own
+    outcome; a command that fails does not affect the others.
     """
 
 class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Holds stock for customers, and sells what was held."""
+    """Holds stock for customers, and sells it."""
 
     @_abc_1.abstractmethod
     def CreateReservation(
@@ -100,10 +100,10 @@ class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_reservation_service_pb2.Reservation, _abc.Awaitable[_reservation_service_pb2.Reservation]]:
         """Holds stock for a customer: all lines or, unless partial is allowed, none.
-
-        With a request_id it happens once, however often and through whichever
-        replica or transport it is sent; a replay answers with the reservation as it
-        is now and the trailer `idempotent-replayed: true`.
+        With a request_id it is executed once, even if it is sent several times,
+        through different replicas or transports. A replay is answered with the
+        reservation in its present state and the trailer
+        `idempotent-replayed: true`.
         """
 
     @_abc_1.abstractmethod
@@ -128,8 +128,8 @@ class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reservation_service_pb2.ConfirmReservationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reservation_service_pb2.Reservation, _abc.Awaitable[_reservation_service_pb2.Reservation]]:
-        """Sells what a reservation holds. Confirming again with the same order answers
-        with the same reservation.
+        """Sells the units of a reservation. Confirming again with the same order is
+        answered with the same reservation.
         """
 
     @_abc_1.abstractmethod
@@ -138,8 +138,8 @@ class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reservation_service_pb2.ReleaseReservationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reservation_service_pb2.Reservation, _abc.Awaitable[_reservation_service_pb2.Reservation]]:
-        """Gives a hold back; its units are for sale again at once. Releasing again
-        answers with the same reservation.
+        """Gives the units of a hold back; they are for sale again at once. Releasing
+        again is answered with the same reservation.
         """
 
     @_abc_1.abstractmethod
@@ -148,7 +148,7 @@ class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reservation_service_pb2.ExtendReservationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reservation_service_pb2.Reservation, _abc.Awaitable[_reservation_service_pb2.Reservation]]:
-        """Moves a hold's end to a later time. A time that is not later changes nothing."""
+        """Moves a hold's end to a later time. A time that is not later has no effect."""
 
     @_abc_1.abstractmethod
     def Submit(
@@ -156,8 +156,8 @@ class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reservation_service_pb2.SubmitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reservation_service_pb2.SubmitResponse, _abc.Awaitable[_reservation_service_pb2.SubmitResponse]]:
-        """Carries up to 1,000 independent commands for one sale. Each has its own
-        outcome; one that fails harms no other.
+        """Executes up to 1,000 independent commands for one sale. Each has its own
+        outcome; a command that fails does not affect the others.
         """
 
 def add_ReservationServiceServicer_to_server(servicer: ReservationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

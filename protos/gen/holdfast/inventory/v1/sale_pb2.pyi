@@ -23,10 +23,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Sale(_message.Message):
-    """A shelf of stock that is sold under one set of rules.
+    """A set of items that are sold under one set of rules.
 
-    A sale is also a serial log: every change to its stock and reservations is
-    one or more movements, numbered without gaps.
+    A sale is also a serial log: every change of its stock is one or more
+    movements, numbered without gaps.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -40,41 +40,41 @@ class Sale(_message.Message):
         STATE_UNSPECIFIED: Sale._State.ValueType  # 0
         """Not set."""
         SCHEDULED: Sale._State.ValueType  # 1
-        """open_time is still to come."""
+        """open_time has not been reached yet."""
         OPEN: Sale._State.ValueType  # 2
-        """New holds are taken."""
+        """New holds are accepted."""
         PAUSED: Sale._State.ValueType  # 3
-        """New holds are refused until the sale is resumed. A hold taken in time may
-        still be confirmed, extended or released.
+        """New holds are refused until the sale is resumed. Existing holds may still
+        be confirmed, extended or released.
         """
         CLOSED: Sale._State.ValueType  # 4
-        """close_time has passed. A hold taken in time may still be confirmed,
-        extended or released until it expires.
+        """close_time has passed. Existing holds may still be confirmed, extended or
+        released until they expire.
         """
         CANCELLED: Sale._State.ValueType  # 5
-        """For good. Open holds have been released."""
+        """Final. Open holds have been released."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Derived from the times, the two flags and the database's clock. No job
-        flips it, so it is never late.
+        """Derived from the sale's times and flags and the database's clock. No job
+        changes it, so it is never late.
         """
 
     STATE_UNSPECIFIED: Sale.State.ValueType  # 0
     """Not set."""
     SCHEDULED: Sale.State.ValueType  # 1
-    """open_time is still to come."""
+    """open_time has not been reached yet."""
     OPEN: Sale.State.ValueType  # 2
-    """New holds are taken."""
+    """New holds are accepted."""
     PAUSED: Sale.State.ValueType  # 3
-    """New holds are refused until the sale is resumed. A hold taken in time may
-    still be confirmed, extended or released.
+    """New holds are refused until the sale is resumed. Existing holds may still
+    be confirmed, extended or released.
     """
     CLOSED: Sale.State.ValueType  # 4
-    """close_time has passed. A hold taken in time may still be confirmed,
-    extended or released until it expires.
+    """close_time has passed. Existing holds may still be confirmed, extended or
+    released until they expire.
     """
     CANCELLED: Sale.State.ValueType  # 5
-    """For good. Open holds have been released."""
+    """Final. Open holds have been released."""
 
     NAME_FIELD_NUMBER: _builtins.int
     OPEN_TIME_FIELD_NUMBER: _builtins.int
@@ -98,28 +98,30 @@ class Sale(_message.Message):
     0: no limit.
     """
     state: Global___Sale.State.ValueType
-    """What the sale is doing now."""
+    """The present state."""
     schedule: _builtins.str
-    """The schedule that opened it, if one did: `saleSchedules/{schedule}`."""
+    """The schedule that created it, if any: `saleSchedules/{schedule}`."""
     sequence: _builtins.int
     """The sequence of its last movement. 0: none yet."""
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
-        """When holds are first taken. Unset on creation: at once."""
+        """The time from which holds are accepted. Unset on creation: at once."""
 
     @_builtins.property
     def close_time(self) -> _timestamp_pb2.Timestamp:
-        """When new holds stop. Unset: never, which is how ordinary stock is sold."""
+        """The time from which new holds are refused. Unset: never, for ordinary //
+        stock.
+        """
 
     @_builtins.property
     def hold_time(self) -> _duration_pb2.Duration:
-        """How long a hold lasts when its request does not say. Default 120 s, at
+        """How long a hold lasts if its request does not say. Default 120 s, at //
         least 1 s, at most max_hold_time.
         """
 
     @_builtins.property
     def max_hold_time(self) -> _duration_pb2.Duration:
-        """The longest that a hold may last, from its creation and over all its
+        """The longest time that a hold may last from its creation, including all //
         extensions. Default 900 s or hold_time if that is longer, at most 30 days.
         """
 
@@ -137,7 +139,7 @@ class Sale(_message.Message):
 
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
-        """The items to create it with, at most 1,000: `item`, `on_hand` and
+        """The items to create with it, at most 1,000. `item`, `on_hand` and
         `per_customer_limit` of each are read. Not returned; see ListItems.
         """
 
@@ -168,7 +170,7 @@ Global___Sale: _TypeAlias = Sale  # noqa: Y015
 
 @_typing.final
 class Item(_message.Message):
-    """One stock level on a sale's shelf."""
+    """One stock level of a sale."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -183,24 +185,24 @@ class Item(_message.Message):
     name: _builtins.str
     """`sales/{sale}/items/{item}`."""
     item: _builtins.str
-    """The last segment of the name, by which reservation lines call it. 1 to 63
-    letters, digits, `-`, `_` or `.`, starting with a letter or a digit.
+    """The last segment of the name, which reservation lines use. 1 to 63 letters,
+    digits, `-`, `_` or `.`, starting with a letter or a digit.
     """
     on_hand: _builtins.int
-    """Units on the shelf, held or not. Sold units have left it."""
+    """Units in stock, held or not. Sold units are not included."""
     held: _builtins.int
     """Units of on_hand that open reservations hold."""
     available: _builtins.int
     """Units that can be reserved: on_hand - held."""
     sold: _builtins.int
-    """Units sold: confirmed, and gone from on_hand."""
+    """Units sold: confirmed, and removed from on_hand."""
     per_customer_limit: _builtins.int
-    """The most units of this item that one customer may hold or have bought.
-    0: no limit. The sale's own limit holds as well.
+    """The most units of this item that one customer may hold or have bought. 0:
+    no limit. The sale's own limit applies as well.
     """
     version: _builtins.int
-    """The sequence of the last movement that changed this item. Give it as
-    expected_version to change the stock only if nothing else has.
+    """The sequence of the last movement that changed this item. Send it as
+    expected_version to change the stock only if it is unchanged since.
     """
     def __init__(
         self,
@@ -241,21 +243,21 @@ class SaleSchedule(_message.Message):
         REMAINDER_UNSPECIFIED: SaleSchedule._Remainder.ValueType  # 0
         """Same as STAY."""
         STAY: SaleSchedule._Remainder.ValueType  # 1
-        """They stay on the closed sale's shelf."""
+        """They stay in the closed sale."""
         RETURN: SaleSchedule._Remainder.ValueType  # 2
         """They go back to source_sale, which must be set."""
         CARRY_OVER: SaleSchedule._Remainder.ValueType  # 3
         """They move to the next occurrence."""
 
     class Remainder(_Remainder, metaclass=_RemainderEnumTypeWrapper):
-        """What becomes of the units that are left when an occurrence has closed and
+        """What happens to the units that are left when an occurrence has closed and
         its last hold has ended.
         """
 
     REMAINDER_UNSPECIFIED: SaleSchedule.Remainder.ValueType  # 0
     """Same as STAY."""
     STAY: SaleSchedule.Remainder.ValueType  # 1
-    """They stay on the closed sale's shelf."""
+    """They stay in the closed sale."""
     RETURN: SaleSchedule.Remainder.ValueType  # 2
     """They go back to source_sale, which must be set."""
     CARRY_OVER: SaleSchedule.Remainder.ValueType  # 3
@@ -273,16 +275,16 @@ class SaleSchedule(_message.Message):
     ids of its sales fit.
     """
     source_sale: _builtins.str
-    """Where the stock comes from. Unset: new units each time. Set, `sales/{sale}`:
-    moved from the items of the same ids there, as many as there are, up to
-    the template's on_hand.
+    """Where the stock comes from. Unset: new units each time. `sales/{sale}`: the
+    available units of the items of the same ids there, up to the template's
+    on_hand.
     """
     remainder: Global___SaleSchedule.Remainder.ValueType
-    """What becomes of the remainder."""
+    """What happens to the remainder."""
     @_builtins.property
     def period(self) -> _duration_pb2.Duration:
-        """From one opening to the next, aligned to the Unix epoch (3600 s opens on the
-        full hour, UTC). A whole number of seconds, 60 s to 366 days.
+        """The time from one opening to the next, aligned to the Unix epoch (3600 s
+        opens on the full hour, UTC). A whole number of seconds, 60 s to 366 days.
         """
 
     @_builtins.property

@@ -30,7 +30,7 @@ class CreateSaleRequest(_message.Message):
     SALE_ID_FIELD_NUMBER: _builtins.int
     SALE_FIELD_NUMBER: _builtins.int
     sale_id: _builtins.str
-    """The id that the sale's name will end with."""
+    """The id for the sale's name."""
     @_builtins.property
     def sale(self) -> _sale_pb2.Sale:
         """The sale."""
@@ -82,9 +82,11 @@ class ListSalesRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most so many, 1 to 1,000; unset or 0: 100. A page may hold fewer."""
+    """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
+    fewer.
+    """
     page_token: _builtins.str
-    """next_page_token of the page before. The filters must stay the same."""
+    """next_page_token of the previous page. The filters must stay the same."""
     state: _sale_pb2.Sale.State.ValueType
     """Only those in this state."""
     schedule: _builtins.str
@@ -114,7 +116,7 @@ class ListSalesResponse(_message.Message):
     SALES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page. Empty: this was the last."""
+    """The token of the next page. Empty: this is the last one."""
     @_builtins.property
     def sales(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.Sale]:
         """The page."""
@@ -148,8 +150,7 @@ class UpdateSaleRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which of open_time, close_time, per_customer_limit, hold_time and
-        max_hold_time to change. Over REST it may be left out: then the fields that
-        the body has.
+        max_hold_time to change. Over REST the default is the fields in the body.
         """
 
     def __init__(
@@ -244,7 +245,7 @@ class CreateItemRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     item_id: _builtins.str
-    """The id that the item's name will end with."""
+    """The id for the item's name."""
     @_builtins.property
     def item(self) -> _sale_pb2.Item:
         """The item: `on_hand` and `per_customer_limit` are read."""
@@ -298,9 +299,11 @@ class ListItemsRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     page_size: _builtins.int
-    """At most so many, 1 to 1,000; unset or 0: 100. A page may hold fewer."""
+    """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
+    fewer.
+    """
     page_token: _builtins.str
-    """next_page_token of the page before."""
+    """next_page_token of the previous page."""
     def __init__(
         self,
         *,
@@ -325,7 +328,7 @@ class ListItemsResponse(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page. Empty: this was the last."""
+    """The token of the next page. Empty: this is the last one."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.Item]:
         """The page."""
@@ -359,17 +362,20 @@ class AdjustStockRequest(_message.Message):
     name: _builtins.str
     """`sales/{sale}/items/{item}`."""
     delta: _builtins.int
-    """Units to add to on_hand; negative to take away. Not 0."""
+    """Units to add to on_hand; negative to remove units. Not 0."""
     reason: _movement_pb2.Movement.AdjustReason.ValueType
-    """Why."""
+    """The reason of the adjustment."""
     expected_version: _builtins.int
-    """If set, refused with STOCK_CHANGED unless it equals the item's version."""
+    """If set, the request is refused with STOCK_CHANGED unless this is the item's
+    // version.
+    """
     request_id: _builtins.str
-    """Makes the request happen once: 1 to 128 visible ASCII characters, in one
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
     namespace for the sale. Over REST also the Idempotency-Key header.
     """
     actor: _builtins.str
-    """Who asks, for the audit trail: at most 128 characters. A caller that is
+    """The person or system that requests it, for the audit trail: at most 128
+    characters. A caller that is
     known leaves it out, or gives its own name.
     """
     def __init__(
@@ -404,17 +410,18 @@ class TransferStockRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """`sales/{sale}/items/{item}` to take from."""
+    """`sales/{sale}/items/{item}` from which to take units."""
     destination: _builtins.str
-    """`sales/{sale}/items/{item}` to add to, in another sale."""
+    """`sales/{sale}/items/{item}` of another sale, to which to add units."""
     quantity: _builtins.int
     """Units: 1 to 1,000,000,000."""
     request_id: _builtins.str
-    """Makes the request happen once: 1 to 128 visible ASCII characters, in one
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
     namespace for the source's sale. Over REST also the Idempotency-Key header.
     """
     actor: _builtins.str
-    """Who asks, for the audit trail: at most 128 characters. A caller that is
+    """The person or system that requests it, for the audit trail: at most 128
+    characters. A caller that is
     known leaves it out, or gives its own name.
     """
     def __init__(
@@ -444,11 +451,13 @@ class TransferStockResponse(_message.Message):
     DESTINATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def source(self) -> _sale_pb2.Item:
-        """The source after the transfer, or as it is now if this was a replay."""
+        """The source after the transfer; in its present state if this is a replay."""
 
     @_builtins.property
     def destination(self) -> _sale_pb2.Item:
-        """The destination after the transfer, or as it is now if this was a replay."""
+        """The destination after the transfer; in its present state if this is a //
+        replay.
+        """
 
     def __init__(
         self,
@@ -475,8 +484,8 @@ class WatchStockRequest(_message.Message):
     name: _builtins.str
     """`sales/{sale}`."""
     resume_token: _builtins.str
-    """resume_token of the last event that was seen, to go on behind it. Over SSE
-    also the Last-Event-ID header. Empty: begin with a snapshot.
+    """resume_token of the last event that was received, to continue after it. Over
+    REST also the Last-Event-ID header. Empty: begin with a snapshot.
     """
     def __init__(
         self,
@@ -510,8 +519,8 @@ class WatchStockResponse(_message.Message):
         sequence: _builtins.int
         """The last movement that the levels include."""
         lagged: _builtins.bool
-        """The reader fell, or came back, too far behind: what lies between its last
-        event and this snapshot is not sent.
+        """The reader was too far behind: the changes between its last event and this
+        snapshot are not sent.
         """
         @_builtins.property
         def items(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.Item]:
@@ -540,12 +549,12 @@ class WatchStockResponse(_message.Message):
         PREVIOUS_SEQUENCE_FIELD_NUMBER: _builtins.int
         SEQUENCE_FIELD_NUMBER: _builtins.int
         previous_sequence: _builtins.int
-        """The last movement before the batch: sequence of the event before."""
+        """The last movement before the batch: the sequence of the previous event."""
         sequence: _builtins.int
         """The last movement of the batch."""
         @_builtins.property
         def items(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.Item]:
-            """The changed items, by id, as the batch left them."""
+            """The changed items, by id, in their new state."""
 
         def __init__(
             self,
@@ -562,7 +571,7 @@ class WatchStockResponse(_message.Message):
 
     @_typing.final
     class Heartbeat(_message.Message):
-        """Nothing has happened for a while; the watch is alive."""
+        """Nothing has changed for a while; the watch is alive."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -588,7 +597,7 @@ class WatchStockResponse(_message.Message):
     """Where to resume from."""
     @_builtins.property
     def snapshot(self) -> Global___WatchStockResponse.Snapshot:
-        """First, and again whenever a reader has lagged."""
+        """The first event, and again after a reader has lagged."""
 
     @_builtins.property
     def change(self) -> Global___WatchStockResponse.Change:
@@ -629,11 +638,13 @@ class ListMovementsRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     after_sequence: _builtins.int
-    """Only movements behind this one."""
+    """Only movements after this one."""
     page_size: _builtins.int
-    """At most so many, 1 to 1,000; unset or 0: 100. A page may hold fewer."""
+    """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
+    fewer.
+    """
     page_token: _builtins.str
-    """next_page_token of the page before."""
+    """next_page_token of the previous page."""
     def __init__(
         self,
         *,
@@ -659,7 +670,7 @@ class ListMovementsResponse(_message.Message):
     MOVEMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page. Empty: this was the last for now."""
+    """The token of the next page. Empty: there are no more movements yet."""
     @_builtins.property
     def movements(self) -> _containers.RepeatedCompositeFieldContainer[_movement_pb2.Movement]:
         """The page."""
@@ -690,10 +701,10 @@ class WatchMovementsRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     after_sequence: _builtins.int
-    """Begin behind this movement; 0: from the first."""
+    """Begin after this movement; 0: with the first one."""
     resume_token: _builtins.str
-    """resume_token of the last event that was seen; goes before after_sequence.
-    Over SSE also the Last-Event-ID header.
+    """resume_token of the last event that was received; takes precedence over
+    after_sequence. Over REST also the Last-Event-ID header.
     """
     def __init__(
         self,
@@ -768,7 +779,7 @@ class VerifyLedgerResponse(_message.Message):
 
     @_typing.final
     class Discrepancy(_message.Message):
-        """Two sums that should agree and do not."""
+        """Two numbers that should be equal and are not."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -777,13 +788,15 @@ class VerifyLedgerResponse(_message.Message):
         STORED_FIELD_NUMBER: _builtins.int
         SUMMED_FIELD_NUMBER: _builtins.int
         item: _builtins.str
-        """The item's id; empty for one of the sale as a whole."""
+        """The item's id; empty if it concerns the whole sale."""
         field: _builtins.str
-        """What was compared: `on_hand`, `held`, `sold`, `open_holds` or `sequence`."""
+        """The compared field: `on_hand`, `held`, `sold`, `open_holds` or
+        `sequence`.
+        """
         stored: _builtins.int
-        """What the stock level, or the sale, says."""
+        """The number in the stock level, or in the sale."""
         summed: _builtins.int
-        """What the movements, or the open reservations, sum up to."""
+        """The sum of the movements, or of the open reservations."""
         def __init__(
             self,
             *,
@@ -802,12 +815,12 @@ class VerifyLedgerResponse(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     DISCREPANCIES_FIELD_NUMBER: _builtins.int
     consistent: _builtins.bool
-    """Whether everything agrees."""
+    """Whether there is no discrepancy."""
     sequence: _builtins.int
     """The last movement that was checked."""
     @_builtins.property
     def discrepancies(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerifyLedgerResponse.Discrepancy]:
-        """What does not agree."""
+        """The discrepancies."""
 
     def __init__(
         self,
@@ -833,7 +846,7 @@ class CreateSaleScheduleRequest(_message.Message):
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     SALE_SCHEDULE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
-    """The id that the schedule's name will end with."""
+    """The id for the schedule's name."""
     @_builtins.property
     def sale_schedule(self) -> _sale_pb2.SaleSchedule:
         """The schedule."""
@@ -883,9 +896,11 @@ class ListSaleSchedulesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most so many, 1 to 1,000; unset or 0: 100. A page may hold fewer."""
+    """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
+    fewer.
+    """
     page_token: _builtins.str
-    """next_page_token of the page before."""
+    """next_page_token of the previous page."""
     def __init__(
         self,
         *,
@@ -909,7 +924,7 @@ class ListSaleSchedulesResponse(_message.Message):
     SALE_SCHEDULES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page. Empty: this was the last."""
+    """The token of the next page. Empty: this is the last one."""
     @_builtins.property
     def sale_schedules(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.SaleSchedule]:
         """The page."""

@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class SaleServiceStub:
-    """Sets sales up, moves their stock, and shows what happened.
+    """Creates and changes sales, moves their stock, and shows their history.
     """
 
     def __init__(self, channel):
@@ -140,7 +140,7 @@ class SaleServiceStub:
 
 
 class SaleServiceServicer:
-    """Sets sales up, moves their stock, and shows what happened.
+    """Creates and changes sales, moves their stock, and shows their history.
     """
 
     def CreateSale(self, request, context):
@@ -172,21 +172,22 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseSale(self, request, context):
-        """Stops taking new holds until the sale is resumed. Pausing again changes nothing.
+        """Refuses new holds until the sale is resumed. Pausing again has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeSale(self, request, context):
-        """Takes new holds again. Resuming again changes nothing.
+        """Accepts new holds again. Resuming again has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelSale(self, request, context):
-        """Ends a sale for good and releases its open holds. Cancelling again changes nothing.
+        """Ends a sale finally and releases its open holds. Cancelling again has no //
+        effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,15 +215,15 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AdjustStock(self, request, context):
-        """Changes on_hand by hand. It never goes below what is held.
+        """Changes on_hand by hand. It never goes below held.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TransferStock(self, request, context):
-        """Moves available units from an item of one sale to an item of another, in one
-        step.
+        """Moves available units from an item of one sale to an item of another, //
+        atomically.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,8 +231,9 @@ class SaleServiceServicer:
 
     def WatchStock(self, request, context):
         """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-        After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
-        last resume_token. Over REST, server-sent events, which go on.
+        After some minutes it ends with WATCH_EXPIRED; resume it at once with the
+        last resume_token. Over REST it is a stream of server-sent events, which
+        the gateway resumes by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,23 +247,24 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchMovements(self, request, context):
-        """Follows a sale's movements from any sequence on, without gaps. It ends as
-        WatchStock does. Over REST, server-sent events, which go on.
+        """Follows a sale's movements from any sequence, without gaps. It ends like
+        WatchStock. Over REST it is a stream of server-sent events, which the
+        gateway resumes by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyLedger(self, request, context):
-        """Checks that the movements sum up to the stock levels, that what is held is
-        what open reservations hold, and that no sequence is missing.
+        """Checks that the movements sum up to the stock levels, that held equals the
+        units of open reservations, and that no sequence is missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSaleSchedule(self, request, context):
-        """Creates a schedule. Its sales are opened from now on.
+        """Creates a schedule. It opens sales from now on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -282,7 +285,7 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSaleSchedule(self, request, context):
-        """Deletes a schedule. Sales that it has created stay as they are.
+        """Deletes a schedule. The sales that it has created stay as they are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -400,7 +403,7 @@ def add_SaleServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SaleService:
-    """Sets sales up, moves their stock, and shows what happened.
+    """Creates and changes sales, moves their stock, and shows their history.
     """
 
     @staticmethod

@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SaleServiceStub:
-    """Sets sales up, moves their stock, and shows what happened."""
+    """Creates and changes sales, moves their stock, and shows their history."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -44,11 +44,13 @@ class SaleServiceStub:
     UpdateSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateSaleRequest, _sale_pb2.Sale]
     """Changes the rules of a sale."""
     PauseSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.PauseSaleRequest, _sale_pb2.Sale]
-    """Stops taking new holds until the sale is resumed. Pausing again changes nothing."""
+    """Refuses new holds until the sale is resumed. Pausing again has no effect."""
     ResumeSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ResumeSaleRequest, _sale_pb2.Sale]
-    """Takes new holds again. Resuming again changes nothing."""
+    """Accepts new holds again. Resuming again has no effect."""
     CancelSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CancelSaleRequest, _sale_pb2.Sale]
-    """Ends a sale for good and releases its open holds. Cancelling again changes nothing."""
+    """Ends a sale finally and releases its open holds. Cancelling again has no //
+    effect.
+    """
     CreateItem: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CreateItemRequest, _sale_pb2.Item]
     """Adds an item to a sale."""
     GetItem: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetItemRequest, _sale_pb2.Item]
@@ -56,38 +58,40 @@ class SaleServiceStub:
     ListItems: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListItemsRequest, _sale_service_pb2.ListItemsResponse]
     """Lists a sale's stock levels by item."""
     AdjustStock: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.AdjustStockRequest, _sale_pb2.Item]
-    """Changes on_hand by hand. It never goes below what is held."""
+    """Changes on_hand by hand. It never goes below held."""
     TransferStock: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.TransferStockRequest, _sale_service_pb2.TransferStockResponse]
-    """Moves available units from an item of one sale to an item of another, in one
-    step.
+    """Moves available units from an item of one sale to an item of another, //
+    atomically.
     """
     WatchStock: _grpc.UnaryStreamMultiCallable[_sale_service_pb2.WatchStockRequest, _sale_service_pb2.WatchStockResponse]
     """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-    After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
-    last resume_token. Over REST, server-sent events, which go on.
+    After some minutes it ends with WATCH_EXPIRED; resume it at once with the
+    last resume_token. Over REST it is a stream of server-sent events, which
+    the gateway resumes by itself.
     """
     ListMovements: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListMovementsRequest, _sale_service_pb2.ListMovementsResponse]
     """Lists a sale's movements in sequence."""
     WatchMovements: _grpc.UnaryStreamMultiCallable[_sale_service_pb2.WatchMovementsRequest, _sale_service_pb2.WatchMovementsResponse]
-    """Follows a sale's movements from any sequence on, without gaps. It ends as
-    WatchStock does. Over REST, server-sent events, which go on.
+    """Follows a sale's movements from any sequence, without gaps. It ends like
+    WatchStock. Over REST it is a stream of server-sent events, which the
+    gateway resumes by itself.
     """
     VerifyLedger: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.VerifyLedgerRequest, _sale_service_pb2.VerifyLedgerResponse]
-    """Checks that the movements sum up to the stock levels, that what is held is
-    what open reservations hold, and that no sequence is missing.
+    """Checks that the movements sum up to the stock levels, that held equals the
+    units of open reservations, and that no sequence is missing.
     """
     CreateSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]
-    """Creates a schedule. Its sales are opened from now on."""
+    """Creates a schedule. It opens sales from now on."""
     GetSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleScheduleRequest, _sale_pb2.SaleSchedule]
     """Reads one schedule."""
     ListSaleSchedules: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleSchedulesRequest, _sale_service_pb2.ListSaleSchedulesResponse]
     """Lists schedules by id."""
     DeleteSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleScheduleRequest, _empty_pb2.Empty]
-    """Deletes a schedule. Sales that it has created stay as they are."""
+    """Deletes a schedule. The sales that it has created stay as they are."""
 
 @_typing.type_check_only
 class SaleServiceAsyncStub(SaleServiceStub):
-    """Sets sales up, moves their stock, and shows what happened."""
+    """Creates and changes sales, moves their stock, and shows their history."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
@@ -99,11 +103,13 @@ class SaleServiceAsyncStub(SaleServiceStub):
     UpdateSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
     """Changes the rules of a sale."""
     PauseSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.PauseSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
-    """Stops taking new holds until the sale is resumed. Pausing again changes nothing."""
+    """Refuses new holds until the sale is resumed. Pausing again has no effect."""
     ResumeSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ResumeSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
-    """Takes new holds again. Resuming again changes nothing."""
+    """Accepts new holds again. Resuming again has no effect."""
     CancelSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CancelSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
-    """Ends a sale for good and releases its open holds. Cancelling again changes nothing."""
+    """Ends a sale finally and releases its open holds. Cancelling again has no //
+    effect.
+    """
     CreateItem: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateItemRequest, _sale_pb2.Item]  # type: ignore[assignment]
     """Adds an item to a sale."""
     GetItem: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.GetItemRequest, _sale_pb2.Item]  # type: ignore[assignment]
@@ -111,37 +117,39 @@ class SaleServiceAsyncStub(SaleServiceStub):
     ListItems: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListItemsRequest, _sale_service_pb2.ListItemsResponse]  # type: ignore[assignment]
     """Lists a sale's stock levels by item."""
     AdjustStock: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.AdjustStockRequest, _sale_pb2.Item]  # type: ignore[assignment]
-    """Changes on_hand by hand. It never goes below what is held."""
+    """Changes on_hand by hand. It never goes below held."""
     TransferStock: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.TransferStockRequest, _sale_service_pb2.TransferStockResponse]  # type: ignore[assignment]
-    """Moves available units from an item of one sale to an item of another, in one
-    step.
+    """Moves available units from an item of one sale to an item of another, //
+    atomically.
     """
     WatchStock: _aio.UnaryStreamMultiCallable[_sale_service_pb2.WatchStockRequest, _sale_service_pb2.WatchStockResponse]  # type: ignore[assignment]
     """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-    After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
-    last resume_token. Over REST, server-sent events, which go on.
+    After some minutes it ends with WATCH_EXPIRED; resume it at once with the
+    last resume_token. Over REST it is a stream of server-sent events, which
+    the gateway resumes by itself.
     """
     ListMovements: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListMovementsRequest, _sale_service_pb2.ListMovementsResponse]  # type: ignore[assignment]
     """Lists a sale's movements in sequence."""
     WatchMovements: _aio.UnaryStreamMultiCallable[_sale_service_pb2.WatchMovementsRequest, _sale_service_pb2.WatchMovementsResponse]  # type: ignore[assignment]
-    """Follows a sale's movements from any sequence on, without gaps. It ends as
-    WatchStock does. Over REST, server-sent events, which go on.
+    """Follows a sale's movements from any sequence, without gaps. It ends like
+    WatchStock. Over REST it is a stream of server-sent events, which the
+    gateway resumes by itself.
     """
     VerifyLedger: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.VerifyLedgerRequest, _sale_service_pb2.VerifyLedgerResponse]  # type: ignore[assignment]
-    """Checks that the movements sum up to the stock levels, that what is held is
-    what open reservations hold, and that no sequence is missing.
+    """Checks that the movements sum up to the stock levels, that held equals the
+    units of open reservations, and that no sequence is missing.
     """
     CreateSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
-    """Creates a schedule. Its sales are opened from now on."""
+    """Creates a schedule. It opens sales from now on."""
     GetSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
     """Reads one schedule."""
     ListSaleSchedules: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleSchedulesRequest, _sale_service_pb2.ListSaleSchedulesResponse]  # type: ignore[assignment]
     """Lists schedules by id."""
     DeleteSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleScheduleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a schedule. Sales that it has created stay as they are."""
+    """Deletes a schedule. The sales that it has created stay as they are."""
 
 class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Sets sales up, moves their stock, and shows what happened."""
+    """Creates and changes sales, moves their stock, and shows their history."""
 
     @_abc_1.abstractmethod
     def CreateSale(
@@ -181,7 +189,7 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.PauseSaleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.Sale, _abc.Awaitable[_sale_pb2.Sale]]:
-        """Stops taking new holds until the sale is resumed. Pausing again changes nothing."""
+        """Refuses new holds until the sale is resumed. Pausing again has no effect."""
 
     @_abc_1.abstractmethod
     def ResumeSale(
@@ -189,7 +197,7 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.ResumeSaleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.Sale, _abc.Awaitable[_sale_pb2.Sale]]:
-        """Takes new holds again. Resuming again changes nothing."""
+        """Accepts new holds again. Resuming again has no effect."""
 
     @_abc_1.abstractmethod
     def CancelSale(
@@ -197,7 +205,9 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.CancelSaleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.Sale, _abc.Awaitable[_sale_pb2.Sale]]:
-        """Ends a sale for good and releases its open holds. Cancelling again changes nothing."""
+        """Ends a sale finally and releases its open holds. Cancelling again has no //
+        effect.
+        """
 
     @_abc_1.abstractmethod
     def CreateItem(
@@ -229,7 +239,7 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.AdjustStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.Item, _abc.Awaitable[_sale_pb2.Item]]:
-        """Changes on_hand by hand. It never goes below what is held."""
+        """Changes on_hand by hand. It never goes below held."""
 
     @_abc_1.abstractmethod
     def TransferStock(
@@ -237,8 +247,8 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.TransferStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_service_pb2.TransferStockResponse, _abc.Awaitable[_sale_service_pb2.TransferStockResponse]]:
-        """Moves available units from an item of one sale to an item of another, in one
-        step.
+        """Moves available units from an item of one sale to an item of another, //
+        atomically.
         """
 
     @_abc_1.abstractmethod
@@ -248,8 +258,9 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sale_service_pb2.WatchStockResponse], _abc.AsyncIterator[_sale_service_pb2.WatchStockResponse]]:
         """Follows a sale's stock: a snapshot, then every change in order, without gaps.
-        After some minutes it ends with WATCH_EXPIRED, to be resumed at once with the
-        last resume_token. Over REST, server-sent events, which go on.
+        After some minutes it ends with WATCH_EXPIRED; resume it at once with the
+        last resume_token. Over REST it is a stream of server-sent events, which
+        the gateway resumes by itself.
         """
 
     @_abc_1.abstractmethod
@@ -266,8 +277,9 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.WatchMovementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_sale_service_pb2.WatchMovementsResponse], _abc.AsyncIterator[_sale_service_pb2.WatchMovementsResponse]]:
-        """Follows a sale's movements from any sequence on, without gaps. It ends as
-        WatchStock does. Over REST, server-sent events, which go on.
+        """Follows a sale's movements from any sequence, without gaps. It ends like
+        WatchStock. Over REST it is a stream of server-sent events, which the
+        gateway resumes by itself.
         """
 
     @_abc_1.abstractmethod
@@ -276,8 +288,8 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.VerifyLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_service_pb2.VerifyLedgerResponse, _abc.Awaitable[_sale_service_pb2.VerifyLedgerResponse]]:
-        """Checks that the movements sum up to the stock levels, that what is held is
-        what open reservations hold, and that no sequence is missing.
+        """Checks that the movements sum up to the stock levels, that held equals the
+        units of open reservations, and that no sequence is missing.
         """
 
     @_abc_1.abstractmethod
@@ -286,7 +298,7 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.CreateSaleScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.SaleSchedule, _abc.Awaitable[_sale_pb2.SaleSchedule]]:
-        """Creates a schedule. Its sales are opened from now on."""
+        """Creates a schedule. It opens sales from now on."""
 
     @_abc_1.abstractmethod
     def GetSaleSchedule(
@@ -310,6 +322,6 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.DeleteSaleScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a schedule. Sales that it has created stay as they are."""
+        """Deletes a schedule. The sales that it has created stay as they are."""
 
 def add_SaleServiceServicer_to_server(servicer: SaleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
