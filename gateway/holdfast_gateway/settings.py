@@ -43,6 +43,7 @@ class GatewaySettings(IdentitySettings):
         "sold_out_memory_seconds",
         "stock_metrics_limit_items",
         "sweep_interval_seconds",
+        "transport",
         "watch_heartbeat_seconds",
         "watch_limit",
         "watch_reader_seconds",

@@ -1,13 +1,18 @@
 """Both services as they are deployed: processes that get signals and say on stdout what they do."""
 
+import os
+
 from lab.kit import service as kit
 from lab.kit.service import STOP_SECONDS
 
 __all__ = ["NO_DRAIN", "STOP_SECONDS", "Cluster", "Gateway", "Inventory", "Service"]
 
+TRANSPORT = os.environ.get("TEST_TRANSPORT", "")
+"""What serves gRPC in all end-to-end tests; empty: what does by default."""
 NO_DRAIN = {"drain_quiet_seconds": 0, "drain_min_seconds": 0}
 """For processes whose end is not what is tested."""
 _LOCAL = {
+    **({"transport": TRANSPORT} if TRANSPORT else {}),
     **dict.fromkeys(("grpc_host", "http_host", "metrics_host"), "127.0.0.1"),
     **dict.fromkeys(("grpc_port", "metrics_port", "http_port", "gateway_metrics_port"), 0),
 }

@@ -1,7 +1,6 @@
 """The lifecycle of a service: start steps in order, serve until a signal, stop them in reverse, each within a limit."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
-from holdfast_chassis.logs import get_logger
+from holdfast_chassis.logs import exit_now, get_logger
 from holdfast_chassis.waiting import finish
 
 log = get_logger(__name__)
@@ -50,7 +49,7 @@ class Lifecycle:
         *,
         on_phase: Callable[[str], None] = lambda _: None,
         clock: Clock = SYSTEM_CLOCK,
-        exit_now: Callable[[int], None] = os._exit,
+        exit_now: Callable[[int], None] = exit_now,
     ) -> None:
         self.hurry = asyncio.Event()
         self.exit_code = 0

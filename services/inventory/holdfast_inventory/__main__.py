@@ -17,10 +17,12 @@ from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_inventory import keys
-from holdfast_inventory.app import App
+from holdfast_inventory.app import App, server_limits
+from holdfast_inventory.embedded import CONFIG_VARIABLE
 from holdfast_inventory.postgres.migrations import migrate as run_migrations
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.transports import grpc_aio
+from holdfast_inventory.transports.envoy_process import UnusableError, become_envoy
 
 _HEALTH_SECONDS = 3.0
 _EXIT_UNUSABLE_SETTINGS = 2
@@ -39,7 +41,19 @@ def main() -> None:
         sys.exit(_EXIT_UNUSABLE_SETTINGS)
     if arguments.command == "migrate":
         sys.exit(migrate(settings, arguments.to, dry_run=arguments.dry_run))
-    sys.exit(serve(settings) if arguments.command == "serve" else health(settings, live=arguments.live))
+    if arguments.command == "health":
+        sys.exit(health(settings, live=arguments.live))
+    sys.exit(serve_by_envoy(settings, arguments.config) if settings.transport == "envoy" else serve(settings))
+
+
+def serve_by_envoy(settings: InventorySettings, config: Path | None) -> int:
+    """Become Envoy, which serves until told to stop; return an exit code if that is not possible."""
+    variables = {CONFIG_VARIABLE: str(config)} if config else {}
+    try:
+        become_envoy(server_limits(settings), "holdfast_inventory.embedded:application", variables)
+    except UnusableError as error:
+        sys.stderr.write(f"HOLDFAST_TRANSPORT=envoy cannot be used: {error}; HOLDFAST_TRANSPORT=grpc_aio can\n")
+        return _EXIT_UNUSABLE_SETTINGS
 
 
 def serve(settings: InventorySettings) -> int:

@@ -58,6 +58,11 @@ class InventorySettings(IdentitySettings):
     )
     redis_channel_prefix: str = Field("holdfast", description="What the name of the channel in Redis begins with.")
 
+    transport: Literal["grpc_aio", "envoy"] = Field(
+        "grpc_aio",
+        description="What serves gRPC: grpc.aio, or Envoy with this service inside. The latter needs the extra `envoy` "
+        "and a Python with a shared library.",
+    )
     grpc_host: str = Field("0.0.0.0", description="The address to serve gRPC on.")  # noqa: S104 - as containers need
     grpc_port: int = Field(50051, ge=0, le=65535, description="The port to serve gRPC on. 0: any free one.")
     metrics_host: str = Field("0.0.0.0", description="The address to serve metrics on.")  # noqa: S104 - as above

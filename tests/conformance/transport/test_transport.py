@@ -1,54 +1,66 @@
 """What any transport must do for its endpoints (`holdfast_inventory.ports`), asked by a real gRPC client."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 
-from holdfast_inventory.ports import Ending, Endpoint
 from holdfast_inventory.transports import grpc_aio
-from tests.support.transports import LIMITS, served
+from tests.support.endpoints import CROWD, DETAILS, LARGE, SNOWMAN, Behaviour, path
+from tests.support.eventually import eventually
+from tests.support.transports import LIMITS, Envoy, served
 
-TRANSPORTS = [grpc_aio.Server]
-UNARY, STREAM, CHAT = "/test.Test/Unary", "/test.Test/Stream", "/test.Test/Chat"
-DETAILS = ("grpc-status-details-bin", b"\x00\xff\x01")
-FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION.value[0]
-# More than any buffer on the way holds.
-LARGE = b"x" * 1_000_000
+TRANSPORTS = pytest.mark.parametrize("transport", [grpc_aio.Server, Envoy], ids=["grpc_aio", "envoy"])
+PATIENCE_SECONDS = 40
 
 
-class Served:
-    """The methods of a client, without serializers."""
+class Client:
+    """Methods of `Behaviour` by their names, without serializers."""
 
-    def __init__(self, channel):
-        self.unary = channel.unary_unary(UNARY)
-        self.stream = channel.unary_stream(STREAM)
-        self.chat = channel.stream_stream(CHAT)
+    def __init__(self, address, channel):
+        self.address = address
+        self.channel = channel
+
+    def unary(self, name, request=b"", **options):
+        return self.channel.unary_unary(path(name))(request, **options)
+
+    def stream(self, name, request=b""):
+        return self.channel.unary_stream(path(name))(request)
+
+    def chat(self):
+        return self.channel.stream_stream(path("chat"))()
+
+    async def seen(self):
+        return json.loads(await self.unary("tell"))
+
+    async def saw(self, **expected):
+        """What the endpoints saw, once that is among it."""
+
+        async def look():
+            seen = await self.seen()
+            return seen if expected.items() <= seen.items() else None
+
+        return await eventually(look, within=PATIENCE_SECONDS)
 
 
-@pytest.fixture(params=TRANSPORTS, ids=lambda server: server.__module__.rpartition(".")[2])
+@asynccontextmanager
+async def client_of(address):
+    async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        yield Client(address, channel)
+
+
+@pytest.fixture(params=[grpc_aio.Server, Envoy], ids=["grpc_aio", "envoy"])
 def serving(request):
-    """Serves one handler as a unary, a streaming and a chatting method; gives a client and the address."""
+    """Serves; gives a client."""
 
     @asynccontextmanager
-    async def serve(handle, **limits):
-        endpoints = [
-            Endpoint(UNARY, False, False, handle),
-            Endpoint(STREAM, False, True, handle),
-            Endpoint(CHAT, True, True, handle),
-        ]
-        async with served(endpoints, request.param, **limits) as address, grpc.aio.insecure_channel(address) as channel:
-            client = Served(channel)
-            client.address = address
-            client.channel = channel
+    async def serve(**limits):
+        async with served(Behaviour().endpoints(), request.param, **limits) as address, client_of(address) as client:
             yield client
 
     return serve
-
-
-async def echo(request, exchange):
-    return Ending(b"echo " + request, ())
 
 
 async def ended(call):
@@ -59,70 +71,66 @@ async def ended(call):
 
 
 async def test_a_request_is_answered(serving):
-    async with serving(echo) as client:
-        assert await client.unary(b"a\x00b") == b"echo a\x00b"
-        assert await client.unary(b"") == b"echo "
+    async with serving() as client:
+        assert await client.unary("echo", b"a\x00b") == b"echo a\x00b"
+        assert await client.unary("echo", b"") == b"echo "
+        assert await client.unary("echo", LARGE) == b"echo " + LARGE
 
 
 async def test_what_comes_with_a_call_is_shown(serving):
-    seen = []
-
-    async def handle(request, exchange):
-        seen.append((dict(exchange.metadata), exchange.peer, exchange.remaining_seconds()))
-        return Ending(b"", ())
-
-    async with serving(handle) as client:
-        await client.unary(b"", metadata=(("x-request-id", "r-1"), ("some-bin", b"\xff\x00")))
-        await client.unary(b"", timeout=5)
-    (metadata, peer, unlimited), (_, _, limited) = seen
-    assert (metadata["x-request-id"], metadata["some-bin"]) == ("r-1", b"\xff\x00")
-    assert "127.0.0.1" in peer
-    assert unlimited is None
-    assert 0 < limited < 6
+    async with serving() as client:
+        sent = (("x-request-id", "r-1"), ("some-bin", b"\xff\x00"), ("many", "1"), ("many", "2"))
+        shown = json.loads(await client.unary("show", metadata=sent))
+        limited = json.loads(await client.unary("show", timeout=5))
+    ours = [[key, value] for key, value in shown["metadata"] if key in dict(sent)]
+    assert ours == [["x-request-id", "r-1"], ["some-bin", "ff00"], ["many", "1"], ["many", "2"]]
+    assert {key for key, _ in shown["metadata"]} == {*dict(sent), "user-agent"}
+    assert shown["peer"].startswith("ipv4:127.0.0.1:")
+    assert shown["remaining"] is None
+    assert 0 < limited["remaining"] < 6
 
 
 async def test_trailers_come_behind_an_answer(serving):
-    async def handle(request, exchange):
-        return Ending(b"done", (("idempotent-replayed", "true"), DETAILS))
-
-    async with serving(handle) as client:
-        call = client.unary(b"")
+    async with serving() as client:
+        call = client.unary("trailers")
         assert await call == b"done"
         trailers = dict(await call.trailing_metadata())
         assert (trailers["idempotent-replayed"], trailers[DETAILS[0]]) == ("true", DETAILS[1])
 
 
 async def test_a_refusal_has_its_code_its_text_and_its_trailers(serving):
-    async def handle(request, exchange):
-        return Ending(b"", (("x-request-id", "r-1"), DETAILS), FAILED_PRECONDITION, "ausverkauft \N{SNOWMAN}")
-
-    async with serving(handle) as client:
-        error = await ended(client.unary(b""))
-        assert (error.code(), error.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "ausverkauft \N{SNOWMAN}")
+    async with serving() as client:
+        error = await ended(client.unary("refuse"))
+        assert (error.code(), error.details()) == (grpc.StatusCode.FAILED_PRECONDITION, SNOWMAN)
         trailers = dict(error.trailing_metadata())
         assert (trailers["x-request-id"], trailers[DETAILS[0]]) == ("r-1", DETAILS[1])
 
 
-async def test_a_stream_comes_in_order_and_ends(serving):
-    async def handle(request, exchange):
-        for number in range(100):
-            await exchange.write(b"%d" % number)
-        return Ending(b"", (("x-request-id", "r-1"),))
+async def test_an_endpoint_that_raises_is_no_success(serving):
+    """Which is against the rules of the port, and must harm nobody else."""
+    async with serving() as client:
+        assert (await ended(client.unary("fail"))).code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+        assert await client.unary("echo", b"on") == b"echo on"
 
-    async with serving(handle) as client:
-        call = client.stream(b"")
+
+async def test_a_stream_comes_in_order_and_ends(serving):
+    async with serving() as client:
+        call = client.stream("count")
         assert [message async for message in call] == [b"%d" % number for number in range(100)]
         assert await call.code() == grpc.StatusCode.OK
         assert dict(await call.trailing_metadata())["x-request-id"] == "r-1"
 
 
-async def test_a_stream_may_end_with_a_refusal(serving):
-    async def handle(request, exchange):
-        await exchange.write(b"one")
-        return Ending(b"", (DETAILS,), FAILED_PRECONDITION, "over")
+async def test_a_stream_may_be_empty(serving):
+    async with serving() as client:
+        call = client.stream("nothing")
+        assert [message async for message in call] == []
+        assert dict(await call.trailing_metadata())["x-request-id"] == "r-1"
 
-    async with serving(handle) as client:
-        call = client.stream(b"")
+
+async def test_a_stream_may_end_with_a_refusal(serving):
+    async with serving() as client:
+        call = client.stream("half")
         assert await call.read() == b"one"
         error = await ended(call.read())
         assert (error.code(), error.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "over")
@@ -130,12 +138,7 @@ async def test_a_stream_may_end_with_a_refusal(serving):
 
 
 async def test_requests_of_a_stream_come_one_by_one(serving):
-    async def handle(requests, exchange):
-        async for request in requests:
-            await exchange.write(b"echo " + request)
-        return Ending(b"", ())
-
-    async with serving(handle) as client:
+    async with serving() as client:
         call = client.chat()
         for number in range(3):
             await call.write(b"%d" % number)
@@ -144,119 +147,68 @@ async def test_requests_of_a_stream_come_one_by_one(serving):
         assert await call.read() is grpc.aio.EOF
 
 
-class Hanging:
-    """A handler that never answers, and knows how it ended."""
-
-    def __init__(self):
-        self.began, self.ended = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, request, exchange):
-        self.began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.remaining_seconds = exchange.remaining_seconds()
-            self.cancelling = asyncio.current_task().cancelling()
-            self.ended.set()
-
-
 async def test_a_caller_that_goes_away_cancels_its_call(serving):
-    handle = Hanging()
-    async with serving(handle) as client, asyncio.timeout(20):
-        call = client.unary(b"", timeout=60)
-        await handle.began.wait()
+    async with serving() as client:
+        call = client.unary("hang", timeout=600)
+        await client.saw(began=1)
         call.cancel()
-        await handle.ended.wait()
-    assert handle.cancelling
-    assert handle.remaining_seconds > 0
+        seen = await client.saw(ended=1)
+    assert seen["cancelling"]
+    assert seen["remaining"] > 0
 
 
 async def test_a_deadline_that_passes_cancels_its_call(serving):
-    handle = Hanging()
-    async with serving(handle) as client, asyncio.timeout(20):
-        assert (await ended(client.unary(b"", timeout=0.2))).code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        await handle.ended.wait()
-    assert handle.cancelling
-    assert handle.remaining_seconds <= 0
+    async with serving() as client:
+        assert (await ended(client.unary("hang", timeout=0.5))).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        seen = await client.saw(ended=1)
+    assert seen["cancelling"]
+    assert seen["remaining"] <= 0
 
 
 async def test_a_slow_reader_holds_up_its_own_stream_and_nobody_elses(serving):
-    written, stuck = [], asyncio.Event()
-
-    async def handle(request, exchange):
-        if request == b"quick":
-            return Ending(b"here", ())
-        while True:
-            stuck.clear()
-            asyncio.get_running_loop().call_later(0.5, stuck.set)
-            await exchange.write(LARGE)
-            written.append(len(LARGE))
-
-    async with serving(handle) as client, asyncio.timeout(30):
-        call = client.stream(b"slow")
+    async with serving() as client:
+        call = client.stream("flood")
         await call.initial_metadata()
-        while not stuck.is_set():
-            await stuck.wait()
-        assert await client.unary(b"quick") == b"here"
-        assert sum(written) < 100 * len(LARGE)
+        seen = await client.saw(stuck=True)
+        assert seen["written"] < 100
+        assert await client.unary("echo", b"quick") == b"echo quick"
         call.cancel()
 
 
 async def test_a_path_without_an_endpoint_is_unimplemented(serving):
-    async with serving(echo) as client:
-        error = await ended(client.channel.unary_unary("/test.Test/Other")(b""))
-        assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+    async with serving() as client:
+        assert (await ended(client.unary("other"))).code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip])
+@pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip, grpc.Compression.Deflate])
 async def test_a_request_over_the_limit_reaches_no_handler(serving, compression):
     """However small it is on the wire."""
-    seen = []
-
-    async def handle(request, exchange):
-        seen.append(len(request))
-        return Ending(b"", ())
-
-    async with serving(handle, max_request_bytes=100_000) as client:
-        await client.unary(b"x" * 100_000, compression=compression)
-        error = await ended(client.unary(b"x" * 100_001, compression=compression))
-        assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert seen == [100_000]
+    async with serving(max_request_bytes=100_000) as client:
+        await client.unary("echo", b"x" * 100_000, compression=compression)
+        for size in (100_001, 20_000_000):
+            error = await ended(client.unary("echo", b"x" * size, compression=compression))
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await client.seen())["sizes"] == [100_000]
 
 
 async def test_many_calls_of_one_connection_are_served_at_a_time(serving):
-    all_there, count = asyncio.Event(), 0
-
-    async def handle(request, exchange):
-        nonlocal count
-        count += 1
-        if count == 50:
-            all_there.set()
-        await all_there.wait()
-        return Ending(request, ())
-
-    async with serving(handle) as client, asyncio.timeout(20):
-        answers = await asyncio.gather(*(client.unary(b"%d" % number) for number in range(50)))
-    assert answers == [b"%d" % number for number in range(50)]
+    async with serving() as client, asyncio.timeout(PATIENCE_SECONDS):
+        answers = await asyncio.gather(*(client.unary("gather", b"%d" % number) for number in range(CROWD)))
+    assert answers == [b"%d" % number for number in range(CROWD)]
 
 
-@pytest.mark.parametrize("server", TRANSPORTS)
-async def test_what_is_under_way_is_answered_while_it_stops(server):
-    began, may_answer = asyncio.Event(), asyncio.Event()
-
-    async def handle(request, exchange):
-        began.set()
-        await may_answer.wait()
-        return Ending(b"in time", ())
-
-    running = server(LIMITS, [Endpoint(UNARY, False, False, handle)])
+@TRANSPORTS
+async def test_what_is_under_way_is_answered_while_it_stops(transport, tmp_path):
+    may_answer = tmp_path / "may-answer"
+    running = transport(LIMITS, Behaviour().endpoints())
     await running.start()
-    async with grpc.aio.insecure_channel(running.address) as channel, asyncio.timeout(20):
-        call = asyncio.ensure_future(_answer(channel.unary_unary(UNARY)(b"")))
-        await began.wait()
+    async with client_of(running.address) as client, asyncio.timeout(PATIENCE_SECONDS):
+        call = asyncio.ensure_future(_answer(client.unary("hold", str(may_answer).encode())))
+        await client.saw(began=1)
         stopping = asyncio.ensure_future(running.stop(10.0))
-        await asyncio.sleep(0)
-        may_answer.set()
+        await eventually(lambda: refuses(running.address))
+        assert not call.done()
+        may_answer.touch()
         assert await call == b"in time"
         await stopping
 
@@ -265,10 +217,20 @@ async def _answer(call):
     return await call
 
 
-@pytest.mark.parametrize("server", TRANSPORTS)
-async def test_a_port_that_is_taken_is_an_error(server):
-    async with served([], server) as address:
+async def refuses(address):
+    """Whether nobody takes new calls there."""
+    async with client_of(address) as client:
+        try:
+            await client.unary("echo")
+        except grpc.aio.AioRpcError as error:
+            return error.code() == grpc.StatusCode.UNAVAILABLE
+    return False
+
+
+@TRANSPORTS
+async def test_a_port_that_is_taken_is_an_error(transport):
+    async with served([], grpc_aio.Server) as address:
         port = int(address.rpartition(":")[2])
         with pytest.raises(OSError, match="cannot listen"):
-            async with served([], server, port=port):
+            async with served([], transport, port=port):
                 pass

@@ -1,0 +1,269 @@
+"""gRPC by any ASGI server that speaks HTTP/2 with trailers: how its requests become exchanges.
+
+Nothing may leave the application as an exception: a server may answer for it what a client of gRPC takes for success.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from google.rpc.code_pb2 import Code
+
+from holdfast_chassis.logs import get_logger
+from holdfast_inventory.ports import Ending, Endpoint, Metadata
+from holdfast_inventory.transports import grpc_wire
+from holdfast_inventory.transports.grpc_wire import Messages, WireError
+
+log = get_logger("holdfast.server")
+
+Scope = dict[str, Any]
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+_HEADERS = [(b"content-type", b"application/grpc")]
+_REFUSAL_HEADERS = [*_HEADERS, (b"grpc-accept-encoding", grpc_wire.ENCODINGS)]
+_START = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
+_NOT_GRPC = {"type": "http.response.start", "status": 415, "headers": [(b"accept", b"application/grpc")]}
+_END_OF_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
+
+_EXPIRED = Ending(b"", (), Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+_STOPPING = Ending(b"", (), Code.UNAVAILABLE, "the server stops: try another one")
+_BROKEN = Ending(b"", (), Code.INTERNAL, "an error of ours")
+_NO_SINGLE_REQUEST = "one request is wanted, and {} came"
+# How soon, and in the long run how often, a call that is being served looks whether its caller is still there: a
+# server need not tell by itself.
+_LOOK_SECONDS = 0.1
+_LOOK_SECONDS_MAX = 2.0
+
+
+class Application:
+    """Serves endpoints: what an ASGI server calls for each request."""
+
+    def __init__(self, max_request_bytes: int, endpoints: Iterable[Endpoint]) -> None:
+        self._max_request_bytes = max_request_bytes
+        self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
+        self._calls: set[_Call] = set()
+        self._stopping = False
+        self._idle = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        with suppress(OSError):  # As ASGI has it: the caller has gone.
+            if grpc_wire.is_grpc(scope["method"], scope["headers"]):
+                await self._answer(scope, receive, send)
+            else:
+                await send(_NOT_GRPC)
+                await send(_END_OF_BODY)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, and those that are under way when `grace_seconds` are over."""
+        self._stopping = True
+        if self._calls:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await self._idle.wait()
+        for call in self._calls:
+            call.cut(_STOPPING)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = _Call(scope, receive, send)
+        self._calls.add(call)
+        try:
+            await call.end(await self._ending(call, scope))
+        finally:
+            self._calls.discard(call)
+            if self._stopping and not self._calls:
+                self._idle.set()
+
+    async def _ending(self, call: "_Call", scope: Scope) -> Ending | None:
+        """Serve it; None: there is nobody left to tell."""
+        endpoint = self._endpoints.get(scope["path"])
+        if self._stopping:
+            return _STOPPING
+        if endpoint is None:
+            return Ending(b"", (), Code.UNIMPLEMENTED, "Method not found!")
+        try:
+            messages = Messages(call.read_headers(scope["headers"]), self._max_request_bytes)
+            request = call.requests(messages) if endpoint.takes_stream else await call.request(messages)
+            return None if request is None else await call.serve(endpoint, request)
+        except WireError as error:
+            return error.ending
+        except Exception:
+            log.exception("transport_failed", path=endpoint.path)
+            return _BROKEN
+
+
+class _Call:
+    """A request as an Exchange."""
+
+    __slots__ = (
+        "_cut",
+        "_deadline_at",
+        "_gives_stream",
+        "_gone",
+        "_has_begun",
+        "_is_asking",
+        "_look_seconds",
+        "_loop",
+        "_receive",
+        "_scope",
+        "_send",
+        "_task",
+        "_timer",
+        "metadata",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._look_seconds = _LOOK_SECONDS
+        self._deadline_at: float | None = None
+        self._cut: Ending | None = None
+        self._gone = False
+        self._gives_stream = False
+        self._has_begun = False
+        self._is_asking = False
+        self.metadata: Metadata = ()
+        """What the caller sent."""
+
+    @property
+    def peer(self) -> str:
+        """Its address, as gRPC writes it."""
+        host, port = self._scope["client"]
+        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+
+    def remaining_seconds(self) -> float | None:
+        """How much time the caller leaves."""
+        return None if self._deadline_at is None else self._deadline_at - self._loop.time()
+
+    async def write(self, message: bytes) -> None:
+        """Send one message of the answer."""
+        if not self._has_begun:
+            self._has_begun = True
+            await self._send(_START)
+        event = {"type": "http.response.body", "body": grpc_wire.framed(message), "more_body": True}
+        try:
+            # What the server waits by must not be cancelled under its hands.
+            await asyncio.shield(self._send(event))
+        except OSError:
+            self.cut(None)
+            await asyncio.sleep(0)
+
+    def read_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Take over what they say; return how messages are encoded. Raises WireError."""
+        self.metadata, timeout_seconds, encoding = grpc_wire.read_headers(headers)
+        if timeout_seconds is not None:
+            self._deadline_at = self._loop.time() + timeout_seconds
+        return encoding
+
+    async def request(self, messages: Messages) -> bytes | None:
+        """Wait for the only message, and for the end; None: its sender has gone. Raises WireError."""
+        event = await self._receive()
+        if not event.get("more_body") and (message := messages.single(event.get("body", b""))) is not None:
+            return message
+        came: list[bytes] = []
+        while event["type"] == "http.request":
+            messages.feed(event.get("body", b""))
+            while (message := messages.next()) is not None:
+                came.append(message)
+            if len(came) > 1:
+                break
+            if not event.get("more_body"):
+                messages.end()
+                break
+            event = await self._receive()
+        else:
+            return None
+        if len(came) != 1:
+            raise WireError(Code.UNIMPLEMENTED, _NO_SINGLE_REQUEST.format("more" if came else "none"))
+        return came[0]
+
+    async def requests(self, messages: Messages) -> AsyncIterator[bytes]:
+        """Iterate over the messages as they come, which also tells when their sender has gone."""
+        more = True
+        try:
+            while more:
+                event = await asyncio.shield(self._receive())
+                if event["type"] != "http.request":
+                    self.cut(None)
+                    break
+                messages.feed(event.get("body", b""))
+                while (message := messages.next()) is not None:
+                    yield message
+                more = event.get("more_body", False)
+            else:
+                messages.end()
+        except WireError as error:
+            self.cut(error.ending)
+        finally:
+            self._is_asking = False
+        await asyncio.sleep(0)  # Where a call that was cut off ends.
+
+    async def serve(self, endpoint: Endpoint, request: bytes | AsyncIterator[bytes]) -> Ending | None:
+        """Serve the call until its end, or until it is cut off."""
+        self._task = asyncio.current_task()
+        self._gives_stream = endpoint.gives_stream
+        # Who reads a stream of requests is told of its end by that.
+        self._is_asking = endpoint.takes_stream
+        self._wait()
+        try:
+            return await endpoint.serve(request, self)
+        except asyncio.CancelledError:
+            if self._cut is None and not self._gone:
+                raise
+            return self._cut
+        finally:
+            self._task = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def cut(self, ending: Ending | None) -> None:
+        """End the call now, with that ending; None: its caller has gone."""
+        if self._task is not None and not self._gone and self._cut is None:
+            self._cut = ending
+            self._gone = ending is None
+            self._task.cancel()
+
+    async def end(self, ending: Ending | None) -> None:
+        """Tell how it ended."""
+        if ending is None:
+            return
+        send, trailers = self._send, grpc_wire.trailers_of(ending)
+        if self._has_begun:
+            await send(_END_OF_BODY)
+        elif ending.code or self._gives_stream:
+            # By headers alone, in one frame.
+            await send({"type": "http.response.start", "status": 200, "headers": [*_REFUSAL_HEADERS, *trailers]})
+            await send(_END_OF_BODY)
+            return
+        else:
+            await send(_START)
+            await send({"type": "http.response.body", "body": grpc_wire.framed(ending.message), "more_body": False})
+        await send({"type": "http.response.trailers", "headers": trailers})
+
+    def _wait(self) -> None:
+        """Look again in a while, or when the deadline passes."""
+        remaining = self.remaining_seconds()
+        seconds = self._look_seconds if remaining is None else min(self._look_seconds, remaining)
+        self._timer = self._loop.call_later(max(seconds, 0.0), self._look)
+
+    def _look(self) -> None:
+        remaining = self.remaining_seconds()
+        if remaining is not None and remaining <= 0:
+            return self.cut(_EXPIRED)
+        if not self._is_asking:
+            self._is_asking = True
+            asyncio.ensure_future(self._receive()).add_done_callback(self._seen)
+        self._look_seconds = min(2 * self._look_seconds, _LOOK_SECONDS_MAX)
+        return self._wait()
+
+    def _seen(self, answer: asyncio.Future[Event]) -> None:
+        self._is_asking = False
+        if answer.cancelled() or answer.exception() or answer.result()["type"] == "http.disconnect":
+            self.cut(None)

