@@ -14,6 +14,8 @@ from tests.support.transports import LIMITS, Envoy, served
 
 TRANSPORTS = pytest.mark.parametrize("transport", [grpc_aio.Server, Envoy], ids=["grpc_aio", "envoy"])
 PATIENCE_SECONDS = 40
+# What a client of HTTP/2 begins with: the preface and empty settings.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 class Client:
@@ -195,6 +197,63 @@ async def test_many_calls_of_one_connection_are_served_at_a_time(serving):
     async with serving() as client, asyncio.timeout(PATIENCE_SECONDS):
         answers = await asyncio.gather(*(client.unary("gather", b"%d" % number) for number in range(CROWD)))
     assert answers == [b"%d" % number for number in range(CROWD)]
+
+
+async def test_metadata_has_a_limit(serving):
+    async with serving() as client:
+        assert await client.unary("echo", metadata=[("x-long", "x" * 60_000)]) == b"echo "
+        await ended(client.unary("echo", metadata=[("x-long", "x" * 100_000)]))
+        assert await client.unary("echo", wait_for_ready=True) == b"echo "
+
+
+async def test_connections_over_the_limit_are_closed_at_once(serving):
+    async with serving(max_connections=3) as client:
+        assert await client.unary("echo") == b"echo "
+        opened = [await asyncio.open_connection(*client.address.split(":")) for _ in range(6)]
+        for _, writer in opened:
+            writer.write(PREFACE)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            served_ones = [bool(await read(reader)) for reader, _ in opened]
+        for _, writer in opened:
+            writer.close()
+        assert served_ones == [True, True, False, False, False, False]
+
+
+async def read(reader):
+    """The beginning of what comes; nothing when the connection is closed."""
+    try:
+        return await reader.read(9)
+    except ConnectionError:
+        return b""
+
+
+async def test_calls_go_to_a_new_connection_when_theirs_has_grown_old(serving, tmp_path):
+    """And what is under way on the old one is answered there."""
+    may_answer = tmp_path / "may-answer"
+    async with serving(max_connection_age_seconds=1.0) as client, asyncio.timeout(PATIENCE_SECONDS):
+        call = asyncio.ensure_future(_answer(client.unary("hold", str(may_answer).encode())))
+        await client.saw(began=1)
+        first = await peer(client)
+
+        async def has_moved():
+            return await peer(client) != first
+
+        await eventually(has_moved, within=PATIENCE_SECONDS)
+        may_answer.touch()
+        assert await call == b"in time"
+
+
+async def peer(client):
+    return json.loads(await client.unary("show"))["peer"]
+
+
+async def test_a_call_ends_when_its_connection_has_had_its_grace(serving):
+    ages = {"max_connection_age_seconds": 1.0, "max_connection_age_grace_seconds": 1.0}
+    async with serving(**ages) as client, asyncio.timeout(PATIENCE_SECONDS):
+        call = client.chat()
+        await call.write(b"one")
+        assert await call.read() == b"echo one"
+        assert (await ended(call.read())).code() == grpc.StatusCode.UNAVAILABLE
 
 
 @TRANSPORTS

@@ -1,16 +1,19 @@
 """The ASGI application, told what a server may tell it, in every order."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from google.rpc.code_pb2 import Code
 
 from holdfast_inventory.transports.asgi import Application
 from holdfast_inventory.transports.grpc_wire import framed
+from tests.support import transports
 from tests.support.endpoints import Behaviour, path
 from tests.support.eventually import eventually
 
-LIMIT = 1000
+LIMITS = replace(transports.LIMITS, max_request_bytes=1000)
+LIMIT = LIMITS.max_request_bytes
 GONE = {"type": "http.disconnect"}
 HEADERS = [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
 
@@ -22,9 +25,9 @@ def part(body, *, more=False):
 class Server:
     """Calls an application as a server of ASGI does."""
 
-    def __init__(self):
+    def __init__(self, **limits):
         self.behaviour = Behaviour()
-        self.application = Application(LIMIT, self.behaviour.endpoints())
+        self.application = Application(replace(LIMITS, **limits), self.behaviour.endpoints())
 
     async def call(self, name, *events, headers=HEADERS, method="POST"):
         """What was sent for a request, of which `events` come, and then nothing more."""
@@ -105,6 +108,12 @@ async def test_a_call_ends_at_its_deadline(server):
     sent = await server.call("hang", part(framed(b"")), headers=[*HEADERS, (b"grpc-timeout", b"10m")])
     assert status(sent) == Code.DEADLINE_EXCEEDED
     assert server.behaviour.seen["remaining"] <= 0
+
+
+async def test_a_call_ends_when_its_connection_should_have():
+    server = Server(max_connection_age_seconds=0.1, max_connection_age_grace_seconds=0.1)
+    assert status(await server.call("hang", part(framed(b"")))) == Code.UNAVAILABLE
+    assert server.behaviour.seen["cancelling"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 from google.rpc.code_pb2 import Code
 
 from holdfast_chassis.logs import get_logger
-from holdfast_inventory.ports import Ending, Endpoint, Metadata
+from holdfast_inventory.ports import Ending, Endpoint, Metadata, ServerLimits
 from holdfast_inventory.transports import grpc_wire
 from holdfast_inventory.transports.grpc_wire import Messages, WireError
 
@@ -29,6 +29,7 @@ _NOT_GRPC = {"type": "http.response.start", "status": 415, "headers": [(b"accept
 _END_OF_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _EXPIRED = Ending(b"", (), Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+_TOO_OLD = Ending(b"", (), Code.UNAVAILABLE, "max connection age: call again")
 _STOPPING = Ending(b"", (), Code.UNAVAILABLE, "the server stops: try another one")
 _BROKEN = Ending(b"", (), Code.INTERNAL, "an error of ours")
 _NO_SINGLE_REQUEST = "one request is wanted, and {} came"
@@ -41,8 +42,10 @@ _LOOK_SECONDS_MAX = 2.0
 class Application:
     """Serves endpoints: what an ASGI server calls for each request."""
 
-    def __init__(self, max_request_bytes: int, endpoints: Iterable[Endpoint]) -> None:
-        self._max_request_bytes = max_request_bytes
+    def __init__(self, limits: ServerLimits, endpoints: Iterable[Endpoint]) -> None:
+        self._max_request_bytes = limits.max_request_bytes
+        # A server may leave it to us to end what a connection's end waits for.
+        self._max_call_seconds = limits.max_connection_age_seconds + limits.max_connection_age_grace_seconds
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._calls: set[_Call] = set()
         self._stopping = False
@@ -68,7 +71,7 @@ class Application:
             call.cut(_STOPPING)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = _Call(scope, receive, send)
+        call = _Call(scope, receive, send, self._max_call_seconds)
         self._calls.add(call)
         try:
             await call.end(await self._ending(call, scope))
@@ -101,6 +104,7 @@ class _Call:
     __slots__ = (
         "_cut",
         "_deadline_at",
+        "_ends_at",
         "_gives_stream",
         "_gone",
         "_has_begun",
@@ -115,7 +119,7 @@ class _Call:
         "metadata",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_seconds: float) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -124,6 +128,7 @@ class _Call:
         self._timer: asyncio.TimerHandle | None = None
         self._look_seconds = _LOOK_SECONDS
         self._deadline_at: float | None = None
+        self._ends_at = self._loop.time() + max_seconds
         self._cut: Ending | None = None
         self._gone = False
         self._gives_stream = False
@@ -160,6 +165,7 @@ class _Call:
         self.metadata, timeout_seconds, encoding = grpc_wire.read_headers(headers)
         if timeout_seconds is not None:
             self._deadline_at = self._loop.time() + timeout_seconds
+            self._ends_at = min(self._ends_at, self._deadline_at)
         return encoding
 
     async def request(self, messages: Messages) -> bytes | None:
@@ -248,15 +254,13 @@ class _Call:
         await send({"type": "http.response.trailers", "headers": trailers})
 
     def _wait(self) -> None:
-        """Look again in a while, or when the deadline passes."""
-        remaining = self.remaining_seconds()
-        seconds = self._look_seconds if remaining is None else min(self._look_seconds, remaining)
+        """Look again in a while, or when the call has to end."""
+        seconds = min(self._look_seconds, self._ends_at - self._loop.time())
         self._timer = self._loop.call_later(max(seconds, 0.0), self._look)
 
     def _look(self) -> None:
-        remaining = self.remaining_seconds()
-        if remaining is not None and remaining <= 0:
-            return self.cut(_EXPIRED)
+        if self._loop.time() >= self._ends_at:
+            return self.cut(_EXPIRED if self._ends_at == self._deadline_at else _TOO_OLD)
         if not self._is_asking:
             self._is_asking = True
             asyncio.ensure_future(self._receive()).add_done_callback(self._seen)

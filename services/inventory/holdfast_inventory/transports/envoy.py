@@ -27,7 +27,7 @@ class Server:
     """Serves endpoints. Envoy listens once `start` has said that it may: until then it waits in its own start."""
 
     def __init__(self, limits: ServerLimits, endpoints: Iterable[Endpoint]) -> None:
-        self.application = Application(limits.max_request_bytes, endpoints)
+        self.application = Application(limits, endpoints)
         self.address = ""
         """Where it listens, once it has started."""
         self.may_listen = asyncio.Event()

@@ -139,7 +139,7 @@ def _listener(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str,
 def _connection_manager(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str, Any]:
     # What a call is under way with waits here until the application reads it: one request has to fit.
     window = max(_STREAM_WINDOW_BYTES, limits.max_request_bytes + _STREAM_WINDOW_BYTES)
-    grace = _seconds(limits.max_connection_age_grace_seconds)
+    age, grace = limits.max_connection_age_seconds, limits.max_connection_age_grace_seconds
     return {
         "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": LISTENER,
@@ -153,12 +153,14 @@ def _connection_manager(limits: ServerLimits, application: Mapping[str, Any]) ->
         },
         "common_http_protocol_options": {
             # Names are resolved again only on disconnect: without an age, new replicas would get no traffic.
-            "max_connection_duration": _seconds(limits.max_connection_age_seconds),
+            "max_connection_duration": _seconds(age),
             "max_headers_count": 1000,
         },
-        "drain_timeout": grace,
-        # A watch is never silent for so long, and no other call lasts so long.
-        "stream_idle_timeout": grace,
+        "drain_timeout": _seconds(grace),
+        # What the application ends by itself before that; and what never reaches it.
+        "stream_idle_timeout": _seconds(
+            limits.max_connection_age_seconds + 2 * limits.max_connection_age_grace_seconds
+        ),
         "request_headers_timeout": "10s",
         "max_request_headers_kb": MAX_METADATA_BYTES // 1024,
         # Metadata comes and goes as it is.

@@ -127,7 +127,8 @@ class Messages:
     def _checked(self, size_bytes: int) -> int:
         if size_bytes > self._limit_bytes:
             raise WireError(
-                Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({size_bytes} vs. {self._limit_bytes})"
+                Code.RESOURCE_EXHAUSTED,
+                f"SERVER: Received message larger than max ({size_bytes} vs. {self._limit_bytes})",
             )
         return size_bytes
 
