@@ -37,7 +37,7 @@ bench: $(VENV)/dev.stamp tools ## measure it side by side with simpler ways (min
 ##### Test
 
 .PHONY: test
-test: $(VENV)/dev.stamp tools ## run all tests
+test: $(VENV)/dev.stamp tools ## run all tests (TEST_TRANSPORT=envoy: gRPC is served by Envoy where a test does not say)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: unit

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from functools import partial
 
 import aiohttp
 import grpc
@@ -20,6 +21,12 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP]
 
 # However slow the machine, a database that is held back is not given up meanwhile.
 PATIENT = {"queue_wait_limit_seconds": 20, "database_transaction_seconds": 20}
+
+
+@pytest.fixture(params=["grpc_aio", "envoy"])
+def start_inventory(request, start_inventory):
+    """Starts inventories of the test's own, by either transport."""
+    return partial(start_inventory, transport=request.param)
 
 
 async def health_of(client, name=""):

@@ -2,17 +2,18 @@
 
 import os
 
+from holdfast_inventory.settings import InventorySettings
 from lab.kit import service as kit
 from lab.kit.service import STOP_SECONDS
 
 __all__ = ["NO_DRAIN", "STOP_SECONDS", "Cluster", "Gateway", "Inventory", "Service"]
 
-TRANSPORT = os.environ.get("TEST_TRANSPORT", "")
-"""What serves gRPC in all end-to-end tests; empty: what does by default."""
+TRANSPORT = os.environ.get("TEST_TRANSPORT") or InventorySettings.model_fields["transport"].default
+"""What serves gRPC unless a test has it otherwise: `make test TEST_TRANSPORT=envoy`."""
+OTHER_TRANSPORT = "grpc_aio" if TRANSPORT == "envoy" else "envoy"
 NO_DRAIN = {"drain_quiet_seconds": 0, "drain_min_seconds": 0}
 """For processes whose end is not what is tested."""
 _LOCAL = {
-    **({"transport": TRANSPORT} if TRANSPORT else {}),
     **dict.fromkeys(("grpc_host", "http_host", "metrics_host"), "127.0.0.1"),
     **dict.fromkeys(("grpc_port", "metrics_port", "http_port", "gateway_metrics_port"), 0),
 }
@@ -36,7 +37,7 @@ class Service(kit.Service):
 class Inventory(Service):
     def __init__(self, database_url, redis_url=None, **settings):
         urls = {"database_url": database_url} | ({"redis_url": redis_url} if redis_url else {})
-        super().__init__("holdfast_inventory", **urls, **settings)
+        super().__init__("holdfast_inventory", **urls, **({"transport": TRANSPORT} | settings))
 
     @property
     def address(self):
@@ -65,8 +66,9 @@ class Cluster:
         self.database_url, self.redis_url = database_url, redis_url
         self._started = []
         try:
-            # All at once: they agree on who migrates.
-            self.inventories = [self.add_inventory(migrate_on_start=True) for _ in range(replicas)]
+            # All at once: they agree on who migrates. Both transports, so that nobody can tell which it was.
+            transports = [*[TRANSPORT] * (replicas - 1), OTHER_TRANSPORT]
+            self.inventories = [self.add_inventory(migrate_on_start=True, transport=each) for each in transports]
             self.addresses = [inventory.wait_until_serving().address for inventory in self.inventories]
             self.gateway = self._keep(Gateway(self.addresses, **NO_DRAIN)).wait_until_serving()
         except BaseException:
