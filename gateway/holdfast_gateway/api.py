@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import orjson
 from google.protobuf.message import Message
 
+from holdfast_chassis.alarms import Alarms
 from holdfast_chassis.concurrency import ConcurrencyLimit
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
@@ -53,6 +54,7 @@ class Api:
         coalescer: Coalescer,
         cors: Cors,
         settings: GatewaySettings,
+        alarms: Alarms,
         entropy: Entropy = SYSTEM_ENTROPY,
         authenticator: Authenticator | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Api:
         self._cors = cors
         self._settings = settings
         self._entropy = entropy
+        self._alarms = alarms
         self._stream_limits = sse.StreamLimits(
             settings.stream_heartbeat_seconds, settings.stream_retry_seconds, settings.stream_limit_bytes
         )
@@ -110,19 +113,18 @@ class Api:
         body = b""
         if route.body:
             require_json(call.headers)
-            body = await read_body(call.scope, call.transport, settings.body_limit_bytes, settings.body_timeout_seconds)
+            body = await read_body(
+                call.scope, call.transport, settings.body_limit_bytes, settings.body_timeout_seconds, self._alarms
+            )
         request = endpoint.transcoder.request(segments, call.scope.query_string, body)
         endpoint.access.claim(principal, request)
-        set_request_id(request, key_of(call.headers), self._make_request_id)
+        set_request_id(request, key_of(call.headers), self._entropy.token_hex)
         return request
-
-    def _make_request_id(self) -> str:
-        return self._entropy.uuid4().hex
 
     async def _unary(self, call: Call, endpoint: _Endpoint, request: DynamicMessage) -> Reply:
         timeout_seconds = self._timeout(call)
         response: Message
-        with WhileWaiting(call.transport):
+        with WhileWaiting(self._alarms, call.transport):
             if endpoint.command_field is not None:
                 response, replayed = await self._coalescer.send(
                     sale_of(request),
@@ -159,7 +161,7 @@ class Api:
         """Return it; until it is there a refusal is still an ordinary answer."""
         timeout_seconds = self._timeout(call)
         try:
-            with WhileWaiting(call.transport):
+            with WhileWaiting(self._alarms, call.transport):
                 async with asyncio.timeout(timeout_seconds):
                     first = await watch.read()
         except TimeoutError:

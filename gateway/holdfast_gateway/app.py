@@ -1,6 +1,8 @@
 """Puts the gateway together, and starts and stops its parts in order."""
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_chassis.alarms import Alarms
+from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
@@ -52,11 +54,13 @@ class App:
             settings.submit_concurrency,
             settings.submit_queue_limit,
         )
-        coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), clock)
+        alarms = Alarms()
+        coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), alarms, clock)
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
-        self._api = Api(routes, self.inventory, coalescer, cors, settings, entropy, self._authenticator)
+        self._api = Api(routes, self.inventory, coalescer, cors, settings, alarms, entropy, self._authenticator)
         pages = pages_of(self._health, registry, routes, version, settings)
-        self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, clock, entropy)
+        call_log = CallLog(settings.log_calls_per_second, settings.log_slow_seconds)
+        self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, call_log, clock, entropy)
         self.http = HttpServer(self._gateway, settings.http_host, settings.http_port, _http_limits(settings))
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)
         self.lifecycle = Lifecycle(self._steps(), on_phase=self._phase.enter, clock=clock)

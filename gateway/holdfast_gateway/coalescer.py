@@ -13,6 +13,7 @@ from typing import Protocol
 from google.protobuf.message import Message
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
+from holdfast_chassis.alarms import Alarms
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import METHODS, Kind
 from holdfast_chassis.fair_queue import FairQueue, fair_share
@@ -76,8 +77,13 @@ class _Waiter:
     identity: int | None
     size_bytes: int
     deadline: float
+    due_at: float
     outcome: "asyncio.Future[pb.Outcome]"
     sent: bool = False
+
+    def ring(self) -> None:
+        """No outcome has come in time."""
+        _expire(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -96,11 +102,13 @@ class Coalescer:
         inventory: Inventory,
         limits: Limits,
         metrics: SubmitMetrics,
+        alarms: Alarms,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._inventory = inventory
         self._limits = limits
         self._metrics = metrics
+        self._alarms = alarms
         self._clock = clock
         self._grants: RecentSet[int | None] = RecentSet(_REMEMBERED_GRANTS)
         self._sales: dict[str, _Sale] = {}
@@ -125,17 +133,17 @@ class Coalescer:
         command = pb.Command(traceparent=traceparent, correlation_id=request_id, authorization=authorization or "")
         getattr(command, kind).CopyFrom(request)
         waiter = self._enqueue(sale, kind, command, timeout_seconds)
-        loop = asyncio.get_running_loop()
-        expiry = loop.call_later(timeout_seconds + _ANSWER_MARGIN_SECONDS, _expire, waiter)
+        self._alarms.set(waiter)
         try:
             return _result(await waiter.outcome)
         finally:
-            expiry.cancel()
+            self._alarms.clear(waiter)
 
     def _enqueue(self, name: str, kind: str, command: pb.Command, timeout_seconds: float) -> _Waiter:
         loop = asyncio.get_running_loop()
         deadline = self._clock.monotonic() + timeout_seconds
-        waiter = _Waiter(command, _identity(name, command), command.ByteSize(), deadline, loop.create_future())
+        due_at = loop.time() + timeout_seconds + _ANSWER_MARGIN_SECONDS
+        waiter = _Waiter(command, _identity(name, command), command.ByteSize(), deadline, due_at, loop.create_future())
         sale = self._sales.get(name)
         if sale is None:
             sale = self._sales[name] = _Sale(name)

@@ -12,7 +12,7 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 def request_id_of(headers: RequestHeaders, entropy: Entropy) -> str:
     """Return the caller's X-Request-Id, or a new one when there is none that is fit for a log."""
     given = headers.get("x-request-id")
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else entropy.uuid4().hex
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else entropy.token_hex()
 
 
 def traceparent_of(headers: RequestHeaders, entropy: Entropy) -> str:
@@ -20,8 +20,7 @@ def traceparent_of(headers: RequestHeaders, entropy: Entropy) -> str:
     given = headers.get("traceparent")
     if given is not None and len(given) <= 128 and _TRACEPARENT.fullmatch(given):
         return given
-    random = entropy.token_bytes(24).hex()
-    return f"00-{random[:32]}-{random[32:]}-00"
+    return f"00-{entropy.token_hex()}-{entropy.token_hex()[:16]}-00"
 
 
 def trace_id_of(traceparent: str) -> str:

@@ -1,7 +1,8 @@
-"""What every request goes through: it is counted, answered (refusals too) and logged."""
+"""What every request goes through: it is counted, answered (refusals too) and, if `CallLog` wants it, logged."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
@@ -19,6 +20,7 @@ log = get_logger(__name__)
 Page = Callable[[], Awaitable[Reply]]
 
 _CLIENT_GONE = 499
+_FAILED = 500
 _PAGE_ALLOW = "GET, HEAD"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _DRAINING: Headers = [("connection", "close"), ("x-envoy-immediate-health-check-fail", "true")]
@@ -37,6 +39,7 @@ class Gateway:
         cors: Cors,
         metrics: HttpMetrics,
         version: str,
+        call_log: CallLog,
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
@@ -44,6 +47,7 @@ class Gateway:
         self._pages = pages
         self._cors = cors
         self._metrics = metrics
+        self._call_log = call_log
         self._clock = clock
         self._entropy = entropy
         self._every_answer: Headers = [("x-deployment-version", version)]
@@ -61,7 +65,7 @@ class Gateway:
         if page is not None:
             await self._show(page, scope, transport)
             return
-        self.arrivals.record()
+        began_at = self.arrivals.record()
         with self.in_flight:
             headers = scope.headers
             call = Call(
@@ -70,7 +74,7 @@ class Gateway:
                 headers,
                 request_id_of(headers, self._entropy),
                 traceparent_of(headers, self._entropy),
-                self._clock.monotonic(),
+                began_at,
             )
             status = await self._answer(call)
         self._account(call, status)
@@ -82,7 +86,7 @@ class Gateway:
                 refuse(METHOD_NOT_ALLOWED, f"Allowed here: {_PAGE_ALLOW}.", headers=(("allow", _PAGE_ALLOW),))
             reply = await page()
         except ProblemError as error:
-            reply = self._refusal(error.problem, self._entropy.uuid4().hex)
+            reply = self._refusal(error.problem, self._entropy.token_hex())
         await transport.respond(reply.status, [*reply.headers, *self._every_answer], reply.body)
 
     async def _answer(self, call: Call) -> int:
@@ -114,10 +118,15 @@ class Gateway:
         return Reply(problem.reason.http_status, problem.response_headers(self._entropy), problem.body(instance))
 
     def _account(self, call: Call, status: int) -> None:
-        seconds = self._clock.monotonic() - call.began_at
+        now = self._clock.monotonic()
+        seconds = now - call.began_at
         # A method is the client's to make up, but a label's values must stay few.
         method = call.scope.method if call.scope.method in _METHODS else "(other)"
         self._metrics.observe(method, call.template, status, seconds)
+        if self._call_log.wants(now, seconds, failed=status >= _FAILED):
+            self._tell(call, method, status, seconds)
+
+    def _tell(self, call: Call, method: str, status: int, seconds: float) -> None:
         log.info(
             "request",
             method=method,
@@ -127,4 +136,5 @@ class Gateway:
             milliseconds=round(seconds * 1000, 3),
             request_id=call.request_id,
             trace_id=trace_id_of(call.traceparent),
+            left_out=self._call_log.left_out(),
         )

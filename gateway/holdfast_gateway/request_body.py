@@ -1,19 +1,23 @@
 """Reads request bodies, of a bounded size and in a bounded time."""
 
+import asyncio
+
+from holdfast_chassis.alarms import Alarms, TimeLimit
 from holdfast_gateway.exchange import Scope, Transport
-from holdfast_gateway.interruption import Within
 from holdfast_gateway.problems import BODY_TOO_LARGE, SLOW_SENDER, refuse
 
 _CLOSE = (("connection", "close"),)
 
 
-async def read_body(scope: Scope, transport: Transport, limit_bytes: int, timeout_seconds: float) -> bytes:
+async def read_body(
+    scope: Scope, transport: Transport, limit_bytes: int, timeout_seconds: float, alarms: Alarms
+) -> bytes:
     """Read the body. Raises ProblemError when it is too large or too slow, ClientGoneError when it ends too soon."""
     length = scope.headers.get("content-length")
     if length is not None and int(length) > limit_bytes:
         _refuse_size(limit_bytes)
     try:
-        with Within(timeout_seconds):
+        with TimeLimit(alarms, asyncio.get_running_loop().time() + timeout_seconds):
             return await _read_bounded(transport, limit_bytes)
     except TimeoutError:
         refuse(SLOW_SENDER, f"It took longer than {timeout_seconds:g} s.", headers=_CLOSE)

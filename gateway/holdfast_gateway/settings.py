@@ -60,6 +60,9 @@ class GatewaySettings(IdentitySettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+    # Each request that failed (5xx) or took so long is logged, and so many a second of the others.
+    log_calls_per_second: int = Field(50, ge=0)
+    log_slow_seconds: float = Field(1.0, ge=0)
 
     # How long a caller waits when it does not say, and the most that it may say.
     request_timeout_seconds: float = Field(5.0, gt=0)

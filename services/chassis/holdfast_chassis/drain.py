@@ -17,10 +17,11 @@ class Arrivals:
         self.count = 0
         self.latest_at = self._monotonic()
 
-    def record(self) -> None:
-        """Note that a call has arrived."""
+    def record(self) -> float:
+        """Note that a call has arrived, and return the monotonic time."""
         self.count += 1
-        self.latest_at = self._monotonic()
+        self.latest_at = now = self._monotonic()
+        return now
 
     async def wait_until_quiet(
         self, quiet_seconds: float, min_seconds: float, max_seconds: float, hurry: asyncio.Event

@@ -305,6 +305,8 @@ def _call_limits(settings: InventorySettings) -> CallLimits:
         default_seconds=settings.call_default_seconds,
         max_seconds=settings.call_limit_seconds,
         write_seconds=settings.watch_reader_seconds,
+        log_per_second=settings.log_calls_per_second,
+        log_slow_seconds=settings.log_slow_seconds,
     )
 
 

@@ -1,19 +1,17 @@
 """The service's metrics: those of gRPC under their standard names, the others as `holdfast_<what>_<unit>`."""
 
-from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import MethodDescriptor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from holdfast_chassis.lifecycle import PHASES
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.metrics import UnlockedHistogram
 
 if TYPE_CHECKING:
     from holdfast_inventory.domain.item import Item
@@ -98,27 +96,6 @@ class MethodMetrics:
         key = (code, reason)
         self.ended[key] = self.ended.get(key, 0) + 1
         self.seconds.observe(seconds)
-
-
-class UnlockedHistogram:
-    """A histogram without a lock. One thread may observe values, any thread may read it."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Observe a value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
-        """Add the observed values to a metric."""
-        bounds = (*map(floatToGoString, self._bounds), "+Inf")
-        family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
 
 
 class QueueWait(Collector):

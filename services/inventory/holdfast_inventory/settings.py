@@ -72,6 +72,10 @@ class InventorySettings(IdentitySettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="How it is logged; auto: readable on a terminal, otherwise JSON."
     )
+    log_calls_per_second: int = Field(
+        50, ge=0, description="The most calls a second that are logged though they neither failed nor were slow."
+    )
+    log_slow_seconds: float = Field(1.0, ge=0, description="A call that takes so long is always logged. 0: every call.")
 
     reflection: bool | None = Field(
         None, description="Whether to serve gRPC's reflection. Not set: where callers need no credential."

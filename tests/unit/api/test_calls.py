@@ -154,6 +154,7 @@ async def test_a_call_is_one_line_in_the_log(stage):
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         "replayed": False,
         "caller": "",
+        "left_out": 0,
     }
 
 

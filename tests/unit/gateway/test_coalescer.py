@@ -6,6 +6,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from holdfast_chassis.alarms import Alarms
 from holdfast_chassis.metrics import new_registry
 from holdfast_gateway.coalescer import Coalescer, Limits
 from holdfast_gateway.metrics import SubmitMetrics
@@ -63,7 +64,7 @@ def coalescer(inventory):
 
 def make(inventory, **limits):
     defaults = {"commands": 10, "size_bytes": 100_000, "concurrency": 2, "waiting": 100}
-    return Coalescer(inventory, Limits(**(defaults | limits)), SubmitMetrics.make(new_registry()))
+    return Coalescer(inventory, Limits(**(defaults | limits)), SubmitMetrics.make(new_registry()), Alarms())
 
 
 def buy(coalescer, customer, sale="sales/s", timeout_seconds=5.0, request_id=""):

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import Kind, method_of
 from holdfast_chassis.drain import Arrivals, InFlight
@@ -23,7 +24,7 @@ from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_inventory.api.access import Access
 from holdfast_inventory.api.admission import Admission
 from holdfast_inventory.api.call import Call
-from holdfast_inventory.api.deadlines import Deadlines, answered_in_time
+from holdfast_inventory.api.deadlines import Deadlines
 from holdfast_inventory.api.failures import INTERNAL, cancellation, refusal_for
 from holdfast_inventory.api.malformed import fault_in
 from holdfast_inventory.api.record import CallMetrics, Record, Traffic, Unrecorded
@@ -49,6 +50,10 @@ class CallLimits:
     """The most that a caller's deadline counts for."""
     write_seconds: float = 30.0
     """How long the reader of a watch may take over one event."""
+    log_per_second: int = 50
+    """Calls that are logged though they neither failed nor were slow."""
+    log_slow_seconds: float = 1.0
+    """A call that takes so long is logged."""
 
 
 class Calls:
@@ -68,6 +73,7 @@ class Calls:
         self.admission = Admission(limits.in_flight, entropy)
         self._deadlines = Deadlines(limits.default_seconds, limits.max_seconds)
         self._write_seconds = limits.write_seconds
+        self._call_log = CallLog(limits.log_per_second, limits.log_slow_seconds)
         self._metrics = metrics
         self._clock = clock
         self._authenticator = authenticator
@@ -83,7 +89,7 @@ class Calls:
     def _endpoint(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> Endpoint:
         counted = self._metrics.method(method)
         kind = method_of(method).kind
-        record = Traffic(method, counted, self.arrivals, self.in_flight, self._clock)
+        record = Traffic(method, counted, self.arrivals, self.in_flight, self._call_log, self._clock)
         access = None if self._authenticator is None else Access(self._authenticator, method)
         answer = self._answer(method, handle, kind, access)
         if access is not None:
@@ -100,7 +106,7 @@ class Calls:
         parse = _parser(method) if access is None else _claimer(method, access)
         if method.server_streaming:
             return self._streaming(method, handle, parse)
-        answer = _unary(parse, handle, changes_nothing=kind is None or kind.changes_nothing)
+        answer = self._unary(parse, handle, changes_nothing=kind is None or kind.changes_nothing)
         return answer if kind is None else self._admitted(kind, answer)
 
     def _served(self, method: MethodDescriptor, answer: _Answer, record: Record, *, changes_nothing: bool) -> Endpoint:
@@ -141,6 +147,17 @@ class Calls:
 
         return admitted
 
+    def _unary(
+        self, parse: _Parse, handle: Callable[[Any, Call], Awaitable[Message]], *, changes_nothing: bool
+    ) -> _Answer:
+        limit, late = self._deadlines.limit, DeadlineInQueue if changes_nothing else OutcomeUnknown
+
+        async def answer(raw: bytes, _: Exchange, call: Call) -> bytes:
+            with limit(call, late):
+                return (await handle(parse(raw, call), call)).SerializeToString()
+
+        return answer
+
     def _streaming(
         self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncGenerator[Message]], parse: _Parse
     ) -> _Answer:
@@ -158,16 +175,6 @@ class Calls:
             return b""
 
         return answer
-
-
-def _unary(parse: _Parse, handle: Callable[[Any, Call], Awaitable[Message]], *, changes_nothing: bool) -> _Answer:
-    late = DeadlineInQueue if changes_nothing else OutcomeUnknown
-
-    async def answer(raw: bytes, _: Exchange, call: Call) -> bytes:
-        response = await answered_in_time(call, handle(parse(raw, call), call), late)
-        return response.SerializeToString()
-
-    return answer
 
 
 def snake_case(name: str) -> str:

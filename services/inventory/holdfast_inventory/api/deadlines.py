@@ -1,9 +1,9 @@
 """Until when a call is worth answering."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
 
+from holdfast_chassis.alarms import Alarms, TimeLimit
 from holdfast_inventory.api.call import Call
 from holdfast_inventory.domain.errors import DomainError
 
@@ -12,8 +12,7 @@ _MARGIN_SECONDS = 0.05
 _MARGIN_SHARE = 0.1
 _BACKSTOP_SECONDS = 1.0
 """Past the deadline, which the ledger keeps by itself, with a better answer than that the time is up."""
-
-Answer = TypeVar("Answer")
+_NO_LIMIT: AbstractContextManager[None] = nullcontext()
 
 
 class Deadlines:
@@ -23,6 +22,7 @@ class Deadlines:
         """`default_seconds` is for callers that have none, `max_seconds` the most that one counts for."""
         self._default_seconds = default_seconds
         self._max_seconds = max_seconds
+        self._alarms = Alarms()
 
     def call(self, remaining_seconds: float | None) -> Call:
         """Return a call that began now."""
@@ -31,13 +31,8 @@ class Deadlines:
         margin = min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
         return Call(asyncio.get_running_loop().time() + seconds - margin, has_own_deadline=is_own)
 
-
-async def answered_in_time(call: Call, answer: Awaitable[Answer], late: type[DomainError]) -> Answer:
-    """Wait for `answer`. Raises `late` when a deadline passes that is ours alone: the transport keeps the caller's."""
-    if call.has_own_deadline:
-        return await answer
-    try:
-        async with asyncio.timeout_at(call.deadline + _BACKSTOP_SECONDS):
-            return await answer
-    except TimeoutError:
-        raise late from None
+    def limit(self, call: Call, late: type[DomainError]) -> AbstractContextManager[None]:
+        """Raise `late` from the block when a deadline passes that is ours alone: the transport keeps the caller's."""
+        if call.has_own_deadline:
+            return _NO_LIMIT
+        return TimeLimit(self._alarms, call.deadline + _BACKSTOP_SECONDS, late)

@@ -1,9 +1,11 @@
-"""What is kept of calls: that they came, counts, times, and one line in the log for each."""
+"""What is kept of calls: that they came, counts, times, and a line in the log for those that `CallLog` wants."""
 
 from typing import Protocol
 
 from google.protobuf.descriptor import MethodDescriptor
+from google.rpc.code_pb2 import Code
 
+from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import Clock
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.logs import get_logger
@@ -12,6 +14,9 @@ from holdfast_inventory.api.refusals import Refusal
 from holdfast_inventory.ports import Exchange
 
 log = get_logger("holdfast.calls")
+
+_FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS})
+"""Any other code is a proper answer to what was asked."""
 
 
 class MethodMetrics(Protocol):
@@ -45,28 +50,39 @@ class Traffic:
     """The record of a method of ours."""
 
     def __init__(
-        self, method: MethodDescriptor, counted: MethodMetrics, arrivals: Arrivals, in_flight: InFlight, clock: Clock
+        self,
+        method: MethodDescriptor,
+        counted: MethodMetrics,
+        arrivals: Arrivals,
+        in_flight: InFlight,
+        call_log: CallLog,
+        clock: Clock,
     ) -> None:
         self._name = method.full_name
         self._counted = counted
         self._arrivals = arrivals
         self._in_flight = in_flight
+        self._call_log = call_log
         self._monotonic = clock.monotonic
         self._write = log.bind().info  # Bound once: looking it up through the lazy logger costs a fifth of the line.
 
     def began(self) -> float:
         """Count it as an arrival, and as in flight."""
-        self._arrivals.record()
         self._in_flight.enter()
         self._counted.started()
-        return self._monotonic()
+        return self._arrivals.record()
 
     def ended(self, exchange: Exchange, call: Call, refusal: Refusal | None, began_at: float) -> None:
-        """Count it by its end, and log it."""
+        """Count it by its end, and log it if that is wanted."""
         self._in_flight.leave()
-        seconds = self._monotonic() - began_at
+        now = self._monotonic()
+        seconds = now - began_at
         code, reason = ("OK", "OK") if refusal is None else (refusal.code_name, refusal.reason)
         self._counted.handled(code, reason, seconds)
+        if self._call_log.wants(now, seconds, failed=refusal is not None and refusal.code in _FAILURES):
+            self._tell(exchange, call, code, reason, seconds)
+
+    def _tell(self, exchange: Exchange, call: Call, code: str, reason: str, seconds: float) -> None:
         self._write(
             "call",
             method=self._name,
@@ -78,6 +94,7 @@ class Traffic:
             replayed=call.replayed,
             caller=call.principal.name,
             peer=exchange.peer,
+            left_out=self._call_log.left_out(),
         )
 
 

@@ -1,6 +1,7 @@
 """ReservationService: holds stock for customers, and sells what was held."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -140,13 +141,14 @@ class ReservationService:
             reason, outcome = "OK", pb.Outcome(reservation=message, replayed=done.replayed)
         method = _METHODS.get(given.WhichOneof("command") or "", "Submit")
         self._count(method, reason)
-        log.debug(
-            "command",
-            method=method,
-            reason=reason,
-            request_id=request_id_in(given.correlation_id),
-            trace_id=trace_id_in(given.traceparent),
-        )
+        if log.is_enabled_for(logging.DEBUG):
+            log.debug(
+                "command",
+                method=method,
+                reason=reason,
+                request_id=request_id_in(given.correlation_id),
+                trace_id=trace_id_in(given.traceparent),
+            )
         return outcome
 
     async def _execute(self, sale_id: str, command: Command, call: Call) -> pb.Reservation:
