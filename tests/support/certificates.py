@@ -1,0 +1,50 @@
+"""Certificate authorities and certificates for tests, made by openssl as an operator makes them."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_EC_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its private key, in files."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """A certificate authority in a directory."""
+
+    def __init__(self, directory, name="ca"):
+        self._directory = directory
+        self._own = Certificate(directory / f"{name}.crt", directory / f"{name}.key")
+        _openssl("-x509", *_EC_KEY, *_files(self._own), "-subj", f"/CN={name}")
+
+    @property
+    def certificate(self):
+        """The file that clients trust."""
+        return self._own.certificate
+
+    def issue(self, name, *, host="127.0.0.1"):
+        """Writes a certificate for `name` in files of that name. One that exists is replaced, each file at once."""
+        draft = Certificate(self._directory / "draft.crt", self._directory / "draft.key")
+        kind = "IP" if host[0].isdigit() else "DNS"
+        _openssl(
+            *("-x509", *_EC_KEY, *_files(draft), "-subj", f"/CN={name}"),
+            *("-CA", self._own.certificate, "-CAkey", self._own.key),
+            *("-addext", f"subjectAltName={kind}:{host}", "-addext", "basicConstraints=critical,CA:FALSE"),
+        )
+        return Certificate(
+            draft.certificate.rename(self._directory / f"{name}.crt"), draft.key.rename(self._directory / f"{name}.key")
+        )
+
+
+def _files(certificate):
+    return "-out", certificate.certificate, "-keyout", certificate.key
+
+
+def _openssl(*arguments):
+    subprocess.run(["openssl", "req", *arguments], check=True, capture_output=True, timeout=20)
