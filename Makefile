@@ -112,8 +112,9 @@ format: $(VENV)/dev.stamp ## format and fix what can be fixed
 	$(BIN)/buf format --write --path protos/holdfast
 
 .PHONY: generate
-generate: $(VENV)/dev.stamp ## make the Python stubs from the protos
+generate: $(VENV)/dev.stamp ## make the Python stubs from the protos, and the state diagrams from the domain
 	scripts/generate.sh
+	$(BIN)/python scripts/state_diagrams.py
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest that fit)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import state_diagrams
+
 REPOSITORY = Path(__file__).parents[2]
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 DOCUMENTS = [
@@ -29,3 +31,17 @@ def test_decisions_have_numbers_of_their_own():
 def test_decisions_carry_their_number_in_their_title():
     for path in (REPOSITORY / "docs/adr").iterdir():
         assert path.read_text().startswith(f"# {int(path.name[:4])}. "), path.name
+
+
+def test_state_diagrams_are_what_the_domain_decides():
+    text = state_diagrams.DOCUMENT.read_text(encoding="utf-8")
+    assert text == state_diagrams.rendered(text), "run `make generate`"
+
+
+@pytest.mark.parametrize("line", ["  HELD --> RELEASED: ", "  OPEN --> PAUSED: ", "| release | NOT_FOUND | RELEASED |"])
+def test_a_state_that_the_domain_does_not_have_is_noticed(line):
+    text = state_diagrams.DOCUMENT.read_text(encoding="utf-8")
+    assert line in text
+    assert text == state_diagrams.rendered(
+        text.replace(line, line.replace("RELEASED", "EXPIRED").replace("PAUSED", "CLOSED"))
+    )
