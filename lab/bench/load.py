@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from lab.kit.percentile import percentile
+
 ROOT = Path(__file__).parents[2]
 PROTOSET = ROOT / "protos/gen/holdfast/inventory/v1/descriptors.binpb"
 GHZ = ROOT / ".tools/bin/ghz"
@@ -80,13 +82,6 @@ def missing_tools() -> list[str]:
     if not GHZ.is_file():
         tools.append(f"{GHZ.relative_to(ROOT)} (`make tools` builds it)")
     return tools
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of the values that `share` of them do not exceed. Raises ValueError when there are none."""
-    if not values:
-        raise ValueError("no values")
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def merged(loads: Sequence[Load]) -> Load:

@@ -1,20 +1,15 @@
 """The results as tables, for a terminal or in Markdown, as JSON and as a plot."""
 
-import json
 import os
 import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
 from lab.bench.load import CORES
 from lab.bench.measure import Results, Scenario
 from lab.bench.targets import Reached, delay_ms, drift, reached
+from lab.kit.report import columns, figure, markdown, write_json
 
 Rows = list[tuple[str, ...]]
 SCENARIO_COLUMNS = ("scenario", "callers", "requests/s", "p50 ms", "p99 ms", "refused")
@@ -31,7 +26,7 @@ _NOT_REACHED, _REACHED = "#b5483a", "#3b6ea5"
 
 def tables(results: Results, *, is_markdown: bool) -> str:
     """What was reached, and the scenarios that it comes from."""
-    draw = _markdown if is_markdown else _columns
+    draw = markdown if is_markdown else columns
     return "\n".join(
         [
             *draw(_reached_rows(reached(results))),
@@ -47,10 +42,9 @@ def tables(results: Results, *, is_markdown: bool) -> str:
 
 def write(results: Results, directory: Path) -> None:
     """Writes `bench.json` and `bench.png`."""
-    directory.mkdir(parents=True, exist_ok=True)
     ratios = {slug: {"value": round(each.value, 3), "target": each.target} for slug, each in reached(results).items()}
     document = {"machine": _machine(), "drift": round(drift(results), 3), "ratios": ratios, **asdict(results)}
-    (directory / "bench.json").write_text(json.dumps(document, indent=2) + "\n")
+    write_json(directory / "bench.json", document)
     _plot(results, directory / "bench.png")
 
 
@@ -80,20 +74,6 @@ def _batch_cells(scenario: Scenario) -> tuple[str, ...]:
     return (f"{batches.commands_each:.1f}", f"{batches.trips_each:.2f}", f"{batches.milliseconds_each:.2f}")
 
 
-def _columns(rows: Rows) -> list[str]:
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return ["  ".join(map(_aligned, row, widths)).rstrip() for row in rows]
-
-
-def _aligned(cell: str, width: int) -> str:
-    return cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
-
-
-def _markdown(rows: Rows) -> list[str]:
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    return [head, "|---" * len(rows[0]) + "|", *body]
-
-
 def _machine() -> str:
     load = os.getloadavg()[0]
     return (
@@ -103,12 +83,9 @@ def _machine() -> str:
 
 
 def _plot(results: Results, path: Path) -> None:
-    figure, (cpu, targets) = plt.subplots(1, 2, figsize=(17, 7.5))
-    _plot_cpu(cpu, results.scenarios)
-    _plot_targets(targets, reached(results))
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with figure(path, 1, 2, figsize=(17, 7.5)) as (cpu, targets):
+        _plot_cpu(cpu, results.scenarios)
+        _plot_targets(targets, reached(results))
 
 
 def _plot_cpu(axes, scenarios: dict[str, Scenario]) -> None:

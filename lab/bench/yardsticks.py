@@ -25,7 +25,7 @@ from holdfast.inventory.v1.reservation_service_pb2_grpc import (
     ReservationServiceStub,
     add_ReservationServiceServicer_to_server,
 )
-from lab.bench.load import percentile
+from lab.kit.percentile import percentile
 
 EMPTY = "sales/empty"
 

@@ -3,15 +3,15 @@
 from collections import Counter
 
 from lab.chaos.history import Kind
+from lab.kit.report import columns
 
 _SHOWN = 40
 
 
 def table(result):
-    lines = [f"{'fault':24} times"]
-    lines += [f"{name:24} {times:5}" for name, times in sorted(result.strikes.items())]
+    lines = columns([("fault", "times"), *sorted(result.strikes.items())])
     lines += ["", *_operations(result.operations), ""]
-    lines += [f"{name:24} {count:7}" for name, count in result.verdict.witnessed.items()]
+    lines += columns([("witnessed", "times"), *result.verdict.witnessed.items()])
     calm, healed = result.paces
     lines += [
         "",
@@ -35,10 +35,11 @@ def _operations(operations):
         kinds[action, kind] += count
         if reason:
             reasons[kind, reason] += count
-    lines = [f"{'action':24} {'granted':>8} {'refused':>8} {'unknown':>8}"]
-    for action in sorted({action for action, _ in kinds}):
-        counts = " ".join(f"{kinds[action, kind]:8}" for kind in (Kind.OK, Kind.FAIL, Kind.INFO))
-        lines.append(f"{action:24} {counts}")
+    rows = [
+        (action, *(kinds[action, kind] for kind in (Kind.OK, Kind.FAIL, Kind.INFO)))
+        for action in sorted({action for action, _ in kinds})
+    ]
+    lines = columns([("action", "granted", "refused", "unknown"), *rows])
     lines += [f"{kind:5} {count:6}  {reason[:100]}" for (kind, reason), count in sorted(reasons.items())]
     return lines
 

@@ -2,12 +2,8 @@
 
 from collections import Counter
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
 from lab.chaos.history import Kind, completions
+from lab.kit.report import figure
 
 _COLOURS = {Kind.OK: "#3182bd", Kind.FAIL: "#fdae6b", Kind.INFO: "#de2d26"}
 _NAMES = {Kind.OK: "granted", Kind.FAIL: "refused", Kind.INFO: "unknown"}
@@ -17,9 +13,18 @@ def plot(events, path):
     """Draws the history into a file."""
     strikes = _strikes(events)
     height = 5 + 0.14 * len(strikes)
-    figure, (rates, latencies, harm) = plt.subplots(
-        3, sharex=True, figsize=(16, height), height_ratios=[2, 2, height - 4], layout="constrained"
-    )
+    shape = {"figsize": (16, height), "height_ratios": [2, 2, height - 4]}
+    with figure(path, 3, sharex=True, **shape) as (rates, latencies, harm):
+        _plot_requests(rates, latencies, events)
+        _plot_harm(harm, strikes)
+        for phase in (event for event in events if event.kind is Kind.PHASE):
+            for axes in (rates, latencies, harm):
+                axes.axvline(phase.at, color="grey", linewidth=0.5)
+            rates.text(phase.at, rates.get_ylim()[1], f" {phase.action}", rotation=35, fontsize=8)
+        rates.set_xlim(left=events[0].at if events else 0.0)
+
+
+def _plot_requests(rates, latencies, events):
     ended = [(invoked, completed) for invoked, completed in completions(events).values() if completed is not None]
     for kind, colour in _COLOURS.items():
         counts = Counter(int(completed.at) for _, completed in ended if completed.kind is kind)
@@ -30,14 +35,6 @@ def plot(events, path):
     rates.legend(loc="upper right")
     latencies.set_yscale("log")
     latencies.set_ylabel("seconds")
-    _plot_harm(harm, strikes)
-    for phase in (event for event in events if event.kind is Kind.PHASE):
-        for axes in (rates, latencies, harm):
-            axes.axvline(phase.at, color="grey", linewidth=0.5)
-        rates.text(phase.at, rates.get_ylim()[1], f" {phase.action}", rotation=35, fontsize=8)
-    rates.set_xlim(left=events[0].at if events else 0.0)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
 
 
 def _plot_harm(axes, strikes):

@@ -1,19 +1,20 @@
 """The result as a table, as JSON and as a timeline."""
 
-import json
 import math
 from collections import Counter
 from dataclasses import asdict
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
 
 from lab.drill.replica import Phase
 from lab.drill.request_ledger import Outcome
+from lab.kit.report import columns, figure, write_json
 
 _BIN_SECONDS = 0.5
+_HEADINGS = (
+    *("scenario", "s", "requests", "failed", "refused", "retried"),
+    *("p50 ms", "p99 ms", "ended", "resumed", "verdict"),
+)
 _PHASE_COLOURS = {
     Phase.STARTING: "#d9d9d9",
     Phase.SERVING: "#74c476",
@@ -24,16 +25,11 @@ _PHASE_COLOURS = {
 
 def table(result):
     """For people."""
-    columns = ("s", 5), ("requests", 8), ("failed", 6), ("refused", 7), ("retried", 7), ("p50 ms", 7), ("p99 ms", 7)
-    headings = " ".join(f"{name:>{width}}" for name, width in (*columns, ("ended", 5), ("resumed", 7)))
-    lines = [f"{'scenario':18} {headings}  verdict"]
-    for row in result.rows:
-        lines.append(
-            f"{row.name:18} {row.ended_at - row.began_at:5.0f} {row.requests:8} {row.failed:6} {row.refused:7}"
-            f" {row.retried:7} {row.p50_ms:7.0f} {row.p99_ms:7.0f} {row.processes_ended:5} {row.watches_resumed:7}"
-            f"  {'passed' if row.passed else 'FAILED'}"
-        )
-        lines += [f"    {fault}" for fault in row.faults]
+    rows = [_HEADINGS, *(_cells(row) for row in result.rows)]
+    heading, *told = columns(rows)
+    lines = [heading]
+    for line, row in zip(told, result.rows, strict=True):
+        lines += [line, *(f"    {fault}" for fault in row.faults)]
     lines.append("")
     lines += [
         f"{watcher.name}: came to {watcher.sequence}, resumed {watcher.resumed} times {dict(watcher.ends)}"
@@ -43,6 +39,13 @@ def table(result):
     return "\n".join(lines)
 
 
+def _cells(row):
+    counts = (row.requests, row.failed, row.refused, row.retried)
+    times = (f"{row.p50_ms:.0f}", f"{row.p99_ms:.0f}")
+    ends = (row.processes_ended, row.watches_resumed, "passed" if row.passed else "FAILED")
+    return row.name, f"{row.ended_at - row.began_at:.0f}", *counts, *times, *ends
+
+
 def write(result, directory):
     """drill.json and timeline.png; requests.jsonl and the processes' logs are there already."""
     document = {
@@ -50,7 +53,7 @@ def write(result, directory):
         "scenarios": [asdict(row) | {"passed": row.passed} for row in result.rows],
         "replicas": [_document(replica, result.book.began_at) for replica in result.replicas],
     }
-    (directory / "drill.json").write_text(json.dumps(document, indent=2) + "\n")
+    write_json(directory / "drill.json", document)
     _plot(result, directory / "timeline.png")
 
 
@@ -68,13 +71,9 @@ def _document(replica, began_at):
 def _plot(result, path):
     replicas = sorted(result.replicas, key=lambda replica: (replica.kind.name, replica.phases[0][0]))
     height = 3 + 0.16 * len(replicas)
-    figure, (rates, phases) = plt.subplots(
-        2, sharex=True, figsize=(16, height + 1), height_ratios=[3, height - 3], layout="constrained"
-    )
-    _plot_rates(rates, result)
-    _plot_phases(phases, replicas, result)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    with figure(path, 2, sharex=True, figsize=(16, height + 1), height_ratios=[3, height - 3]) as (rates, phases):
+        _plot_rates(rates, result)
+        _plot_phases(phases, replicas, result)
 
 
 def _plot_rates(axes, result):
@@ -103,7 +102,7 @@ def _plot_phases(axes, replicas, result):
     axes.invert_yaxis()
     axes.set_xlabel("seconds")
     axes.legend(
-        [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _PHASE_COLOURS.values()],
+        [Rectangle((0, 0), 1, 1, color=colour) for colour in _PHASE_COLOURS.values()],
         list(_PHASE_COLOURS),
         loc="lower left",
         fontsize=7,

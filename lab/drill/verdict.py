@@ -1,10 +1,10 @@
 """What is wrong, scenario by scenario: the same questions for each of them."""
 
-import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 
 from lab.drill.request_ledger import Outcome
+from lab.kit.percentile import percentile
 
 _SHOWN = 4
 # Whom an orderly refusal may meet, by the beginning of the client's name. Without its database Holdfast can do nothing
@@ -92,7 +92,4 @@ def _latencies(entries):
         for entry in entries
         if entry.outcome is Outcome.ANSWERED and entry.client.startswith(_UNHURRIED)
     ]
-    if len(times) < 2:
-        return 0.0, 0.0
-    cuts = statistics.quantiles(times, n=100)
-    return cuts[49], cuts[98]
+    return (percentile(times, 0.5), percentile(times, 0.99)) if times else (0.0, 0.0)

@@ -6,6 +6,8 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
+from lab.kit.percentile import percentile
+
 TICK_SECONDS = 0.001
 PATIENCE_SECONDS = 15.0
 
@@ -64,11 +66,9 @@ class Tally:
         return self.outcomes[kind, "OK"] / all_of_kind if all_of_kind else None
 
 
-def percentile(values, share):
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+def milliseconds(seconds, share):
+    """The percentile of latencies in seconds, as milliseconds; 0 when there are none."""
+    return percentile(seconds, share) * 1000 if seconds else 0.0
 
 
 async def closed_loop(pool, shopping, callers, seconds):

@@ -3,7 +3,7 @@
 import json
 import os
 
-from lab.overload.load import percentile
+from lab.kit.percentile import percentile
 
 _MOST_LINES = 20_000
 # What a refusal for want of room looks like in a line of each, and where the line has its milliseconds.

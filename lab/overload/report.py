@@ -1,62 +1,65 @@
 """The result as a table, as JSON and as a plot."""
 
-import json
 from collections import Counter
 from dataclasses import asdict
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
-from lab.overload.load import percentile
+from lab.kit.report import columns, figure, write_json
+from lab.overload.load import milliseconds
 from lab.overload.shopping import KINDS
 from lab.overload.verdict import aims, faults
 
 _BUCKET_SECONDS = 0.25
+_STEP_HEADINGS = (
+    *("transport", "load", "offered/s", "goodput/s", "of peak", "p50 ms", "p99 ms", "refused p99", "late p99", "lost"),
+    *("accepted of each kind", "refused by reason", "delays"),
+)
+_OTHERS_HEADINGS = ("transport", "others", "offered/s", "goodput/s", "p99 ms", "accepted of each kind")
+_SIZE_HEADINGS = ("process", "MB before", "after", "connections before", "after", "threads before", "after")
+_AIM_HEADINGS = ("aim", "reached", "wanted", "")
 
 
 def table(result):
-    titles = f"{'':6} {'load':>6} {'offered/s':>10} {'goodput/s':>10} {'of peak':>8} {'p50 ms':>8} {'p99 ms':>8}"
-    more = f"{'refused p99':>11} {'late p99':>9} {'lost':>5}  accepted of each kind, refused by reason, delays"
-    lines = [f"{titles} {more}"]
-    for step in result.steps:
-        tally, capacity = step.tally, result.capacity[step.transport]
-        lines.append(
-            f"{step.transport:6} {step.name:>6} {tally.offered / tally.seconds:10.0f} {tally.goodput:10.0f}"
-            f" {tally.goodput / capacity:8.0%} {_ms(tally.accepted, 0.5)} {_ms(tally.accepted, 0.99)}"
-            f" {_ms(tally.refused, 0.99):>11} {_ms(tally.sent_late, 0.99):>9} {tally.indefinite:5}"
-            f"  {_shares(tally)}; {_reasons(tally)}; {_delays(tally)}"
-        )
-    lines.append("")
-    for transport, told in result.others.items():
-        for name, tally in told.items():
-            lines.append(
-                f"{transport:6} others {name:26} offered/s {tally.offered / tally.seconds:7.0f}"
-                f"  goodput/s {tally.goodput:7.0f}  p99 ms {_ms(tally.accepted, 0.99)}  {_shares(tally)}"
-            )
-    lines.append("")
-    for name, before in result.before.items():
-        after = result.after[name]
-        lines.append(
-            f"{name:10} resident {before.resident_bytes / 1e6:6.0f} -> {after.resident_bytes / 1e6:6.0f} MB"
-            f"   connections {before.connections:5} -> {after.connections:5}"
-            f"   threads {before.threads} -> {after.threads}"
-        )
-    lines.append(
-        "" if result.confined else "\nThe services had their whole core: this machine lets nobody confine them."
-    )
-    for aim in aims(result):
-        sign = ">=" if aim.at_least else "<="
-        lines.append(
-            f"{aim.name:74} {aim.reached:9.2f}  wanted {sign} {aim.wanted:g}  {'reached' if aim.is_met else 'MISSED'}"
-        )
+    lines = columns([_STEP_HEADINGS, *(_step_cells(step, result.capacity[step.transport]) for step in result.steps)])
+    others = [_others_cells(each, name, tally) for each, told in result.others.items() for name, tally in told.items()]
+    lines += ["", *columns([_OTHERS_HEADINGS, *others])]
+    lines += ["", *columns([_SIZE_HEADINGS, *(_size_cells(name, result) for name in result.before)])]
+    if not result.confined:
+        lines += ["", "The services had their whole core: this machine lets nobody confine them."]
+    lines += ["", *columns([_AIM_HEADINGS, *map(_aim_cells, aims(result))])]
     lines += [f"FAULT: {fault}" for fault in faults(result)]
     return "\n".join(lines)
 
 
+def _step_cells(step, capacity):
+    tally = step.tally
+    rates = f"{tally.offered / tally.seconds:.0f}", f"{tally.goodput:.0f}", f"{tally.goodput / capacity:.0%}"
+    latencies = (
+        _ms(tally.accepted, 0.5),
+        _ms(tally.accepted, 0.99),
+        _ms(tally.refused, 0.99),
+        _ms(tally.sent_late, 0.99),
+    )
+    told = tally.indefinite, _shares(tally), _reasons(tally), _delays(tally)
+    return step.transport, step.name, *rates, *latencies, *told
+
+
+def _others_cells(transport, name, tally):
+    rates = f"{tally.offered / tally.seconds:.0f}", f"{tally.goodput:.0f}"
+    return transport, name, *rates, _ms(tally.accepted, 0.99), _shares(tally)
+
+
+def _size_cells(name, result):
+    before, after = result.before[name], result.after[name]
+    resident = (f"{each.resident_bytes / 1e6:.0f}" for each in (before, after))
+    return name, *resident, before.connections, after.connections, before.threads, after.threads
+
+
+def _aim_cells(aim):
+    wanted = f"{'>=' if aim.at_least else '<='} {aim.wanted:g}"
+    return aim.name, f"{aim.reached:.2f}", wanted, "reached" if aim.is_met else "MISSED"
+
+
 def write(result, directory):
-    directory.mkdir(parents=True, exist_ok=True)
     document = {
         "plan": asdict(result.plan),
         "confined": result.confined,
@@ -74,7 +77,7 @@ def write(result, directory):
         "aims": [{**asdict(aim), "met": aim.is_met} for aim in aims(result)],
         "faults": faults(result),
     }
-    (directory / "overload.json").write_text(json.dumps(document, indent=2) + "\n")
+    write_json(directory / "overload.json", document)
     _plot(result, directory / "overload.png")
 
 
@@ -93,10 +96,10 @@ def _tally(tally):
     return {
         "offered_per_second": tally.offered / tally.seconds,
         "goodput_per_second": tally.goodput,
-        "accepted_p50_ms": percentile(tally.accepted, 0.5) * 1000,
-        "accepted_p99_ms": percentile(tally.accepted, 0.99) * 1000,
-        "refused_p99_ms": percentile(tally.refused, 0.99) * 1000,
-        "sent_late_p99_ms": percentile(tally.sent_late, 0.99) * 1000,
+        "accepted_p50_ms": milliseconds(tally.accepted, 0.5),
+        "accepted_p99_ms": milliseconds(tally.accepted, 0.99),
+        "refused_p99_ms": milliseconds(tally.refused, 0.99),
+        "sent_late_p99_ms": milliseconds(tally.sent_late, 0.99),
         "indefinite": tally.indefinite,
         "outcomes": {f"{kind} {reason}": count for (kind, reason), count in sorted(tally.outcomes.items())},
         "delays": {str(delay): count for delay, count in sorted(tally.delays.items())},
@@ -104,7 +107,7 @@ def _tally(tally):
 
 
 def _ms(values, share):
-    return f"{percentile(values, share) * 1000:8.1f}"
+    return f"{milliseconds(values, share):.1f}"
 
 
 def _shares(tally):
@@ -124,27 +127,28 @@ def _delays(tally):
 
 
 def _plot(result, path):
-    figure, axes = plt.subplots(2, 2, figsize=(14, 10))
-    (goodput, latency), (kinds, after) = axes
+    with figure(path, 2, 2, figsize=(14, 10)) as axes:
+        (goodput, latency), (kinds, after) = axes
+        _plot_steps(result, goodput, latency)
+        _plot_kinds(result, kinds)
+        _plot_after(result, after)
+        for each in axes.flat:
+            each.grid(visible=True, which="both", alpha=0.3)
+            each.legend(fontsize="small")
+
+
+def _plot_steps(result, goodput, latency):
     for transport, capacity in result.capacity.items():
         steps = [step for step in result.steps if step.transport == transport and step.multiple is not None]
         offered = [step.tally.offered / step.tally.seconds / capacity for step in steps]
         goodput.plot(offered, [step.tally.goodput / capacity for step in steps], marker="o", label=transport)
         [line] = latency.plot(offered, [step.p99_ms for step in steps], marker="o", label=f"{transport}, accepted")
-        refused = [percentile(step.tally.refused, 0.99) * 1000 or None for step in steps]
+        refused = [milliseconds(step.tally.refused, 0.99) or None for step in steps]
         style = {"marker": "x", "linestyle": "--", "color": line.get_color()}
         latency.plot(offered, refused, label=f"{transport}, refused", **style)
     goodput.axhline(0.8, color="grey", linestyle=":")
     goodput.set(title="goodput, of the capacity", xlabel="offered, in multiples of the capacity", xscale="log", ylim=0)
     latency.set(title="99th percentile, ms", xlabel="offered, in multiples of the capacity", xscale="log", yscale="log")
-    _plot_kinds(result, kinds)
-    _plot_after(result, after)
-    for each in (goodput, latency, kinds, after):
-        each.grid(visible=True, which="both", alpha=0.3)
-        each.legend(fontsize="small")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _plot_kinds(result, axes):

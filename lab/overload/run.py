@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.overload.clients import Http1, Http2, Pool
-from lab.overload.load import OpenLoop, Tally, closed_loop, percentile, recovery_seconds
+from lab.overload.load import OpenLoop, Tally, closed_loop, milliseconds, recovery_seconds
 from lab.overload.logs import LogReader
 from lab.overload.shopping import Crowd, Shopping, open_sales
 from lab.overload.system import System
@@ -53,7 +53,7 @@ class Step:
 
     @property
     def p99_ms(self):
-        return percentile(self.tally.accepted, 0.99) * 1000
+        return milliseconds(self.tally.accepted, 0.99)
 
 
 @dataclass

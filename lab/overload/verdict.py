@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lab.overload.load import percentile
+from lab.overload.load import milliseconds
 from lab.overload.run import CALM
 from lab.overload.shopping import FINISHING
 
@@ -91,7 +91,7 @@ def aims(result):
             Aim(
                 f"{transport}: p99 of what was refused at x{most.multiple:g}, ms",
                 250.0,
-                percentile(most.tally.refused, 0.99) * 1000,
+                milliseconds(most.tally.refused, 0.99),
             ),
             Aim(
                 f"{transport}: confirms accepted at x{most.multiple:g}",

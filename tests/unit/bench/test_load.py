@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lab.bench import load
-from lab.bench.load import Load, LoadError, grpc_frame, merged, missing_tools, parse_ghz, parse_h2load, percentile
+from lab.bench.load import Load, LoadError, grpc_frame, merged, missing_tools, parse_ghz, parse_h2load
 
 LOG = "1000000\t200\t2500\n1000400\t200\t3000\n1001000\t429\t500\n"
 
@@ -24,16 +24,6 @@ def test_other_statuses_than_200_are_refusals_and_have_latencies():
 def test_requests_without_an_answer_are_no_measurement(log):
     with pytest.raises(LoadError, match=r"of 4 requests were answered\nerrored: 1"):
         parse_h2load(log, 4, "errored: 1")
-
-
-def test_a_percentile_is_a_value_that_was_measured():
-    assert [percentile([4.0, 1.0, 3.0, 2.0], share) for share in (0.0, 0.25, 0.5, 0.99, 1.0)] == [1, 1, 2, 4, 4]
-    assert percentile([7.0], 0.5) == 7.0
-
-
-def test_nothing_has_no_percentile():
-    with pytest.raises(ValueError, match="no values"):
-        percentile([], 0.5)
 
 
 def test_loads_at_the_same_time_last_until_the_last_of_them_has_its_answers():

@@ -1,0 +1,47 @@
+"""How the labs show their results: tables for a terminal or in Markdown, JSON, and plots in files."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+Rows = Sequence[Sequence[object]]
+_DOTS_PER_INCH = 100
+
+
+def columns(rows: Rows) -> list[str]:
+    """A line for each row, the first of which has the headings; what begins with a digit is aligned to the right."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*texts, strict=True)]
+    return ["  ".join(map(_aligned, row, widths)).rstrip() for row in texts]
+
+
+def markdown(rows: Rows) -> list[str]:
+    """The same as a table of Markdown."""
+    head, *body = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return [head, "|---" * len(rows[0]) + "|", *body]
+
+
+def write_json(path: Path, document: object) -> None:
+    """Writes a document, readable; the directory is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+@contextmanager
+def figure(path: Path, *shape: int, **options: Any) -> Iterator[Any]:
+    """Gives the axes of a figure, which is written to a file at the end. Shape and options are those of `subplots`."""
+    drawn, axes = plt.subplots(*shape, layout="constrained", **options)
+    yield axes
+    drawn.savefig(path, dpi=_DOTS_PER_INCH)
+    plt.close(drawn)
+
+
+def _aligned(cell: str, width: int) -> str:
+    return cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
