@@ -1,9 +1,7 @@
 """Every field of every method, spoiled in every way that JSON, a path and a query allow: 400 and its name."""
 
-import copy
 import json
 from typing import NamedTuple
-from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -12,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 
 from holdfast_gateway.routes import routes_of
 from lab.kit.rest_client import CALL_SECONDS
+from tests.support.rest_parts import camel_case, parts
 from tests.support.sound_requests import SERVICES, VARIANTS, method_of, sound_request
 from tests.support.spoiled_fields import FREE_TEXT, LONG, NO_CEILING, NO_FLOOR, places
 
@@ -56,24 +55,6 @@ def of_the_command(sent):
         return sent
     problem = outcomes[0]["error"]
     return Sent(problem["status"], problem)
-
-
-def parts(route, document):
-    """A request's JSON as the path, the query and the body of its route."""
-    path, values = list(route.segments), copy.deepcopy(document)
-    for variable in route.variables:
-        owner = values
-        for name in variable.field_path[:-1]:
-            owner = owner[name]
-        path[variable.start : variable.end] = [quote(part) for part in owner.pop(variable.field_path[-1]).split("/")]
-    verb = f":{route.verb}" if route.verb else ""
-    body = values if route.body == "*" else values.pop(camel_case(route.body), {}) if route.body else None
-    return f"/{'/'.join(path)}{verb}", {} if route.body == "*" else values, body
-
-
-def camel_case(name):
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
 
 
 def fault_of(sent, path, must_refuse):

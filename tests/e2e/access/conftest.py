@@ -1,0 +1,159 @@
+"""An inventory and gateways that know callers, and what callers prove themselves by."""
+
+import json
+import uuid
+from typing import NamedTuple
+
+import aiohttp
+import grpc
+import pytest
+from google.protobuf import json_format
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from holdfast.inventory.v1 import sale_pb2, sale_service_pb2
+from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
+from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from holdfast_chassis.identity.api_keys import GRANTABLE, new_key, render_keys
+from holdfast_gateway.routes import routes_of
+from lab.kit.grpc_client import create
+from tests.support.issuer import ISSUER, SigningKey, jwks
+from tests.support.rest_parts import parts
+from tests.support.services import NO_DRAIN, Gateway, Inventory
+from tests.support.sound_requests import SERVICES
+
+CALL_SECONDS = 20
+ROUTES = {route.rpc.name: route for route in routes_of(SERVICES)}
+TRANSPORTS = ["grpc", "rest", "rest through a gateway that knows nobody"]
+
+
+class Answer(NamedTuple):
+    """How a call ended; `reason` is OK when it was not refused."""
+
+    reason: str
+    metadata: dict
+    challenge: str | None
+    body: object
+
+
+class Guarded:
+    """The services, and the keys that they know."""
+
+    def __init__(self, database_url, directory):
+        self.key = SigningKey()
+        self.key_file, self.jwks_file = directory / "keys.json", directory / "jwks.json"
+        self.jwks_file.write_text(jwks(self.key))
+        self.operator_secret, operator = new_key("operator", sorted(GRANTABLE), None)
+        self.shop_secret, shop = new_key("shop", ["reservations.write"], None)
+        self.key_file.write_text(render_keys([operator, shop]))
+        known = {"token_issuer": ISSUER, "token_jwks": self.jwks_file, "api_keys_path": self.key_file}
+        self.services = []
+        try:
+            self.inventory = self._keep(Inventory(database_url, migrate_on_start=True, **known, **NO_DRAIN))
+            address = self.inventory.wait_until_serving().address
+            self.gateway = self._keep(Gateway([address], **known, **NO_DRAIN))
+            self.open_gateway = self._keep(Gateway([address], **NO_DRAIN))
+            for gateway in (self.gateway, self.open_gateway):
+                gateway.wait_until_serving()
+        except BaseException:
+            self.stop()
+            raise
+
+    def open_sale(self):
+        """A new sale, and a reservation of c-1's in it; their names."""
+        metadata = (("authorization", self.operator),)
+        new = sale_pb2.Sale(items=[sale_pb2.Item(item="a", on_hand=1000)])
+        wanted = sale_service_pb2.CreateSaleRequest(sale_id=f"sale-{uuid.uuid4().hex}", sale=new)
+        options = {"metadata": (("authorization", self.operator),), "timeout": CALL_SECONDS}
+        with grpc.insecure_channel(self.inventory.address) as channel:
+            sale = SaleServiceStub(channel).CreateSale(wanted, **options)
+            held = ReservationServiceStub(channel).CreateReservation(create(sale.name, "c-1", a=1), **options)
+        return sale.name, held.name
+
+    @property
+    def operator(self):
+        return f"Bearer {self.operator_secret}"
+
+    def buyer(self, customer="c-1", **claims):
+        return f"Bearer {self.key.token(sub=customer, **claims)}"
+
+    def stop(self):
+        for service in self.services:
+            service.kill()
+
+    def _keep(self, service):
+        self.services.append(service)
+        return service
+
+
+@pytest.fixture(scope="session")
+def guarded(postgres18, tmp_path_factory):
+    database = "guarded"
+    running = Guarded(postgres18.create_database(database), tmp_path_factory.mktemp("guarded"))
+    yield running
+    running.stop()
+    postgres18.drop_database(database)
+
+
+@pytest.fixture(scope="session")
+def stock(guarded):
+    """A sale, and a reservation of c-1's."""
+    return guarded.open_sale()
+
+
+class Caller:
+    """Calls any method over any transport, with an Authorization or without."""
+
+    def __init__(self, guarded, channel, session):
+        self._channel, self._session = channel, session
+        self._urls = {TRANSPORTS[1]: guarded.gateway.url, TRANSPORTS[2]: guarded.open_gateway.url}
+
+    async def call(self, transport, descriptor, request, authorization, **headers):
+        """How it ends; of a watch, with its first message."""
+        if transport == "grpc":
+            return await self._over_grpc(descriptor, request, authorization)
+        return await self._over_rest(self._urls[transport], ROUTES[descriptor.name], request, authorization, headers)
+
+    async def _over_grpc(self, descriptor, request, authorization):
+        path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
+        make = self._channel.unary_stream if descriptor.server_streaming else self._channel.unary_unary
+        method = make(path, type(request).SerializeToString, GetMessageClass(descriptor.output_type).FromString)
+        metadata = () if authorization is None else (("authorization", authorization),)
+        call = method(request, metadata=metadata, timeout=CALL_SECONDS)
+        try:
+            body = await (call.read() if descriptor.server_streaming else call)
+        except grpc.aio.AioRpcError as error:
+            info = ErrorInfo()
+            details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+            Status.FromString(details).details[0].Unpack(info)
+            return Answer(info.reason, dict(info.metadata), None, None)
+        finally:
+            call.cancel()
+        return Answer("OK", {}, None, json_format.MessageToDict(body))
+
+    async def _over_rest(self, url, route, request, authorization, headers):
+        document = json_format.MessageToDict(request)
+        path, query, body = parts(route, document)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        data = json.dumps(body).encode() if route.body else None
+        headers["Content-Type"] = "application/json"
+        where = aiohttp.client.URL(url + path, encoded=True).update_query(query)
+        async with self._session.request(route.http_method, where, data=data, headers=headers) as response:
+            if response.content_type == "text/event-stream":
+                return Answer("OK", {}, None, None)
+            told = await response.json(content_type=None)
+            reason = "OK" if response.status == 200 else told["reason"]
+            metadata = told.get("metadata", {}) if response.status != 200 else {}
+            return Answer(reason, metadata, response.headers.get("WWW-Authenticate"), told)
+
+
+@pytest.fixture
+async def caller(guarded):
+    timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
+    async with (
+        grpc.aio.insecure_channel(guarded.inventory.address) as channel,
+        aiohttp.ClientSession(timeout=timeout) as session,
+    ):
+        yield Caller(guarded, channel, session)
