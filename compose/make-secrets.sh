@@ -14,4 +14,13 @@ password() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 [[ -s secrets/database_url ]] ||
   echo "postgresql://holdfast:$(<secrets/database_password)@postgres:5432/holdfast" >secrets/database_url
 [[ -s secrets/grafana_password ]] || password >secrets/grafana_password
+# A key of an operator's, who may do everything, and its hash, which is all that the services get to see. More are made by
+# `holdfast-inventory key create --file compose/secrets/api_keys.json`.
+if [[ ! -s secrets/api_keys.json ]]; then
+  operator_key=holdfast_$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+  echo "$operator_key" >secrets/operator_key
+  scopes='"reservations.write", "stock.read", "stock.write", "sales.read", "sales.write"'
+  printf '{"keys": [{"name": "operator", "scopes": [%s], "sha256": "%s"}]}\n' \
+    "$scopes" "$(printf %s "$operator_key" | sha256sum | cut -d ' ' -f 1)" >secrets/api_keys.json
+fi
 echo "secrets are in $PWD/secrets"

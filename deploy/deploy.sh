@@ -6,11 +6,12 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'END'
-deploy.sh [--dry-run] [--images PREFIX] [--no-rollback] ENVIRONMENT VERSION
+deploy.sh [--dry-run] [--images PREFIX] [--key FILE] [--no-rollback] ENVIRONMENT VERSION
   ENVIRONMENT      dev, staging or production: Kubernetes, by the overlay of that name and kubectl's current context
                    swarm: the stack holdfast, by deploy/swarm/stack.yaml
   VERSION          the images' tag
   --images PREFIX  what the images' names begin with, such as registry.internal:5000/shop/
+  --key FILE       what the smoke test calls with: an API key of all scopes
   --no-rollback    leave a deploy that failed as it is, to look at
   --dry-run        only print the commands
 END
@@ -18,11 +19,12 @@ END
 
 fail() { echo "deploy: $*" >&2; exit 1; }
 
-dry_run=false images="" roll_back=true positional=()
+dry_run=false images="" roll_back=true positional=() credential=()
 while (($#)); do
   case "$1" in
     --dry-run) dry_run=true; shift ;;
     --images) images=${2:?--images needs a prefix}; shift 2 ;;
+    --key) credential=(--key "${2:?--key needs a file}"); shift 2 ;;
     --no-rollback) roll_back=false; shift ;;
     -h | --help) usage; exit 0 ;;
     -*) usage >&2; echo "deploy: unknown argument $1" >&2; exit 2 ;;
@@ -100,7 +102,7 @@ roll_out() {
 smoke_test() {
   if $dry_run; then
     echo "kubectl --namespace $namespace port-forward service/edge :8000"
-    echo "deploy/smoke-test.sh --version $version"
+    echo "deploy/smoke-test.sh --version $version ${credential[*]}"
     return
   fi
   kubectl --namespace "$namespace" port-forward service/edge :8000 >"$work/forward" &
@@ -110,7 +112,7 @@ smoke_test() {
     kill -0 "$forwarding" 2>/dev/null && ((SECONDS < deadline)) || return 1
     sleep 0.2
   done
-  deploy/smoke-test.sh --rest "http://127.0.0.1:$port" --grpc "127.0.0.1:$port" --version "$version"
+  deploy/smoke-test.sh --rest "http://127.0.0.1:$port" --grpc "127.0.0.1:$port" --version "$version" "${credential[@]}"
 }
 
 # Takes back what this deploy has changed, which is not what came before it.
@@ -169,7 +171,7 @@ deploy_to_swarm() {
   fi
   if [[ -n "$failed" ]]; then
     echo "deploy: not updated:$failed" >&2
-  elif run deploy/smoke-test.sh --version "$version"; then
+  elif run deploy/smoke-test.sh --version "$version" "${credential[@]}"; then
     return
   fi
   $roll_back || fail "$version failed, and was left as it is"

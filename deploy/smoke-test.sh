@@ -5,23 +5,25 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-smoke-test.sh [--rest URL] [--grpc HOST:PORT] [--tls] [--version VERSION] [--rest-only] [--dry-run]
+smoke-test.sh [--rest URL] [--grpc HOST:PORT] [--tls] [--version VERSION] [--key FILE] [--rest-only] [--dry-run]
   --rest URL        where REST is; default http://localhost:8000
   --grpc HOST:PORT  where gRPC is; default localhost:8000
   --tls             gRPC over TLS
   --version VERSION the version that has to answer
+  --key FILE        what to call with: an API key of all scopes, or a token
   --rest-only       without gRPC, which needs grpcurl
   --dry-run         only print the requests
 END
 }
 
-rest=http://localhost:8000 grpc=localhost:8000 transport=(-plaintext) version="" with_grpc=true dry_run=false
+rest=http://localhost:8000 grpc=localhost:8000 transport=(-plaintext) version="" with_grpc=true dry_run=false key_file=""
 while (($#)); do
   case "$1" in
     --rest) rest=${2:?$1 needs a URL}; shift 2 ;;
     --grpc) grpc=${2:?$1 needs HOST:PORT}; shift 2 ;;
     --tls) transport=(); shift ;;
     --version) version=${2:?$1 needs a version}; shift 2 ;;
+    --key) key_file=${2:?$1 needs a file}; shift 2 ;;
     --rest-only) with_grpc=false; shift ;;
     --dry-run) dry_run=true; shift ;;
     -h | --help) usage; exit 0 ;;
@@ -36,13 +38,24 @@ run_id="smoke-$(date -u +%Y%m%dT%H%M%S)-$$-$RANDOM"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# In a file and in the environment: arguments are there for every user to see.
+authorization=()
+if [[ -n "$key_file" ]]; then
+  HOLDFAST_CREDENTIAL="Bearer $(<"$key_file")"
+  export HOLDFAST_CREDENTIAL
+  (umask 077 && echo "Authorization: $HOLDFAST_CREDENTIAL" >"$work/authorization")
+  authorization=(--header "@$work/authorization")
+  # shellcheck disable=SC2016 # grpcurl replaces it
+  transport+=(-expand-headers -H 'authorization: ${HOLDFAST_CREDENTIAL}')
+fi
+
 fail() { echo "smoke-test: $*" >&2; exit 1; }
 
 # Asks by REST and puts the answer into $answer: ask <method> <path> <body> [header]
 ask() {
   if $dry_run; then echo "$1 $rest$2 $3"; answer='{}'; return; fi
   local status options=(--silent --show-error --max-time 15 --retry 2 --dump-header "$work/headers"
-    --output "$work/answer" --write-out '%{http_code}' --request "$1" --header 'Content-Type: application/json')
+    --output "$work/answer" --write-out '%{http_code}' --request "$1" --header 'Content-Type: application/json' "${authorization[@]}")
   [[ -z "$3" ]] || options+=(--data "$3")
   [[ -z "${4:-}" ]] || options+=(--header "$4")
   status=$(curl "${options[@]}" "$rest$2") || fail "$1 $2: no answer"

@@ -6,6 +6,7 @@ from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_chassis.identity.settings import require_safe_listener
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
@@ -77,7 +78,8 @@ class App:
         ]
 
     async def _start_identity(self) -> None:
-        """Know callers. Raises CannotStartError."""
+        """Know callers, or refuse to start where that is not safe. Raises CannotStartError."""
+        require_safe_listener(self._settings, self._settings.http_host)
         if self._authenticator is not None:
             await self._authenticator.start()
 

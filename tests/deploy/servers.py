@@ -35,6 +35,8 @@ def environment(database_url, redis_url):
     variables = {f"HOLDFAST_{name}_PORT": port for name, port in ports.items()} | {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
+        "HOLDFAST_GRPC_HOST": "127.0.0.1",
+        "HOLDFAST_HTTP_HOST": "127.0.0.1",
         "HOLDFAST_INVENTORY_TARGET": f"ipv4:127.0.0.1:{ports['GRPC']}",
         "HOLDFAST_EDGE_INVENTORIES": f"127.0.0.1:{ports['GRPC']}",
         "HOLDFAST_EDGE_GATEWAYS": f"127.0.0.1:{ports['HTTP']}",

@@ -26,6 +26,8 @@ class Stack:
         self._wanted |= {
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
+            "HOLDFAST_GRPC_HOST": "127.0.0.1",
+            "HOLDFAST_HTTP_HOST": "127.0.0.1",
             "HOLDFAST_VERSION": VERSION,
             "HOLDFAST_INVENTORY_TARGET": f"ipv4:127.0.0.1:{ports['GRPC']}",
             "HOLDFAST_EDGE_INVENTORIES": f"127.0.0.1:{ports['GRPC']}",

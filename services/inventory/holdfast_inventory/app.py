@@ -7,6 +7,7 @@ from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_chassis.identity.settings import require_safe_listener
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
@@ -160,7 +161,8 @@ class App:
         log.info("metrics listening", address=f"{self._settings.metrics_host}:{self.metrics.bound_port}")
 
     async def _start_identity(self) -> None:
-        """Know callers. Raises CannotStartError."""
+        """Know callers, or refuse to start where that is not safe. Raises CannotStartError."""
+        require_safe_listener(self._settings, self._settings.grpc_host)
         if self._authenticator is not None:
             await self._authenticator.start()
 

@@ -62,7 +62,6 @@ class Guarded:
 
     def open_sale(self):
         """A new sale, and a reservation of c-1's in it; their names."""
-        metadata = (("authorization", self.operator),)
         new = sale_pb2.Sale(items=[sale_pb2.Item(item="a", on_hand=1000)])
         wanted = sale_service_pb2.CreateSaleRequest(sale_id=f"sale-{uuid.uuid4().hex}", sale=new)
         options = {"metadata": (("authorization", self.operator),), "timeout": CALL_SECONDS}

@@ -107,14 +107,14 @@ def _rendered(key: ApiKey) -> dict[str, object]:
 
 
 class ApiKeys:
-    """The keys of a file, read again when it changes."""
+    """The keys of a file, read again when it changes, or of a text."""
 
-    def __init__(self, path: Path, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, source: Path | str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._now = clock.now
         nothing: Mapping[str, ApiKey] = {}
         self._keys = Reloaded(
-            str(path),
-            lambda: read_file(path),
+            str(source) if isinstance(source, Path) else "a setting",
+            (lambda: read_file(source)) if isinstance(source, Path) else source.encode,
             parse_keys,
             nothing,
             interval_seconds=_FILE_SECONDS,
@@ -123,11 +123,11 @@ class ApiKeys:
         )
 
     async def start(self) -> None:
-        """Read the file. Raises OSError or ValueError when it cannot be used."""
+        """Read the keys. Raises OSError or ValueError when it cannot be used."""
         await self._keys.start()
 
     async def stop(self) -> None:
-        """Read it no more."""
+        """Read them no more."""
         await self._keys.stop()
 
     def principal_of(self, secret: str) -> Principal:

@@ -26,7 +26,8 @@ class Authenticator:
         self, settings: IdentitySettings, clock: Clock = SYSTEM_CLOCK, entropy: Entropy = SYSTEM_ENTROPY
     ) -> None:
         self._now = clock.now
-        self._api_keys = None if settings.api_keys_path is None else ApiKeys(settings.api_keys_path, clock)
+        keys = settings.api_keys.get_secret_value() if settings.api_keys is not None else settings.api_keys_path
+        self._api_keys = None if keys is None else ApiKeys(keys, clock)
         self._key_ring: KeyRing | None = None
         self._verifier: TokenVerifier | None = None
         if settings.token_issuer is not None and settings.token_jwks is not None:

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from holdfast_chassis.identity.reloaded import is_fetchable
 from holdfast_chassis.lifecycle import CannotStartError
@@ -28,7 +28,12 @@ class IdentitySettings(ServiceSettings):
     jwks_stale_seconds: float = Field(
         86_400.0, ge=1, description="How long keys at a URL are used when it does not answer any more."
     )
-    api_keys_path: Path | None = Field(None, description="The file of API keys, which `key create` writes.")
+    api_keys_path: Path | None = Field(
+        None, description="The file of API keys, which `key create` writes. It is read again when it changes."
+    )
+    api_keys: SecretStr | None = Field(
+        None, description="What that file would say, where secrets are no files. It is read once."
+    )
     allow_anonymous: bool = Field(
         False,
         description="Whether to serve everybody, without asking who they are, beyond loopback. Gives up all control "
@@ -36,17 +41,19 @@ class IdentitySettings(ServiceSettings):
     )
 
     @model_validator(mode="after")
-    def _whole_issuer(self) -> Self:
+    def _whole(self) -> Self:
         if (self.token_issuer is None) != (self.token_jwks is None):
             raise ValueError("token_issuer and token_jwks need each other")
         if self.token_jwks is not None and "://" in self.token_jwks and not is_fetchable(self.token_jwks):
             raise ValueError("token_jwks must be a file, or a URL of https")
+        if self.api_keys is not None and self.api_keys_path is not None:
+            raise ValueError("api_keys and api_keys_path exclude each other")
         return self
 
     @property
     def knows_callers(self) -> bool:
         """Whether callers need a credential."""
-        return self.token_issuer is not None or self.api_keys_path is not None
+        return any(known is not None for known in (self.token_issuer, self.api_keys_path, self.api_keys))
 
 
 def require_safe_listener(settings: IdentitySettings, host: str) -> None:
