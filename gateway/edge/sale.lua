@@ -1,11 +1,11 @@
--- Which sale a gRPC call is for: its rates are kept by that, as over REST, where the path says it.
+-- Finds the sale of a gRPC call, for the rate limits per sale. Over REST the path contains the sale.
 --
--- The sale is in the first field of every request that names one, `parent` or `name`: `sales/{sale}...`. Every
--- protobuf library writes fields in their order, so that it is the first thing in the message. What cannot be
--- read this way, a compressed message for one, shares the rates of one sale with all its like.
+-- The sale is in the first field, `parent` or `name`, of every request that names one: `sales/{sale}...`. Every
+-- protobuf library writes fields in order, so it is at the beginning of the message. Messages that cannot be read
+-- this way, such as compressed ones, share the limits of one sale.
 
 local UNCOMPRESSED, FIRST_FIELD = 0, 0x0A
--- The frame's head, the field's tag and length, and the longest name.
+-- The header of the frame, the field's tag and length, and the longest name.
 local HEAD_BYTES = 5 + 3 + 139
 
 local function sale_of(head)

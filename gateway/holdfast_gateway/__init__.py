@@ -1,1 +1,1 @@
-"""Holdfast's REST gateway: thin, made from the protos."""
+"""Holdfast's REST gateway: a thin translation that is derived from the protos."""

@@ -1,4 +1,4 @@
-"""Who sends a request, and whether they may."""
+"""Authentication and authorization of requests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ from holdfast_gateway.routes import DynamicMessage, Route
 
 
 class Access:
-    """Guards one route. Without an authenticator it lets everybody in; the inventory may think otherwise."""
+    """The guard of one route. Without an authenticator it admits every caller; the inventory may still refuse."""
 
     def __init__(self, authenticator: Authenticator | None, route: Route) -> None:
         self._authenticator = authenticator
         self._guard = Guard(route.rpc)
 
     async def admit(self, authorization: str | None) -> Principal:
-        """Return who asks, if they may. Raises ProblemError."""
+        """Return the caller's principal if it is authorized. Raises ProblemError."""
         if self._authenticator is None:
             return ANONYMOUS
         with _as_problems():
@@ -28,7 +28,7 @@ class Access:
         return principal
 
     def claim(self, principal: Principal, request: DynamicMessage) -> None:
-        """Make the request the principal's own. Raises ProblemError."""
+        """Set the request's customer or actor to the principal's. Raises ProblemError."""
         if self._authenticator is not None:
             with _as_problems():
                 self._guard.claim(principal, request)
@@ -36,7 +36,7 @@ class Access:
 
 @contextmanager
 def _as_problems() -> Iterator[None]:
-    """Tell refusals of access as problems, as they would be told if the inventory had given them."""
+    """Convert refusals of access to the problems that the inventory's refusals would become."""
     try:
         yield
     except refusals.Unauthenticated as error:

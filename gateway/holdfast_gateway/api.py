@@ -1,4 +1,4 @@
-"""The API itself: from an HTTP request to the RPC that its route stands for, and back."""
+"""The API: translates an HTTP request to the RPC of its route, and the response back."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ from holdfast_gateway.watch import Watch
 
 _JSON_TYPE = ("content-type", JSON)
 _REPLAYED = ("idempotent-replayed", "true")
-# The server itself leaves the body out.
+# The server leaves the body out by itself.
 _SAME_AS = {"HEAD": "GET"}
 
 
@@ -40,12 +40,12 @@ class _Endpoint:
     route: Route
     transcoder: Transcoder
     access: Access
-    # The field of a Command that carries its requests, if one does.
+    # The field of a Command for its requests, if there is one.
     command_field: str | None
 
 
 class Api:
-    """Answers the routes of the protos."""
+    """The handler of the protos' routes."""
 
     def __init__(
         self,
@@ -76,26 +76,26 @@ class Api:
         self.streams_ending = asyncio.Event()
 
     async def answer(self, call: Call, headers: Headers) -> Reply | None:
-        """Return the reply, or None when it has been streamed; `headers` go with a stream. Raises ProblemError."""
+        """Return the reply, or None if it was streamed; a stream gets `headers`. Raises ProblemError."""
         found = self._table.find(call.scope.path)
         if found is None:
-            refuse(NOT_FOUND, f"There is nothing at {call.scope.path}")
+            refuse(NOT_FOUND, f"The path {call.scope.path} does not exist.")
         by_method, segments = found
         if call.scope.method == "OPTIONS":
             return self._options(call, by_method)
         route = by_method.get(_SAME_AS.get(call.scope.method, call.scope.method))
         if route is None:
             allow = ", ".join(_allowed(by_method))
-            refuse(METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers=(("allow", allow),))
+            refuse(METHOD_NOT_ALLOWED, f"Allowed methods: {allow}.", headers=(("allow", allow),))
         call.template = route.template
         endpoint = self._endpoints[route]
         principal = await endpoint.access.admit(call.authorization)
         if route.rpc.server_streaming:
             request = await self._request(call, endpoint, segments, principal)
             return await self._stream(call, route, request, headers)
-        # Before anything of it is read, so that a refusal costs next to nothing.
+        # Before the body is read, so that a refusal is cheap.
         if not self._concurrency.enter(route.method.kind):
-            refuse(OVERLOADED, "Too many requests are being answered.")
+            refuse(OVERLOADED, "Too many requests are in progress.")
         try:
             return await self._unary(call, endpoint, await self._request(call, endpoint, segments, principal))
         finally:
@@ -158,14 +158,14 @@ class Api:
             watch.cancel()
 
     async def _first_event(self, call: Call, watch: Watch) -> Message:
-        """Return it; until it is there a refusal is still an ordinary answer."""
+        """Return the first message. Until it arrives, a refusal is still a normal answer."""
         timeout_seconds = self._timeout(call)
         try:
             with WhileWaiting(self._alarms, call.transport):
                 async with asyncio.timeout(timeout_seconds):
                     first = await watch.read()
         except TimeoutError:
-            refuse(DEADLINE_IN_QUEUE, f"The inventory sent nothing for {timeout_seconds:g} s.")
+            refuse(DEADLINE_IN_QUEUE, f"The inventory did not send anything for {timeout_seconds:g} s.")
         if first is None:
             refuse(DRAINING, "The inventory ended the stream before it began.")
         return first
@@ -176,13 +176,13 @@ class Api:
 
 
 def _allowed(by_method: Iterable[str]) -> list[str]:
-    """Return the methods that a path takes: those of its routes, and what comes with them."""
+    """Return the HTTP methods that a path supports: those of its routes, HEAD and OPTIONS."""
     methods = list(by_method)
     return [*methods, "HEAD", "OPTIONS"] if "GET" in methods else [*methods, "OPTIONS"]
 
 
 def sale_of(request: DynamicMessage) -> str:
-    """Return the sale that a command is for: `sales/x`, from its parent or from the name of a reservation."""
+    """Return a command's sale, `sales/x`, from its parent or from the name of its reservation."""
     name: str = request.parent if "parent" in request.DESCRIPTOR.fields_by_name else request.name
     return "/".join(name.split("/", 2)[:2])
 

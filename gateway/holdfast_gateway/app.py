@@ -28,7 +28,7 @@ SERVICES = (
     reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"],
     sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"],
 )
-# More than anything under way may take, so that what ends it is its own limit.
+# More than any request may take, so that its own limit ends it.
 _MARGIN_SECONDS = 5.0
 
 
@@ -78,7 +78,7 @@ class App:
         ]
 
     async def _start_identity(self) -> None:
-        """Know callers, or refuse to start where that is not safe. Raises CannotStartError."""
+        """Start the authenticator, or refuse to start without one beyond loopback. Raises CannotStartError."""
         require_safe_listener(self._settings, self._settings.http_host)
         if self._authenticator is not None:
             await self._authenticator.start()
@@ -94,7 +94,7 @@ class App:
         self._health.started = True
 
     async def _drain(self) -> None:
-        """Send the traffic elsewhere, and serve what comes until nothing does."""
+        """Become unready, and serve requests until no more arrive."""
         settings = self._settings
         self._health.draining = True
         self._phase.draining.set(1)

@@ -1,4 +1,4 @@
-"""One request on its way through the gateway, and the reply that it gets."""
+"""One request in the gateway, and its reply."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from holdfast_gateway.exchange import Headers, RequestHeaders, Scope, Transport
 
 @dataclass(slots=True)
 class Call:
-    """What is known of a request. `template` is the path as it is counted and logged."""
+    """The state of a request. `template` is the path for metrics and logs."""
 
     scope: Scope
     transport: Transport
@@ -20,13 +20,13 @@ class Call:
 
     @property
     def authorization(self) -> str | None:
-        """What the caller proves itself by; the inventory wants to see it as well."""
+        """The caller's credential, which is forwarded to the inventory."""
         return self.headers.get("authorization")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer; the headers that every answer has are added to it."""
+    """A complete answer. The headers of every answer are added to it."""
 
     status: int
     headers: Headers

@@ -1,8 +1,8 @@
-"""Lets the calls of one sale that arrive together travel together, in one Submit.
+"""Combines concurrent calls of one sale into one Submit.
 
-A gRPC call costs far more than a command in it. Nothing waits for a timer: as long as fewer than two Submits of a sale
-are under way, what waits goes at once; what arrives meanwhile goes with the next. When more waits than a Submit takes,
-what ends a purchase goes first and customers take turns; when too much waits, the last in order is refused.
+A gRPC call costs far more than a command in it. There is no timer: while fewer than two Submits of a sale are in
+progress, waiting calls are sent at once; calls that arrive meanwhile go with the next Submit. If more calls wait than
+fit into a Submit, those that end a purchase go first and customers take turns; if too many wait, the last is refused.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ _FIELD_OF_REQUEST = {
     for carried in pb.Command.DESCRIPTOR.oneofs_by_name["command"].fields
     if carried.message_type is not None
 }
-# Inventory answers at the deadline; the answer needs a moment to get here.
+# The inventory answers at the deadline; its answer needs some time to arrive.
 _ANSWER_MARGIN_SECONDS = 0.25
 
-# Who goes first. In the inventory's own queue what finishes a purchase has ranks among itself.
+# The order in the queue. The inventory's own queue has different ranks for confirm, release and extend.
 _FINISH, _REPLAY, _CREATE = range(3)
 _FINISHING = {
     _FIELD_OF_REQUEST[method.request]
@@ -49,21 +49,21 @@ _REMEMBERED_GRANTS = 10_000
 
 
 def command_field(route: Route) -> str | None:
-    """Return the field of a Command that carries this route's requests; None: they travel alone."""
+    """Return the field of a Command for this route's requests; None: they are not combined."""
     return _FIELD_OF_REQUEST.get(route.rpc.input_type.full_name)
 
 
 class Inventory(Protocol):
-    """Where Submits go."""
+    """The receiver of Submits."""
 
     async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
-        """Send one. Raises ProblemError."""
+        """Send a Submit. Raises ProblemError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much travels together and how much may wait."""
+    """The limits of Submits and of the queue."""
 
     commands: int
     size_bytes: int
@@ -82,7 +82,7 @@ class _Waiter:
     sent: bool = False
 
     def ring(self) -> None:
-        """No outcome has come in time."""
+        """No outcome came in time."""
         _expire(self)
 
 
@@ -95,7 +95,7 @@ class _Sale:
 
 
 class Coalescer:
-    """Sends commands in Submits and hands each caller its own outcome."""
+    """A queue per sale that sends commands in Submits and returns each caller its own outcome."""
 
     def __init__(
         self,
@@ -127,8 +127,8 @@ class Coalescer:
     ) -> tuple[pb.Reservation, bool]:
         """Return the reservation, and whether it is a replay. Raises ProblemError.
 
-        `authorization` travels with the command, which is judged by it alone.
-        Being cancelled takes the command back, unless it is already on its way.
+        `authorization` is sent with the command, which is authorized by it alone. If this is cancelled, the command is
+        withdrawn unless it has been sent.
         """
         command = pb.Command(traceparent=traceparent, correlation_id=request_id, authorization=authorization or "")
         getattr(command, kind).CopyFrom(request)
@@ -153,7 +153,7 @@ class Coalescer:
             self._waiting -= 1
             _refuse(sale.waiting.pop_last())
         if not sale.flush_due and sale.under_way < self._limits.concurrency:
-            # Not at once: the calls that this turn of the event loop brings can share.
+            # Not at once, so that other calls of this turn of the event loop can share the Submit.
             sale.flush_due = True
             loop.call_soon(self._flush, sale)
         return waiter
@@ -176,7 +176,7 @@ class Coalescer:
             self._sales.pop(sale.name, None)
 
     def _take(self, sale: _Sale) -> list[_Waiter]:
-        """Take as many as fit, and drop those whose callers have gone or waited long enough."""
+        """Return as many commands as fit, and drop those whose callers have gone or whose deadline has passed."""
         batch: list[_Waiter] = []
         size_bytes = 0
         now = self._clock.monotonic()
@@ -225,14 +225,14 @@ class Coalescer:
 
 
 def _identity(sale: str, command: pb.Command) -> int | None:
-    """Return what a create has in common with its repetitions; None: there can be none."""
+    """Return a key that a create shares with its repetitions; None: it has no request id."""
     create = command.create
-    # Kept short, for many are remembered; to be mistaken would give a wrong rank and nothing else.
+    # A short hash, because many are remembered; a collision would only give a wrong rank.
     return hash((sale, create.customer, create.request_id)) if create.request_id else None
 
 
 def _flow(request: DynamicMessage) -> Hashable:
-    """Return with whom it takes turns: its customer's others; where none is named, its reservation's."""
+    """Return the flow of a command: its customer, or if it names none its reservation."""
     flow: str = request.customer or getattr(request, "name", "")
     return flow
 
@@ -240,7 +240,7 @@ def _flow(request: DynamicMessage) -> Hashable:
 def _fail(batch: Sequence[_Waiter], error: Exception) -> None:
     for waiter in batch:
         if not waiter.outcome.done():
-            # An exception of its own for each: one that is raised twice gathers tracebacks.
+            # A new exception for each caller, because an exception that is raised twice collects tracebacks.
             own = ProblemError(error.problem) if isinstance(error, ProblemError) else error
             waiter.outcome.set_exception(own)
 
@@ -255,7 +255,7 @@ def _expire(waiter: _Waiter) -> None:
     if waiter.outcome.done():
         return
     if waiter.sent:
-        problem = Problem(OUTCOME_UNKNOWN, "No answer came in time. Ask again with the same Idempotency-Key.")
+        problem = Problem(OUTCOME_UNKNOWN, "No answer came in time. Repeat the request with the same Idempotency-Key.")
     else:
         problem = Problem(DEADLINE_IN_QUEUE, "The request waited too long and was dropped.")
     waiter.outcome.set_exception(ProblemError(problem))

@@ -1,8 +1,8 @@
-"""JSON by protobuf's mapping, compiled from the descriptors at first use.
+"""A codec for protobuf's JSON mapping, compiled from the descriptors at first use. See ADR 8.
 
-It says what json_format says (a property test holds it to that), several times as fast. Whatever it does not expect
-it hands to json_format, which then decides: strange input costs time, never another meaning. What json_format takes
-without good reason is refused (see json_faults).
+It has the same results as json_format (a property test checks that) and is several times as fast. Unexpected input is
+handed to json_format, which decides: it costs time, but its meaning is the same. Some input that json_format accepts
+is refused (see json_faults).
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ Convert = Callable[[Any], Any]
 
 
 class _UnexpectedError(Exception):
-    """The fast way does not apply."""
+    """The input is not handled by the compiled codec."""
 
 
 def decode(document: Json, message_class: type[M]) -> M:
-    """Make a message from parsed JSON. Raises ProblemError naming the field that does not fit."""
+    """Return a message from parsed JSON. Raises ProblemError that names the invalid field."""
     try:
         return message_class(**_reader(message_class.DESCRIPTOR)(document))
     except (_UnexpectedError, TypeError, ValueError):
@@ -38,9 +38,9 @@ def decode(document: Json, message_class: type[M]) -> M:
 
 
 def encode(message: Message) -> Json:
-    """Return the message as a JSON document; fields without presence are always there.
+    """Return the message as a JSON document. Fields without presence are always included.
 
-    But a field that is only for input is left out when it is empty: a sale does not seem to have no items.
+    An empty input-only field is left out, so that a sale does not appear to have no items.
     """
     return _writer(message.DESCRIPTOR)(message)
 
@@ -70,7 +70,7 @@ def _decode_slowly(document: Json, message: M) -> M:
 
 @cache
 def _reader(descriptor: Descriptor) -> Convert:
-    """Return what turns a JSON object into the arguments of the message's constructor."""
+    """Return a function from a JSON object to the arguments of the message's constructor."""
     fields: dict[str, tuple[str, str, Convert]] = {}
 
     def read(document: Json) -> dict[str, Json]:
@@ -89,7 +89,7 @@ def _reader(descriptor: Descriptor) -> Convert:
             arguments[name] = convert(value)
         return arguments
 
-    # A type may contain itself, so the fields are looked up when they are first read.
+    # A type may contain itself, so its fields are compiled when they are first read.
     for field in descriptor.fields:
         exclusive = field.containing_oneof.name if field.containing_oneof else field.name
         fields[field.json_name] = fields[field.name] = (field.name, exclusive, _field_reader(field))
@@ -240,14 +240,14 @@ def _value_writer(field: FieldDescriptor) -> Convert | None:
     return None
 
 
-# A batch's replies share most of their times, so that remembering them is worth it.
+# The replies of a batch share most of their times, so caching them helps.
 @lru_cache(maxsize=4096)
 def _time_text(seconds: int, nanos: int) -> str:
     return Timestamp(seconds=seconds, nanos=nanos).ToJsonString()
 
 
 _TO_JSON: dict[str, Convert] = {
-    # In an outcome: a refusal reads the same wherever it is.
+    # In an outcome: a refusal has the same form everywhere.
     Status.DESCRIPTOR.full_name: lambda status: problem_of_status(status, changes_nothing=False).document(),
     Timestamp.DESCRIPTOR.full_name: lambda time: _time_text(time.seconds, time.nanos),
     Duration.DESCRIPTOR.full_name: Duration.ToJsonString,

@@ -1,4 +1,4 @@
-"""The ids by which one request is followed through logs and services."""
+"""The ids that identify one request in logs and services."""
 
 import re
 
@@ -10,13 +10,13 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 def request_id_of(headers: RequestHeaders, entropy: Entropy) -> str:
-    """Return the caller's X-Request-Id, or a new one when there is none that is fit for a log."""
+    """Return the caller's X-Request-Id, or a new one if it is missing or unfit for a log."""
     given = headers.get("x-request-id")
     return given if given is not None and _REQUEST_ID.fullmatch(given) else entropy.token_hex()
 
 
 def traceparent_of(headers: RequestHeaders, entropy: Entropy) -> str:
-    """Return the caller's W3C trace context, or a new one, not sampled, when there is none that is valid."""
+    """Return the caller's W3C trace context, or a new one, not sampled, if it is missing or invalid."""
     given = headers.get("traceparent")
     if given is not None and len(given) <= 128 and _TRACEPARENT.fullmatch(given):
         return given
@@ -24,5 +24,5 @@ def traceparent_of(headers: RequestHeaders, entropy: Entropy) -> str:
 
 
 def trace_id_of(traceparent: str) -> str:
-    """Return the part of it that names the trace."""
+    """Return the trace id of a trace context."""
     return traceparent[3:35]

@@ -1,4 +1,4 @@
-"""Cross-origin requests, for exactly the origins that are set."""
+"""Cross-origin requests, only for the configured origins."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ _REMEMBER_SECONDS = "600"
 
 
 class Cors:
-    """Knows which origins' pages may call, and what to tell their browsers."""
+    """The allowed origins, and the headers for their browsers."""
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origins)
@@ -34,7 +34,7 @@ class Cors:
         ]
 
     def preflight(self, origin: str | None, methods: Iterable[str]) -> Headers:
-        """Return what is added to that in answer to a preflight request."""
+        """Return the additional headers of the answer to a preflight request."""
         if origin not in self._origins:
             return []
         return [

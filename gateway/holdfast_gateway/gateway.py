@@ -1,4 +1,4 @@
-"""What every request goes through: it is counted, answered (refusals too) and, if `CallLog` wants it, logged."""
+"""The handler of every request: counts it, answers it (with refusals, too) and logs it if `CallLog` selects it."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -29,7 +29,7 @@ _DRAINING: Headers = [("connection", "close"), ("x-envoy-immediate-health-check-
 class Gateway:
     """The application that the HTTP server calls.
 
-    Pages (health, metrics, documents) are not counted as arrivals: probes go on until the very end of a drain.
+    Pages (health, metrics, documents) are not counted as arrivals, because probes continue until the end of a drain.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Gateway:
         metrics.in_flight.set_function(lambda: self.in_flight.count)
 
     def begin_draining(self) -> None:
-        """Ask every client, with every answer, to come back on another connection: elsewhere, that is."""
+        """Close connections after each answer from now on, so that clients connect to another replica."""
         self._every_answer = [*self._every_answer, *_DRAINING]
 
     async def __call__(self, scope: Scope, transport: Transport) -> None:
@@ -83,7 +83,7 @@ class Gateway:
         try:
             require_host(scope)
             if scope.method not in ("GET", "HEAD"):
-                refuse(METHOD_NOT_ALLOWED, f"Allowed here: {_PAGE_ALLOW}.", headers=(("allow", _PAGE_ALLOW),))
+                refuse(METHOD_NOT_ALLOWED, f"Allowed methods: {_PAGE_ALLOW}.", headers=(("allow", _PAGE_ALLOW),))
             reply = await page()
         except ProblemError as error:
             reply = self._refusal(error.problem, self._entropy.token_hex())
@@ -104,7 +104,7 @@ class Gateway:
             return _CLIENT_GONE
         except Exception:
             log.exception("request_failed", request_id=call.request_id, path=call.template)
-            reply = self._refused(call, Problem(INTERNAL, "Something went wrong on our side. It has been logged."))
+            reply = self._refused(call, Problem(INTERNAL, "An internal error occurred. It has been logged."))
         if reply is None:
             return 200
         await call.transport.respond(reply.status, reply.headers + headers, reply.body)
@@ -120,7 +120,7 @@ class Gateway:
     def _account(self, call: Call, status: int) -> None:
         now = self._clock.monotonic()
         seconds = now - call.began_at
-        # A method is the client's to make up, but a label's values must stay few.
+        # Clients can send any method name, but a label must have few values.
         method = call.scope.method if call.scope.method in _METHODS else "(other)"
         self._metrics.observe(method, call.template, status, seconds)
         if self._call_log.wants(now, seconds, failed=status >= _FAILED):

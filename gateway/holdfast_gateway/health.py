@@ -1,4 +1,4 @@
-"""Is the gateway alive, has it started, should it get traffic, and what of its surroundings is not well?"""
+"""The health endpoints: liveness, startup, readiness and the state of dependencies."""
 
 import asyncio
 import os
@@ -16,16 +16,16 @@ from holdfast_gateway.inventory_client import InventoryClient
 _PROBE_SECONDS = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _STATUS_WORDS = {_SERVING: "UP", health_pb2.HealthCheckResponse.NOT_SERVING: "DOWN"}
-# What inventory tells of under these names is shown, but only inventory itself decides readiness.
+# These states are shown, but only the inventory itself decides about readiness.
 _DEPENDENCIES = ("database", "redis")
 
 
 class UnhealthyError(Exception):
-    """Something that was asked after is not well."""
+    """A check failed."""
 
 
 class Health:
-    """Answers the health endpoints. `draining` makes the gateway unready while it is still alive and serving."""
+    """The answers of the health endpoints. `draining` makes the gateway unready while it still serves."""
 
     def __init__(self, inventory: InventoryClient, version: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._inventory = inventory
@@ -44,7 +44,7 @@ class Health:
             raise UnhealthyError("the inventory is not serving")
 
     async def answer(self, path: str) -> tuple[int, bytes]:
-        """Return the status and the JSON of a health endpoint; `/health` is the one that tells all."""
+        """Return the status and the JSON of a health endpoint; `/health` has all details."""
         if path == "/health/live":
             return _rendered(healthy=True, document=self._document("UP"))
         if path == "/health/startup":
@@ -94,7 +94,7 @@ def _rendered(*, healthy: bool, document: dict[str, Any]) -> tuple[int, bytes]:
 
 
 def resident_bytes() -> int | None:
-    """Return how much memory the process has in use; None where the system does not tell."""
+    """Return the resident memory of the process in bytes; None if the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

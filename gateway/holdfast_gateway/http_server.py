@@ -1,7 +1,8 @@
-"""The HTTP server: granian, embedded in our own event loop. Nothing else imports it.
+"""The HTTP server: granian, embedded in the gateway's event loop. No other module imports granian.
 
-Our lifecycle owns the signals and our own socket is listened on, for three reasons: port 0 can be asked for, two
-gateways cannot share a port unnoticed (granian would set SO_REUSEPORT), and it can be closed without a loss.
+The gateway's lifecycle handles the signals, and the gateway makes the listening socket, for three reasons: port 0 is
+possible, two gateways cannot share a port by mistake (granian sets SO_REUSEPORT), and it can be closed without losing
+connections.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 _BACKLOG = 1024
-# Time for a request that is on its way on a connection that was accepted last.
+# Time for a request that is still arriving on the last accepted connection.
 _LINGER_SECONDS = 0.25
 _ACCEPT_SECONDS = 1.0
 _SO_ATTACH_FILTER = 26
@@ -38,7 +39,7 @@ _SO_ATTACH_FILTER = 26
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What the server itself enforces."""
+    """The limits that the server enforces."""
 
     connections: int
     header_bytes: int
@@ -47,7 +48,7 @@ class HttpLimits:
 
 
 class HttpServer:
-    """Listens, and calls the application for every request."""
+    """A server that calls the application for every request."""
 
     def __init__(self, application: Application, host: str, port: int, limits: HttpLimits) -> None:
         self._application = application
@@ -60,7 +61,7 @@ class HttpServer:
 
     @property
     def bound_port(self) -> int:
-        """The port that it listens on. Raises RuntimeError while it does not."""
+        """The port on which it listens. Raises RuntimeError if it is not listening."""
         if self._socket is None:
             raise RuntimeError("the HTTP server does not listen")
         port: int = self._socket.getsockname()[1]
@@ -76,7 +77,7 @@ class HttpServer:
         log.info("listening", address=address)
 
     async def stop_accepting(self) -> None:
-        """Take no new connections, but serve those that clients believe to have."""
+        """Refuse new connections, but accept those whose handshake has begun."""
         if self._socket is None or sys.platform != "linux":
             return
         try:
@@ -87,12 +88,12 @@ class HttpServer:
         except TimeoutError:
             log.warning("connections_not_accepted", count=_not_accepted_yet(self._socket))
         except OSError as error:
-            # A sandbox may forbid it. What is lost then is what every other server loses.
+            # A sandbox may forbid it. Then a few connections are lost, as with any other server.
             log.warning("new_connections_not_ignored", error=str(error))
         await asyncio.sleep(_LINGER_SECONDS)
 
     async def stop(self) -> None:
-        """Close the listener and every idle connection; return when the requests under way are answered."""
+        """Close the listener and all idle connections. Return when the requests in progress are answered."""
         if self._server is None or self._serving is None or self._socket is None:
             return
         self._server.stop()  # type: ignore[no-untyped-call]
@@ -117,7 +118,7 @@ def _speaking_asgi(application: Application) -> Callable[[_Message, _Receive, _S
 
 
 class _AsgiTransport:
-    """One exchange, in ASGI's messages."""
+    """One exchange, as ASGI messages."""
 
     __slots__ = ("_receive", "_send")
 
@@ -154,12 +155,12 @@ class _AsgiTransport:
 
 
 class _OnSocket(Server):
-    """granian's embedded server, on a socket of ours."""
+    """granian's embedded server, on the gateway's socket."""
 
     def __init__(self, application: Application, listener: socket.socket, limits: HttpLimits) -> None:
         super().__init__(
             _speaking_asgi(application),
-            # Of granian's interfaces the one that tells a path as it was sent, in which %2F is not a slash.
+            # The only interface of granian that provides the path as it was sent, with %2F not decoded. See ADR 17.
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
             websockets=False,
@@ -174,7 +175,7 @@ class _OnSocket(Server):
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
-        # A descriptor of its own: granian closes it while ours keeps telling the port and the queue.
+        # A duplicate descriptor: granian closes it, and the original still provides the port and the queue.
         descriptor = self._listener.dup().detach()
         self._shd = SocketHolder(descriptor, False, _BACKLOG)  # type: ignore[call-arg,assignment]
 
@@ -184,7 +185,7 @@ def _listen(host: str, port: int, stalled_client_seconds: float) -> socket.socke
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit these. A reader that takes nothing must not hold its answer in our memory for ever.
+        # Connections inherit these. A client that does not read must not keep its answer in memory forever.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if sys.platform == "linux":
@@ -200,9 +201,9 @@ def _listen(host: str, port: int, stalled_client_seconds: float) -> socket.socke
 
 
 def _ignore_new_connections(listener: socket.socket) -> None:
-    """Let the kernel drop SYNs that come to the listener; handshakes that have begun still end.
+    """Let the kernel drop new SYNs to the listener; handshakes that have begun still complete.
 
-    Closing it at once would reset connections that clients have made and that were not accepted yet.
+    Closing the listener at once would reset connections that were not accepted yet.
     """
     load_tcp_flags, jump_unless_syn, drop, keep = 0x30, 0x45, (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
     program = b"".join(
@@ -214,7 +215,7 @@ def _ignore_new_connections(listener: socket.socket) -> None:
 
 
 def _not_accepted_yet(listener: socket.socket) -> int:
-    """Return how many connections wait to be accepted (tcpi_unacked, of a listening socket)."""
+    """Return how many connections wait to be accepted (tcpi_unacked of a listening socket)."""
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     count: int = struct.unpack_from("I", info, 24)[0]
     return count

@@ -1,4 +1,4 @@
-"""Request ids: taken from the Idempotency-Key header or, where there is none, made up, so that retries are safe."""
+"""Request ids: from the Idempotency-Key header or, if it is missing, generated, so that retries are safe."""
 
 import re
 from collections.abc import Callable
@@ -23,9 +23,9 @@ def key_of(headers: RequestHeaders) -> str | None:
 
 
 def set_request_id(message: Message, key: str | None, make: Callable[[], str]) -> None:
-    """Give the message, and whatever it carries, a request id: `key` for itself, what `make` returns for the rest.
+    """Set the request id of the message to `key`, and those of its commands to what `make` returns.
 
-    Raises ProblemError when the key is malformed, not what the body says, or means nothing here.
+    Raises ProblemError if the key is malformed, differs from the body, or is not supported here.
     """
     plan = _plan(message.DESCRIPTOR)
     if key is not None:
@@ -36,7 +36,7 @@ def set_request_id(message: Message, key: str | None, make: Callable[[], str]) -
 
 def _set_key(message: DynamicMessage, key: str, plan: "Callable[..., None] | None") -> None:
     if not _VISIBLE_ASCII.fullmatch(key):
-        refuse_field(HEADER, "must be 1 to 128 visible ASCII characters, and be there once")
+        refuse_field(HEADER, "must be 1 to 128 visible ASCII characters, and appear once")
     if _FIELD in message.DESCRIPTOR.fields_by_name:
         if message.request_id not in ("", key):
             refuse_field("requestId", f"differs from the {HEADER} header")
@@ -47,7 +47,7 @@ def _set_key(message: DynamicMessage, key: str, plan: "Callable[..., None] | Non
 
 @cache
 def _plan(descriptor: Descriptor) -> Callable[[DynamicMessage, Callable[[], str]], None] | None:
-    """Return what fills in the request ids that a message of this type lacks; None when it has no place for any."""
+    """Return a function that sets missing request ids in messages of this type; None if the type has no such field."""
     takes_one = _FIELD in descriptor.fields_by_name
     inner = [(field.name, plan) for field in descriptor.fields if (plan := _plan_of(field))]
     if not takes_one and not inner:

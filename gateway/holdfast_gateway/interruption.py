@@ -1,4 +1,4 @@
-"""Waits that end early because nobody waits for the outcome any more."""
+"""Waits that end early if the client disconnects."""
 
 import asyncio
 from types import TracebackType
@@ -6,12 +6,12 @@ from types import TracebackType
 from holdfast_chassis.alarms import Alarms, TimeLimit
 from holdfast_gateway.exchange import ClientGoneError, Transport
 
-# Most calls are answered sooner than this; only for the others is it worth watching whether anybody still waits.
+# Most calls are answered sooner than this; only the others are worth watching for a disconnect.
 _WATCH_AFTER_SECONDS = 0.1
 
 
 class WhileWaiting(TimeLimit):
-    """Raises ClientGoneError in its body when the client goes."""
+    """A context that raises ClientGoneError in its body if the client disconnects."""
 
     __slots__ = ("_transport", "_watch")
 
@@ -28,7 +28,7 @@ class WhileWaiting(TimeLimit):
         super().__exit__(kind, error, trace)
 
     def ring(self) -> None:
-        """Watch whether the client is still there."""
+        """Interrupt the body if the client disconnects."""
         self._watch = asyncio.get_running_loop().create_task(self._wait())
 
     async def _wait(self) -> None:

@@ -1,4 +1,4 @@
-"""The channel to inventory: which replicas it uses, what it retries, and how fast it gives up."""
+"""The channel to the inventory: its choice of replicas, retries and timeouts."""
 
 import asyncio
 import json
@@ -26,14 +26,14 @@ _KEEPALIVE_TIMEOUT_MS = 5_000
 _CONNECT_TIMEOUT_MS = 1_000
 _RECONNECT_MAX_MS = 2_000
 _RESOLVE_AGAIN_MS = 2_000
-# When nobody is well of those whom a channel knows: how long calls wait for others to be found, how often these are
-# looked for, and how long what is under way with the former may go on.
+# If a channel knows no healthy replica: how long calls wait for others to be found, how often they are looked for, and
+# # how long calls to the former ones may continue.
 _LOOK_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 1.0
 _FORMER_SECONDS = 60.0
 _TRYING = (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING)
 _DETAILS = "grpc-status-details-bin"
-# As gRPC tells of its own attempts: that this one did nothing must not be taken for what became of the one before it.
+# Like gRPC's header for its own attempts: "nothing was done" by this attempt says nothing about the earlier one.
 _SENT_BEFORE = ("holdfast-previous-attempts", "1")
 
 RESERVATION_SERVICE = "holdfast.inventory.v1.ReservationService"
@@ -44,10 +44,10 @@ Stream = grpc.aio.UnaryStreamCall[Message, Message]
 
 
 def service_config(routes: Iterable[Route]) -> str:
-    """Return gRPC's service config: every replica that reports itself healthy in turn, and what is retried.
+    """Return gRPC's service config: round robin over healthy replicas, and the retries.
 
-    UNAVAILABLE and CANCELLED (what a stopping server answers to calls that it has queued) are retried, with a budget
-    so that an outage is not multiplied. Methods that must not be sent twice are left to the caller.
+    UNAVAILABLE and CANCELLED (a stopping server's answer to queued calls) are retried, with a budget, so that retries
+    do not multiply the load during an outage. Methods that are not repeatable are not retried.
     """
     retry = {
         "maxAttempts": 4,
@@ -75,16 +75,16 @@ def _options(routes: Iterable[Route]) -> list[tuple[str, Any]]:
     return [
         *CHANNEL_OPTIONS,
         ("grpc.service_config", service_config(routes)),
-        # The config is ours; one from the DNS would replace it.
+        # A service config from the DNS would replace this one.
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.enable_retries", 1),
-        # The server permits a ping every 10 s, also without calls: a frozen replica is noticed in 20 s.
+        # The server permits a ping every 10 s, even without calls: a frozen replica is noticed in 20 s.
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 200),
-        # This is also how long a connection may take to be made.
+        # This also limits the time for making a connection.
         ("grpc.min_reconnect_backoff_ms", _CONNECT_TIMEOUT_MS),
         ("grpc.max_reconnect_backoff_ms", _RECONNECT_MAX_MS),
         ("grpc.dns_min_time_between_resolutions_ms", _RESOLVE_AGAIN_MS),
@@ -95,7 +95,7 @@ def _options(routes: Iterable[Route]) -> list[tuple[str, Any]]:
 
 
 class _Connection:
-    """A channel, and inventory's methods on it."""
+    """A channel, with the inventory's methods."""
 
     def __init__(self, target: str, routes: Sequence[Route]) -> None:
         channel = self.channel = grpc.aio.insecure_channel(target, options=_options(routes))
@@ -116,11 +116,11 @@ class _Connection:
 
     @property
     def state(self) -> grpc.ChannelConnectivity:
-        """Whether it is connected; asking makes it try."""
+        """Return whether it is connected. This also starts connecting."""
         return self.channel.get_state(try_to_connect=True)
 
     async def verdict(self, timeout_seconds: float) -> bool:
-        """Return whether somebody is there and well, once that is known."""
+        """Wait until it is known whether a healthy replica is connected, and return it."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while (state := self.state) in _TRYING:
@@ -131,7 +131,7 @@ class _Connection:
 
 
 class InventoryClient:
-    """Calls inventory's RPCs by their routes; every failure is a ProblemError."""
+    """A client of the inventory's RPCs, by their routes. Every failure is a ProblemError."""
 
     def __init__(self, target: str, routes: Sequence[Route], connect_wait_seconds: float) -> None:
         self._target = target
@@ -144,12 +144,12 @@ class InventoryClient:
         self._settled = asyncio.Event()
 
     async def start(self) -> None:
-        """Open the channel; it connects by itself, and inventory need not be there yet."""
+        """Open the channel. It connects by itself; the inventory need not be available yet."""
         self._connection = _Connection(self._target, self._routes)
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Close the channel; calls that are still under way are cancelled."""
+        """Close the channel. Calls in progress are cancelled."""
         if self._watcher is None:
             return
         tasks = {self._watcher, *self._former}
@@ -159,7 +159,7 @@ class InventoryClient:
         await self._connection.channel.close()
 
     async def _watch(self) -> None:
-        """Know whether the channel is still trying to connect, for which gRPC would let calls wait."""
+        """Track whether the channel is still trying to connect; gRPC would let calls wait for that."""
         while (state := self._connection.state) is not grpc.ChannelConnectivity.SHUTDOWN:
             log.debug("inventory_channel", state=state.name)
             self._settle_calls(state not in _TRYING)
@@ -176,9 +176,9 @@ class InventoryClient:
             self._settled.clear()
 
     async def _look_for_others(self) -> None:
-        """Ask for the name again, which gRPC does only when a connection ends.
+        """Resolve the name again, which gRPC does only when a connection ends.
 
-        Replicas that are replaced all at once say together that they are leaving, but they serve on and end none.
+        If all replicas are replaced at once, all become unready but keep serving, so no connection ends.
         """
         self._settle_calls(False)
         former, others = self._connection, _Connection(self._target, self._routes)
@@ -193,7 +193,7 @@ class InventoryClient:
         finally:
             if self._connection is former:
                 await others.channel.close()
-        # Those that the channel knows, it finds again by itself.
+        # The channel reconnects to known replicas by itself.
         self._settle_calls(True)
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
@@ -215,7 +215,7 @@ class InventoryClient:
             return response, _is_replay(await call.trailing_metadata())
 
     async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
-        """Send commands together. Raises ProblemError when none of them has an outcome of its own."""
+        """Send commands in one Submit. Raises ProblemError if the whole Submit failed."""
         async with _problems(changes_nothing=False):
             response: pb.SubmitResponse
             _, response = await self._ask(SUBMIT, request, timeout_seconds, (), again=True)
@@ -224,7 +224,7 @@ class InventoryClient:
     async def _ask(
         self, path: str, request: Message, timeout_seconds: float, metadata: Metadata, *, again: bool
     ) -> tuple[Any, Any]:
-        """Return the call and its response; `again`: it may be sent again, to others that were found meanwhile."""
+        """Return the call and its response; `again`: it may be repeated with replicas that were found meanwhile."""
         if self._connecting:
             await self._settle(timeout_seconds)
         connection = self._connection
@@ -239,7 +239,7 @@ class InventoryClient:
         return call, await call
 
     async def open_stream(self, route: Route, request: Message, metadata: Metadata) -> Stream:
-        """Begin a server-streaming call; what goes wrong shows when it is read."""
+        """Begin a server-streaming call. Errors are raised when it is read."""
         if self._connecting:
             await self._settle(self._connect_wait_seconds)
         stream: Stream = self._connection.methods[route.method.path](request, metadata=metadata)
@@ -252,7 +252,7 @@ class InventoryClient:
             return message if isinstance(message, Message) else None  # grpc.aio.EOF
 
     async def serving_statuses(self, timeout_seconds: float) -> dict[str, int]:
-        """Return what inventory says of its own health, by name. Raises ProblemError when it cannot be asked."""
+        """Return the inventory's health states, by name. Raises ProblemError if it does not answer."""
         if self._connecting:
             await self._settle(timeout_seconds)
         async with _problems(changes_nothing=True):
@@ -261,7 +261,7 @@ class InventoryClient:
 
 
 async def _close_later(former: _Connection) -> None:
-    """Close it when what was under way has had its time, or at once when cancelled."""
+    """Close it after its calls in progress have had their time, or at once if cancelled."""
     try:
         await asyncio.sleep(_FORMER_SECONDS)
     finally:
@@ -280,7 +280,7 @@ async def _problems(*, changes_nothing: bool) -> AsyncIterator[None]:
 
 
 def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """Return the google.rpc.Status that the error carries, or one made of its code and message."""
+    """Return the google.rpc.Status in the error, or one with its code and message."""
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS and isinstance(value, bytes):
             try:
@@ -296,5 +296,5 @@ def _is_replay(trailer: Iterable[tuple[str, str | bytes]]) -> bool:
 
 
 def unavailable() -> Problem:
-    """Return the refusal for when no replica can be reached."""
+    """Return the refusal for the case that no replica can be reached."""
     return Problem(INVENTORY_UNAVAILABLE, "No replica of the inventory can be reached.", retry_after_seconds=1.0)

@@ -1,7 +1,7 @@
-"""Names the field of a JSON document that does not fit, and says what would.
+"""Names the invalid field of a JSON document, and says what is expected.
 
-It is stricter than json_format, which takes a list for an empty object, true, 1.5 or "1" for the enum value 1, the
-second of two spellings of a field, and whatever Python takes for a number: digits of any script, `1_0`, ` 1`.
+It is stricter than json_format, which accepts a list as an empty object, true, 1.5 or "1" as the enum value 1, the
+second of two spellings of a field, and every number of Python: digits of any script, `1_0`, ` 1`.
 """
 
 import re
@@ -17,12 +17,12 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 Json = Any
-"""What JSON can be parsed to."""
+"""A parsed JSON value."""
 
 INT32 = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_SINT32, FieldDescriptor.TYPE_SFIXED32}
 INT64 = {FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_SINT64, FieldDescriptor.TYPE_SFIXED64}
 
-# What a text must look like, where json_format would take more.
+# The form of texts for which json_format accepts more.
 FORMS: Mapping[str, re.Pattern[str]] = {
     Duration.DESCRIPTOR.full_name: re.compile(r"-?\d+(\.\d{1,9})?s", re.ASCII),
     Timestamp.DESCRIPTOR.full_name: re.compile(
@@ -36,7 +36,7 @@ _Fault = tuple[str, str]
 
 
 def fault_in(document: Json, descriptor: Descriptor, path: str = "") -> _Fault | None:
-    """Return the first field that does not fit, and what is expected of it."""
+    """Return the first invalid field, and what is expected."""
     fields = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
     given: set[int] = set()
     chosen: set[str] = set()
@@ -46,7 +46,7 @@ def fault_in(document: Json, descriptor: Descriptor, path: str = "") -> _Fault |
         if field is None:
             return where, "there is no such field"
         if field.number in given:
-            return where, "must not be there twice, by whichever of its names"
+            return where, "must not appear twice, under either of its names"
         given.add(field.number)
         if field.containing_oneof is not None and value is not None:
             if field.containing_oneof.name in chosen:
@@ -96,7 +96,7 @@ def _is_taken_for_another(field: FieldDescriptor, value: Json) -> bool:
 def _is_whole_number(value: Json) -> bool:
     if type(value) is str:
         return _WHOLE_NUMBER.fullmatch(value) is not None
-    # From there on a parser has rounded to what may be another number.
+    # Larger numbers may have been rounded by a parser.
     return type(value) is not float or abs(value) < _EXACT_IN_FLOATS
 
 

@@ -1,7 +1,7 @@
-"""JSON Schemas of the messages, as protobuf's JSON mapping writes them and as the fields' rules bound them.
+"""JSON Schemas of the messages, by protobuf's JSON mapping and the fields' rules. See ADR 23.
 
-A message has one schema as it is sent and one as it is answered. A request says all that it may have, and no more; an
-answer has what it always has, and may have more one day, which must break no client.
+A message has one schema for requests and one for answers. The former lists every allowed field and forbids others; the
+latter lists the fields that are always present and allows others, so that a new field breaks no client.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -26,58 +26,58 @@ _OF_MESSAGE: Mapping[str, Schema] = {
     Duration.DESCRIPTOR.full_name: {"type": "string", "pattern": f"^-?[0-9]+{_FRACTION}s$"},
     "google.protobuf.FieldMask": {"type": "string", "examples": ["openTime,holdTime"]},
     "google.protobuf.Empty": {"type": "object"},
-    # Told as every other refusal is told over REST.
+    # Represented like every other refusal over REST.
     "google.rpc.Status": {"$ref": "#/components/schemas/Problem"},
 }
 _BELONGS_TO_REQUESTS = ("Request", "Command")
 
 
 class Schemas:
-    """Collects the schemas of messages and enums, as they are referred to."""
+    """The schemas of messages and enums that are referred to."""
 
     def __init__(self, comments: Mapping[str, str]) -> None:
         self._comments = comments
         self.components: dict[str, Schema] = {}
 
     def answer(self, message: Descriptor) -> Schema:
-        """Return a reference to the schema of a message as it is answered."""
+        """Return a reference to the schema of a message in answers."""
         return _Answers(self).reference(message)
 
     def request(self, message: Descriptor, name: str, *, without: Collection[str] = ()) -> Schema:
-        """Return a reference to the schema, of that name, of a message as it is sent, less what is sent elsewhere."""
+        """Return a reference to the named schema of a message in requests, without fields that are sent elsewhere."""
         sent = _Requests(self)
         return self.component(name, lambda: sent.object(message, without))
 
     def sent(self, field: FieldDescriptor) -> Schema:
-        """Return the schema of a field as it is sent."""
+        """Return the schema of a field in requests."""
         return _Requests(self).field(field)
 
     def component(self, name: str, make: Callable[[], Schema]) -> Schema:
-        """Return a reference to a schema by its name; it is made when it is not there yet."""
+        """Return a reference to a schema by its name. The schema is created if it does not exist."""
         if name not in self.components:
             self.components[name] = {}  # it may refer to itself
             self.components[name] = make()
         return {"$ref": f"#/components/schemas/{name}"}
 
     def enum(self, enum: EnumDescriptor, name: str, excluded: Collection[int] = ()) -> Schema:
-        """Return a reference to the schema, of that name, of an enum without some of its numbers."""
+        """Return a reference to the named schema of an enum without some of its numbers."""
         values = [value.name for value in enum.values if value.number not in excluded]
         described = [f"- `{value}`: {self.comment(f'{enum.full_name}.{value}')}" for value in values]
         text = "\n".join([self.comment(enum.full_name), "", *described])
         return self.component(name, lambda: {"type": "string", "enum": values, "description": text})
 
     def comment(self, full_name: str) -> str:
-        """Return what the protos say of something, with the names of fields as JSON has them."""
+        """Return the protos' comment of an element, with the JSON names of fields."""
         return json_words(self._comments.get(full_name, ""))
 
     def described(self, schema: Schema, full_name: str) -> Schema:
-        """Return the schema with what the protos say of it."""
+        """Return the schema with the protos' comment."""
         text = self.comment(full_name)
         return {**schema, "description": text} if text else schema
 
 
 class _Schemas:
-    """What both ways have in common."""
+    """Return the part that both schemas have in common."""
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
@@ -88,7 +88,7 @@ class _Schemas:
         return self._schemas.component(self._component_name(message), lambda: self.object(message))
 
     def object(self, message: Descriptor, without: Collection[str] = ()) -> Schema:
-        """Return the schema of a message; one with a oneof is one of as many objects."""
+        """Return the schema of a message. A message with a oneof becomes alternatives."""
         shared = [f for f in message.fields if f.name not in without and not _is_choice(f)]
         choices = [oneof for oneof in message.oneofs if any(map(_is_choice, oneof.fields))]
         if not choices:
@@ -183,7 +183,7 @@ def _of_list(rules: FieldRules) -> Schema:
 
 
 def _of_rules(field: FieldDescriptor, rules: FieldRules) -> Schema:
-    """Return what the rules of a single value add to its schema."""
+    """Return the schema's part from the rules of a single value."""
     if field.message_type is not None:
         return _OF_TIMES[field.message_type.full_name](rules) if field.message_type.full_name in _OF_TIMES else {}
     if field.type == FieldDescriptor.TYPE_STRING:
@@ -229,10 +229,10 @@ _OF_TIMES = {Duration.DESCRIPTOR.full_name: _of_duration, Timestamp.DESCRIPTOR.f
 
 
 def pattern_of_range(low: int, high: int) -> str:
-    """Return a pattern of exactly the whole numbers of `low` to `high`, neither of which is negative."""
+    """Return a pattern for exactly the whole numbers from `low` to `high`, both not negative."""
     parts: list[str] = []
     while low <= high:
-        # As many numbers at once as have the first digits of `low` and any others behind them.
+        # As many numbers at once as share the first digits of `low`.
         nines = _nines(low, high)
         parts.append(_same_length(low, nines))
         low = nines + 1
@@ -240,7 +240,7 @@ def pattern_of_range(low: int, high: int) -> str:
 
 
 def _nines(low: int, high: int) -> int:
-    """Return the last number that a single pattern of digit ranges reaches from `low`, and that is not over `high`."""
+    """Return the last number up to `high` that one pattern of digit ranges can cover from `low`."""
     power = 1
     while low % (power * 10) == 0 and low + power * 10 - 1 <= high and power * 10 <= max(low, 1):
         power *= 10
@@ -255,7 +255,7 @@ def _same_length(low: int, high: int) -> str:
 
 
 def example_of(schema: Schema, components: Mapping[str, Schema]) -> Any:  # noqa: ANN401 - JSON is anything
-    """Return a value that the schema describes, from the examples in it; None: it has none."""
+    """Return a value for the schema, from its examples; None if it has none."""
     if "$ref" in schema and "examples" not in schema:
         schema = components[schema["$ref"].rpartition("/")[2]]
     if "examples" in schema:
@@ -275,12 +275,12 @@ def example_of(schema: Schema, components: Mapping[str, Schema]) -> Any:  # noqa
 
 
 def _is_choice(field: FieldDescriptor) -> bool:
-    """Whether it excludes others; a field that is `optional` is in a oneof of its own, which is none."""
+    """Return whether the field excludes others. The synthetic oneof of an `optional` field does not count."""
     return field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
 
 
 def _name(described: Descriptor | EnumDescriptor) -> str:
-    """Return a name without dots, of which generators make several things: `WatchStockResponseSnapshot`."""
+    """Return a name without dots, because generators derive names from it: `WatchStockResponseSnapshot`."""
     return described.full_name.removeprefix(f"{described.file.package}.").replace(".", "")
 
 

@@ -1,4 +1,4 @@
-"""Parses JSON, and refuses an object that names one member twice: parsers differ in which of the two they take."""
+"""Parses JSON, and refuses objects with a repeated member, because parsers differ in which one they take."""
 
 import json
 import re
@@ -12,12 +12,12 @@ _member_ends = re.compile(rb'"[ \t\r\n]*:').findall
 
 
 def parse(body: bytes, path: str = "") -> Any:  # noqa: ANN401 - JSON is anything
-    """Return the document, the value of the field at `path`. Raises ProblemError when it is not JSON, or ambiguous."""
+    """Return the parsed value of the field at `path`. Raises ProblemError if it is not JSON or ambiguous."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         refuse(INVALID_REQUEST, f"The body is not JSON: {error}")
-    # Every member ends its name like this, and so may a text: more of these than members is worth a second look.
+    # Every member's name ends like this, and a text may, too: if there are more of these than members, check again.
     if len(_member_ends(body)) != _count_members(document):
         _refuse_repeated(body, path)
     return document
@@ -30,7 +30,7 @@ def _count_members(document: Any) -> int:  # noqa: ANN401 - as above
 
 
 class _Repeating(dict[str, Any]):
-    """An object in which the member `name` is there twice."""
+    """An object in which the member `name` is repeated."""
 
     name: str
 
@@ -48,7 +48,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_repeated(body: bytes, path: str) -> None:
     found = _path_of_repeated(json.loads(body, object_pairs_hook=_object), path)
     if found is not None:
-        refuse_field(found, "must not be there twice")
+        refuse_field(found, "must not appear twice")
 
 
 def _path_of_repeated(document: Any, path: str) -> str | None:  # noqa: ANN401 - as above

@@ -1,4 +1,4 @@
-"""Which media types and codings a request may come in and its answer may have (RFC 9110, 8.3 and 12.5)."""
+"""The media types and codings of requests and answers (RFC 9110, 8.3 and 12.5)."""
 
 import re
 
@@ -11,14 +11,14 @@ _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER = rf';[ \t]*(?:({_WORD})=({_WORD}|"(?:[^"\\]|\\.)*"))?[ \t]*'
 _parameters = re.compile(_PARAMETER).findall
 _media_type = re.compile(rf"({_WORD}/{_WORD})[ \t]*((?:{_PARAMETER})*)").fullmatch
-# The parts of a list: a comma between quotes does not divide it.
+# The elements of a list: a comma in quotes does not separate them.
 _elements = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+').findall
 _UTF_8 = ("utf-8", "utf8")
 _ONLY_AS_IT_IS = (("accept-encoding", "identity"),)
 
 
 def require_json(headers: RequestHeaders) -> None:
-    """Raise ProblemError unless the body is JSON in UTF-8, uncompressed. No Content-Type: it is taken to be JSON."""
+    """Raise ProblemError unless the body is uncompressed JSON in UTF-8. The default Content-Type is JSON."""
     coding = headers.get("content-encoding")
     if coding and coding.strip().lower() != "identity":
         refuse(UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without Content-Encoding.", headers=_ONLY_AS_IT_IS)
@@ -36,7 +36,7 @@ def _is_json(given: str) -> bool:
 
 
 def require_acceptable(headers: RequestHeaders, media_type: str) -> None:
-    """Raise ProblemError when the Accept header excludes `media_type`. One that says nothing excludes nothing."""
+    """Raise ProblemError if the Accept header excludes `media_type`. An empty header excludes nothing."""
     given = headers.get("accept")
     if not given or given in ("*/*", media_type):
         return
@@ -49,11 +49,11 @@ def require_acceptable(headers: RequestHeaders, media_type: str) -> None:
     else:
         if not given.strip(" \t,"):
             return
-    refuse(NOT_ACCEPTABLE, f"This answers in {media_type}.")
+    refuse(NOT_ACCEPTABLE, f"The media type of the answer is {media_type}.")
 
 
 def _weighed(element: str) -> tuple[str, bool] | None:
-    """Return the media range of an element, and whether its weight is more than nothing; None: it is malformed."""
+    """Return the media range of an element, and whether its weight is not zero; None: it is malformed."""
     match = _media_type(element.strip())
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""What the gateway counts."""
+"""The gateway's metrics."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,20 +17,18 @@ _COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 class HttpMetrics(Collector):
     """Requests, by method, path template and status.
 
-    Counted in plain numbers, on the event loop alone, and made metrics of when they are scraped: the library's
-    counters have locks, which cost several times as much on every request.
+    They are counted in plain numbers on the event loop and become metrics when they are scraped, because the locks of
+    the library's counters cost several times as much on every request.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.in_flight = Gauge(
-            "holdfast_http_in_flight_requests", "Requests that are being answered.", registry=registry
-        )
+        self.in_flight = Gauge("holdfast_http_in_flight_requests", "Requests in progress.", registry=registry)
         self.streams = Gauge("holdfast_http_open_streams", "Server-sent event streams.", registry=registry)
         self._seconds: dict[tuple[str, str, int], UnlockedHistogram] = {}
         registry.register(self)
 
     def observe(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count one request. `path` is a template, so that there are only so many."""
+        """Count a request. `path` is a template, so that the number of series is limited."""
         key = (method, path, status)
         histogram = self._seconds.get(key)
         if histogram is None:
@@ -38,7 +36,7 @@ class HttpMetrics(Collector):
         histogram.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
-        """Return them all."""
+        """Return the metrics."""
         labels = ("method", "path", "status")
         requests = CounterMetricFamily("http_requests", "Requests answered.", labels=labels)
         seconds = HistogramMetricFamily(
@@ -46,7 +44,7 @@ class HttpMetrics(Collector):
             "From a request's headers to its answer; for a stream, to its end.",
             labels=labels,
         )
-        # Copied, for this runs in another thread than what adds to it.
+        # A copy, because another thread adds to the original.
         for (method, path, status), histogram in list(self._seconds.items()):
             values = (method, path, str(status))
             requests.add_metric(values, histogram.count)
@@ -56,7 +54,7 @@ class HttpMetrics(Collector):
 
 @dataclass(frozen=True)
 class SubmitMetrics:
-    """The coalescing of calls."""
+    """The metrics of the coalescer."""
 
     batch_commands: Histogram
     under_way: Gauge
@@ -68,7 +66,7 @@ class SubmitMetrics:
         """Register them."""
         return cls(
             Histogram("holdfast_submit_batch_commands", "Commands in a Submit.", buckets=_COMMANDS, registry=registry),
-            Gauge("holdfast_submits_in_flight", "Submits under way.", registry=registry),
+            Gauge("holdfast_submits_in_flight", "Submits in progress.", registry=registry),
             Gauge("holdfast_submit_waiting_commands", "Commands that wait for a Submit.", registry=registry),
             Counter(
                 "holdfast_submit_dropped_commands",
@@ -79,12 +77,10 @@ class SubmitMetrics:
 
 
 class PhaseMetric:
-    """Which phase of its life the process is in."""
+    """The metric of the process's phase."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._gauge = Gauge(
-            "holdfast_lifecycle_phase", "1 for the phase the process is in.", ("phase",), registry=registry
-        )
+        self._gauge = Gauge("holdfast_lifecycle_phase", "1 for the current phase.", ("phase",), registry=registry)
         self.draining = Gauge("holdfast_draining_state", "1 while it drains.", registry=registry)
 
     def enter(self, phase: str) -> None:

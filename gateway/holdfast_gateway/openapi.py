@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the same descriptors as the routes."""
+"""The OpenAPI 3.1 document, generated from the same descriptors as the routes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,22 +18,22 @@ Operation = dict[str, Any]
 
 _ABOUT = """Limited stock, sold to a stampede: never a unit twice, never an acknowledged sale lost.
 
-Send an `Idempotency-Key` with whatever must happen once; repeat the request, with the same key, as long as a refusal
-says `retryable`. The same methods are there in gRPC, by the same names."""
+Send an `Idempotency-Key` with each request that must be executed once; repeat the request with the same key while a
+refusal says `retryable`. gRPC has the same methods, with the same names."""
 
 _CREDENTIALS = """A token (JWT) of the service's issuer, or an API key. Its scopes say what it may do; a buyer's, which
 has `reservations.own` alone, acts for the customer that it names."""
 
 _TEXT: Schema = {"type": "string"}
 _ANSWER_HEADERS = {
-    "X-Request-Id": ("The id of the request, as it was sent or made up.", _TEXT),
-    "X-Deployment-Version": ("Which build answered.", _TEXT),
+    "X-Request-Id": ("The id of the request, as it was sent or generated.", _TEXT),
+    "X-Deployment-Version": ("The version of the build that answered.", _TEXT),
     "Idempotent-Replayed": (
-        "`true` when the request had been done before: the answer is what it made, as it is now.",
+        "`true` if the request had been executed before: the answer is its result in the present state.",
         {"type": "string", "enum": ["true"]},
     ),
-    "WWW-Authenticate": ("Which credential is wanted, and what is wrong with the one that was sent (RFC 6750).", _TEXT),
-    "Retry-After": ("Whole seconds after which to try again.", {"type": "integer", "minimum": 1}),
+    "WWW-Authenticate": ("The required credential, and what is wrong with the one that was sent (RFC 6750).", _TEXT),
+    "Retry-After": ("The seconds after which to retry, as a whole number.", {"type": "integer", "minimum": 1}),
 }
 _REQUEST_HEADERS = {
     "X-Request-Id": (
@@ -51,11 +51,11 @@ _REQUEST_HEADERS = {
     ),
     "Last-Event-ID": ("The id of the last event that was received: continue after it.", _TEXT),
 }
-# What any operation may be refused with, and what only some may.
+# The statuses of refusals: of any operation, and of only some.
 _REFUSALS = {
     400: "A field breaks a rule; `violations` names it.",
-    401: "There is no credential, or none that is valid; `WWW-Authenticate` says which it is.",
-    403: "The caller may not do this, or not for another customer; `metadata.scope` says what would allow it.",
+    401: "The credential is missing or invalid; see `WWW-Authenticate`.",
+    403: "The caller may not do this, or not for another customer; `metadata.scope` has the scopes that allow it.",
     404: "The resource does not exist.",
     405: "The path does not support this method.",
     406: "None of the accepted media types is supported.",
@@ -65,20 +65,20 @@ _REFUSALS = {
     429: "Too many requests.",
     500: "Internal error.",
     501: "The inventory does not know this method yet.",
-    503: "Nobody is there to answer, or what became of the request is not known. Repeat it, with the same key.",
+    503: "The service is not available, or the outcome is not known. Repeat the request with the same key.",
     504: "Not begun in time; nothing was done.",
 }
 _OF_SOME = {409, 415, 422}
 _PAGES = {
-    "/health": ("Health in full", "Of the gateway, the inventory, the database and Redis."),
-    "/health/live": ("Is the process alive?", "It says yes during a drain, too."),
-    "/health/ready": ("Should it get traffic?", "503 when not: the inventory is away, or a drain has begun."),
-    "/health/startup": ("Has it started?", "503 until then."),
+    "/health": ("Health with details", "Of the gateway, the inventory, the database and Redis."),
+    "/health/live": ("Liveness", "Also 200 during a drain."),
+    "/health/ready": ("Readiness", "503 if the inventory is not available or a drain has begun."),
+    "/health/startup": ("Startup", "503 until it has started."),
 }
 
 
 def openapi_document(routes: Sequence[Route], version: str, *, knows_callers: bool) -> dict[str, Any]:
-    """Return the document for the routes; `knows_callers`: nobody is let in without a credential."""
+    """Return the document for the routes; `knows_callers`: every call needs a credential."""
     schemas = Schemas(proto_comments())
     paths: dict[str, dict[str, Operation]] = {}
     for route in routes:
@@ -148,14 +148,14 @@ def _operation(route: Route, schemas: Schemas) -> Operation:
 
 
 def _may_be(route: Route, status: int) -> bool:
-    """Whether an operation may be refused with that status."""
+    """Return whether an operation may be refused with a status."""
     if status == 415:
         return bool(route.body)
     return status not in _OF_SOME or any(REASONS[name].http_status == status for name in route.method.refusals)
 
 
 def _refusal(route: Route, status: int) -> Schema:
-    """Return how it is refused with that status; one that hangs on the state of things tells all its reasons."""
+    """Return the response for refusals with a status; for 409 and 422 it lists the reasons."""
     reasons = [REASONS[name] for name in route.method.refusals if REASONS[name].http_status == status]
     if not reasons:
         return {"$ref": f"#/components/responses/Problem{status}"}
@@ -195,7 +195,7 @@ def _path_parameters(route: Route) -> Iterator[Schema]:
 
 
 def _rules_of_segment(field: FieldDescriptor, position: int) -> Schema:
-    """Return what the rules of a name say of one of its segments."""
+    """Return the schema of one segment of a name, from the rules of its field."""
     rules = rules_of(field).string
     if not rules.pattern:  # the name of a resource in the body, as its own method has it
         return {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "examples": ["drop-1"]}
@@ -220,7 +220,7 @@ def _query_parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
 def _request_body(route: Route, schemas: Schemas) -> Schema:
     message = route.rpc.input_type
     if route.body == "*":
-        # A request id is taken from the body as well, but two places for one thing invite two values.
+        # The body may contain the request id, too, but documenting two places would invite two values.
         elsewhere = {variable.field_path[0] for variable in route.variables} | {"request_id"}
         schema = schemas.request(message, f"{route.rpc.name}Body", without=elsewhere)
     else:
@@ -242,9 +242,9 @@ def _response(route: Route, schemas: Schemas) -> Schema:
         headers += [] if route.method.kind.changes_nothing else ["Idempotent-Replayed"]
         return _described_response("Done.", "application/json", schema, headers)
     text = (
-        f"An event stream without an end: server-sent events, as EventSource reads them. The data of each is a "
+        f"An endless stream of server-sent events, for EventSource. The data of each event is a "
         f"{message.name} in JSON, its id the resume token, its name the field of `event` that is set. An event named "
-        "`error` carries a Problem; the stream ends behind it."
+        "`error` has a Problem as its data, and is the last one."
     )
     events = {**_TEXT, "format": "event-stream", "contentMediaType": "application/json", "contentSchema": schema}
     return _described_response(text, sse.MEDIA_TYPE, events, headers)
@@ -271,10 +271,14 @@ def _problem_schema() -> Schema:
         "description": "Why a request was refused (RFC 9457).",
         "required": ["type", "title", "status", "detail", "reason", "retryable"],
         "properties": {
-            "type": {**_TEXT, "format": "uri", "description": "Identifies the reason; it is not a page to fetch."},
+            "type": {
+                **_TEXT,
+                "format": "uri",
+                "description": "An identifier of the reason, not the address of a page.",
+            },
             "title": {**_TEXT, "description": "The reason in words."},
             "status": {"type": "integer", "description": "The HTTP status."},
-            "detail": {**_TEXT, "description": "What happened this time."},
+            "detail": {**_TEXT, "description": "What happened in this case."},
             "instance": {**_TEXT, "format": "uri", "description": "The id of the request; not in an outcome."},
             "reason": {
                 **_TEXT,
@@ -285,15 +289,15 @@ def _problem_schema() -> Schema:
             },
             "retryable": {
                 "type": "boolean",
-                "description": "Whether the very same request may succeed when it is sent again.",
+                "description": "Whether the same request may succeed if it is sent again.",
             },
             "retryAfterSeconds": {
                 "type": "integer",
                 "minimum": 1,
-                "description": "When that may be, if it is known.",
+                "description": "The seconds until then, if they are known.",
             },
-            "violations": {"type": "array", "items": violation, "description": "What was wrong, one by one."},
-            "metadata": {"type": "object", "additionalProperties": _TEXT, "description": "The figures behind it."},
+            "violations": {"type": "array", "items": violation, "description": "The faults, one by one."},
+            "metadata": {"type": "object", "additionalProperties": _TEXT, "description": "The facts of the refusal."},
         },
     }
 
@@ -314,7 +318,7 @@ def _page(path: str, summary: str, description: str) -> Operation:
 
 
 def _path(route: Route) -> tuple[str, list[tuple[str, str]]]:
-    """Return the path with a parameter for each wildcard, and these with the collections that they choose from."""
+    """Return the path with a parameter for each wildcard, and the parameters with their collections."""
     parameters: list[tuple[str, str]] = []
     parts: list[str] = []
     for position, segment in enumerate(route.segments):

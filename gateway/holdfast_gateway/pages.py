@@ -1,4 +1,4 @@
-"""What the gateway itself shows: health, metrics, and what it can be asked for."""
+"""The gateway's own pages: health, metrics and documentation."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from holdfast_gateway.settings import GatewaySettings
 
 _NO_STORE = ("cache-control", "no-store")
 _BRIEFLY = ("cache-control", "public, max-age=60")
-# The page is a single file: nothing comes from anywhere else.
+# The page is a single file and loads nothing from other servers.
 _SELF_CONTAINED = (
     "content-security-policy",
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
@@ -50,7 +50,7 @@ async def _show_metrics(registry: CollectorRegistry) -> Reply:
 
 
 class _OpenApi:
-    """The OpenAPI document, made when it is first asked for."""
+    """The OpenAPI document, generated at the first request."""
 
     def __init__(self, routes: Sequence[Route], version: str, *, knows_callers: bool) -> None:
         self._routes = routes

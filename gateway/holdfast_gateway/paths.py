@@ -1,4 +1,4 @@
-"""How a path is read: once, and by RFC 3986, so that no two of those who see it take it for different resources."""
+"""Parsing of paths: once, by RFC 3986, so that gateway and edge never read different resources. See ADR 17."""
 
 from urllib.parse import unquote
 
@@ -9,10 +9,10 @@ _MISREAD = frozenset("/\\\0")
 
 
 def segments_of(path: str) -> list[str]:
-    """Return the segments of a path as it was sent, decoded. Raises ProblemError for one that can be read two ways."""
+    """Return the decoded segments of a path as it was sent. Raises ProblemError if it can be read in two ways."""
     if not path.isascii():
         refuse_field("path", "must be ASCII; encode the rest")
-    # Not allowed in a path at all; browsers and the edge take it for a slash (WHATWG URL).
+    # Not allowed in a path; browsers and the edge treat it as a slash (WHATWG URL).
     segments = path.replace("\\", "/").split("/")[1:]
     if "%" in path:
         segments = [_decoded(segment) for segment in segments]
@@ -24,7 +24,7 @@ def _decoded(segment: str) -> str:
         decoded = unquote(segment, errors="strict")
     except UnicodeDecodeError:
         refuse_field("path", "must be UTF-8")
-    # Some take the first two for the slash that they stand for, which would lead to another resource.
+    # Some programs decode the first two to a slash, which would lead to another resource.
     if not _MISREAD.isdisjoint(decoded):
         refuse_field("path", "must not have %2F, %5C or %00: no id has them")
     return decoded

@@ -1,4 +1,4 @@
-"""Refusals as RFC 9457 problem details. What is true of a reason, its HTTP status for one, is in the contract."""
+"""Refusals as RFC 9457 problem details. The properties of a reason, such as its HTTP status, are in the contract."""
 
 import math
 import re
@@ -16,10 +16,10 @@ from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SPREAD_SECONDS = 3.0
-# Refusals that many are given at once, besides those of overload and outages.
+# Refusals that many callers get at once, besides those of overload and outages.
 _STAMPEDES = frozenset({"INSUFFICIENT_STOCK", "SALE_PAUSED"})
 
-# Those that the gateway gives by itself.
+# The reasons of the gateway's own refusals.
 BODY_TOO_LARGE = REASONS["BODY_TOO_LARGE"]
 DEADLINE_IN_QUEUE = REASONS["DEADLINE_IN_QUEUE"]
 DRAINING = REASONS["DRAINING"]
@@ -45,9 +45,9 @@ Violation = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One refusal. `retry_after_seconds`: when to try again, if that is known.
+    """One refusal. `retry_after_seconds`: the delay before a retry, if it is known.
 
-    `retryable`: whether that can help; None: what the contract says of the reason.
+    `retryable`: whether a retry can help; None: as the contract says for the reason.
     """
 
     reason: Reason
@@ -59,11 +59,11 @@ class Problem:
     retryable: bool | None = None
 
     def body(self, instance: str) -> bytes:
-        """Render it as JSON; `instance` is the id of the request that it answers."""
+        """Return it as JSON. `instance` is the id of the request."""
         return orjson.dumps(self.document(instance))
 
     def document(self, instance: str = "") -> dict[str, Any]:
-        """Return the members of the problem; those that say nothing are left out."""
+        """Return the members of the problem, without empty ones."""
         reason = self.reason
         document: dict[str, Any] = {
             "type": reason.problem_type,
@@ -84,27 +84,27 @@ class Problem:
         return document
 
     def response_headers(self, entropy: Entropy = SYSTEM_ENTROPY) -> list[tuple[str, str]]:
-        """Return its own headers: the media type, which credential is wanted, and when to try again."""
+        """Return its headers: the media type, the required credential, and the retry delay."""
         headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store"), *self.headers]
         if self.reason in (UNAUTHENTICATED, PERMISSION_DENIED):
             headers.append(("www-authenticate", self._challenge()))
         seconds = self.retry_after_seconds
         if self.reason.http_status in (429, 503) or (seconds is not None and self.reason.name in _STAMPEDES):
-            # The header has whole seconds only, so these must differ for clients not to come back all at once.
+            # The header has whole seconds only; they must differ, so that clients do not return all at once.
             seconds = (seconds or 0.0) + entropy.uniform(0.0, _RETRY_SPREAD_SECONDS)
         if seconds is not None:
             headers.append(("retry-after", str(max(1, math.ceil(seconds)))))
         return headers
 
     def _challenge(self) -> str:
-        """Return what kind of credential is wanted, and what is wrong with the one that was sent (RFC 6750)."""
+        """Return the required kind of credential, and what is wrong with the one that was sent (RFC 6750)."""
         error = "insufficient_scope" if self.reason is PERMISSION_DENIED else self.metadata.get("error")
         facts = {"realm": "holdfast", "error": error, "scope": self.metadata.get("scope")}
         return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in facts.items() if value)
 
 
 class ProblemError(Exception):
-    """A request is refused; carries the problem that says why."""
+    """A request is refused. It has the problem that says why."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -131,15 +131,15 @@ _REASON_OF_CODE: Mapping[int, Reason] = {
     code_pb2.CANCELLED: INVENTORY_UNAVAILABLE,
     code_pb2.UNIMPLEMENTED: NOT_IMPLEMENTED,
 }
-_HIDDEN = "Something went wrong on our side. It has been logged under the id in `instance`."
+_HIDDEN = "An internal error occurred. It has been logged with the id in `instance`."
 
 
 def problem_of_status(status: status_pb2.Status, *, changes_nothing: bool) -> Problem:
-    """Translate what inventory answered, with the details that it attached."""
+    """Convert the inventory's error and its details to a problem."""
     info, violations, retry_after = _details(status)
     reason = REASONS.get(info.reason) if info.reason else _reason_of_code(status.code, changes_nothing=changes_nothing)
     reason = reason or INTERNAL
-    # What no reason vouches for, such as a library's own words, is not for everybody's eyes.
+    # A message without a reason may come from a library, so clients must not see it.
     told = bool(info.reason) or reason is INVALID_REQUEST
     detail = json_words(status.message) if told and reason is not INTERNAL else reason.title
     if reason is INTERNAL:
@@ -206,11 +206,11 @@ _FIELD_NAME = re.compile(rf"\b({'|'.join(_JSON_NAMES)})\b")
 
 
 def json_words(text: str) -> str:
-    """Spell the names of fields in a sentence as JSON does: `on_hand` as `onHand`."""
+    """Replace the names of fields in a sentence by their JSON names: `on_hand` by `onHand`."""
     return _FIELD_NAME.sub(lambda match: _JSON_NAMES[match[1]], text)
 
 
 def json_path(path: str) -> str:
-    """Turn a path of proto names into one of JSON names: `hold_time` into `holdTime`."""
+    """Convert a path of proto names to one of JSON names: `hold_time` to `holdTime`."""
     head, *rest = path.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in rest)

@@ -1,4 +1,4 @@
-"""The comments of the protos, by the full names of what they describe."""
+"""The comments of the protos, by the full names of the elements that they describe."""
 
 from collections.abc import Iterator
 from importlib import resources
@@ -10,7 +10,7 @@ _PACKAGE = "holdfast.inventory.v1"
 
 
 def proto_comments() -> dict[str, str]:
-    """Return them all. They are not in the stubs, so the descriptor set that was made with them is read."""
+    """Return all comments. They are not in the stubs, so they are read from the descriptor set."""
     packed = resources.files(_PACKAGE).joinpath("descriptors.binpb").read_bytes()
     files = FileDescriptorSet.FromString(packed).file
     return {name: text for file in files if file.package == _PACKAGE for name, text in _comments(file)}
@@ -24,7 +24,7 @@ def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
 
 
 def _names(file: FileDescriptorProto, path: Any) -> Iterator[str]:  # noqa: ANN401 - the repeated field has no name
-    """Follow a path of field numbers and indexes, such as message_type[2].field[0], and tell the names on the way."""
+    """Return the full name at a path of field numbers and indexes, such as message_type[2].field[0]."""
     here: Any = file
     for number, index in zip(path[::2], path[1::2], strict=True):
         here = getattr(here, here.DESCRIPTOR.fields_by_number[number].name)[index]

@@ -1,4 +1,4 @@
-"""Reads request bodies, of a bounded size and in a bounded time."""
+"""Reads request bodies, with a limit of size and time."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ _CLOSE = (("connection", "close"),)
 async def read_body(
     scope: Scope, transport: Transport, limit_bytes: int, timeout_seconds: float, alarms: Alarms
 ) -> bytes:
-    """Read the body. Raises ProblemError when it is too large or too slow, ClientGoneError when it ends too soon."""
+    """Read the body. Raises ProblemError if it is too large or too slow, ClientGoneError if it ends too soon."""
     length = scope.headers.get("content-length")
     if length is not None and int(length) > limit_bytes:
         _refuse_size(limit_bytes)
@@ -34,4 +34,4 @@ async def _read_bounded(transport: Transport, limit_bytes: int) -> bytes:
 
 
 def _refuse_size(limit_bytes: int) -> None:
-    refuse(BODY_TOO_LARGE, f"At most {limit_bytes} bytes are taken.", headers=_CLOSE)
+    refuse(BODY_TOO_LARGE, f"The limit is {limit_bytes} bytes.", headers=_CLOSE)

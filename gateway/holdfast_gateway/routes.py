@@ -1,4 +1,4 @@
-"""Routes, made from the `google.api.http` options of the protos: a new method needs no code here."""
+"""Routes, derived from the `google.api.http` options of the protos: a new method needs no code here."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from holdfast_chassis.contract import Binding, Method, method_of
 from holdfast_gateway.paths import segments_of
 
 DynamicMessage = Any
-"""A message whose type is known only when the program runs."""
+"""A message whose type is known only at run time."""
 
 _VARIABLE = re.compile(r"\{([\w.]+)(?:=([^{}]*))?\}")
 _HTTP_METHODS = ("get", "put", "post", "delete", "patch")
@@ -22,7 +22,7 @@ _HTTP_METHODS = ("get", "put", "post", "delete", "patch")
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A field of the request that is part of the path: the segments `start` to `end`, joined again."""
+    """A field of the request that is part of the path: the joined segments `start` to `end`."""
 
     field_path: tuple[str, ...]
     start: int
@@ -31,7 +31,7 @@ class Variable:
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """One HTTP method and path template, and the RPC that answers it. Compared by identity."""
+    """One HTTP method and path template, and its RPC. Compared by identity."""
 
     http_method: str
     template: str
@@ -54,12 +54,12 @@ class Route:
 
     @cached_property
     def takes_request_id(self) -> bool:
-        """Whether an Idempotency-Key means something to the RPC."""
+        """Whether the RPC supports an Idempotency-Key."""
         return "request_id" in self.rpc.input_type.fields_by_name
 
 
 def routes_of(services: Iterable[ServiceDescriptor]) -> list[Route]:
-    """Return all routes of the services. Raises ValueError for a template that is not understood."""
+    """Return all routes of the services. Raises ValueError for an unsupported template."""
     return [
         _route(rpc, method, binding)
         for service in services
@@ -106,7 +106,7 @@ def _literals(text: str) -> list[str]:
 
 
 def field_at(message: Descriptor, path: tuple[str, ...]) -> FieldDescriptor:
-    """Return the field that a path of names leads to. Raises ValueError when there is none."""
+    """Return the field at a path of names. Raises ValueError if there is none."""
     found: FieldDescriptor | None = None
     for name in path:
         found = message.fields_by_name.get(name)
@@ -126,7 +126,7 @@ class _Node:
 
 
 class RouteTable:
-    """Finds the routes of a path, segment by segment; a literal goes before a wildcard."""
+    """A tree that finds the routes of a path, by segments; a literal has precedence over a wildcard."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
@@ -146,7 +146,7 @@ class RouteTable:
     def find(self, path: str) -> tuple[dict[str, Route], list[str]] | None:
         """Return the routes at `path` by HTTP method, and its segments without the verb; None: no such path.
 
-        Raises ProblemError for a path that can be read two ways.
+        Raises ProblemError if the path can be read in two ways.
         """
         segments = segments_of(path)
         if not segments:

@@ -1,4 +1,4 @@
-"""What can be set about the gateway; see .env.example for the same in words."""
+"""The settings of the gateway; .env.example documents them."""
 
 from typing import ClassVar, Literal, Self
 
@@ -11,7 +11,7 @@ from holdfast_chassis.settings import CommaSeparated, ServiceSettings
 class GatewaySettings(IdentitySettings):
     """The gateway's settings, each with the unit at the end of its name."""
 
-    # The inventory's: one environment file serves both services. A test holds the two together.
+    # Settings of the inventory: both services may share one environment file. A test checks that this list is complete.
     sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names | {
         "allow_unsafe_durability",
         "batch_limit_commands",
@@ -60,30 +60,30 @@ class GatewaySettings(IdentitySettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
-    # Each request that failed (5xx) or took so long is logged, and so many a second of the others.
+    # Each request that failed (5xx) or took this long is logged, and this many per second of the others.
     log_calls_per_second: int = Field(50, ge=0)
     log_slow_seconds: float = Field(1.0, ge=0)
 
-    # How long a caller waits when it does not say, and the most that it may say.
+    # The default and the maximum of a caller's timeout.
     request_timeout_seconds: float = Field(5.0, gt=0)
     request_timeout_max_seconds: float = Field(30.0, gt=0)
-    # How long a first connection to inventory may hold a call up before it is refused.
+    # How long a call may wait for the first connection to the inventory before it is refused.
     connect_wait_seconds: float = Field(1.0, gt=0)
 
-    # The most requests that are answered at a time, streams apart: reads may take half of it, what begins a purchase
-    # four fifths, what ends one all.
+    # The most concurrent requests, without streams: reads may use half of them, requests that begin a purchase four #
+    # fifths, requests that end one all.
     call_limit: int = Field(2_000, ge=1)
     connection_limit: int = Field(4096, ge=1)
     header_limit_bytes: int = Field(16_384, ge=8192)
     header_timeout_seconds: float = Field(10.0, gt=0)
     body_limit_bytes: int = Field(1_048_576, ge=1024)
     body_timeout_seconds: float = Field(10.0, gt=0)
-    # A client that acknowledges nothing for so long is cut off.
+    # A client that acknowledges nothing for this long is disconnected.
     stalled_client_seconds: float = Field(30.0, gt=0)
     cors_origins: CommaSeparated = ()
 
-    # Calls of one sale travel together: so many in one Submit, so many Submits under way. So many calls may wait, those
-    # of one sale as many as they leave free.
+    # Calls of one sale are combined: the most commands in one Submit, the most Submits in progress, and the most
+    # waiting # calls. One sale may use as many of these as it leaves free.
     submit_limit_commands: int = Field(256, ge=1, le=1000)
     submit_limit_bytes: int = Field(1_048_576, ge=1024)
     submit_concurrency: int = Field(2, ge=1)
@@ -91,7 +91,7 @@ class GatewaySettings(IdentitySettings):
 
     stream_heartbeat_seconds: float = Field(15.0, gt=0)
     stream_retry_seconds: float = Field(1.0, ge=0)
-    # A stream ends after so much, and the client resumes: it bounds what waits for a slow reader.
+    # A stream ends after this size, and the client resumes: this limits the memory for a slow reader.
     stream_limit_bytes: int = Field(8_388_608, ge=65_536)
 
     drain_quiet_seconds: float = Field(2.0, ge=0)

@@ -17,7 +17,7 @@ MEDIA_TYPE = "text/event-stream"
 HEADERS: Headers = [
     ("content-type", MEDIA_TYPE),
     ("cache-control", "no-store"),
-    # nginx would otherwise keep the events until it has a buffer full of them.
+    # Otherwise nginx would collect events until its buffer is full.
     ("x-accel-buffering", "no"),
 ]
 _RESUME_TOKEN = "resume_token"  # noqa: S105 - the name of a field
@@ -26,9 +26,9 @@ _HEARTBEAT = b": still here\n\n"
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """How a stream is kept alive, when it ends so that the client resumes elsewhere, and after how long that does.
+    """The heartbeat of a stream, its maximum size, and the delay before a client resumes.
 
-    `retry_seconds` is the least; clients get up to three times as long, so that they do not come back together.
+    `retry_seconds` is the minimum; clients get up to three times as long, so that they do not return together.
     """
 
     heartbeat_seconds: float
@@ -37,10 +37,10 @@ class StreamLimits:
 
 
 class EventStream:
-    """Sends what `read` returns as events, until it returns None, the client goes or `ending` is set.
+    """A stream of the results of `read`, until it returns None, the client disconnects or `ending` is set.
 
-    The HTTP server takes whatever it is given, however slowly the client reads. So a stream ends by itself after
-    `size_bytes`; the client comes back with Last-Event-ID and misses nothing.
+    The HTTP server buffers everything for a slow client. So a stream ends by itself after `size_bytes`; the client
+    returns with Last-Event-ID and misses nothing.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class EventStream:
         self._ending = ending
 
     async def send(self, transport: Transport, first: Message, headers: Headers, instance: str) -> None:
-        """Send the first event and all that follow. A failure becomes an event too: the status has been sent."""
+        """Send the first event and all that follow. A failure becomes an event, because the status has been sent."""
         gone = asyncio.ensure_future(transport.client_gone())
         ending = asyncio.ensure_future(self._ending.wait())
         try:
@@ -99,7 +99,7 @@ class EventStream:
 
 
 def _outcome(reading: "asyncio.Future[Message | None]", instance: str) -> tuple[bytes, bool]:
-    """Return what to send for what was read, and whether there can be more."""
+    """Return the text to send for the result of a read, and whether there can be more."""
     try:
         message = reading.result()
     except ProblemError as error:
@@ -108,7 +108,7 @@ def _outcome(reading: "asyncio.Future[Message | None]", instance: str) -> tuple[
 
 
 def event_of(message: Message) -> bytes:
-    """Return the message as an event: named by its oneof, with its resume token as the id."""
+    """Return the message as an event, named by its oneof, with its resume token as the id."""
     lines = []
     token: str = getattr(message, _RESUME_TOKEN, "")
     if token:

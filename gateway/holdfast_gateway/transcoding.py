@@ -1,4 +1,4 @@
-"""Turns the parts of an HTTP request (path, query, body) into the RPC's request message."""
+"""Converts the parts of an HTTP request (path, query, body) to the RPC's request message."""
 
 import re
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class _PathField:
 
 
 class Transcoder:
-    """Makes request messages for one route."""
+    """A converter to the request messages of one route."""
 
     def __init__(self, route: Route) -> None:
         self._message_class = route.request_class
@@ -46,7 +46,7 @@ class Transcoder:
         self._derives_mask = route.body not in ("", "*") and _has_mask(self._descriptor)
 
     def request(self, segments: Sequence[str], query: str, body: bytes) -> Message:
-        """Return the message. Raises ProblemError (INVALID_REQUEST) naming what does not fit."""
+        """Return the message. Raises ProblemError (INVALID_REQUEST) that names the invalid part."""
         document = self._document(body)
         if query:
             self._add_query(document, query)
@@ -98,7 +98,7 @@ class Transcoder:
         return path[:-1], field
 
     def _add_mask(self, document: dict[str, Any]) -> None:
-        """An update without a mask changes the fields that the body has, less those that are only told."""
+        """Set the default mask of an update: the fields in the body, without output-only fields."""
         changes = document.get(self._body_key)
         if document.get(_UPDATE_MASK_JSON) or type(changes) is not dict:
             return
@@ -126,9 +126,9 @@ def _fits_in_query(field: FieldDescriptor) -> bool:
 
 
 def _query_value(field: FieldDescriptor, text: str) -> str | int | bool:
-    """Give text the JSON type that its field has; what does not look like it stays text, and is refused as such."""
+    """Convert text to the JSON type of its field. Text that does not match stays text, and is refused later."""
     if field.message_type is FieldMask.DESCRIPTOR:
-        # The names of query parameters may be spelled as in the protos, and so may those in a mask.
+        # Query parameters, and the fields in a mask, may also have their proto names.
         return _UNDERSCORE.sub(lambda match: match[1].upper(), text)
     if field.type == FieldDescriptor.TYPE_STRING or field.message_type is not None:
         return text

@@ -1,4 +1,4 @@
-"""A watch of the inventory that outlasts the calls by which it is followed."""
+"""A watch of the inventory that outlasts the individual calls."""
 
 from google.protobuf.message import Message
 
@@ -7,11 +7,11 @@ from holdfast_gateway.problems import DRAINING, INVENTORY_UNAVAILABLE, WATCH_EXP
 from holdfast_gateway.routes import DynamicMessage, Route
 
 _ENDS = frozenset({WATCH_EXPIRED, DRAINING, INVENTORY_UNAVAILABLE})
-"""Ends of a call that say nothing against the watch: it goes on with the next call, by another replica perhaps."""
+"""The reasons after which the watch resumes with another call, perhaps to another replica."""
 
 
 class Watch:
-    """Reads a server-streaming method's messages, and resumes behind the latest when a call ends."""
+    """A reader of a server-streaming method that resumes after the latest message when a call ends."""
 
     def __init__(self, inventory: InventoryClient, route: Route, request: DynamicMessage, metadata: Metadata) -> None:
         self._inventory = inventory
@@ -22,7 +22,7 @@ class Watch:
         self._heard = False
 
     async def read(self) -> Message | None:
-        """Return the next message, or None at the end. Raises ProblemError, also for a call that ends without any."""
+        """Return the next message, or None at the end. Raises ProblemError, also if a call ends without a message."""
         while True:
             try:
                 message = await self._inventory.read(await self._opened())

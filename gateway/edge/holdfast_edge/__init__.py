@@ -1,1 +1,1 @@
-"""The edge: Envoy, with Holdfast's configuration filled in, and an orderly end on SIGTERM."""
+"""The edge: Envoy with Holdfast's configuration, and a drain on SIGTERM."""

@@ -58,7 +58,7 @@ def health(settings: EdgeSettings) -> int:
 
 
 def validate(settings: EdgeSettings) -> int:
-    """Let Envoy check the configuration as these settings make it; return its exit code."""
+    """Let Envoy check the configuration for these settings. Return its exit code."""
     configuration = render(settings, deployment_version())
     return subprocess.run(  # noqa: S603 - a command of ours, without a shell
         [*command(configuration), "--mode", "validate"],
@@ -69,7 +69,7 @@ def validate(settings: EdgeSettings) -> int:
 
 
 def show(settings: EdgeSettings) -> int:
-    """Print the configuration that Envoy would get."""
+    """Print the configuration for Envoy."""
     sys.stdout.write(render(settings, deployment_version()))
     return 0
 

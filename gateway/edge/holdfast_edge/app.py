@@ -1,4 +1,4 @@
-"""Starts Envoy, and ends it so that nothing is dropped: on SIGTERM it would close every connection at once."""
+"""Starts Envoy and drains it before it ends, because on SIGTERM it closes every connection at once."""
 
 import asyncio
 
@@ -14,10 +14,10 @@ from holdfast_edge.settings import EdgeSettings
 log = get_logger(__name__)
 
 _LOOK_SECONDS = 0.1
-# Time for a request that is on its way on a connection that was accepted last.
+# Time for a request that is still arriving on the last accepted connection.
 _LINGER_SECONDS = 0.25
 _MARGIN_SECONDS = 10.0
-# What is passed on. Probes and scrapes are answered by Envoy itself, so they keep no drain going.
+# Requests that are passed on. Envoy answers probes and scrapes itself, so a drain does not wait for them.
 _ARRIVALS = ("cluster.gateways.upstream_rq_total", "cluster.inventories.upstream_rq_total")
 _UNDER_WAY = ("http.edge.downstream_rq_active",)
 
@@ -32,7 +32,7 @@ class App:
             render(settings, version),
             settings.edge_tls_dir,
             settings.edge_threads,
-            # What Envoy itself tells at "info" is a page of its build at each start.
+            # At "info" Envoy logs a page about its build at each start.
             "warning" if settings.log_level == "info" else settings.log_level,
             settings.edge_admin_port,
         )
@@ -66,7 +66,7 @@ class App:
         self.lifecycle.request_stop("Envoy has ended by itself", failed=True)
 
     async def _drain(self) -> None:
-        """Be unready but serve, each answer closing its connection; then take none, and finish what is under way."""
+        """Become unready but serve, and close each connection after its answer; then close the listeners and finish."""
         settings, hurry = self._settings, self.lifecycle.hurry
         await self._envoy.post("/healthcheck/fail")
         counting = asyncio.create_task(self._count_arrivals())
@@ -89,14 +89,14 @@ class App:
             try:
                 count = sum((await self._envoy.stats(_ARRIVALS)).values())
             except AdminError:
-                count = -1  # Not to know is not to be quiet.
+                count = -1  # Unknown does not count as quiet.
             if count != seen or count < 0:
                 self._arrivals.record()
             seen = count
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _finish(self) -> int:
-        """Wait until no request is under way, within bounds; return how many still are."""
+        """Wait until no request is in progress, with a limit. Return how many remain."""
         await first_of(self.lifecycle.hurry, timeout_seconds=_LINGER_SECONDS)
         give_up = asyncio.get_running_loop().time() + self._settings.edge_finish_seconds
         while True:

@@ -1,7 +1,7 @@
-"""Envoy's configuration: the YAML beside this package, with the settings filled in.
+"""Envoy's configuration: the YAML beside this package, with the settings inserted. See ADR 6.
 
-Envoy knows no variables in its configuration. They are filled in as JSON, which is YAML, so no value can break out of
-its place; the result is handed to Envoy as an argument, so nothing has to be written anywhere.
+Envoy does not substitute variables. They are inserted as JSON, which is valid YAML, so no value can break out of its
+place. Envoy gets the result as an argument, so no file is written.
 """
 
 import json

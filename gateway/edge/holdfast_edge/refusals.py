@@ -1,4 +1,4 @@
-"""What the edge itself answers when it cannot or will not pass a request on, for REST and for gRPC: one table."""
+"""The edge's own refusals, for REST and for gRPC, in one table."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,15 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from holdfast_chassis.contract import ERROR_DOMAIN, REASONS, RETRYABLE_KEY, Reason
 
-# One of these, by chance, so that those who are refused together do not come back together.
+# One of these at random, so that clients that are refused together do not return together.
 _RETRY_SECONDS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One row: when it is given (Envoy's response flags, else the status that Envoy would answer), and what it says.
+    """One row: its condition (Envoy's response flags, else Envoy's status), and its text.
 
-    What is true of the reason is in the contract; `code`: the gRPC status, where it is another here.
+    The properties of the reason are in the contract; `code` is the gRPC status if it differs here.
     """
 
     name: str
@@ -29,46 +29,46 @@ class Refusal:
 
     @property
     def reason(self) -> Reason:
-        """What the contract says."""
+        """The reason's properties in the contract."""
         return REASONS[self.name]
 
 
-_SAME_ID = "Try again with the same request id."
+_SAME_ID = "Retry with the same request id."
 
-_NOT_SERVED = "It is not proper HTTP, or asks for what is not served here."
+_NOT_SERVED = "The request is not valid HTTP, or asks for something that is not supported."
 
 REFUSALS: Sequence[Refusal] = (
     Refusal("RATE_LIMITED", "Slow down.", statuses=range(429, 430)),
-    Refusal("OVERLOADED", "The edge has all that it can carry; nothing was done.", flags=["OM", "UO"]),
-    Refusal("DRAINING", "Another edge serves.", flags=["LH"]),
+    Refusal("OVERLOADED", "The edge is at its limit; nothing was done.", flags=["OM", "UO"]),
+    Refusal("DRAINING", "This edge is shutting down; use another.", flags=["LH"]),
     Refusal(
         "INVENTORY_UNAVAILABLE",
         f"No replica can be reached; nothing was done. {_SAME_ID}",
         flags=["UH", "UF", "NC", "DF"],
     ),
-    Refusal("SLOW_SENDER", "It was not passed on.", statuses=range(408, 409)),
+    Refusal("SLOW_SENDER", "The request was not passed on.", statuses=range(408, 409)),
     Refusal(
         "OUTCOME_UNKNOWN",
         f"The answer was lost, or did not come in time. {_SAME_ID}",
         flags=["UC", "UR", "LR", "UT", "UPE", "SI", "DT", "UMSDR"],
     ),
-    Refusal("BODY_TOO_LARGE", "At most 1 MiB is taken.", statuses=range(413, 414)),
-    Refusal("HEADERS_TOO_LARGE", "At most 100 headers and 12 KiB are taken.", statuses=range(431, 432)),
-    Refusal("NOT_FOUND", "Nothing is served at this path.", statuses=range(404, 405), code=code_pb2.UNIMPLEMENTED),
+    Refusal("BODY_TOO_LARGE", "The limit is 1 MiB.", statuses=range(413, 414)),
+    Refusal("HEADERS_TOO_LARGE", "The limits are 100 headers and 12 KiB.", statuses=range(431, 432)),
+    Refusal("NOT_FOUND", "The path does not exist.", statuses=range(404, 405), code=code_pb2.UNIMPLEMENTED),
     Refusal("INVALID_REQUEST", _NOT_SERVED, statuses=range(400, 500)),
     # A transfer coding that Envoy does not know.
     Refusal("INVALID_REQUEST", _NOT_SERVED, statuses=range(501, 502)),
-    Refusal("INTERNAL", "It has been logged under the id in `instance`."),
+    Refusal("INTERNAL", "It has been logged with the id in `instance`."),
 )
 
 
 def local_reply_config() -> dict[str, Any]:
-    """Return the table as Envoy's LocalReplyConfig; the first row that fits is taken."""
+    """Return the table as Envoy's LocalReplyConfig. The first matching row is used."""
     return {"mappers": [mapper for refusal in REFUSALS for mapper in _mappers(refusal)]}
 
 
 def _mappers(refusal: Refusal) -> Iterator[dict[str, Any]]:
-    """A row in both languages; where a retry helps, once for each delay, of which the dice take one."""
+    """Yield a row for REST and for gRPC; if a retry helps, once per delay, of which Envoy chooses one at random."""
     delays = _RETRY_SECONDS if refusal.reason.retryable else (None,)
     for make in (_for_grpc, _for_rest):
         for position, delay in enumerate(delays):
@@ -79,7 +79,7 @@ def _one_in(count: int) -> list[dict[str, Any]]:
     if count == 1:
         return []
     chance = {"numerator": 1_000_000 // count, "denominator": "MILLION"}
-    # By its own dice: the usual ones are thrown with the request id, which a client may choose.
+    # An independent random number: the usual one depends on the request id, which a client can choose.
     dice = {"runtime_key": f"refusals.one_in_{count}", "percent_sampled": chance, "use_independent_randomness": True}
     return [{"runtime_filter": dice}]
 
@@ -121,7 +121,7 @@ def _problem(refusal: Refusal) -> dict[str, Any]:
 
 
 def _packed(refusal: Refusal, delay: int | None) -> str:
-    """Return the google.rpc.Status as a binary header has it."""
+    """Return the google.rpc.Status as the value of a binary header."""
     status = status_pb2.Status(code=_code(refusal), message=f"{refusal.reason.title}. {refusal.detail}")
     metadata = {RETRYABLE_KEY: "true" if refusal.reason.retryable else "false"}
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.name, domain=ERROR_DOMAIN, metadata=metadata))
@@ -152,5 +152,5 @@ def _status(op: str, value: int) -> dict[str, Any]:
     return {"status_code_filter": {"comparison": {"op": op, "value": {"default_value": value, "runtime_key": key}}}}
 
 
-# Answers of the edge that are no refusals, such as a preflight's, stay as they are.
+# Answers of the edge that are not refusals, such as a preflight's, stay as they are.
 _REFUSED = _status("GE", 400)

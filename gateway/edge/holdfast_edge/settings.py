@@ -1,4 +1,4 @@
-"""What can be set about the edge; gateway/edge/README.md has the same in words."""
+"""The settings of the edge; gateway/edge/README.md documents them."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ _NAMED = re.compile(r"\[?([\w.:-]+?)\]?:(\d{1,5})", re.ASCII)
 
 
 class Address(NamedTuple):
-    """Where a service is: a DNS name, all of whose addresses are its replicas, or an IP address."""
+    """The address of a service: a DNS name whose addresses are all its replicas, or an IP address."""
 
     host: str
     port: int
@@ -53,30 +53,30 @@ class EdgeSettings(ServiceSettings):
     edge_metrics_host: str = "0.0.0.0"  # noqa: S104 - as above
     edge_metrics_port: int = Field(9102, ge=1, le=65535)
     edge_admin_port: int = Field(9901, ge=1, le=65535)
-    # How many proxies before this one are trusted to say who asks (X-Forwarded-For).
+    # The number of proxies in front of this one whose X-Forwarded-For is trusted.
     edge_trusted_hops: int = Field(0, ge=0)
     cors_origins: CommaSeparated = ()
 
     edge_threads: int = Field(2, ge=1)
     edge_connection_limit: int = Field(10_000, ge=1)
     edge_memory_limit_bytes: int = Field(536_870_912, ge=67_108_864)
-    # What begins a purchase, and whatever else changes something: so many at a time. As many again of what ends one,
-    # and an eighth of it of reads.
+    # The most concurrent requests that begin a purchase or make any other change. The same number may end a purchase, #
+    # and an eighth of it may read.
     edge_request_limit: int = Field(1_024, ge=16)
     edge_requests_per_second: int = Field(20_000, ge=1)
     edge_client_requests_per_second: int = Field(2_000, ge=1)
-    # For one sale: what begins purchases, and half as much of what looks.
+    # For one sale: requests that begin purchases, and half as many reads.
     edge_sale_requests_per_second: int = Field(10_000, ge=1)
 
-    # After so long a client is asked to connect anew, when it has its answer: new edges get their share of clients.
+    # After this time a connection is closed once its answer is sent, so that new edges get their share of clients.
     edge_connection_age_seconds: float = Field(600.0, gt=0)
     # How long a client may take to send its headers, and all of its request.
     edge_header_timeout_seconds: float = Field(10.0, gt=0)
     edge_request_timeout_seconds: float = Field(15.0, gt=0)
 
     edge_start_timeout_seconds: float = Field(30.0, gt=0)
-    # A drain: how long after the last new request it is over, how long it lasts at least and at most, and how long what
-    # is under way may then take.
+    # A drain: the quiet time that ends it, its minimum and maximum duration, and the time for requests that are then #
+    # still in progress.
     edge_drain_quiet_seconds: float = Field(2.0, ge=0)
     edge_drain_min_seconds: float = Field(5.0, ge=0)
     edge_drain_max_seconds: float = Field(20.0, ge=0)

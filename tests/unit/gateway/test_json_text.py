@@ -26,7 +26,7 @@ def test_what_names_each_member_once_is_read(document, indent, separators):
 @given(documents, texts, documents, documents)
 def test_a_member_that_is_there_twice_is_refused_wherever_it_is(before, name, first, second):
     twice = f"{{{json.dumps(name)}: {json.dumps(first)}, {json.dumps(name)} : {json.dumps(second)}}}"
-    with pytest.raises(ProblemError, match="must not be there twice"):
+    with pytest.raises(ProblemError, match="must not appear twice"):
         parse(f'[{json.dumps(before)}, {{"inner": {twice}}}]'.encode())
 
 
@@ -53,5 +53,5 @@ def test_what_is_not_json_is_refused(body):
 
 def test_what_is_nested_as_deeply_as_is_parsed_at_all_is_looked_at_again():
     depth = 200
-    with pytest.raises(ProblemError, match="must not be there twice"):
+    with pytest.raises(ProblemError, match="must not appear twice"):
         parse(b'{"a":' * depth + b'{"b":1,"b":2}' + b"}" * depth)
