@@ -113,6 +113,8 @@ def is_not_its_like(field, value):
     if field.enum_type is not None:
         return type(value) in (bool, float) or (type(value) is str and value not in field.enum_type.values_by_name)
     if field.type in NUMBERS:
+        if type(value) is float:
+            return abs(value) >= 2**53
         return type(value) is str and not re.fullmatch("-?[0-9]+", value)
     if field.message_type is None:
         return False
