@@ -17,12 +17,13 @@ from holdfast_gateway.access import Access
 from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.coalescer import Coalescer, command_field
 from holdfast_gateway.cors import Cors
-from holdfast_gateway.exchange import Headers, timeout_of
+from holdfast_gateway.exchange import Headers, address_of, timeout_of
 from holdfast_gateway.idempotency import key_of, set_request_id
 from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata
 from holdfast_gateway.media_types import JSON, require_acceptable, require_json
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, refuse
+from holdfast_gateway.rate_limiter import RateLimiter, keys_of
 from holdfast_gateway.request_body import read_body
 from holdfast_gateway.routes import DynamicMessage, Route, RouteTable
 from holdfast_gateway.settings import GatewaySettings
@@ -57,6 +58,7 @@ class Api:
         alarms: Alarms,
         entropy: Entropy = SYSTEM_ENTROPY,
         authenticator: Authenticator | None = None,
+        rates: RateLimiter | None = None,
     ) -> None:
         self._table = RouteTable(routes)
         self._endpoints = {
@@ -66,6 +68,7 @@ class Api:
         self._concurrency = ConcurrencyLimit(settings.call_limit)
         self._inventory = inventory
         self._coalescer = coalescer
+        self._rates = rates
         self._cors = cors
         self._settings = settings
         self._entropy = entropy
@@ -118,6 +121,9 @@ class Api:
             )
         request = endpoint.transcoder.request(segments, call.scope.query_string, body)
         endpoint.access.claim(principal, request)
+        if self._rates is not None:
+            address = address_of(call.scope, settings.trusted_hops)
+            call.rate = await self._rates.admit(keys_of(route.method.kind.name, principal, address, request))
         set_request_id(request, key_of(call.headers), self._entropy.token_hex)
         return request
 
@@ -152,7 +158,7 @@ class Api:
             if call.scope.method == "HEAD":
                 return Reply(200, list(sse.HEADERS))
             events = sse.EventStream(watch.read, self._stream_limits, self.streams_ending, self._entropy)
-            await events.send(call.transport, first, [*sse.HEADERS, *headers], call.request_id)
+            await events.send(call.transport, first, [*sse.HEADERS, *call.rate, *headers], call.request_id)
             return None
         finally:
             watch.cancel()

@@ -1,5 +1,7 @@
 """Puts the gateway together, and starts and stops its parts in order."""
 
+from prometheus_client import CollectorRegistry
+
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.alarms import Alarms
 from holdfast_chassis.call_log import CallLog
@@ -19,8 +21,11 @@ from holdfast_gateway.http_server import HttpLimits, HttpServer
 from holdfast_gateway.inventory_client import InventoryClient
 from holdfast_gateway.metrics import HttpMetrics, PhaseMetric, SubmitMetrics
 from holdfast_gateway.pages import pages_of
+from holdfast_gateway.rate_limit import Rate
+from holdfast_gateway.rate_limiter import RateLimiter
 from holdfast_gateway.routes import routes_of
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_gateway.shared_buckets import SharedBuckets
 
 log = get_logger(__name__)
 
@@ -58,7 +63,10 @@ class App:
         alarms = Alarms()
         coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), alarms, clock)
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
-        self._api = Api(routes, self.inventory, coalescer, cors, settings, alarms, entropy, self._authenticator)
+        self._rates = _rate_limiter(settings, registry, clock, entropy)
+        self._api = Api(
+            routes, self.inventory, coalescer, cors, settings, alarms, entropy, self._authenticator, self._rates
+        )
         pages = pages_of(self._health, registry, routes, version, settings)
         call_log = CallLog(settings.log_calls_per_second, settings.log_slow_seconds)
         self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, call_log, clock, entropy)
@@ -72,6 +80,7 @@ class App:
         return [
             Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("identity", self._start_identity, self._stop_identity, 2 * _MARGIN_SECONDS, _MARGIN_SECONDS),
+            Step("rate limits", _nothing, self._stop_rates, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("http server", self._serve, self.http.stop, _MARGIN_SECONDS, answering),
             Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),
@@ -86,6 +95,10 @@ class App:
     async def _stop_identity(self) -> None:
         if self._authenticator is not None:
             await self._authenticator.stop()
+
+    async def _stop_rates(self) -> None:
+        if self._rates is not None:
+            await self._rates.stop()
 
     async def _serve(self) -> None:
         await self.http.start()
@@ -108,6 +121,23 @@ class App:
         log.info("drained", quiet=quiet, in_flight=self._gateway.in_flight.count)
         await self.http.stop_accepting()
         self._api.streams_ending.set()
+
+
+async def _nothing() -> None:
+    """Rates are shared once the first request asks: Redis may be there or not."""
+
+
+def _rate_limiter(
+    settings: GatewaySettings, registry: CollectorRegistry, clock: Clock, entropy: Entropy
+) -> RateLimiter | None:
+    if not settings.rate_limit_requests:
+        return None
+    rate = Rate(settings.rate_limit_requests, round(settings.rate_limit_window * 1_000_000))
+    shared = None
+    if settings.redis_url is not None:
+        prefix = f"{settings.redis_channel_prefix}:rate"
+        shared = SharedBuckets(settings.redis_url.get_secret_value(), rate, prefix, entropy)
+    return RateLimiter(rate, shared, registry, clock)
 
 
 def _http_limits(settings: GatewaySettings) -> HttpLimits:

@@ -1,6 +1,6 @@
 """One request in the gateway, and its reply."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast_gateway.exchange import Headers, RequestHeaders, Scope, Transport
 
@@ -17,6 +17,8 @@ class Call:
     began_at: float
     template: str = "(unknown)"
     reason: str = ""
+    rate: Headers = field(default_factory=list)
+    """What is left of the caller's rate, for the answer's headers."""
 
     @property
     def authorization(self) -> str | None:

@@ -45,6 +45,8 @@ class Scope:
     query_string: str
     http_version: str
     headers: RequestHeaders
+    peer: str = ""
+    """The address at the other end of the connection: a client's, or a proxy's."""
 
 
 class Transport(Protocol):
@@ -86,6 +88,18 @@ def require_host(scope: Scope) -> None:
         return
     if given is None or not _HOST.fullmatch(given):
         refuse_field("Host", "must appear once, and be a host with or without a port")
+
+
+def address_of(scope: Scope, trusted_hops: int) -> str:
+    """Return the client's address: what the outermost of so many trusted proxies saw, or else the peer's.
+
+    Each proxy appends to X-Forwarded-For whom it was called by; what is further to the left may be made up.
+    """
+    if trusted_hops:
+        seen = [each.strip() for each in (scope.headers.get("x-forwarded-for") or "").split(",")]
+        if len(seen) >= trusted_hops and seen[-trusted_hops]:
+            return seen[-trusted_hops]
+    return scope.peer
 
 
 def timeout_of(headers: RequestHeaders, default_seconds: float, max_seconds: float) -> float:

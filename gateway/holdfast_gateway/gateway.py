@@ -107,7 +107,7 @@ class Gateway:
             reply = self._refused(call, Problem(INTERNAL, "An internal error occurred. It has been logged."))
         if reply is None:
             return 200
-        await call.transport.respond(reply.status, reply.headers + headers, reply.body)
+        await call.transport.respond(reply.status, [*reply.headers, *call.rate, *headers], reply.body)
         return reply.status
 
     def _refused(self, call: Call, problem: Problem) -> Reply:

@@ -111,6 +111,7 @@ def _speaking_asgi(application: Application) -> Callable[[_Message, _Receive, _S
             scope["query_string"].decode("latin-1"),
             scope["http_version"],
             RequestHeaders(scope["headers"]),
+            scope["client"][0],
         )
         await application(told, _AsgiTransport(receive, send))
 

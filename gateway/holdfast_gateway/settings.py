@@ -5,7 +5,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings
-from holdfast_chassis.settings import CommaSeparated, ServiceSettings
+from holdfast_chassis.redis_url import RedisUrlSetting
+from holdfast_chassis.settings import CommaSeparated, Duration, ServiceSettings
 
 
 class GatewaySettings(IdentitySettings):
@@ -35,8 +36,6 @@ class GatewaySettings(IdentitySettings):
         "queue_limit_commands",
         "queue_wait_limit_seconds",
         "readiness_interval_seconds",
-        "redis_channel_prefix",
-        "redis_url",
         "reflection",
         "request_limit_bytes",
         "schedule_interval_seconds",
@@ -64,13 +63,22 @@ class GatewaySettings(IdentitySettings):
     log_calls_per_second: int = Field(50, ge=0)
     log_slow_seconds: float = Field(1.0, ge=0)
 
+    # So many requests of one caller and kind in so long a window, which may also be written as 30s, 1m or 1h; 0: no
+    # limit. Counted exactly in Redis; while that does not answer, each gateway gives its share.
+    rate_limit_requests: int = Field(0, ge=0, le=1_000_000)
+    rate_limit_window: Duration = Field(60.0, ge=1, le=86_400)
+    redis_url: RedisUrlSetting | None = None
+    redis_channel_prefix: str = "holdfast"
+    # How many proxies in front append to X-Forwarded-For, and are believed: 1 behind the edge.
+    trusted_hops: int = Field(0, ge=0, le=10)
+
     # The default and the maximum of a caller's timeout.
     request_timeout_seconds: float = Field(5.0, gt=0)
     request_timeout_max_seconds: float = Field(30.0, gt=0)
     # How long a call may wait for the first connection to the inventory before it is refused.
     connect_wait_seconds: float = Field(1.0, gt=0)
 
-    # The most concurrent requests, without streams: reads may use half of them, requests that begin a purchase four #
+    # The most concurrent requests, without streams: reads may use half of them, requests that begin a purchase four
     # fifths, requests that end one all.
     call_limit: int = Field(2_000, ge=1)
     connection_limit: int = Field(4096, ge=1)

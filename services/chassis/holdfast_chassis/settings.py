@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 _PREFIX = "HOLDFAST_"
 _UNPREFIXED = frozenset({"database_url", "redis_url"})
+# Names that many programs share: they count where the prefixed ones are not set.
+_WELL_KNOWN = {"rate_limit_requests": "RATE_LIMIT_REQUESTS", "rate_limit_window": "RATE_LIMIT_WINDOW"}
 # Not settings of any service: the deployment's name for the build, and what only `holdfast up` has.
 _ALWAYS_KNOWN = frozenset({"version", "data_dir", "postgres_port", "valkey_port", "start_timeout_seconds"})
 # The edge has its own namespace within Holdfast's, and checks it itself.
@@ -30,6 +32,19 @@ def _split(value: object) -> object:
 
 CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """A list of texts: separated by commas in the environment, a list in the JSON file."""
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _in_seconds(value: object) -> object:
+    written = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(written[1]) * _SECONDS[written[2]] if written else value
+
+
+Duration = Annotated[float, BeforeValidator(_in_seconds)]
+"""Seconds; as text also with a unit: 500ms, 30s, 1m, 1h."""
 
 
 class SettingsError(Exception):
@@ -103,12 +118,17 @@ class Environment(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return them by field."""
-        values = ((name, self._value(environment_name(name))) for name in self.settings_cls.model_fields)
+        values = ((name, self._value_of(name)) for name in self.settings_cls.model_fields)
         return {name: value for name, value in values if value is not None}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return one field's value. The interface requires this method."""
-        return self._value(environment_name(field_name)), field_name, False
+        return self._value_of(field_name), field_name, False
+
+    def _value_of(self, field_name: str) -> str | _Unusable | None:
+        value = self._value(environment_name(field_name))
+        well_known = _WELL_KNOWN.get(field_name)
+        return self._value(well_known) if value is None and well_known is not None else value
 
     def _value(self, variable: str) -> str | _Unusable | None:
         direct, path = os.environ.get(variable), os.environ.get(f"{variable}_FILE")

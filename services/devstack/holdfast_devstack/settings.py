@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from holdfast_chassis.redis_url import RedisUrlSetting
 from holdfast_chassis.settings import ServiceSettings
 from holdfast_devstack.ports import LOOPBACK
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.settings import GatewaySettings
-from holdfast_inventory.settings import DatabaseUrlSetting, InventorySettings, RedisUrlSetting
+from holdfast_inventory.settings import DatabaseUrlSetting, InventorySettings
 
 
 class DevstackSettings(ServiceSettings):

@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings
+from holdfast_chassis.redis_url import RedisUrlSetting
 from holdfast_chassis.settings import ServiceSettings
 from holdfast_inventory.postgres.database_url import parse_database_url
 from holdfast_inventory.watches.lifetime import Lifetime, lifetime_within
-from holdfast_inventory.watches.redis_url import parse_redis_url
 
 
 def _usable(url: SecretStr) -> SecretStr:
@@ -16,12 +16,7 @@ def _usable(url: SecretStr) -> SecretStr:
     return url
 
 
-def _as_the_client_takes_it(url: SecretStr) -> SecretStr:
-    return SecretStr(parse_redis_url(url.get_secret_value()))
-
-
 DatabaseUrlSetting = Annotated[SecretStr, AfterValidator(_usable)]
-RedisUrlSetting = Annotated[SecretStr, AfterValidator(_as_the_client_takes_it)]
 
 
 class InventorySettings(IdentitySettings):
@@ -40,6 +35,8 @@ class InventorySettings(IdentitySettings):
         "http_host",
         "http_port",
         "inventory_target",
+        "rate_limit_requests",
+        "rate_limit_window",
         "request_timeout_max_seconds",
         "request_timeout_seconds",
         "stalled_client_seconds",
@@ -50,6 +47,7 @@ class InventorySettings(IdentitySettings):
         "submit_limit_bytes",
         "submit_limit_commands",
         "submit_queue_limit",
+        "trusted_hops",
     }
 
     database_url: DatabaseUrlSetting = Field(description="The PostgreSQL, 14 or later, that holds the truth.")

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote, urlencode
+
+from pydantic import AfterValidator, SecretStr
 
 from holdfast_chassis.server_url import parse_server_url
 
@@ -60,3 +63,11 @@ _PARAMETERS: Mapping[str, Callable[[str], str | None]] = {
     "ssl_certfile": _file,
     "ssl_keyfile": _file,
 }
+
+
+def _as_the_client_takes_it(url: SecretStr) -> SecretStr:
+    return SecretStr(parse_redis_url(url.get_secret_value()))
+
+
+RedisUrlSetting = Annotated[SecretStr, AfterValidator(_as_the_client_takes_it)]
+"""The type of a setting with such a URL."""
