@@ -35,6 +35,8 @@ SERVICES = (
 )
 # More than any request may take, so that its own limit ends it.
 _MARGIN_SECONDS = 5.0
+# For what waits for nobody else.
+_QUICK_SECONDS = 1.0
 
 
 class App:
@@ -79,8 +81,8 @@ class App:
         answering = settings.request_timeout_max_seconds + settings.body_timeout_seconds + _MARGIN_SECONDS
         return [
             Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
-            Step("identity", self._start_identity, self._stop_identity, 2 * _MARGIN_SECONDS, _MARGIN_SECONDS),
-            Step("rate limits", _nothing, self._stop_rates, _MARGIN_SECONDS, _MARGIN_SECONDS),
+            Step("identity", self._start_identity, self._stop_identity, 2 * _MARGIN_SECONDS, _QUICK_SECONDS),
+            Step("rate limits", _nothing, self._stop_rates, _QUICK_SECONDS, _QUICK_SECONDS),
             Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("http server", self._serve, self.http.stop, _MARGIN_SECONDS, answering),
             Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),

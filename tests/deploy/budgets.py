@@ -3,15 +3,18 @@
 Asked for on an event loop, as the services are made on one.
 """
 
+from functools import partial
+
 from holdfast_edge.app import App as Edge
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.app import App as Gateway
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.app import App as Inventory
 from holdfast_inventory.settings import InventorySettings
+from holdfast_inventory.transports.grpc_aio import Server as GrpcServer
 
 SETTINGS = {"inventory": InventorySettings, "gateway": GatewaySettings, "edge": EdgeSettings}
-APPS = {"inventory": Inventory, "gateway": Gateway, "edge": Edge}
+APPS = {"inventory": partial(Inventory, new_server=GrpcServer), "gateway": Gateway, "edge": Edge}
 
 
 def stop_seconds(service, variables, monkeypatch):
