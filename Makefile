@@ -27,8 +27,8 @@ help: ## explain the targets
 ##### Run
 
 .PHONY: up
-up: $(VENV)/devstack.stamp ## run it all on this machine until Ctrl-C (EDGE=1: with Envoy before it)
-	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge)
+up: $(VENV)/devstack.stamp ## run it all on this machine until Ctrl-C (EDGE=1: with Envoy before it; AUTH=1: asks who calls)
+	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(AUTH)),--auth)
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp tools ## measure it side by side with simpler ways (minutes)

@@ -54,7 +54,7 @@ class Up:
     @property
     def tour(self):
         """The commands that it says to try."""
-        return [line.strip() for line in self.output.splitlines() if re.match(r"  (curl|grpcurl|hold=)", line)]
+        return [line.strip() for line in self.output.splitlines() if re.match(r"  (curl|grpcurl|hold=|buyer=)", line)]
 
 
 @pytest.fixture
@@ -127,6 +127,27 @@ async def test_what_it_says_to_try_works_and_what_was_sold_is_kept(up, environme
     assert (stock["onHand"], stock["sold"]) == (49, 1)
     second.process.send_signal(signal.SIGTERM)
     assert await second.exit_code() == 0, second.output
+
+
+async def test_with_auth_callers_are_asked_who_they_are_and_the_tour_has_what_they_need(up, environment, tool):
+    tools = tool("grpcurl").parent
+    stack = await up("--auth")
+    await stack.read_until("Ctrl-C stops it")
+    assert "-> 403 the caller needs the scope sales.write" in stack.output
+    credentials, reserve, confirm, look, reserve_over_grpc, cancel = stack.tour
+    bought = await shell(f"{credentials}\n{reserve}\n{confirm}", tools)
+    assert json.loads(bought.split("\n", 1)[1])["state"] == "CONFIRMED"
+    assert json.loads(await shell(f"{credentials}\n{reserve_over_grpc}", tools))["state"] == "HELD"
+    assert json.loads(await shell(f"{credentials}\n{look}", tools))["sold"] == 1
+    assert json.loads(await shell(f"{credentials}\n{cancel}", tools))["reason"] == "PERMISSION_DENIED"
+    assert json.loads(await shell(look.replace("$operator", ""), tools))["reason"] == "UNAUTHENTICATED"
+    await stack.read_until("demo .*sneaker-42 48/1/1", timeout_seconds=20)
+    holdfast = f"{sys.executable} -m holdfast_devstack"
+    directory = f"HOLDFAST_DATA_DIR={environment['HOLDFAST_DATA_DIR']}"
+    made = f'operator="$({directory} {holdfast} token --subject alice --scope stock.read)"'
+    assert json.loads(await shell(f"{made}\n{look}", tools))["sold"] == 1
+    stack.process.send_signal(signal.SIGTERM)
+    assert await stack.exit_code() == 0, stack.output
 
 
 async def test_dead_child_is_named_and_the_rest_stops_in_order(up, environment):

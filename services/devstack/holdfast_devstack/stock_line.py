@@ -19,13 +19,13 @@ from holdfast_devstack.console import Console
 _SECONDS_BEFORE_WATCHING_AGAIN = 1.0
 
 
-async def follow(target: str, sale: str, console: Console) -> None:
+async def follow(target: str, sale: str, console: Console, credential: str | None = None) -> None:
     """Show the stock of a sale after each change, until cancelled. Resume the watch when it ends."""
     line = _Line()
     options = direct.CHANNEL_OPTIONS
     async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target, options=options) as channel:
         tasks.create_task(_draw(line, console))
-        watch = _Watch(SaleServiceStub(channel), sale, line)
+        watch = _Watch(SaleServiceStub(channel), sale, line, credential)
         while True:
             if not await watch.follow():
                 await asyncio.sleep(_SECONDS_BEFORE_WATCHING_AGAIN)
@@ -52,10 +52,11 @@ class _Line:
 class _Watch:
     """A watch of a sale's stock that resumes where it ended."""
 
-    def __init__(self, stub: "SaleServiceAsyncStub", sale: str, line: _Line) -> None:
+    def __init__(self, stub: "SaleServiceAsyncStub", sale: str, line: _Line, credential: str | None) -> None:
         self._stub = stub
         self._sale = sale
         self._line = line
+        self._metadata = () if credential is None else (("authorization", f"Bearer {credential}"),)
         self._items: dict[str, Item] = {}
         self._resume_token = ""
 
@@ -64,7 +65,7 @@ class _Watch:
         told = False
         request = WatchStockRequest(name=f"sales/{self._sale}", resume_token=self._resume_token)
         try:
-            async for event in self._stub.WatchStock(request):
+            async for event in self._stub.WatchStock(request, metadata=self._metadata):
                 told = True
                 self._take(event)
         except grpc.aio.AioRpcError as error:

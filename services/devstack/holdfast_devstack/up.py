@@ -15,6 +15,7 @@ from holdfast_devstack import demo, services, stock_line
 from holdfast_devstack.child_process import ChildProcess, StartError
 from holdfast_devstack.console import Console
 from holdfast_devstack.data_directory import DataDirectory
+from holdfast_devstack.demo_issuer import DemoIssuer
 from holdfast_devstack.ports import LOOPBACK, authority, is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
@@ -61,10 +62,18 @@ class Stack:
     """The servers that `holdfast up` runs."""
 
     def __init__(
-        self, settings: DevstackSettings, directory: DataDirectory, console: Console, *, with_edge: bool
+        self,
+        settings: DevstackSettings,
+        directory: DataDirectory,
+        console: Console,
+        *,
+        with_edge: bool,
+        issuer: DemoIssuer | None,
     ) -> None:
+        """`issuer`: whose callers alone are let in; None: everybody is."""
         self._settings = settings
         self._console = console
+        self._issuer = issuer
         self._remains_seconds = _REMAINS_SECONDS if directory.was_abandoned else 0.0
         self._base_url = f"http://{authority(settings.http_host, settings.http_port)}"
         self._grpc_target = authority(settings.grpc_host, settings.grpc_port)
@@ -113,7 +122,8 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         redis_url = _given(self._settings.redis_url) or self._valkey.url
-        return services.environment_of_services(self._settings, self._database_url(), redis_url)
+        known = {} if self._issuer is None else dict(self._issuer.environment)
+        return services.environment_of_services(self._settings, self._database_url(), redis_url) | known
 
     async def _migrate(self) -> None:
         if self._settings.database_url is None:
@@ -124,7 +134,7 @@ class Stack:
             raise StartError(f"the schema could not be migrated: {error}") from error
 
     async def _create_demo(self) -> None:
-        await asyncio.to_thread(demo.create, self._base_url)
+        await asyncio.to_thread(demo.create, self._base_url, self._issuer)
 
     def _do_once(self, name: str, result: str, work: Callable[[], Awaitable[None]]) -> Step:
         return Step(name, lambda: self._told(name, result, work()), _nothing, _START_TIMEOUT_SECONDS, 1.0)
@@ -181,12 +191,16 @@ class Stack:
 
     async def _watch(self) -> None:
         self._console.say()
-        self._console.say(demo.tour(*self._entrance()))
+        self._console.say(await asyncio.to_thread(demo.tour, *self._entrance(), self._issuer))
         self._console.say("Ctrl-C stops it; the data is kept.\n")
         self._background = [
             asyncio.create_task(self._notice_deaths(), name="notice deaths"),
-            asyncio.create_task(stock_line.follow(self._grpc_target, demo.SALE, self._console), name="stock line"),
+            asyncio.create_task(self._follow_stock(), name="stock line"),
         ]
+
+    async def _follow_stock(self) -> None:
+        credential = None if self._issuer is None else self._issuer.credential("operator")
+        await stock_line.follow(self._grpc_target, demo.SALE, self._console, credential)
 
     async def _end_watching(self) -> None:
         for task in self._background:
