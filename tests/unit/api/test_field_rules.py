@@ -116,7 +116,7 @@ RULES = {
     },
     requests.transfer_stock: {
         "source": BAD_ITEMS,
-        "destination": [*BAD_ITEMS, "sales/main/items/hat"],
+        "destination": [*BAD_ITEMS, "sales/drop-1/items/hat"],
         "quantity": [0, -1, 1_000_000_001, HUGE],
         "request_id": BAD_REQUEST_IDS,
         "actor": BAD_TEXTS,
@@ -139,7 +139,7 @@ RULES = {
             Duration(seconds=366 * 86400 + 1),
             Duration(seconds=60, nanos=1000),
         ],
-        "sale_schedule.open_duration": [*BAD_DURATIONS[:-1], Duration(seconds=3601)],
+        "sale_schedule.open_duration": [*BAD_DURATIONS[:-1], Duration(seconds=31_622_401)],
         "sale_schedule.template": [ABSENT],
         "sale_schedule.template.per_customer_limit": BAD_LIMITS,
         "sale_schedule.template.hold_time": BAD_DURATIONS,

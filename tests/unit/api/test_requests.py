@@ -26,8 +26,8 @@ def violated(check, *arguments):
 def test_lines_of_the_same_item_are_merged():
     request = requests.create_reservation()
     request.lines.add(item="bag", quantity=2)
-    request.lines.add(item="cap", quantity=3)
-    assert reservation_requests.create(request).lines == (Line("bag", 2), Line("cap", 4))
+    request.lines.add(item="a", quantity=3)
+    assert reservation_requests.create(request).lines == (Line("a", 4), Line("bag", 2))
 
 
 def test_a_reservation_is_found_by_its_id_in_upper_case_too():
@@ -48,9 +48,9 @@ def test_a_request_id_binds_the_reservation_id():
 
 def test_100_lines_are_the_most():
     request = requests.create_reservation()
-    request.lines.extend([reservation_service_pb2.Line(item="cap", quantity=1)] * 99)
-    assert reservation_requests.create(request).lines == (Line("cap", 100),)
-    request.lines.add(item="cap", quantity=1)
+    request.lines.extend([reservation_service_pb2.Line(item="a", quantity=1)] * 99)
+    assert reservation_requests.create(request).lines == (Line("a", 100),)
+    request.lines.add(item="a", quantity=1)
     assert violated(reservation_requests.create, request) == ["lines"]
 
 
@@ -193,7 +193,7 @@ def test_a_close_time_is_taken_away_by_its_mask_alone():
 
 def test_an_expected_version_that_is_not_set_is_none():
     request = requests.adjust_stock()
-    assert sale_requests.adjust(request).expected_version == 7
+    assert sale_requests.adjust(request).expected_version == 1
     request.ClearField("expected_version")
     assert sale_requests.adjust(request).expected_version is None
 
@@ -204,7 +204,7 @@ def test_a_schedule_is_open_until_the_next_opening_and_leaves_its_remainder():
     request.sale_schedule.ClearField("remainder")
     request.sale_schedule.ClearField("source_sale")
     schedule = schedule_requests.create_schedule(request)
-    assert (schedule.open_duration, schedule.remainder) == (timedelta(hours=1), Remainder.STAY)
+    assert (schedule.open_duration, schedule.remainder) == (timedelta(days=366), Remainder.STAY)
 
 
 def test_a_remainder_returns_only_to_a_source():
