@@ -30,10 +30,10 @@ class RestClient:
         """A request may take so long. `connector` is another than one with as many connections as requests."""
         self.url = url
         self._seconds = seconds
-        self._session = aiohttp.ClientSession(connector=connector or aiohttp.TCPConnector(limit=0))
+        self.session = aiohttp.ClientSession(connector=connector or aiohttp.TCPConnector(limit=0))
 
     async def close(self) -> None:
-        await self._session.close()
+        await self.session.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -44,7 +44,7 @@ class RestClient:
     async def send(self, method: str, path: str, seconds: float | None = None, **options: Any) -> Answer:
         """One request, with options of aiohttp's; its answer. Raises one of NO_ANSWER."""
         timeout = aiohttp.ClientTimeout(total=seconds or self._seconds)
-        async with self._session.request(method, self.url + path, timeout=timeout, **options) as response:
+        async with self.session.request(method, self.url + path, timeout=timeout, **options) as response:
             return Answer(response.status, await response.json(content_type=None), response.headers)
 
     async def get(self, path: str, **options: Any) -> Answer:
@@ -62,4 +62,4 @@ class RestClient:
     def stream(self, path: str, **headers: str) -> Any:
         """An open answer, to read server-sent events from; it may be silent for as long as a request may take."""
         timeout = aiohttp.ClientTimeout(sock_connect=self._seconds, sock_read=self._seconds)
-        return self._session.get(self.url + path, headers=headers, timeout=timeout, read_bufsize=_EVENT_BYTES)
+        return self.session.get(self.url + path, headers=headers, timeout=timeout, read_bufsize=_EVENT_BYTES)

@@ -3,19 +3,14 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
-from holdfast.inventory.v1 import (
-    reservation_service_pb2,
-    reservation_service_pb2_grpc,
-    sale_pb2,
-    sale_service_pb2,
-    sale_service_pb2_grpc,
-)
+from holdfast.inventory.v1 import sale_pb2
+from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast_inventory.app import App
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.transports import grpc_aio
+from lab.kit.grpc_client import GrpcClient, create
 
 QUICK = {
     "drain_quiet_seconds": 0.1,
@@ -28,22 +23,19 @@ QUICK = {
 }
 
 
-class Service:
-    """A running service; its stubs are called as gRPC's are."""
+class Service(GrpcClient):
+    """A running service, as its client sees it."""
 
-    def __init__(self, app, channel):
+    def __init__(self, app):
+        super().__init__(app.server.address)
         self.app = app
-        self.reservations = reservation_service_pb2_grpc.ReservationServiceStub(channel)
-        self.sales = sale_service_pb2_grpc.SaleServiceStub(channel)
-        self.health = health_pb2_grpc.HealthStub(channel)
 
     async def create_sale(self, sale_id="drop-1", *, rules=None, **on_hand):
         items = [sale_pb2.Item(item=item_id, on_hand=units) for item_id, units in on_hand.items()]
-        sale = sale_pb2.Sale(items=items, **(rules or {}))
-        return await self.sales.CreateSale(sale_service_pb2.CreateSaleRequest(sale_id=sale_id, sale=sale))
+        return await self.call(ss.CreateSaleRequest(sale_id=sale_id, sale=sale_pb2.Sale(items=items, **(rules or {}))))
 
     def hold(self, customer="c-1", *, sale_id="drop-1", request_id="", **quantities):
-        return self.reservations.CreateReservation(create(customer, sale_id, request_id, **quantities), timeout=10)
+        return self.call(create(f"sales/{sale_id}", customer, request_id, **quantities))
 
     async def status(self, name=""):
         return (await self.health.Check(health_pb2.HealthCheckRequest(service=name))).status
@@ -58,15 +50,6 @@ class Service:
             watch.cancel()
 
 
-def create(customer="c-1", sale_id="drop-1", request_id="", **quantities):
-    return reservation_service_pb2.CreateReservationRequest(
-        parent=f"sales/{sale_id}",
-        customer=customer,
-        lines=[reservation_service_pb2.Line(item=item, quantity=units) for item, units in quantities.items()],
-        request_id=request_id,
-    )
-
-
 @asynccontextmanager
 async def running_service(database_url, **settings):
     """Starts a service and, unless the test has, stops it."""
@@ -74,8 +57,8 @@ async def running_service(database_url, **settings):
     app = App(InventorySettings(database_url=database_url, **chosen | settings), "test", grpc_aio.Server)
     assert await app.lifecycle.start()
     try:
-        async with grpc.aio.insecure_channel(app.server.address) as channel:
-            yield Service(app, channel)
+        async with Service(app) as service:
+            yield service
     finally:
         await app.lifecycle.stop()
     assert app.lifecycle.exit_code == 0

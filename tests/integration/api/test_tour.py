@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 from holdfast.inventory.v1 import movement_pb2, sale_pb2
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast.inventory.v1 import sale_service_pb2 as sp
+from lab.kit.grpc_client import create
 from lab.kit.refusals import reason_of, refused, told
 from tests.support.postgres import on_every_version
-from tests.support.service import create
 
 HELD, CONFIRMED, RELEASED = pb.Reservation.HELD, pb.Reservation.CONFIRMED, pb.Reservation.RELEASED
 SALE = "sales/drop-1"
@@ -82,12 +82,12 @@ async def test_a_submit_has_an_outcome_for_each_command(service):
     await service.create_sale(cap=3)
     held = await service.hold(cap=1)
     commands = [
-        pb.Command(create=create("c-1", cap=1)),
-        pb.Command(create=create("c-2", cap=0)),
-        pb.Command(create=create("c-3", cap=2)),
+        pb.Command(create=create(SALE, "c-1", cap=1)),
+        pb.Command(create=create(SALE, "c-2", cap=0)),
+        pb.Command(create=create(SALE, "c-3", cap=2)),
         pb.Command(confirm=pb.ConfirmReservationRequest(name=held.name)),
         pb.Command(confirm=pb.ConfirmReservationRequest(name=held.name)),
-        pb.Command(create=create("c-4", cap=1), timeout=Duration()),
+        pb.Command(create=create(SALE, "c-4", cap=1), timeout=Duration()),
         pb.Command(),
     ]
     outcomes = (await service.reservations.Submit(pb.SubmitRequest(parent=SALE, commands=commands))).outcomes
@@ -107,7 +107,7 @@ async def test_a_submit_has_an_outcome_for_each_command(service):
 
 
 async def test_a_submit_to_a_sale_that_is_not_there_is_refused_as_a_whole(service):
-    request = pb.SubmitRequest(parent="sales/nowhere", commands=[pb.Command(create=create("c-1", "", cap=1))])
+    request = pb.SubmitRequest(parent="sales/nowhere", commands=[pb.Command(create=create("", "c-1", cap=1))])
     assert reason_of(await refusal(service.reservations.Submit(request))) == "NOT_FOUND"
 
 
@@ -267,7 +267,7 @@ async def test_what_does_not_exist_is_not_found(service):
 async def test_a_command_is_traced_to_its_own_caller(service):
     await service.create_sale(cap=3)
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    command = pb.Command(create=create(cap=1), correlation_id="abc", traceparent=parent)
+    command = pb.Command(create=create(SALE, "c-1", cap=1), correlation_id="abc", traceparent=parent)
     with capture_logs() as lines:
         await service.reservations.Submit(pb.SubmitRequest(parent=SALE, commands=[command]))
     [line] = [line for line in lines if line["event"] == "command"]

@@ -1,19 +1,16 @@
 """A small inventory that does as it is told, and gateways in front of it."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-import aiohttp
 import grpc
 import grpc.aio
 import pytest
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from yarl import URL
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import reservation_service_pb2_grpc as rs_grpc
@@ -22,6 +19,7 @@ from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast.inventory.v1 import sale_service_pb2_grpc as ss_grpc
 from holdfast_gateway.app import App
 from holdfast_gateway.settings import GatewaySettings
+from lab.kit.rest_client import RestClient
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -146,18 +144,6 @@ for _name in ("WatchStock", "WatchMovements"):
     setattr(FakeInventory, _name, _stream(_name))
 
 
-async def wait_until(condition, seconds=10):
-    """Wait for what nothing announces, a count of another process for example; bounded."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-def until():
-    return wait_until
-
-
 @pytest.fixture
 def not_serving():
     return NOT_SERVING
@@ -201,20 +187,12 @@ async def running(target, **settings):
         await app.lifecycle.stop()
 
 
-class Client:
+class Client(RestClient):
     """Speaks to one gateway."""
 
-    def __init__(self, app, session):
+    def __init__(self, app):
+        super().__init__(f"http://127.0.0.1:{app.http.bound_port}")
         self.app = app
-        self.session = session
-        self.base = f"http://127.0.0.1:{app.http.bound_port}"
-
-    async def send(self, method, path, *, parsed=True, **options):
-        """Return the status, the body, as bytes unless it is `parsed`, and the headers."""
-        url = path if isinstance(path, URL) else self.base + path
-        async with self.session.request(method, url, **options) as response:
-            body = await response.read()
-            return response.status, json.loads(body) if parsed and body else body, response.headers
 
 
 @pytest.fixture
@@ -224,8 +202,7 @@ async def start_gateway(inventory):
 
         async def start(target=None, **settings):
             app = await stack.enter_async_context(running(target or f"ipv4:127.0.0.1:{inventory.port}", **settings))
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            return Client(app, session)
+            return await stack.enter_async_context(Client(app))
 
         yield start
 

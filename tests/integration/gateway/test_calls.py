@@ -10,6 +10,7 @@ from yarl import URL
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_pb2
+from tests.support.eventually import eventually
 
 RESERVATIONS = "/v1/sales/drop-1/reservations"
 BODY = {"customer": "c-1", "lines": [{"item": "a", "quantity": 1}]}
@@ -78,7 +79,7 @@ async def test_a_key_for_several_commands_at_once_is_refused(gateway):
     assert (status, body["violations"][0]["field"]) == (400, "Idempotency-Key")
 
 
-async def test_calls_of_a_sale_that_come_together_travel_together(gateway, inventory, until):
+async def test_calls_of_a_sale_that_come_together_travel_together(gateway, inventory):
     gate = asyncio.Event()
 
     async def slowly(request, context):
@@ -91,7 +92,7 @@ async def test_calls_of_a_sale_that_come_together_travel_together(gateway, inven
     ]
     # A request in flight may still be on its way to the others.
     coalescer = gateway.app._api._coalescer
-    await until(lambda: coalescer._waiting + sum(len(submit.commands) for submit in inventory.submits) == 60)
+    await eventually(lambda: coalescer._waiting + sum(len(submit.commands) for submit in inventory.submits) == 60)
     assert len(inventory.submits) <= 2
     gate.set()
     answers = await asyncio.gather(*calls)
@@ -261,18 +262,19 @@ async def test_what_http_itself_refuses(gateway, method, path, headers, status, 
 
 async def test_a_slash_within_a_segment_reaches_nothing(gateway, inventory):
     for path in ("/v1/sales/drop-1%2Fitems%2Fx", "/v1/sales/drop-1%2freservations"):
-        status, problem, _ = await gateway.send("GET", URL(gateway.base + path, encoded=True))
-        assert (status, problem["violations"][0]["field"]) == (400, "path")
+        async with gateway.session.get(URL(gateway.url + path, encoded=True)) as answer:
+            problem = await answer.json(content_type=None)
+        assert (answer.status, problem["violations"][0]["field"]) == (400, "path")
     assert inventory.requests == []
 
 
 @pytest.mark.parametrize("path", ["/v1/sales", "/v1/sales/s/items/i", "/health/live", "/openapi.json", "/docs"])
 async def test_head_is_answered_as_get_is_without_the_body(gateway, path):
-    status, body, headers = await gateway.send("GET", path, parsed=False)
-    answered, nothing, answered_headers = await gateway.send("HEAD", path, parsed=False)
-    assert (answered, nothing) == (status, b"")
-    assert answered_headers["Content-Type"] == headers["Content-Type"]
-    assert answered_headers["Content-Length"] == headers["Content-Length"] == str(len(body))
+    async with gateway.session.get(gateway.url + path) as got, gateway.session.head(gateway.url + path) as answer:
+        body, nothing = await got.read(), await answer.read()
+    assert (answer.status, nothing) == (got.status, b"")
+    assert answer.headers["Content-Type"] == got.headers["Content-Type"]
+    assert answer.headers["Content-Length"] == got.headers["Content-Length"] == str(len(body))
 
 
 async def test_head_is_not_for_what_changes_something(gateway):
@@ -361,7 +363,7 @@ async def test_the_deadline_ends_a_wait_for_inventory(gateway, inventory):
     assert (write[0], write[1]["reason"]) == (503, "OUTCOME_UNKNOWN")
 
 
-async def test_a_caller_that_goes_away_takes_its_command_back(start_gateway, inventory, until):
+async def test_a_caller_that_goes_away_takes_its_command_back(start_gateway, inventory):
     gateway = await start_gateway(submit_concurrency=1)
     gate = asyncio.Event()
 
@@ -372,11 +374,11 @@ async def test_a_caller_that_goes_away_takes_its_command_back(start_gateway, inv
     inventory.answers["Submit"] = slowly
     under_way = asyncio.ensure_future(gateway.send("POST", RESERVATIONS, json=BODY))
     in_flight = gateway.app._gateway.in_flight
-    await until(lambda: inventory.submits)
+    await eventually(lambda: inventory.submits)
     leaving = asyncio.ensure_future(gateway.send("POST", RESERVATIONS, json=BODY | {"customer": "leaver"}))
-    await until(lambda: in_flight.count == 2)
+    await eventually(lambda: in_flight.count == 2)
     leaving.cancel()
-    await until(lambda: in_flight.count == 1)
+    await eventually(lambda: in_flight.count == 1)
     gate.set()
     assert (await under_way)[0] == 200
     status, _, _ = await gateway.send("POST", RESERVATIONS, json=BODY | {"customer": "next"})
@@ -385,7 +387,7 @@ async def test_a_caller_that_goes_away_takes_its_command_back(start_gateway, inv
     assert customers == ["c-1", "next"]
 
 
-async def test_a_full_queue_refuses_at_once(start_gateway, inventory, until):
+async def test_a_full_queue_refuses_at_once(start_gateway, inventory):
     gateway = await start_gateway(submit_concurrency=1, submit_limit_commands=1, submit_queue_limit=1)
     gate = asyncio.Event()
 
@@ -395,9 +397,9 @@ async def test_a_full_queue_refuses_at_once(start_gateway, inventory, until):
 
     inventory.answers["Submit"] = slowly
     first = asyncio.ensure_future(gateway.send("POST", RESERVATIONS, json=BODY))
-    await until(lambda: inventory.submits)
+    await eventually(lambda: inventory.submits)
     second = asyncio.ensure_future(gateway.send("POST", RESERVATIONS, json=BODY))
-    await until(lambda: gateway.app._gateway.in_flight.count == 2)
+    await eventually(lambda: gateway.app._gateway.in_flight.count == 2)
     status, problem, headers = await gateway.send("POST", RESERVATIONS, json=BODY)
     assert (status, problem["reason"], problem["retryable"]) == (429, "OVERLOADED", True)
     assert headers["Retry-After"] in {"1", "2", "3"}

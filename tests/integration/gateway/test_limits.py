@@ -6,6 +6,7 @@ import time
 import pytest
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from tests.support.eventually import eventually
 
 RESERVATIONS = "/v1/sales/s/reservations"
 
@@ -97,14 +98,14 @@ async def test_headers_that_are_too_large_are_refused(start_gateway):
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
-async def test_a_body_that_ends_too_soon_harms_nobody(gateway, until):
+async def test_a_body_that_ends_too_soon_harms_nobody(gateway):
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.app.http.bound_port)
     writer.write(head(Content_Length=100) + b"{")
     await writer.drain()
     writer.close()
     status, _, _ = await gateway.send("GET", "/v1/sales/s/items/i")
     assert status == 200
-    await until(lambda: gateway.app._gateway.in_flight.count == 0)
+    await eventually(lambda: gateway.app._gateway.in_flight.count == 0)
 
 
 async def test_connections_over_the_limit_wait_for_a_place(start_gateway):
@@ -117,9 +118,7 @@ async def test_connections_over_the_limit_wait_for_a_place(start_gateway):
         writer.close()
 
 
-async def test_with_too_much_in_progress_reads_are_refused_before_creates_and_confirms_last(
-    start_gateway, inventory, until
-):
+async def test_with_too_much_in_progress_reads_are_refused_before_creates_and_confirms_last(start_gateway, inventory):
     gateway = await start_gateway(call_limit=5)
     may_answer = asyncio.Event()
 
@@ -136,7 +135,7 @@ async def test_with_too_much_in_progress_reads_are_refused_before_creates_and_co
     async def take(method, path, **options):
         before = places.taken
         call = asyncio.ensure_future(gateway.send(method, path, **options))
-        await until(lambda: places.taken > before or call.done())
+        await eventually(lambda: places.taken > before or call.done())
         calls.append(call)
         if call.done():
             status, problem, headers = call.result()

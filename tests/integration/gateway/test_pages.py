@@ -25,7 +25,7 @@ async def test_a_name_that_inventory_does_not_tell_of_is_unknown(gateway, invent
 async def test_metrics_count_by_template(gateway):
     await gateway.send("GET", "/v1/sales/s/items/i")
     await gateway.send("GET", "/v1/nothing")
-    async with gateway.session.get(gateway.base + "/metrics") as response:
+    async with gateway.session.get(gateway.url + "/metrics") as response:
         text = await response.text()
     assert 'http_requests_total{method="GET",path="/v1/{name=sales/*/items/*}",status="200"} 1.0' in text
     assert 'http_requests_total{method="GET",path="(unknown)",status="404"} 1.0' in text
@@ -50,7 +50,7 @@ async def test_the_openapi_document_is_valid_and_tells_all_routes(gateway):
 
 
 async def test_the_documentation_needs_nothing_from_elsewhere(gateway):
-    async with gateway.session.get(gateway.base + "/docs") as response:
+    async with gateway.session.get(gateway.url + "/docs") as response:
         page = await response.text()
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert "https://" not in page.replace("https://inventory.holdfast.dev", "")
