@@ -1,1 +1,1 @@
-"""The domain over gRPC: protos in and out, statuses, health."""
+"""The gRPC API of the domain: requests, responses, statuses."""

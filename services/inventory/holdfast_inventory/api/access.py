@@ -1,4 +1,4 @@
-"""Who calls a method, and whether they may."""
+"""Authentication and authorization of calls."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,18 +20,18 @@ _CARRIED = {
     for field in pb.Command.DESCRIPTOR.oneofs_by_name["command"].fields
     if field.message_type is not None
 }
-"""The methods that the commands of a Submit are like."""
+"""The methods that correspond to the commands of a Submit."""
 
 
 class Access:
-    """Knows callers by what they send, and guards one method."""
+    """The guard of one method, which authenticates and authorizes its callers."""
 
     def __init__(self, authenticator: Authenticator, method: MethodDescriptor) -> None:
         self._authenticator = authenticator
         self._guard = Guard(method)
 
     async def admit(self, authorization: str | None, otherwise: Principal = ANONYMOUS) -> Principal:
-        """Return who calls, if they may; `otherwise`: who, if there is no credential.
+        """Return the caller's principal if it is authorized; `otherwise` is the principal without a credential.
 
         Raises Unauthenticated, PermissionDenied, IssuerUnavailable.
         """
@@ -43,24 +43,24 @@ class Access:
         return principal
 
     def claim(self, principal: Principal, request: Any) -> None:  # noqa: ANN401 - a message of any type
-        """Make the request the principal's own. Raises PermissionDenied."""
+        """Set the request's customer or actor to the principal's. Raises PermissionDenied."""
         with _as_domain_errors():
             self._guard.claim(principal, request)
 
 
 class CommandAccess:
-    """The same for the commands of a Submit: each is judged as a call of its own would be."""
+    """The guard of Submit, which authorizes each command like a separate call."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._access = {name: Access(authenticator, method) for name, method in _CARRIED.items()}
 
     def require_any(self, caller: Principal, commands: Sequence[pb.Command]) -> None:
-        """Raise Unauthenticated when neither the call nor any command has a credential."""
+        """Raise Unauthenticated if neither the call nor any command has a credential."""
         if caller is ANONYMOUS and not any(command.authorization for command in commands):
-            raise Unauthenticated("a credential is needed, of the call or of each command", "")
+            raise Unauthenticated("a credential is required, for the call or for each command", "")
 
     async def claim(self, caller: Principal, command: pb.Command) -> None:
-        """Make a command its caller's own, by its own credential or else as one of `caller`.
+        """Authorize a command by its own credential, or else as `caller`, and set its customer.
 
         Raises Unauthenticated, PermissionDenied, IssuerUnavailable.
         """
@@ -73,7 +73,7 @@ class CommandAccess:
 
 @contextmanager
 def _as_domain_errors() -> Iterator[None]:
-    """Tell refusals of access as the domain's errors are told."""
+    """Convert refusals of access to domain errors."""
     try:
         yield
     except refusals.Unauthenticated as error:

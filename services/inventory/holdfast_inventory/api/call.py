@@ -1,4 +1,4 @@
-"""What a handler may know and say about the call that it answers."""
+"""A call, as its handler sees it."""
 
 import re
 
@@ -9,10 +9,10 @@ from holdfast_inventory.ports import Metadata
 _REQUEST_ID_KEY = "x-request-id"
 _TRACE_PARENT_KEY = "traceparent"
 _AUTHORIZATION_KEY = "authorization"
-# gRPC's own, which nobody else can send, and that of whoever sends a call again by other means.
+# gRPC's own header, which applications cannot send, and Holdfast's for other repetitions of a call.
 _ATTEMPTS_KEYS = frozenset({"grpc-previous-rpc-attempts", "holdfast-previous-attempts"})
 MAX_METADATA_BYTES = 12 * 1024
-"""As at the edge; counted as HTTP/2 does (RFC 9113, 6.5.2), with so many bytes more for each field."""
+"""The limit of metadata, as at the edge. Each field counts 32 more bytes than its text (RFC 9113, 6.5.2)."""
 _FIELD_BYTES = 32
 _TRACE_ID = slice(3, 35)
 _REPLAYED = ("idempotent-replayed", "true")
@@ -24,9 +24,9 @@ class Call:
     """One call of a method.
 
     `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
-    X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is another attempt at it, and how the
-    one before it ended is not known here. `authorization` is what the caller proves itself by, `principal` who it is;
-    ANONYMOUS where nobody is asked. A handler sets `replayed` when it had been done before.
+    X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is a repetition, and the outcome of the
+    earlier attempt is not known here. `authorization` is the caller's credential and `principal` the caller, ANONYMOUS
+    without authentication. A handler sets `replayed` if the request had been executed before.
     """
 
     __slots__ = (
@@ -51,7 +51,7 @@ class Call:
         self.principal = ANONYMOUS
 
     def read_metadata(self, metadata: Metadata) -> None:
-        """Take over what the call's metadata says, where it makes sense. Raises HeadersTooLarge."""
+        """Set the fields from the call's metadata, ignoring invalid values. Raises HeadersTooLarge."""
         size_bytes = 0
         for key, value in metadata:
             size_bytes += len(key) + len(value) + _FIELD_BYTES
@@ -60,7 +60,7 @@ class Call:
             elif key == _TRACE_PARENT_KEY:
                 self.trace_id = trace_id_in(value)
             elif key == _AUTHORIZATION_KEY:
-                # One that is there twice is no credential at all.
+                # A repeated header is not a valid credential.
                 self.authorization = str(value) if self.authorization is None else f"{self.authorization}, {value!s}"
             elif key in _ATTEMPTS_KEYS:
                 self.was_sent_before = True
@@ -68,16 +68,16 @@ class Call:
             raise HeadersTooLarge
 
     def trailers(self) -> tuple[tuple[str, str], ...]:
-        """Return what is told behind every answer, refusals too."""
+        """Return the trailers of every answer, including refusals."""
         echo = () if self.request_id is None else ((_REQUEST_ID_KEY, self.request_id),)
         return (*echo, _REPLAYED) if self.replayed else echo
 
 
 def request_id_in(value: str | bytes) -> str | None:
-    """Return an X-Request-Id, if it is one."""
+    """Return an X-Request-Id if it is valid."""
     return value if isinstance(value, str) and _is_request_id(value) else None
 
 
 def trace_id_in(value: str | bytes) -> str | None:
-    """Return the trace id of a W3C traceparent, if it is one."""
+    """Return the trace id of a W3C traceparent if it is valid."""
     return value[_TRACE_ID] if isinstance(value, str) and _is_trace_parent(value) else None

@@ -1,7 +1,7 @@
-"""What happens around every call, put together once for each method: record, access, admission, deadline, errors.
+"""The processing around every call, composed once per method: record, access, admission, deadline, errors.
 
-gRPC's interceptors would do the same for a price that a stampede notices. No transport is known here: it serves the
-endpoints.
+gRPC's interceptors could do the same, but cost too much in a stampede. This module is independent of the transport,
+which serves the endpoints. See ADR 19.
 """
 
 import asyncio
@@ -40,24 +40,24 @@ _Parse = Callable[[Any, Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """Bounds of calls; times in seconds."""
+    """The limits of calls; times in seconds."""
 
     in_flight: int = 2_000
-    """Calls that are served at a time, watches apart; more are refused, reads before creates before confirms."""
+    """The most concurrent calls, without watches. Beyond it reads are refused first, then creates, then confirms."""
     default_seconds: float = 10.0
     """How long a call without a deadline may take."""
     max_seconds: float = 60.0
-    """The most that a caller's deadline counts for."""
+    """The longest deadline of a caller that is respected."""
     write_seconds: float = 30.0
-    """How long the reader of a watch may take over one event."""
+    """How long the reader of a watch may take to accept one event."""
     log_per_second: int = 50
-    """Calls that are logged though they neither failed nor were slow."""
+    """The most calls per second that are logged although they neither failed nor were slow."""
     log_slow_seconds: float = 1.0
-    """A call that takes so long is logged."""
+    """Calls that take this long are logged."""
 
 
 class Calls:
-    """Makes endpoints of services, and knows how many calls are under way and when the latest arrived."""
+    """A factory of endpoints that tracks the calls in progress and the latest arrival."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Calls:
         entropy: Entropy = SYSTEM_ENTROPY,
         authenticator: Authenticator | None = None,
     ) -> None:
-        """`authenticator`: None where everybody may do everything."""
+        """Without an `authenticator` every caller may do everything."""
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
         self.admission = Admission(limits.in_flight, entropy)
@@ -79,11 +79,11 @@ class Calls:
         self._authenticator = authenticator
 
     def endpoints(self, service: ServiceDescriptor, servicer: object) -> list[Endpoint]:
-        """Return those of a service of ours. `servicer` has a method in snake_case for each of the service's."""
+        """Return the endpoints of a service. `servicer` has a method in snake_case for each method of the service."""
         return [self._endpoint(method, _handler(servicer, method)) for method in service.methods]
 
     def probes(self, service: ServiceDescriptor, servicer: object) -> list[Endpoint]:
-        """Return those of a service that looks at this process: nothing is kept of its calls, and all are let in."""
+        """Return the endpoints of a service for probes: its calls are not recorded, and all are admitted."""
         return [self._probe(method, _handler(servicer, method)) for method in service.methods]
 
     def _endpoint(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> Endpoint:
@@ -102,7 +102,7 @@ class Calls:
     def _answer(
         self, method: MethodDescriptor, handle: Callable[[Any, Call], Any], kind: Kind | None, access: Access | None
     ) -> _Answer:
-        """`kind`: None where everything is let in; `access`: None where everybody is."""
+        """With `kind` None every call is admitted; with `access` None every caller is authorized."""
         parse = _parser(method) if access is None else _claimer(method, access)
         if method.server_streaming:
             return self._streaming(method, handle, parse)
@@ -178,7 +178,7 @@ class Calls:
 
 
 def snake_case(name: str) -> str:
-    """Return the name that a method of a service has in Python."""
+    """Return the Python name of a service's method."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
@@ -188,7 +188,7 @@ def _handler(servicer: object, method: MethodDescriptor) -> Callable[[Any, Call]
 
 
 def _parser(method: MethodDescriptor) -> _Parse:
-    # Bytes in and bytes out: what goes wrong with either is then a refusal like any other.
+    # Bytes in and bytes out, so that errors of parsing and serialising become normal refusals.
     request_class = GetMessageClass(method.input_type)
     decode = request_class.FromString
 

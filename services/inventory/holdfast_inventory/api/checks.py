@@ -1,7 +1,7 @@
-"""The rules of request fields. `Checking` collects every violation of a request, so that a caller sees all at once.
+"""The rules of request fields. `Checking` collects all violations of a request, so that a caller sees all at once.
 
-Each check returns the field's value as the domain has it; of a field in violation it returns some value of the right
-type. None of them gets out of the block that checks, because it ends with the refusal.
+Each check returns the field's value in the domain's type; for an invalid field it returns any value of this type. Such
+a value never leaves the checking block, because the block ends with the refusal.
 """
 
 import re
@@ -34,7 +34,7 @@ _SCHEDULE_ID_RULE = "must be 1 to 46 letters, digits, '-', '_' or '.', starting 
 _is_visible_ascii = re.compile(_REQUEST_ID.pattern).fullmatch
 _has_no_control_character = re.compile(_CUSTOMER.pattern).fullmatch
 
-# What google.protobuf.Duration and Timestamp allow; a decoder does not check it.
+# The limits of google.protobuf.Duration and Timestamp, which decoders do not check.
 _MAX_DURATION_SECONDS = 315_576_000_000
 _MIN_TIMESTAMP_SECONDS = -62_135_596_800
 _MAX_TIMESTAMP_SECONDS = 253_402_300_799
@@ -44,7 +44,7 @@ Choice = TypeVar("Choice", bound=Enum)
 
 
 class Checking:
-    """`with Checking() as checks:` checks one request. The block raises InvalidRequest if any field is in violation."""
+    """`with Checking() as checks:` checks one request. The block raises InvalidRequest if any field is invalid."""
 
     __slots__ = ("_checks",)
 
@@ -68,11 +68,11 @@ class Checks:
         self.violations: list[FieldViolation] = []
 
     def violated(self, field: str, rule: str) -> None:
-        """Note that `field`, a path such as `lines[2].quantity`, breaks `rule`."""
+        """Record that `field`, a path such as `lines[2].quantity`, breaks `rule`."""
         self.violations.append(FieldViolation(field, rule))
 
     def broken(self, violations: Iterable[FieldViolation]) -> None:
-        """Note what does not fit together."""
+        """Record violations between several fields."""
         self.violations += violations
 
     # Names
@@ -138,7 +138,7 @@ class Checks:
         return self.text(field, value)
 
     def request_id(self, field: str, value: str) -> str:
-        """Return a request id; empty is none."""
+        """Return a request id; empty means none."""
         if value and _is_visible_ascii(value) is None:
             self.violated(field, "must be 1 to 128 visible ASCII characters")
         return value
@@ -146,13 +146,13 @@ class Checks:
     # Numbers and choices
 
     def number(self, field: str, value: int, low: int, high: int) -> int:
-        """Return a number of `low` to `high`."""
+        """Return a number from `low` to `high`."""
         if not low <= value <= high:
             self.violated(field, f"must be {low} to {high}")
         return value
 
     def choice(self, field: str, number: int, choices: type[Choice]) -> Choice | None:
-        """Return the choice of that number in the protos; 0 is none."""
+        """Return the choice with this number in the protos; 0 means none."""
         if number == 0:
             return None
         try:
@@ -164,33 +164,33 @@ class Checks:
     # Times
 
     def duration(self, field: str, value: Duration, low: timedelta, high: timedelta) -> timedelta:
-        """Return a span of `low` to `high`, in whole microseconds."""
+        """Return a duration from `low` to `high`, in whole microseconds."""
         seconds, nanos = value.seconds, value.nanos
         agree = -_NANOS_PER_SECOND < nanos < _NANOS_PER_SECOND and seconds * nanos >= 0
         if agree and -_MAX_DURATION_SECONDS <= seconds <= _MAX_DURATION_SECONDS:
             span = timedelta(seconds=seconds, microseconds=nanos // 1000)
-            # Less than a microsecond is dropped, but not from what is too long.
+            # Fractions of a microsecond are dropped, but a duration that is too long stays too long.
             if low <= span <= high and (span < high or nanos % 1000 == 0):
                 return span
         self.violated(field, f"must be {low.total_seconds():g} s to {high.total_seconds():.15g} s")
         return low
 
     def timestamp(self, field: str, value: Timestamp) -> datetime:
-        """Return a moment, in whole microseconds."""
+        """Return a time, in whole microseconds."""
         seconds, nanos = value.seconds, value.nanos
         if _MIN_TIMESTAMP_SECONDS <= seconds <= _MAX_TIMESTAMP_SECONDS and 0 <= nanos < _NANOS_PER_SECOND:
             return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
-        self.violated(field, "must be a time of the years 1 to 9999")
+        self.violated(field, "must be a time in the years 1 to 9999")
         return _EPOCH
 
     # Pages
 
     def page_size(self, field: str, value: int) -> int:
-        """Return how many entries a page may have."""
+        """Return the most entries of a page."""
         return self.number(field, value, 0, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
 
     def page_token(self, field: str, token: str, *bound_to: str) -> str | None:
-        """Return the cursor in a page token; none for the first page."""
+        """Return the cursor in a page token; None for the first page."""
         if not token:
             return None
         cursor = page_tokens.decode(token, *bound_to)

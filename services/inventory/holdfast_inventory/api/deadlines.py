@@ -1,4 +1,4 @@
-"""Until when a call is worth answering."""
+"""The deadlines of calls."""
 
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
@@ -7,32 +7,32 @@ from holdfast_chassis.alarms import Alarms, TimeLimit
 from holdfast_inventory.api.call import Call
 from holdfast_inventory.domain.errors import DomainError
 
-# An answer has to reach the caller before its deadline.
+# An answer has to reach the caller before the deadline.
 _MARGIN_SECONDS = 0.05
 _MARGIN_SHARE = 0.1
 _BACKSTOP_SECONDS = 1.0
-"""Past the deadline, which the ledger keeps by itself, with a better answer than that the time is up."""
+"""How long after the deadline a call is ended: the ledger ends its calls before, with a more precise answer."""
 _NO_LIMIT: AbstractContextManager[None] = nullcontext()
 
 
 class Deadlines:
-    """Gives every call a deadline: the caller's, but never later than ours. Times in seconds."""
+    """Sets the deadline of every call: the caller's, but no later than the maximum. Times in seconds."""
 
     def __init__(self, default_seconds: float, max_seconds: float) -> None:
-        """`default_seconds` is for callers that have none, `max_seconds` the most that one counts for."""
+        """`default_seconds` is for calls without a deadline, `max_seconds` the maximum."""
         self._default_seconds = default_seconds
         self._max_seconds = max_seconds
         self._alarms = Alarms()
 
     def call(self, remaining_seconds: float | None) -> Call:
-        """Return a call that began now."""
+        """Return a call that begins now."""
         is_own = remaining_seconds is not None and remaining_seconds <= self._max_seconds
         seconds = self._default_seconds if remaining_seconds is None else min(remaining_seconds, self._max_seconds)
         margin = min(_MARGIN_SECONDS, seconds * _MARGIN_SHARE)
         return Call(asyncio.get_running_loop().time() + seconds - margin, has_own_deadline=is_own)
 
     def limit(self, call: Call, late: type[DomainError]) -> AbstractContextManager[None]:
-        """Raise `late` from the block when a deadline passes that is ours alone: the transport keeps the caller's."""
+        """Raise `late` from the block when a deadline of the service passes. The transport handles the caller's own."""
         if call.has_own_deadline:
             return _NO_LIMIT
         return TimeLimit(self._alarms, call.deadline + _BACKSTOP_SECONDS, late)

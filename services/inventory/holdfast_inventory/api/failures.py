@@ -1,4 +1,4 @@
-"""How a call that failed is told to its caller."""
+"""The answers of failed calls."""
 
 import asyncio
 
@@ -13,13 +13,13 @@ from holdfast_inventory.domain.errors import DomainError, Internal, OutcomeUnkno
 log = get_logger("holdfast.calls")
 
 INTERNAL = refusal_of(Internal())
-# Never sent: the caller has gone, or its deadline has passed.
+# Never sent, because the caller has gone away or its deadline has passed.
 _GONE = Refusal(Code.CANCELLED, "CANCELLED", "CANCELLED", "", (), Status())
 _EXPIRED = Refusal(Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "", (), Status())
 
 
 def refusal_for(error: BaseException, method: str, call: Call, *, changes_nothing: bool) -> Refusal:
-    """Return what is told of an error of a method: a refusal itself; of a fault of ours, nothing but that it is one."""
+    """Return the refusal for an error of a method: the error itself if it is a refusal, else `Internal`."""
     if isinstance(error, DomainError):
         return refusal_of(error if changes_nothing else hide_unproven(call, error))
     if not isinstance(error, asyncio.CancelledError):
@@ -33,9 +33,9 @@ def hide_unproven(call: Call, error: DomainError) -> DomainError:
 
 
 def cancellation(remaining_seconds: float | None) -> Refusal | None:
-    """Return why the current task is being cancelled, for the log; None when it is not the transport that does it.
+    """Return why the transport cancels the current task, for the log; None if the transport does not cancel it.
 
-    A CancelledError from elsewhere would leave the caller waiting until its deadline.
+    A CancelledError from another source would leave the caller waiting until its deadline.
     """
     task = asyncio.current_task()
     if task is None or not task.cancelling():

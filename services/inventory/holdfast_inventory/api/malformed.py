@@ -1,4 +1,4 @@
-"""Which field makes a request undecodable: the decoder itself does not tell."""
+"""Finds the field that makes a request undecodable, because the decoder does not report it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +15,12 @@ _LENGTH_DELIMITED = 2
 
 
 def fault_in(raw: bytes, message: Descriptor) -> FieldViolation:
-    """Return the field of `message` at fault in `raw`, which could not be decoded; without a name if all of it is."""
+    """Return the field of `message` that makes `raw` undecodable; without a name if the whole message is malformed."""
     return _fault(raw, message, "", _MAX_DEPTH) or FieldViolation("", _rule(message))
 
 
 def _fault(raw: bytes, message: Descriptor, path: str, depth: int) -> FieldViolation | None:
-    # To an empty message every field is an unknown one, and kept as it came.
+    # In an empty message every field is unknown, and is kept as it was sent.
     known_to_nobody = Empty()
     try:
         known_to_nobody.ParseFromString(raw)

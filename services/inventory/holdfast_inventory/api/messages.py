@@ -1,4 +1,4 @@
-"""The domain's values as the protos have them."""
+"""Converts the domain's values to the protos' messages."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,11 +17,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_PER_DAY = 86_400
 _NANOS_PER_MICROSECOND = 1_000
 
-# By name: a choice that the protos lack, or call otherwise, fails when this is imported.
+# By name, so that a choice that is missing in the protos fails at import.
 _RESERVATION_STATES = {state: reservation_service_pb2.Reservation.State.Value(state.name) for state in ReservationState}
 _SALE_STATES = {state: sale_pb2.Sale.State.Value(state.name) for state in SaleState}
 _MOVEMENT_KINDS = {kind: movement_pb2.Movement.Kind.Value(kind.name) for kind in MovementKind}
-# Without one a movement does not show any.
+# Only some movements have one.
 _ADJUST_REASONS: dict[AdjustReason | None, movement_pb2.Movement.AdjustReason.ValueType | None] = {
     None: None,
     **{reason: movement_pb2.Movement.AdjustReason.Value(reason.name) for reason in AdjustReason},
@@ -30,21 +30,21 @@ _REMAINDERS = {remainder: sale_pb2.SaleSchedule.Remainder.Value(remainder.name) 
 
 
 def timestamp(moment: datetime) -> Timestamp:
-    """Return a moment; exact, and several times faster than FromDatetime."""
+    """Return a Timestamp; exact, and several times faster than FromDatetime."""
     message = Timestamp()
     _set(message, moment)
     return message
 
 
 def duration(span: timedelta) -> Duration:
-    """Return a span that is not negative."""
+    """Return a Duration that is not negative."""
     return Duration(
         seconds=span.days * _SECONDS_PER_DAY + span.seconds, nanos=span.microseconds * _NANOS_PER_MICROSECOND
     )
 
 
 def reservation(sale_id: str, known: Reservation) -> reservation_service_pb2.Reservation:
-    """Return a reservation of a sale. Filled in place, which takes half the time of messages that are copied in."""
+    """Return a reservation of a sale. It is filled in place, which takes half the time of copying messages."""
     message = reservation_service_pb2.Reservation(
         name=reservation_name(sale_id, known.reservation_id),
         customer=known.customer,

@@ -1,4 +1,4 @@
-"""Resource names: how sales, items, reservations and schedules are called on the wire."""
+"""The resource names of sales, items, reservations and schedules."""
 
 import re
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from holdfast_chassis.field_rules import rules_at
 
 
 def _matcher(message: Descriptor, field: str) -> Callable[[str], re.Match[str] | None]:
-    """Return what matches all of a text with the pattern that the contract gives a field."""
+    """Return a function that matches a whole text with the contract's pattern of a field."""
     return re.compile(rules_at(message, field).string.pattern).fullmatch
 
 
 match_id = _matcher(reservation_service_pb2.Line.DESCRIPTOR, "item")
 match_sale = _matcher(sale_service_pb2.GetSaleRequest.DESCRIPTOR, "name")
 match_item = _matcher(sale_service_pb2.GetItemRequest.DESCRIPTOR, "name")
-# A UUID in either case on its way in, as RFC 9562 has it; it is written in lower case.
+# A UUID is read in either case and written in lower case (RFC 9562).
 match_reservation = _matcher(reservation_service_pb2.GetReservationRequest.DESCRIPTOR, "name")
 # Short enough for the ids of the sales that it opens, which end in `-YYYYMMDDtHHMMSSz`.
 match_schedule_id = _matcher(sale_service_pb2.CreateSaleScheduleRequest.DESCRIPTOR, "schedule_id")
@@ -36,7 +36,7 @@ def item_name(sale_id: str, item_id: str) -> str:
 
 
 def reservation_name(sale_id: str, reservation_id: UUID) -> str:
-    """Return the name of a reservation; its id is written as a lower-case UUID."""
+    """Return the name of a reservation, with its id as a lower-case UUID."""
     return f"sales/{sale_id}/reservations/{reservation_id}"
 
 

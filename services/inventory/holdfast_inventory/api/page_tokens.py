@@ -1,4 +1,4 @@
-"""Page tokens: where a list goes on, opaque to the caller and good only for the list that they came from."""
+"""Page tokens: the position in a list, opaque to callers and valid only for the same list."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -12,21 +12,20 @@ _MAX_CHARACTERS: int = rules_at(sale_service_pb2.ListSalesRequest.DESCRIPTOR, "p
 
 
 def encode(cursor: str, *bound_to: str) -> str:
-    """Return the token of the page behind `cursor`, bound to the method, the parent and the filters of its list."""
+    """Return the token of the page after `cursor`, bound to the method, the parent and the filters of its list."""
     raw = cursor.encode()
     return urlsafe_b64encode(_digest(raw, bound_to) + raw).decode()
 
 
 def next_page(cursor: str | None, bound_to: tuple[str, ...]) -> str:
-    """Return the token of the page behind `cursor`, or the empty one when there is none."""
+    """Return the token of the page after `cursor`, or an empty one if there is none."""
     return "" if cursor is None else encode(cursor, *bound_to)
 
 
 def decode(token: str, *bound_to: str) -> str | None:
-    """Return the cursor in a token, or None when it was not made for this list, or has been changed.
+    """Return the cursor in a token, or None if the token belongs to another list or was changed.
 
-    The digest has no key: a cursor is only a place, and all that the caller may see there is checked again. It keeps
-    mistakes out, not attackers.
+    The digest has no key. It detects mistakes, not attacks: a cursor is only a position, and access is checked again.
     """
     if len(token) > _MAX_CHARACTERS:
         return None
@@ -39,6 +38,6 @@ def decode(token: str, *bound_to: str) -> str | None:
 
 
 def _digest(cursor: bytes, bound_to: tuple[str, ...]) -> bytes:
-    # Lengths in front, so that ("ab", "c") and ("a", "bc") differ.
+    # Each part is preceded by its length, so that ("ab", "c") and ("a", "bc") differ.
     framed = b"".join(b"%d:%b" % (len(part), part) for part in (cursor, *(text.encode() for text in bound_to)))
     return blake2b(framed, digest_size=_DIGEST_BYTES, person=b"page token").digest()

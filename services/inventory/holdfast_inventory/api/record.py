@@ -1,4 +1,4 @@
-"""What is kept of calls: that they came, counts, times, and a line in the log for those that `CallLog` wants."""
+"""The record of calls: arrivals, counts, durations, and a log line for calls that `CallLog` selects."""
 
 from typing import Protocol
 
@@ -16,38 +16,38 @@ from holdfast_inventory.ports import Exchange
 log = get_logger("holdfast.calls")
 
 _FAILURES = frozenset({Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS})
-"""Any other code is a proper answer to what was asked."""
+"""The codes of failures. All other codes are normal answers."""
 
 
 class MethodMetrics(Protocol):
-    """What is counted of one method."""
+    """The counts of one method."""
 
     def started(self) -> None:
-        """A call has begun."""
+        """Count the start of a call."""
 
     def handled(self, code: str, reason: str, seconds: float) -> None:
-        """A call has ended after `seconds`, with a gRPC code and why it was refused (`OK`: it was not)."""
+        """Count the end of a call after `seconds`, with its gRPC code and the reason of its refusal (or `OK`)."""
 
 
 class CallMetrics(Protocol):
-    """What is counted of calls."""
+    """The counts of all methods."""
 
     def method(self, method: MethodDescriptor) -> MethodMetrics:
         """Return the counts of one method."""
 
 
 class Record(Protocol):
-    """What is told of the calls of a method."""
+    """An observer of a method's calls."""
 
     def began(self) -> float:
-        """One has begun; returns when, for `ended`."""
+        """Record the start of a call. Return its time, for `ended`."""
 
     def ended(self, exchange: Exchange, call: Call, refusal: Refusal | None, began_at: float) -> None:
-        """One has ended."""
+        """Record the end of a call."""
 
 
 class Traffic:
-    """The record of a method of ours."""
+    """The record of a method of the API."""
 
     def __init__(
         self,
@@ -64,16 +64,16 @@ class Traffic:
         self._in_flight = in_flight
         self._call_log = call_log
         self._monotonic = clock.monotonic
-        self._write = log.bind().info  # Bound once: looking it up through the lazy logger costs a fifth of the line.
+        self._write = log.bind().info  # Bound once, because the look-up in the lazy logger costs a fifth of a log line.
 
     def began(self) -> float:
-        """Count it as an arrival, and as in flight."""
+        """Count the call as an arrival and as in progress."""
         self._in_flight.enter()
         self._counted.started()
         return self._arrivals.record()
 
     def ended(self, exchange: Exchange, call: Call, refusal: Refusal | None, began_at: float) -> None:
-        """Count it by its end, and log it if that is wanted."""
+        """Count the end of the call, and log it if `CallLog` selects it."""
         self._in_flight.leave()
         now = self._monotonic()
         seconds = now - began_at
@@ -99,7 +99,7 @@ class Traffic:
 
 
 class Unrecorded:
-    """Of probes nothing is kept: they come all the time, and go on until the very end of a drain."""
+    """The record of probes, which is empty: they come all the time and continue until the end of a drain."""
 
     def began(self) -> float:
         """Keep nothing."""

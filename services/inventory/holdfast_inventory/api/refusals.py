@@ -1,4 +1,4 @@
-"""Refusals as callers are told them: the contract says what is true of the reason, the error what happened."""
+"""Converts refusals for callers. The contract has the properties of the reason, the error has the facts."""
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -19,18 +19,19 @@ from holdfast_inventory.domain.errors import DomainError
 
 DETAILS_KEY = "grpc-status-details-bin"
 
-# Details travel in trailers, in base64, and clients take 8 KiB of these unless told otherwise.
+# Details are sent in trailers, in base64, and clients accept 8 KiB of trailers by default.
 MAX_VIOLATIONS = 20
 MAX_SHORTAGES_BYTES = 3_600
 _FRAME_BYTES = 8
-"""What protobuf needs, about, around an entry of a map."""
+"""The approximate overhead of a map entry in protobuf."""
 MAX_DESCRIPTION_CHARACTERS = 120
 MAX_MESSAGE_CHARACTERS = 500
 
-# Refusals come in stampedes and look alike: those whose delays differ by less than this are made once.
+# Refusals come in large numbers and are similar: those whose delays differ by less than this are created once.
 _RETRY_STEPS_PER_SECOND = 20
 _MAX_KNOWN = 4096
-# What many are told at the same moment, of the same moment: at random later, or they come back together.
+# Refusals that many callers get at once with the same time: their delays are random, so that they do not return
+# together.
 _STAMPEDES = (errors.InsufficientStock, errors.SalePaused)
 _MIN_SPREAD_SECONDS = 1.0
 _SPREAD_SHARE = 0.1
@@ -39,7 +40,7 @@ _known: dict[Hashable, "Refusal"] = {}
 
 
 class Refusal(NamedTuple):
-    """A refusal as gRPC has it: as the status of a call, and as a message among other outcomes.
+    """A refusal for gRPC: as the status of a call, and as a message in an outcome.
 
     `code` is the number of the gRPC status, `code_name` its name.
     """
@@ -53,14 +54,14 @@ class Refusal(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a refusal tells besides its reason."""
+    """The facts and details of a refusal."""
 
     metadata: Mapping[str, str] = {}
     details: Sequence[Message] = ()
 
 
 def refusal_of(error: DomainError) -> Refusal:
-    """Return how `error` is told to the caller. Do not change what it returns: it is shared."""
+    """Return the refusal for `error`. It is shared, so it must not be changed."""
     delay_seconds = _delay_seconds(error)
     key = (type(error), *(vars(error) | {"retry_after_seconds": delay_seconds}).values())
     refusal = _known.get(key)
@@ -207,4 +208,4 @@ _FACTS: Mapping[type[DomainError], Callable[[Any], Facts]] = {
     errors.StockChanged: _version,
     errors.WatchExpired: _resumption,
 }
-"""Of the errors that have facts to tell."""
+"""The functions that render the facts of errors."""

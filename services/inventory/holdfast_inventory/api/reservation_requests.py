@@ -1,4 +1,4 @@
-"""Requests of ReservationService, checked and in the domain's terms."""
+"""Checks requests of ReservationService and converts them to the domain's types."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ LONGEST_TIMEOUT: timedelta = rules_at(pb.Command.DESCRIPTOR, "timeout").duration
 
 
 class CreateRequest(NamedTuple):
-    """A create that has no id yet: that needs the sale's salt, or chance."""
+    """A create without an id yet, which needs the sale's salt or a random number."""
 
     sale_id: str
     customer: str
@@ -38,11 +38,11 @@ class CreateRequest(NamedTuple):
     request_id: str
 
     def command(self, new_id: UUID) -> Create:
-        """Return the command under a random id; for a request without a request id."""
+        """Return the command with a random id, for a request without a request id."""
         return self._command(new_id, bound=False)
 
     def bound_command(self, salt: bytes) -> Create:
-        """Return the command under the id that its request id is bound to in the sale of that salt."""
+        """Return the command with the id to which its request id is bound in the sale of `salt`."""
         return self._command(reservation_id(salt, self.customer, self.request_id), bound=True)
 
     def _command(self, identity: UUID, *, bound: bool) -> Create:
@@ -68,7 +68,7 @@ class CreateRequest(NamedTuple):
 
 
 def create(request: pb.CreateReservationRequest, sale_id: str | None = None) -> CreateRequest:
-    """Check a create. Within a Submit for `sale_id` its parent may be left out."""
+    """Check a create. In a Submit for `sale_id` its parent may be missing."""
     with Checking() as checks:
         if sale_id is None or request.parent:
             sale_id = _same_sale(checks, "parent", checks.sale("parent", request.parent), sale_id)
@@ -91,7 +91,7 @@ def create(request: pb.CreateReservationRequest, sale_id: str | None = None) -> 
 
 
 def confirm(request: pb.ConfirmReservationRequest, sale_id: str | None = None) -> tuple[str, Confirm]:
-    """Check a confirmation; within a Submit, for `sale_id`."""
+    """Check a confirmation; in a Submit, for `sale_id`."""
     with Checking() as checks:
         named_sale_id, identity = checks.reservation("name", request.name)
         order = checks.text("order", request.order)
@@ -101,7 +101,7 @@ def confirm(request: pb.ConfirmReservationRequest, sale_id: str | None = None) -
 
 
 def release(request: pb.ReleaseReservationRequest, sale_id: str | None = None) -> tuple[str, Release]:
-    """Check a release; within a Submit, for `sale_id`."""
+    """Check a release; in a Submit, for `sale_id`."""
     with Checking() as checks:
         named_sale_id, identity = checks.reservation("name", request.name)
         _same_sale(checks, "name", named_sale_id, sale_id)
@@ -110,7 +110,7 @@ def release(request: pb.ReleaseReservationRequest, sale_id: str | None = None) -
 
 
 def extend(request: pb.ExtendReservationRequest, sale_id: str | None = None) -> tuple[str, Extend]:
-    """Check an extension; within a Submit, for `sale_id`."""
+    """Check an extension; in a Submit, for `sale_id`."""
     with Checking() as checks:
         named_sale_id, identity = checks.reservation("name", request.name)
         if not request.HasField("expire_time"):
@@ -123,7 +123,7 @@ def extend(request: pb.ExtendReservationRequest, sale_id: str | None = None) -> 
 
 @dataclass(frozen=True, slots=True)
 class GetRequest:
-    """Which reservation to read; with `customer`, only if it is that customer's."""
+    """A reservation to read; with `customer`, only if it belongs to this customer."""
 
     sale_id: str
     reservation_id: UUID
@@ -140,7 +140,7 @@ def get(request: pb.GetReservationRequest) -> GetRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """Which reservations to list. The next page's token is bound to `filters`."""
+    """A page of reservations to list. The next page's token is bound to `filters`."""
 
     sale_id: str
     page_size: int
@@ -165,7 +165,7 @@ def list_reservations(request: pb.ListReservationsRequest) -> ListRequest:
 
 
 def submit(request: pb.SubmitRequest) -> str:
-    """Check a Submit as a whole; its commands are checked one by one, by `command`. Returns the sale's id."""
+    """Check a Submit, without its commands, which `command` checks one by one. Return the sale's id."""
     with Checking() as checks:
         sale_id = checks.sale("parent", request.parent)
         if not 1 <= len(request.commands) <= MAX_COMMANDS:
@@ -188,7 +188,7 @@ def command(request: pb.Command, sale_id: str) -> CreateRequest | Command:
 
 
 def timeout_seconds(request: pb.Command) -> float | None:
-    """Check how long the caller of a command waits; None when it does not say."""
+    """Check the timeout of a command's caller; None if there is none."""
     if not request.HasField("timeout"):
         return None
     with Checking() as checks:
@@ -203,7 +203,8 @@ def _lines(checks: Checks, lines: Sequence[pb.Line]) -> tuple[Line, ...]:
     wanted = []
     for index, line in enumerate(lines):
         item_id, quantity = line.item, line.quantity
-        # Here rather than by checks.resource_id and checks.number: the paths cost more than the rules do.
+        # Checked here and not by checks.resource_id and checks.number, because building paths costs more than the
+        # rules.
         if match_id(item_id) is None:
             checks.violated(f"lines[{index}].item", ID_RULE)
         if not 1 <= quantity <= MAX_LINE_UNITS:
@@ -214,5 +215,5 @@ def _lines(checks: Checks, lines: Sequence[pb.Line]) -> tuple[Line, ...]:
 
 def _same_sale(checks: Checks, field: str, named_sale_id: str, sale_id: str | None) -> str:
     if sale_id is not None and named_sale_id and named_sale_id != sale_id:
-        checks.violated(field, f"must be of the Submit's own sale, sales/{sale_id}")
+        checks.violated(field, f"must be in the Submit's sale, sales/{sale_id}")
     return named_sale_id

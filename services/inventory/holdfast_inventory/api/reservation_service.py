@@ -1,4 +1,4 @@
-"""ReservationService: holds stock for customers, and sells what was held."""
+"""ReservationService: holds stock for customers, and sells it."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = get_logger("holdfast.commands")
 
 CommandCount = Callable[[str, str], None]
-"""Told of each command of a Submit: which method it is like, and why it was refused (`OK`: it was not)."""
+"""Called for each command of a Submit with the corresponding method and the reason of its refusal (or `OK`)."""
 
 _METHODS = {
     "create": "CreateReservation",
@@ -37,7 +37,7 @@ _METHODS = {
 
 
 class ReservationService:
-    """Every method raises DomainError for a refusal."""
+    """The methods of ReservationService. They raise DomainError for a refusal."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ReservationService:
         entropy: Entropy = SYSTEM_ENTROPY,
         access: CommandAccess | None = None,
     ) -> None:
-        """`access`: None where everybody may do everything."""
+        """With `access` None every caller may do everything."""
         self._ledger = ledger
         self._catalog = catalog
         self._count = count
@@ -64,7 +64,7 @@ class ReservationService:
         return await self._execute(wanted.sale_id, command, call)
 
     async def confirm_reservation(self, request: pb.ConfirmReservationRequest, call: Call) -> pb.Reservation:
-        """Sell what is held."""
+        """Sell the units of a reservation."""
         return await self._execute(*reservation_requests.confirm(request), call)
 
     async def release_reservation(self, request: pb.ReleaseReservationRequest, call: Call) -> pb.Reservation:
@@ -84,7 +84,7 @@ class ReservationService:
         return messages.reservation(wanted.sale_id, known)
 
     async def list_reservations(self, request: pb.ListReservationsRequest, _: Call) -> pb.ListReservationsResponse:
-        """List a sale's."""
+        """List a sale's reservations."""
         wanted = reservation_requests.list_reservations(request)
         found, cursor = await self._catalog.list_reservations(
             wanted.sale_id, wanted.page_size, wanted.cursor, wanted.customer, wanted.state
@@ -95,7 +95,7 @@ class ReservationService:
         )
 
     async def submit(self, request: pb.SubmitRequest, call: Call) -> pb.SubmitResponse:
-        """Execute independent commands; one that is malformed or not allowed is refused alone."""
+        """Execute independent commands. A command that is malformed or not allowed does not affect the others."""
         if self._access is not None:
             self._access.require_any(call.principal, request.commands)
         sale_id = reservation_requests.submit(request)
@@ -124,7 +124,7 @@ class ReservationService:
     def _submitted(
         self, given: pb.Command, sale_id: str, salt: bytes, now: float, deadline: float
     ) -> tuple[Command, float]:
-        """Return a command and its deadline: its own, but never later than the call's."""
+        """Return a command and its deadline: its own, but no later than the call's."""
         command = reservation_requests.command(given, sale_id)
         if isinstance(command, CreateRequest):
             command = command.bound_command(salt) if command.request_id else command.command(self._entropy.uuid4())

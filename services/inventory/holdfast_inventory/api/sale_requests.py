@@ -1,4 +1,4 @@
-"""Requests of SaleService about sales, items and their stock, checked and in the domain's terms."""
+"""Checks requests of SaleService about sales, items and stock, and converts them to the domain's types."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ MAX_RESUME_TOKEN_CHARACTERS: int = rules_at(pb.WatchStockRequest.DESCRIPTOR, "re
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """Which page of a list. The next page's token is bound to `filters`."""
+    """A page of a list. The next page's token is bound to `filters`."""
 
     page_size: int
     cursor: str | None
@@ -64,7 +64,7 @@ def create_sale(request: pb.CreateSaleRequest) -> NewSale:
 
 
 class SaleRules(NamedTuple):
-    """What a sale and the template of a schedule have in common."""
+    """The common part of a sale and of a schedule's template."""
 
     per_customer_limit: int
     hold_time: timedelta
@@ -83,9 +83,9 @@ _UPDATABLE = ("open_time", "close_time", "per_customer_limit", "hold_time", "max
 
 
 def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
-    """Check new rules of a sale; return the sale's id and the rules.
+    """Check new rules of a sale. Return the sale's id and the rules.
 
-    Without a mask they are those that the sale has. A masked field that is not set goes back to its default.
+    Without a mask they are the fields that are set. A field in the mask that is not set gets its default.
     """
     with Checking() as checks:
         if not request.HasField("sale"):
@@ -108,7 +108,7 @@ def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
 
 @dataclass(frozen=True, slots=True)
 class SaleFilter:
-    """Which sales to list."""
+    """A page of sales to list."""
 
     page: ListRequest
     state: SaleState | None
@@ -125,7 +125,7 @@ def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
 
 
 def sale_name(name: str) -> str:
-    """Check a request that has nothing but a sale's name; return the sale's id."""
+    """Check a request that only has a sale's name. Return the sale's id."""
     with Checking() as checks:
         return checks.sale("name", name)
 
@@ -141,7 +141,7 @@ def create_item(request: pb.CreateItemRequest) -> tuple[str, NewItem]:
         if not request.HasField("item"):
             checks.violated("item", "must be set")
         if request.item.item not in ("", request.item_id):
-            checks.violated("item.item", "must be item_id, or not be set")
+            checks.violated("item.item", "must be item_id or unset")
         item = _new_item(checks, "item", request.item, item_id)
     return sale_id, item
 
@@ -165,7 +165,7 @@ def list_items(request: pb.ListItemsRequest) -> tuple[str, ListRequest]:
 
 @dataclass(frozen=True, slots=True)
 class AdjustRequest:
-    """An adjustment that has no id yet: that needs the sale's salt, or chance."""
+    """An adjustment without an id yet, which needs the sale's salt or a random number."""
 
     sale_id: str
     item_id: str
@@ -206,7 +206,7 @@ def adjust(request: pb.AdjustStockRequest) -> AdjustRequest:
 
 @dataclass(frozen=True, slots=True)
 class TransferRequest:
-    """A transfer that has no id yet: that needs the source's salt, or chance."""
+    """A transfer without an id yet, which needs the source's salt or a random number."""
 
     source_sale_id: str
     source_item_id: str
@@ -257,7 +257,7 @@ def transfer(request: pb.TransferStockRequest) -> TransferRequest:
 
 @dataclass(frozen=True, slots=True)
 class MovementPage:
-    """Which movements to list."""
+    """A page of movements to list."""
 
     sale_id: str
     after_sequence: int
@@ -278,7 +278,7 @@ def list_movements(request: pb.ListMovementsRequest) -> MovementPage:
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
-    """What to watch, and from where; a resume token goes before a sequence."""
+    """A watch and its start; a resume token takes precedence over a sequence."""
 
     sale_id: str
     after_sequence: int
@@ -286,7 +286,7 @@ class WatchRequest:
 
 
 def watch_stock(request: pb.WatchStockRequest) -> WatchRequest:
-    """Check a watch of stock. The feed knows what a resume token holds."""
+    """Check a watch of stock. The feed checks the resume token."""
     with Checking() as checks:
         sale_id = checks.sale("name", request.name)
         resume_token = _resume_token(checks, request.resume_token)
@@ -294,7 +294,7 @@ def watch_stock(request: pb.WatchStockRequest) -> WatchRequest:
 
 
 def watch_movements(request: pb.WatchMovementsRequest) -> WatchRequest:
-    """Check a watch of movements. The feed knows what a resume token holds."""
+    """Check a watch of movements. The feed checks the resume token."""
     with Checking() as checks:
         sale_id = checks.sale("parent", request.parent)
         after_sequence = checks.number("after_sequence", request.after_sequence, 0, MAX_SEQUENCE)
@@ -303,15 +303,15 @@ def watch_movements(request: pb.WatchMovementsRequest) -> WatchRequest:
 
 
 class Paged(Protocol):
-    """A request of one page of a list."""
+    """A request for one page of a list."""
 
     @property
     def page_size(self) -> int:
-        """At most so many entries; 0 is the default."""
+        """The most entries of the page; 0 means the default."""
 
     @property
     def page_token(self) -> str:
-        """The next_page_token of the page before."""
+        """The next_page_token of the previous page."""
 
 
 def _masked(checks: Checks, request: pb.UpdateSaleRequest) -> Sequence[str]:
@@ -379,7 +379,7 @@ def _new_item(checks: Checks, field: str, item: sale_pb2.Item, item_id: str) -> 
 
 
 def list_page(checks: Checks, request: Paged, *filters: str) -> ListRequest:
-    """Check which page of a list is asked for."""
+    """Check the requested page of a list."""
     page_size = checks.page_size("page_size", request.page_size)
     return ListRequest(page_size, checks.page_token("page_token", request.page_token, *filters), filters)
 

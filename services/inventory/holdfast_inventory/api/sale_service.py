@@ -1,4 +1,4 @@
-"""SaleService: sets sales up, moves their stock, and shows what happened."""
+"""SaleService: creates sales, moves their stock, and shows their history."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SaleService:
-    """Every method raises DomainError for a refusal."""
+    """The methods of SaleService. They raise DomainError for a refusal."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class SaleService:
         on_schedule: Callable[[], None],
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        """`on_schedule` is told of a new schedule."""
+        """`on_schedule` is called after a schedule was created."""
         self._ledger = ledger
         self._catalog = catalog
         self._feed = feed
@@ -50,7 +50,7 @@ class SaleService:
         return _sale(await self._catalog.get_sale(sale_requests.sale_name(request.name)))
 
     async def list_sales(self, request: pb.ListSalesRequest, _: Call) -> pb.ListSalesResponse:
-        """List them by id."""
+        """List sales by id."""
         wanted = sale_requests.list_sales(request)
         found, cursor = await self._catalog.list_sales(
             wanted.page.page_size, wanted.page.cursor, wanted.state, wanted.schedule_id
@@ -59,19 +59,19 @@ class SaleService:
         return pb.ListSalesResponse(sales=[_sale(view) for view in found], next_page_token=token)
 
     async def update_sale(self, request: pb.UpdateSaleRequest, _: Call) -> sale_pb2.Sale:
-        """Change its rules."""
+        """Change a sale's rules."""
         return _sale(await self._catalog.update_sale(*sale_requests.update_sale(request)))
 
     async def pause_sale(self, request: pb.PauseSaleRequest, _: Call) -> sale_pb2.Sale:
-        """Take no new holds."""
+        """Refuse new holds."""
         return _sale(await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=True))
 
     async def resume_sale(self, request: pb.ResumeSaleRequest, _: Call) -> sale_pb2.Sale:
-        """Take new holds again."""
+        """Accept new holds again."""
         return _sale(await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=False))
 
     async def cancel_sale(self, request: pb.CancelSaleRequest, call: Call) -> sale_pb2.Sale:
-        """End it for good. If this is cut short, the sweeper releases the holds that are left."""
+        """End a sale finally. If this is interrupted, the sweeper releases the remaining holds."""
         sale_id = sale_requests.sale_name(request.name)
         await self._catalog.cancel_sale(sale_id)
         while True:
@@ -92,7 +92,7 @@ class SaleService:
         return messages.item(sale_id, await self._catalog.get_item(sale_id, item_id))
 
     async def list_items(self, request: pb.ListItemsRequest, _: Call) -> pb.ListItemsResponse:
-        """List a sale's by id."""
+        """List a sale's items by id."""
         sale_id, page = sale_requests.list_items(request)
         found, cursor = await self._catalog.list_items(sale_id, page.page_size, page.cursor)
         token = page_tokens.next_page(cursor, page.filters)
@@ -137,7 +137,7 @@ class SaleService:
     async def list_movements(self, request: pb.ListMovementsRequest, _: Call) -> pb.ListMovementsResponse:
         """List a sale's movements in sequence."""
         wanted = sale_requests.list_movements(request)
-        # One more than the page holds tells whether there is a next one.
+        # One more than the page, to know whether there is a next page.
         found = await self._catalog.list_movements(wanted.sale_id, wanted.after_sequence, wanted.page_size + 1)
         shown = found[: wanted.page_size]
         cursor = str(shown[-1].sequence) if len(found) > len(shown) else None
@@ -185,7 +185,7 @@ class SaleService:
         return messages.schedule(await self._catalog.get_schedule(schedule_id))
 
     async def list_sale_schedules(self, request: pb.ListSaleSchedulesRequest, _: Call) -> pb.ListSaleSchedulesResponse:
-        """List them by id."""
+        """List schedules by id."""
         page = schedule_requests.list_schedules(request)
         found, cursor = await self._catalog.list_schedules(page.page_size, page.cursor)
         return pb.ListSaleSchedulesResponse(
@@ -194,7 +194,7 @@ class SaleService:
         )
 
     async def delete_sale_schedule(self, request: pb.DeleteSaleScheduleRequest, _: Call) -> Empty:
-        """Open no more sales. Those that there are stay."""
+        """Delete a schedule. Its existing sales stay."""
         await self._catalog.delete_schedule(schedule_requests.schedule_name(request.name))
         return Empty()
 

@@ -1,4 +1,4 @@
-"""Requests of SaleService about schedules, checked and in the domain's terms."""
+"""Checks requests of SaleService about schedules, and converts them to the domain's types."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from holdfast_inventory.domain.schedule import (
 
 
 def create_schedule(request: pb.CreateSaleScheduleRequest) -> Schedule:
-    """Check a schedule to create. When it is created is for the database's clock to say."""
+    """Check a schedule to create. The database sets its creation time."""
     with Checking() as checks:
         schedule_id = checks.schedule_id("schedule_id", request.schedule_id)
         if not request.HasField("sale_schedule"):
@@ -45,7 +45,7 @@ def create_schedule(request: pb.CreateSaleScheduleRequest) -> Schedule:
 
 
 def schedule_name(name: str) -> str:
-    """Check a request that has nothing but a schedule's name; return the schedule's id."""
+    """Check a request that only has a schedule's name. Return the schedule's id."""
     with Checking() as checks:
         return checks.schedule("name", name)
 

@@ -1,1 +1,1 @@
-"""The stock core: commands of a sale, committed in groups."""
+"""The stock core: group commit of a sale's commands."""

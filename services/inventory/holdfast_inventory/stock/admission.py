@@ -1,7 +1,7 @@
-"""Who goes first when commands must wait, and how many may: the decisions of a sale's queue, without the queueing.
+"""The decisions of a sale's queue: the order of commands, and the number that may wait. See ADR 14.
 
-Within a rank, customers take turns (see `FairQueue`). The order is strict, for what finishes a purchase is bounded by
-the purchases that were begun; whoever is overtaken for too long is refused, like everybody who would wait too long.
+Within a rank, customers take turns (see `FairQueue`). The order is strict, because the number of commands that finish a
+purchase is limited by the number of purchases. A command that is overtaken for too long is refused.
 """
 
 from collections.abc import Hashable
@@ -16,20 +16,20 @@ REMEMBERED_GRANTS = 10_000
 
 
 class Rank(IntEnum):
-    """What a command is for; the lower goes first, the higher is refused first. Reads come after them all."""
+    """The purpose of a command. Lower ranks go first, higher ranks are refused first. Reads come after all of them."""
 
     CONFIRM = 0
-    """A purchase is finished: what everything else is for."""
+    """Finishes a purchase: the most valuable command."""
     RELEASE = 1
-    """Units come back, for others to buy."""
+    """Gives units back to other customers."""
     EXTEND = 2
-    """A purchase under way goes on."""
+    """Continues a purchase."""
     ADJUST = 3
-    """The shop's own, of which there is little."""
+    """Rare changes by the shop itself."""
     REPLAY = 4
-    """A create that was granted: its customer waits for no more than to hear of it."""
+    """A create that was granted before: only its answer is missing."""
     CREATE = 5
-    """A purchase begins: what there can be any amount of."""
+    """Begins a purchase: any number of these may come."""
 
 
 _RANKS: dict[type[Command], Rank] = {
@@ -43,9 +43,9 @@ _RANKS: dict[type[Command], Rank] = {
 
 
 def rank_of(command: Command, grants: RecentSet[UUID]) -> Rank:
-    """When it is its turn. `grants`: the creates that this process granted lately, by their reservations.
+    """Return the rank of a command. `grants` are the ids of reservations that this process granted recently.
 
-    A replay that is not known as one waits like a create, and is answered all the same.
+    A replay that is not in `grants` waits like a create, and is answered correctly all the same.
     """
     rank = _RANKS[type(command)]
     if rank is Rank.CREATE and isinstance(command, Create) and command.bound and command.reservation_id in grants:
@@ -54,7 +54,7 @@ def rank_of(command: Command, grants: RecentSet[UUID]) -> Rank:
 
 
 def flow_of(command: Command) -> Hashable:
-    """With whom a command shares its turn: with its customer's others; where none is named, with its reservation's."""
+    """Return the flow of a command: its customer, or if it names none its reservation."""
     if isinstance(command, Create):
         return command.customer
     if isinstance(command, Confirm | Release | Extend):
@@ -64,43 +64,43 @@ def flow_of(command: Command) -> Hashable:
 
 @dataclass(slots=True)
 class BatchTimer:
-    """How fast a sale's batches go. Times in seconds, moments in loop time."""
+    """Measures the duration of a sale's batches. Durations in seconds, times in loop time."""
 
     batch_commands: int
-    """The most in a batch."""
+    """The most commands in a batch."""
     began: float
-    """When the batch in flight, or that which begins now, began."""
+    """When the present batch began."""
     last_seconds: float = 0.0
     mean_seconds: float = 0.0
-    """Exponentially weighted, over this sale's last batches."""
+    """The exponentially weighted average over this sale's last batches."""
 
     def batch_ended(self, now: float) -> None:
-        """A batch has ended, and the next begins."""
+        """Note that a batch has ended and the next one begins."""
         self.last_seconds, self.began = now - self.began, now
         self.mean_seconds += (0.2 if self.mean_seconds else 1.0) * (self.last_seconds - self.mean_seconds)
 
     def begins(self, now: float) -> None:
-        """The next batch begins only now."""
+        """Note that the next batch begins only now."""
         self.began = now
 
     @property
     def likely_seconds(self) -> float:
-        """How long the next batch will probably take: a slow one that was an exception does not count."""
+        """Return the expected duration of the next batch, without a single slow outlier."""
         return min(self.last_seconds, self.mean_seconds)
 
     def wait_seconds(self, ahead: int, now: float) -> float:
-        """How long whoever has so many ahead will probably wait for its batch."""
+        """Return the expected wait of a command with `ahead` others before it."""
         return self._in_flight_seconds(now) + ahead // self.batch_commands * self.mean_seconds
 
     def room(self, within_seconds: float, now: float) -> int:
-        """How many may wait, for the last of them to wait no longer than that; one always, for it may be quick."""
+        """Return how many commands may wait so that the last one waits at most this long; at least one."""
         spare_seconds = within_seconds - self._in_flight_seconds(now)
         if spare_seconds < 0:
             return 1
         return int(spare_seconds / self.mean_seconds + 1) * self.batch_commands if self.mean_seconds else _ANY
 
     def _in_flight_seconds(self, now: float) -> float:
-        # The batch in flight may be slower than any before, for the database may have stopped.
+        # The batch in flight may be slower than any before, because the database may have stopped.
         return max(self.mean_seconds, now - self.began)
 
 

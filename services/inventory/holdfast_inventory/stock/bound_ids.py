@@ -1,4 +1,4 @@
-"""Which request ids have been granted: asked in groups, without the sale's lock."""
+"""Looks up granted request ids in groups, without the sale's lock."""
 
 import asyncio
 from uuid import UUID
@@ -10,7 +10,7 @@ MAX_IDS = 256
 
 
 class BoundIds:
-    """Looks reservation ids up: those that are asked for while a look-up is under way go together in the next."""
+    """A look-up of reservation ids. Ids that arrive during a look-up are combined in the next one."""
 
     def __init__(self, store: SaleStore) -> None:
         self._store = store
@@ -18,14 +18,14 @@ class BoundIds:
         self._workers: dict[str, asyncio.Task[None]] = {}
 
     async def is_bound(self, sale_id: str, reservation_id: UUID) -> bool:
-        """Whether the sale has this reservation. Raises `DatabaseUnavailable`."""
+        """Return whether the sale has this reservation. Raises `DatabaseUnavailable`."""
         waiting = self._waiting.setdefault(sale_id, {})
         future = waiting.get(reservation_id)
         if future is None:
             future = waiting[reservation_id] = asyncio.get_running_loop().create_future()
         if sale_id not in self._workers:
             self._workers[sale_id] = asyncio.create_task(self._work(sale_id), name=f"bound-ids {sale_id}")
-        # Shielded, for others may wait for the same id.
+        # Shielded, because others may wait for the same id.
         return await asyncio.shield(future)
 
     async def _work(self, sale_id: str) -> None:
@@ -43,7 +43,7 @@ class BoundIds:
         except Exception as error:  # noqa: BLE001 -- whoever asked gets it
             for future in group.values():
                 future.set_exception(error if isinstance(error, DatabaseUnavailable) else DatabaseUnavailable())
-                future.exception()  # Whoever asked may be gone.
+                future.exception()  # The caller may have gone away.
             return
         for reservation_id, future in group.items():
             future.set_result(reservation_id in found)

@@ -1,4 +1,4 @@
-"""Whether a sale's next batch should keep others out, judged by how the last ones went."""
+"""Decides from a sale's last batches whether its next one should be exclusive."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ _MOST_BATCHES = 64
 
 @dataclass(slots=True)
 class Contention:
-    """After a batch that found its sale changed, the next ones are exclusive: 1, then 2, 4, ... 64 of them.
+    """The number of exclusive batches after a stale one: 1, then 2, 4, ... 64.
 
-    Each that is not, and finds its sale as it was, halves that again.
+    Each batch that is neither exclusive nor stale halves it.
     """
 
     _exclusive_batches: int = 0
@@ -17,21 +17,21 @@ class Contention:
 
     @property
     def is_high(self) -> bool:
-        """Whether the next batch should be exclusive."""
+        """Return whether the next batch should be exclusive."""
         return self._exclusive_batches > 0
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to remember."""
+        """Whether there is nothing to remember."""
         return self._exclusive_batches == 0 and self._next_batches == 1
 
     def missed(self) -> None:
-        """A batch found its sale changed."""
+        """Note a stale batch."""
         self._exclusive_batches = self._next_batches
         self._next_batches = min(2 * self._next_batches, _MOST_BATCHES)
 
     def committed(self) -> None:
-        """A batch was committed, or had nothing to commit."""
+        """Note a batch that was committed or had nothing to commit."""
         if self._exclusive_batches:
             self._exclusive_batches -= 1
         else:

@@ -1,4 +1,4 @@
-"""How long a sale's next batch waits for more commands, so that more of them share its cost."""
+"""Decides how long a sale's next batch waits for more commands, so that more of them share its cost."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,13 @@ _STEP_SECONDS = 0.001
 
 @dataclass(slots=True)
 class Gathering:
-    """A batch costs the CPU as much as several commands do. Where the CPU is the limit, batches that follow each other
-    at once are small, and their cost takes the time in which more commands could have been read.
+    """The wait before a batch.
 
-    So `seconds` grows with each batch in which the event loop's thread had no time to spare, and is halved by each in
-    which it had: time that would be idle is never spent waiting. A lone command waits for nothing.
+    A batch costs as much CPU as several commands. If the CPU is the limit, batches without a wait are small, and their
+    cost uses the time in which more commands could have been read.
+
+    So `seconds` grows with each batch during which the event loop's thread was never idle, and is halved by each one
+    during which it was: idle time is never used for waiting. A lone command does not wait.
     """
 
     most_seconds: float
@@ -22,7 +24,7 @@ class Gathering:
     _cpu_seconds: float = 0.0
 
     def batch_ended(self, commands: int, now: float, cpu_seconds: float) -> None:
-        """A batch of so many `commands` ended at `now`, when the thread had used `cpu_seconds`."""
+        """Note that a batch of `commands` ended at `now`, when the thread had used `cpu_seconds`."""
         is_busy = cpu_seconds - self._cpu_seconds > _BUSY_SHARE * (now - self._ended_at)
         is_first, self._ended_at, self._cpu_seconds = not self._ended_at, now, cpu_seconds
         if is_busy and commands > 1 and not is_first:

@@ -1,9 +1,8 @@
-"""Group commit: commands for one sale wait while a batch of it is in flight, and all go in the next.
+"""Group commit: while a batch of a sale is in flight, its new commands wait, and then form the next batch.
 
-Under no load a command is a batch of its own, and batches grow with the load by themselves; where the CPU is the limit,
-`stock.gathering` helps them to grow. One batch of a sale is in flight at a time, so a sale is a serial log and nothing
-can deadlock. When more waits than a batch takes, `stock.admission` says which goes first, and when too much waits, the
-last in order is refused.
+Without load a command is a batch of its own; batches grow with the load. If the CPU is the limit, `stock.gathering`
+makes them larger. One batch per sale is in flight at a time, so a sale is a serial log and deadlocks are impossible. If
+more commands wait than fit into a batch, `stock.admission` orders them; if too many wait, the last one is refused.
 """
 
 import asyncio
@@ -43,51 +42,51 @@ log = get_logger("holdfast.group_commit")
 
 
 class Observer(Protocol):
-    """Whoever wants to know what batches do. Called on the event loop; must not block or raise."""
+    """An observer of batches. It is called on the event loop and must not block or raise."""
 
     def on_read(
         self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
     ) -> None:
-        """What was true at some time after `began` (loop time), when the database's clock said `now`.
+        """Note a state that was read after `began` (loop time), at the time `now` of the database's clock.
 
-        `holds_end_at`: as `State` has it.
+        `holds_end_at` is that of `State`.
         """
 
     def on_committed(self, change: Committed) -> None:
-        """A commit moved stock."""
+        """Note a commit that changed stock."""
 
     def on_batch(self, size: int, seconds: float) -> None:
-        """A batch of `size` commands took `seconds`, from its lock to its end."""
+        """Note that a batch of `size` commands took `seconds`."""
 
     def on_waited(self, seconds: float) -> None:
-        """A command waited so long for its batch to begin."""
+        """Note the seconds that a command waited for its batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupCommitLimits:
-    """Bounds of the queue. Times in seconds."""
+    """The limits of the queue. Times in seconds."""
 
     batch_commands: int = 256
     """The most commands in a batch."""
     due_holds: int = 256
-    """The most due holds that a batch reads at a time."""
+    """The most due holds that a batch reads at once."""
     queue_seconds: float = 1.0
-    """Refuse who would wait longer than this, judged by the last batches."""
+    """A command is refused if its expected wait is longer than this."""
     queue_commands: int = 20_000
-    """The most that may wait; one sale may take as many as it leaves free."""
+    """The most commands that may wait; one sale may use as many as it leaves free."""
     patience_seconds: float = 2.0
-    """How long a command waits for an unreachable database before it, provably not applied, is refused."""
+    """How long a command waits for an unreachable database before it is refused as not applied."""
     doubt_seconds: float = 10.0
     """How long a command without a deadline waits for the outcome of a lost COMMIT."""
     gather_seconds: float = 0.01
-    """The longest that a batch waits for more commands, where the CPU is the limit."""
+    """The longest time that a batch waits for more commands if the CPU is the limit."""
 
 
 _MAX_CONTENTIONS = 10_000
 _ON_ITS_WAY = timedelta(seconds=5)
-"""Longer than the store takes from reading to committing, if it commits at all."""
+"""Longer than the store's maximum from reading to committing."""
 _LOOK_SECONDS = 0.25
-"""How often those who wait are looked after, for as long as a sale has any."""
+"""The interval at which the deadlines of waiting commands are checked."""
 
 
 @dataclass(slots=True)
@@ -97,9 +96,9 @@ class _Waiting:
     deadline: float | None
     since: float
     decided: bool = False
-    """What it does may be on its way to the database: until that is known, it can be neither refused nor dropped."""
+    """Its changes may be on the way to the database: until the outcome is known, it cannot be refused or dropped."""
     doubts: tuple[Done | Adjusted, ...] = ()
-    """What each COMMIT that was lost would have answered, if it was to do anything: any of them may have done it."""
+    """The answers of lost COMMITs that had an effect to make: any of them may have been applied."""
 
 
 @dataclass(slots=True)
@@ -110,15 +109,15 @@ class _Lane:
     contention: Contention
     queue: FairQueue[_Waiting] = field(default_factory=lambda: FairQueue(len(Rank)))
     batch: list[_Waiting] = field(default_factory=list)
-    """Taken from the queue: in flight, or waiting for a connection, the lock, another attempt or the other half."""
+    """The commands that left the queue: in flight, or waiting for a connection, the lock, a retry or the other half."""
     trouble: DomainError | None = None
-    """Why the batch's last attempt failed."""
+    """The error of the batch's last attempt."""
     worker: asyncio.Task[None] | None = None
     look: asyncio.TimerHandle | None = None
 
 
 class GroupCommit:
-    """Queues commands by sale and commits them in groups."""
+    """A queue of commands per sale, which commits them in batches."""
 
     def __init__(
         self,
@@ -136,17 +135,17 @@ class GroupCommit:
         self._cpu_seconds = cpu_seconds
         self._lanes: dict[str, _Lane] = {}
         self._contentions: dict[str, Contention] = {}
-        """Of sales without a lane: replicas that compete for a sale do so whether commands are waiting or not."""
+        """The contention of sales without a lane: replicas compete for a sale even while none of its commands waits."""
         self._grants: RecentSet[UUID] = RecentSet(REMEMBERED_GRANTS)
         self._stopping = False
         self.waiting = 0
-        """Commands that wait for a batch, over all sales."""
+        """The number of commands that wait for a batch, over all sales."""
 
     def enqueue(self, sale_id: str, command: Command, deadline: float | None) -> asyncio.Future[Answer]:
-        """The future answer of `command`. `deadline` is loop time.
+        """Return a future of the answer to `command`. `deadline` is loop time.
 
-        Raises `Draining`; other refusals are answers. A caller may cancel the future; the command is then dropped if
-        its batch has not begun, and harms nobody if it has.
+        Raises `Draining`; other refusals are answers. A caller may cancel the future: the command is then dropped if
+        its batch has not begun, and otherwise executed without effect on others.
         """
         if self._stopping:
             raise Draining
@@ -164,7 +163,7 @@ class GroupCommit:
         return waiting.future
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Takes nothing new, and waits for what is queued and in flight."""
+        """Accept no more commands, and wait for the queued ones and those in flight."""
         self._stopping = True
         workers = [lane.worker for lane in self._lanes.values() if lane.worker is not None]
         if workers:
@@ -173,10 +172,12 @@ class GroupCommit:
                 log.error("batches did not end in time", sales=len(late))
 
     def _admit(self, lane: _Lane, waiting: _Waiting, now: float) -> None:
-        """Queues a command; refuses it if it could not begin in time, or whoever is last when there is no room."""
+        """Queue a command. Refuse it if it could not begin in time, or evict the lowest-ranked waiter if the queue is
+        full.
+        """
         rank, flow = rank_of(waiting.command, self._grants), flow_of(waiting.command)
         if waiting.deadline is not None:
-            # Without a queue there is little to wait for, however slow the last batch was.
+            # Without a queue the wait is short, even if the last batch was slow.
             wait_seconds = lane.timer.wait_seconds(lane.queue.ahead_of(rank, flow), now) if lane.queue else 0.0
             if now + wait_seconds >= waiting.deadline:
                 _answer(waiting, self._overloaded(wait_seconds) if waiting.deadline > now else DeadlineInQueue())
@@ -204,7 +205,7 @@ class GroupCommit:
                 self._observer.on_batch(len(lane.batch), lane.timer.last_seconds)
                 await self._gather(lane)
         finally:
-            # No await since the queue was found empty, so nobody was queued in between.
+            # There was no await since the queue was empty, so no command was queued meanwhile.
             lane.look.cancel()
             del self._lanes[lane.sale_id]
             self._remember(lane)
@@ -212,7 +213,7 @@ class GroupCommit:
                 _answer(waiting, Internal())
 
     async def _gather(self, lane: _Lane) -> None:
-        """Waits for more commands, unless they fill a batch already."""
+        """Wait for more commands, unless they already fill a batch."""
         now = asyncio.get_running_loop().time()
         lane.gathering.batch_ended(len(lane.batch), now, self._cpu_seconds())
         lane.batch = []
@@ -244,7 +245,7 @@ class GroupCommit:
             yield lane.queue.pop_first()
 
     def _look_after(self, lane: _Lane) -> None:
-        """Answers those who cannot wait any longer, wherever they wait: batches may be many, or one may hang."""
+        """Refuse the commands that cannot wait any longer, in the queue or in a batch: a batch may hang."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._still_waiting(lane, lane.batch)
@@ -253,11 +254,11 @@ class GroupCommit:
         lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
 
     def _can_wait(self, lane: _Lane, waiting: _Waiting, now: float, needed_seconds: float = 0.0) -> bool:
-        """Whether a command still waits for its answer, which it gets here if it can wait no longer.
+        """Refuse a command that cannot wait any longer. Return whether it still waits for its answer.
 
-        Its batch would take `needed_seconds` from `now`, probably.
+        Its batch is expected to take `needed_seconds` from `now`.
         """
-        # A caller that went away has cancelled it.
+        # Its caller went away and cancelled it.
         if waiting.future.done():
             return False
         refusal = None if waiting.decided else self._too_late(lane, waiting, now, needed_seconds)
@@ -275,12 +276,12 @@ class GroupCommit:
             return None
         if lane.trouble is not None:
             return lane.trouble
-        # Overtaken all the time; or the database has stopped, and a batch waits for it in vain.
+        # It was overtaken all the time, or its batch waits for a database that has stopped.
         has_stopped = max(lane.timer.last_seconds, now - lane.timer.began) >= self._limits.queue_seconds
         return DatabaseUnavailable() if has_stopped else self._overloaded(self._limits.queue_seconds)
 
     async def _settle(self, lane: _Lane, batch: list[_Waiting]) -> None:
-        """Runs the batch until each of its commands has its answer."""
+        """Run the batch until each of its commands has an answer."""
         for attempt in count():
             batch = self._still_waiting(lane, batch)
             if not batch:
@@ -296,7 +297,9 @@ class GroupCommit:
         return [waiting for waiting in batch if self._can_wait(lane, waiting, now)]
 
     async def _run(self, lane: _Lane, batch: list[_Waiting]) -> DomainError | None:
-        """Runs the batch once. None if each command has its answer, else the answer of those who cannot wait longer."""
+        """Run the batch once. Return None if it is answered, else the refusal for commands that cannot wait for a
+        retry.
+        """
         sale_id = lane.sale_id
         try:
             answered = await self._commit(sale_id, batch, exclusive=lane.contention.is_high)
@@ -323,7 +326,7 @@ class GroupCommit:
         return None
 
     async def _isolate(self, lane: _Lane, batch: list[_Waiting], error: Exception) -> None:
-        """Halves the batch until the command that cannot be applied fails alone."""
+        """Split the batch into halves until the command that cannot be applied fails alone."""
         if isinstance(error, DomainError):
             for waiting in batch:
                 _answer(waiting, error)
@@ -339,10 +342,10 @@ class GroupCommit:
     async def _commit(
         self, sale_id: str, batch: Sequence[_Waiting], *, exclusive: bool
     ) -> list[tuple[_Waiting, Answer]] | None:
-        """One batch: the answers of those who have waited for it.
+        """Execute one batch. Return the answers of its commands that still wait.
 
-        None when it has ended due holds and no more: the commands are to be decided again. Raises the store's faults,
-        and `NotFound` for the sale.
+        Return None if it only ended due holds: then decide the commands again. Raises the errors of the store, and
+        `NotFound` for the sale.
         """
         began = asyncio.get_running_loop().time()
         commands = [waiting.command for waiting in batch]
@@ -365,7 +368,7 @@ class GroupCommit:
 
     def _tell(self, began: float, state: State, decision: Decision) -> None:
         sale = state.sale
-        # While more holds are due than were read, more is available than is known.
+        # If more holds are due than were read, more units are available than the state shows.
         if not state.more_due:
             self._observer.on_read(began, sale, state.now, _levels(state, decision), decision.holds_end_at)
         if decision.items:
@@ -373,12 +376,12 @@ class GroupCommit:
 
 
 def _decide(state: State, batch: Sequence[_Waiting]) -> tuple[list[_Waiting] | None, Decision]:
-    """Decides for those who still wait, who from now on can be neither refused nor dropped; or ends due holds first."""
+    """Decide the commands that still wait, which can no longer be refused or dropped; or end due holds first."""
     waiting = [each for each in batch if not each.future.done()]
     decision = decide(state, [each.command for each in waiting])
     if decision.starved:
-        # A refusal that rests on a dead hold would be wrong: end these first, then look again. In a transaction of
-        # their own, so that any number of them is got through.
+        # A refusal because of a due hold would be wrong: end these holds first, then read again. They are ended in
+        # separate transactions, so that any number of them can be ended.
         return None, decide(state, [Sweep()])
     for each in waiting:
         each.decided = True
@@ -386,11 +389,11 @@ def _decide(state: State, batch: Sequence[_Waiting]) -> tuple[list[_Waiting] | N
 
 
 def _must_commit(state: State, decision: Decision, batch: Sequence[_Waiting]) -> bool:
-    """Whether the answers must wait for a commit, be it an empty one.
+    """Return whether the answers must wait for a commit, even an empty one.
 
-    What is answered positively must be durable, a replay too: its first commit may not be yet. And a commit that is
-    still on its way could happen after a refusal: one of ours whose answer was lost, or, when the sale has just closed,
-    that of another process for an earlier attempt. Once another commit is there, they cannot.
+    Positive answers must be durable. This includes replays, whose first commit may not be durable yet. A commit
+    that is still on its way could be applied after a refusal: one whose answer was lost or, if the sale has just
+    closed, that of another process for an earlier attempt. After another commit they cannot be applied.
     """
     return (
         not decision.is_empty
@@ -416,14 +419,14 @@ def _levels(state: State, decision: Decision) -> list[Item]:
 
 
 def _doubt(batch: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
-    """Remembers what a lost COMMIT may have done: refusals and replays nothing. It proves that none before it did."""
+    """Remember the effects that a lost COMMIT may have had; refusals and replays have none."""
     for waiting, answer in zip(batch, answers, strict=True):
         if isinstance(answer, Done | Adjusted) and not answer.replayed:
             waiting.doubts += (answer,)
 
 
 def _as_first(answer: Answer, doubts: Sequence[Done | Adjusted]) -> Answer:
-    """An answer after lost COMMITs: that it had been done before was our own doing, if it was done by one of them."""
+    """Return the answer after lost COMMITs. It is not a replay if one of them was the first execution."""
     if isinstance(answer, Done) and any(_did(doubt, answer) for doubt in doubts if isinstance(doubt, Done)):
         return answer._replace(replayed=False)
     if isinstance(answer, Adjusted) and doubts:
@@ -437,6 +440,6 @@ def _did(doubt: Done, answer: Done) -> bool:
 
 
 def _answer(waiting: _Waiting, answer: Answer) -> None:
-    # A caller that went away has cancelled its future.
+    # Its caller went away and cancelled the future.
     if not waiting.future.done():
         waiting.future.set_result(answer)

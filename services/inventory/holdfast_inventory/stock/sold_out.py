@@ -1,11 +1,10 @@
-"""Sold-out refusals from memory: what the lock would have said a moment ago, which is all that a refusal promises.
+"""Refusals for lack of stock from memory: the answer that the lock would have given a moment ago. See ADR 4.
 
-Stock is only ever given on the state that it was decided on; this only spares the database those who would get
-nothing. What is remembered was committed when it was read, and is forgotten after `max_age_seconds`, so that units
-that come back, by whichever replica, are sold again within that time.
+A refusal may be that old; stock is never given from memory. The remembered state was committed when it was read, and is
+forgotten after `max_age_seconds`, so that units that come back in any replica are sold again within this time.
 
-It is no second set of rules: the pure core decides, on what is remembered. Whatever it would say but that there is too
-little, and whatever rests on something that is not remembered, is left to the lock.
+There is no second set of rules: the pure core decides on the remembered state. Any result other than a shortage, and
+any decision that needs something that is not remembered, is left to the lock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ MAX_ITEMS = 10_000
 
 
 class _Level(NamedTuple):
-    """An item as it was some time after `began`. `hold_ends_at`: as `State.holds_end_at` has it; None: not known."""
+    """An item, read after `began`. `hold_ends_at` is that of `State.holds_end_at`; None: not known."""
 
     item: Item
     hold_ends_at: datetime | None
@@ -33,7 +32,7 @@ class _Level(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """A sale as it was at `now`, by the database's clock, some time after `began`; and its items, each with its own."""
+    """A sale at `now` of the database's clock, read after `began`, and its items, each with its own time."""
 
     sale: Sale
     now: datetime
@@ -42,7 +41,7 @@ class _Known:
 
 
 class SoldOut:
-    """What is known to be short. Times are loop times, in seconds."""
+    """The memory of stock levels. Times are loop times, in seconds."""
 
     def __init__(self, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
@@ -51,9 +50,10 @@ class SoldOut:
     def on_read(
         self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
     ) -> None:
-        """Remembers what was true at some time after `began`, when the database's clock said `now`."""
+        """Remember a state that was read after `began`, at the time `now` of the database's clock."""
         if sale.limits_customers or sale.state_at(now) is not SaleState.OPEN:
-            # The state comes before stock, and so does the customer's limit: its use is not remembered.
+            # The sale's state and the customer's limit take precedence over stock, and the customers' use is not
+            # remembered.
             self.forget(sale.sale_id)
             return
         known = self._sales.get(sale.sale_id)
@@ -68,11 +68,11 @@ class SoldOut:
             known.items[item.item_id] = _Level(item, holds_end_at.get(item.item_id), began)
 
     def forget(self, sale_id: str) -> None:
-        """The sale's stock has changed elsewhere."""
+        """Forget a sale, because another replica changed its stock."""
         self._sales.pop(sale_id, None)
 
     def refusal(self, sale_id: str, command: Create, now: float) -> InsufficientStock | None:
-        """Why `command` would be refused, if that is known. Never for one that takes what there is."""
+        """Return the refusal of `command` if it is known. Never refuses `allow_partial`."""
         known = self._sales.get(sale_id)
         if known is None or command.allow_partial or now - known.began > self._max_age_seconds:
             return None
@@ -82,7 +82,7 @@ class SoldOut:
         short = [levels[item_id] for item_id, units in command.lines if levels[item_id].item.available < units]
         if not short or not all(map(_is_end_known, short)):
             return None
-        # It is this late at most: a sale that may be over by now is left to the lock.
+        # This is the latest possible time: a sale that may be over by now is left to the lock.
         latest = known.now + timedelta(seconds=now - known.began)
         items = {item_id: level.item for item_id, level in levels.items()}
         ends = {item_id: level.hold_ends_at for item_id, level in levels.items() if level.hold_ends_at is not None}
@@ -90,7 +90,7 @@ class SoldOut:
         return answer if isinstance(answer, InsufficientStock) else None
 
     def _remembered(self, known: _Known, command: Create, now: float) -> dict[str, _Level] | None:
-        """The items that are asked for; none, unless all of them are remembered."""
+        """Return the requested items; None unless all of them are remembered."""
         levels: dict[str, _Level] = {}
         for item_id, _ in command.lines:
             level = known.items.get(item_id)
@@ -101,5 +101,5 @@ class SoldOut:
 
 
 def _is_end_known(level: _Level) -> bool:
-    """Whether it can be told when units of the item may come back."""
+    """Return whether it is known when units of the item may come back."""
     return level.item.held == 0 or level.hold_ends_at is not None

@@ -1,4 +1,4 @@
-"""The only door for changes of stock."""
+"""The interface for all changes of stock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,27 +33,27 @@ _MAX_SALTS = 10_000
 
 
 class LedgerMetrics(Protocol):
-    """What the ledger tells of its work."""
+    """The ledger's metrics."""
 
     def on_batch(self, size: int, seconds: float) -> None:
-        """A batch of `size` commands took `seconds`."""
+        """Observe that a batch of `size` commands took `seconds`."""
 
     def on_waited(self, seconds: float) -> None:
-        """A command waited so long for its batch."""
+        """Observe the seconds that a command waited for its batch."""
 
     def refused_from_memory(self) -> None:
-        """A create was refused without asking for stock."""
+        """Count a create that was refused from memory."""
 
 
 class _Starved(Exception):
-    """A shortage that rests on due holds which were not read: end them first."""
+    """A shortage may be caused by due holds that were not read: end them first."""
 
 
 class StockLedger:
     """Executes commands on sales, each exactly once. Deadlines are loop times, in seconds.
 
-    Every refusal is a `DomainError`. Besides those of the command itself there are `Overloaded`, `Draining`,
-    `DeadlineInQueue` and `DatabaseUnavailable`, after which nothing was done, and `OutcomeUnknown`.
+    Every refusal is a `DomainError`. In addition to the refusals of the command there are `Overloaded`, `Draining`,
+    `DeadlineInQueue` and `DatabaseUnavailable`, which mean that nothing was done, and `OutcomeUnknown`.
     """
 
     def __init__(
@@ -80,15 +80,17 @@ class StockLedger:
 
     @property
     def waiting(self) -> int:
-        """Commands that wait for a batch."""
+        """The number of commands that wait for a batch."""
         return self._groups.waiting
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Takes nothing new, and waits for what is queued and in flight."""
+        """Take nothing new, and waits for what is queued and in flight."""
         await self._groups.stop(timeout_seconds)
 
     async def salt(self, sale_id: str, deadline: float | None = None) -> bytes:
-        """What a sale's ids are derived with. Raises `NotFound`, `DatabaseUnavailable` and `DeadlineInQueue`."""
+        """Return the secret from which a sale's ids are derived. Raises `NotFound`, `DatabaseUnavailable` and
+        `DeadlineInQueue`.
+        """
         known = self._salts.get(sale_id)
         if known is not None:
             return known
@@ -96,11 +98,11 @@ class StockLedger:
         if reading is None:
             reading = self._salt_reads[sale_id] = asyncio.ensure_future(self._store.salt(sale_id))
             reading.add_done_callback(lambda done: self._salt_was_read(sale_id, done))
-        # Shielded, for others may wait for the same.
+        # Shielded, because others may wait for the same salt.
         return await self._in_time(asyncio.shield(reading), deadline)
 
     async def execute(self, sale_id: str, command: Command, deadline: float | None) -> Reply:
-        """Executes one command."""
+        """Execute one command."""
         begun = self._begin(sale_id, command, deadline)
         answer = await begun if isinstance(begun, asyncio.Future) else begun
         if isinstance(answer, DomainError):
@@ -108,14 +110,14 @@ class StockLedger:
         return answer
 
     async def execute_all(self, sale_id: str, commands: Sequence[tuple[Command, float | None]]) -> list[Answer]:
-        """Executes independent commands, in order, each with its deadline. An answer for each."""
-        # A future and not a task for each, for there may be a thousand.
+        """Execute independent commands, in order, each with its deadline. Return an answer for each."""
+        # A future and not a task for each, because there may be a thousand.
         begun = [self._begin(sale_id, command, deadline) for command, deadline in commands]
         await asyncio.gather(*(answer for answer in begun if isinstance(answer, asyncio.Future)))
         return [answer.result() if isinstance(answer, asyncio.Future) else answer for answer in begun]
 
     async def transfer(self, command: Transfer, deadline: float | None) -> Transferred:
-        """Moves units between two sales, under both their locks."""
+        """Move units between two sales, under both locks."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         give_up = deadline or began + self._limits.patience_seconds
@@ -147,12 +149,12 @@ class StockLedger:
             await asyncio.sleep(self._entropy.uniform(0.01, 0.05))
         raise refusal
 
-    # What the batches tell
+    # Observing batches
 
     def on_read(
         self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
     ) -> None:
-        """What a batch saw."""
+        """Remember the state that a batch read."""
         self._sold_out.on_read(began, sale, now, items, holds_end_at)
 
     def on_committed(self, change: Committed) -> None:
@@ -160,19 +162,19 @@ class StockLedger:
         try:
             self._on_commit(change)
         except Exception:
-            # What is committed is committed, whoever could not be told.
-            log.exception("a commit could not be told", sale=change.sale_id)
+            # The commit stands, even if an observer fails.
+            log.exception("an observer of commits failed", sale=change.sale_id)
 
     def on_batch(self, size: int, seconds: float) -> None:
-        """A batch has ended."""
+        """Note the end of a batch."""
         self._metrics.on_batch(size, seconds)
 
     def on_waited(self, seconds: float) -> None:
-        """A command's batch begins."""
+        """Note the beginning of a command's batch."""
         self._metrics.on_waited(seconds)
 
     def changed_elsewhere(self, sale_id: str) -> None:
-        """Another replica moved the sale's stock: what is remembered of it may be old."""
+        """Forget the remembered state of a sale, because another replica changed its stock."""
         self._sold_out.forget(sale_id)
 
     def _salt_was_read(self, sale_id: str, reading: asyncio.Task[bytes]) -> None:
@@ -213,7 +215,7 @@ class StockLedger:
         return refusal
 
     async def _in_time(self, work: Awaitable[T], deadline: float | None) -> T:
-        """What comes of `work`. Raises `DeadlineInQueue` or `DatabaseUnavailable` when time is up."""
+        """Return the result of `work`. Raises `DeadlineInQueue` or `DatabaseUnavailable` when the time is up."""
         patience_ends = asyncio.get_running_loop().time() + self._limits.patience_seconds
         try:
             async with asyncio.timeout_at(min(patience_ends, deadline or patience_ends)):
@@ -224,7 +226,7 @@ class StockLedger:
             raise DatabaseUnavailable from None
 
     async def _transfer(self, command: Transfer, give_up: float) -> tuple[Transferred, list[Committed]]:
-        """One attempt. Raises `TimeoutError` at `give_up`, unless it is decided by then: its commit is waited for."""
+        """Make one attempt. Raises `TimeoutError` at `give_up` unless it has been decided: then wait for its commit."""
         opening = self._store.open_transfer(command, self._limits.due_holds)
         try:
             async with asyncio.timeout_at(give_up) as limit, opening as opened:
@@ -234,7 +236,7 @@ class StockLedger:
                 await opened.commit(taken, given)
         except InDoubt as fault:
             if transferred.replayed:
-                raise NotApplied("a replay does nothing, however its commit ends") from fault
+                raise NotApplied("a replay has no effect, regardless of its commit") from fault
             raise
         parts = ((source.sale, taken), (destination.sale, given))
         return transferred, [

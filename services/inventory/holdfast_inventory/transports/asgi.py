@@ -144,7 +144,7 @@ class _Call:
         return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
     def remaining_seconds(self) -> float | None:
-        """How much time the caller leaves."""
+        """Return how much time the caller leaves."""
         return None if self._deadline_at is None else self._deadline_at - self._loop.time()
 
     async def write(self, message: bytes) -> None:

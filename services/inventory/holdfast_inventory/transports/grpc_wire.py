@@ -46,7 +46,7 @@ class RequestHeaders(NamedTuple):
 
 
 def is_grpc(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a request of HTTP is a call of gRPC in Protocol Buffers."""
+    """Return whether a request of HTTP is a call of gRPC in Protocol Buffers."""
     content_type = next((value for name, value in headers if name == b"content-type"), b"")
     return method == "POST" and content_type.partition(b";")[0].strip() in _CONTENT_TYPES
 
