@@ -102,7 +102,7 @@ def _retry_without_key():
         patient = still_waiting(self, lane, batch)
         for waiting in patient:
             if waiting.doubts and isinstance(waiting.command, Create):
-                waiting.command = replace(waiting.command, reservation_id=uuid.uuid4())
+                waiting.command = waiting.command._replace(reservation_id=uuid.uuid4())
         return patient
 
     GroupCommit._still_waiting = forgetful

@@ -44,7 +44,7 @@ class Sent:
 
     @property
     def as_requested(self) -> Command:
-        return replace(self.command, lines=self.lines) if self.lines else self.command
+        return self.command._replace(lines=self.lines) if self.lines else self.command
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def retry_under_a_new_id(monkeypatch):
         refusal = await real(self, lane, waiting)
         for one in waiting if refusal else ():
             if isinstance(one.command, Create):
-                one.command = replace(one.command, reservation_id=UUID(int=next(ids)))
+                one.command = one.command._replace(reservation_id=UUID(int=next(ids)))
         return refusal
 
     monkeypatch.setattr(GroupCommit, "_run", run_once)

@@ -1,7 +1,6 @@
 """A sale's ledger in memory, which answers the reads of a catalog and can be made to fail."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -32,7 +31,7 @@ class PaperLedger:
         batch_at = datetime(2026, 11, 27, tzinfo=UTC) + timedelta(microseconds=before)
         for item_id in item_ids:
             item = self.items[item_id]
-            self.items[item_id] = replace(item, held=item.held + quantity, version=self.sequence + 1)
+            self.items[item_id] = item._replace(held=item.held + quantity, version=self.sequence + 1)
             self.movements.append(
                 Movement(self.sequence + 1, MovementKind.HOLD, item_id, 0, quantity, 0, None, None, "", batch_at)
             )

@@ -1,7 +1,6 @@
 """Somebody who watches a sale of the stage, loses the connection, and goes on where it was."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from holdfast_inventory.domain.item import Item
@@ -85,8 +84,7 @@ class StockWatcher(Watcher):
         levels = {name: Item(name, 0, 0, 0, 0, 0) for name in self.stage.stores[self.sale].items}
         for movement in self.ledger[: self.position]:
             item = levels[movement.item_id]
-            levels[movement.item_id] = replace(
-                item,
+            levels[movement.item_id] = item._replace(
                 on_hand=item.on_hand + movement.on_hand_delta,
                 held=item.held + movement.held_delta,
                 sold=item.sold + movement.sold_delta,

@@ -102,7 +102,7 @@ def hold(
         order="",
         fingerprint=request.fingerprint,
     )
-    return replace(reservation, **facts)
+    return reservation._replace(**facts)
 
 
 def ended(number: int, state: ReservationState, quantity: int = 1, order: str = "", **facts: object) -> Reservation:

@@ -1,7 +1,5 @@
 """Confirming, releasing, extending and expiring."""
 
-from dataclasses import replace
-
 import pytest
 
 from holdfast_inventory.domain.commands import Sweep
@@ -26,7 +24,7 @@ CONFIRMED, RELEASED, EXPIRED = ReservationState.CONFIRMED, ReservationState.RELE
 def test_confirming_sells_what_is_held():
     decision = decide(reading(shoe(held=2), known=[hold(1, 2)]), [confirm(1, "o-1")])
 
-    sold = replace(hold(1, 2), state=CONFIRMED, ended_at=NOON, order="o-1")
+    sold = hold(1, 2)._replace(state=CONFIRMED, ended_at=NOON, order="o-1")
     assert [Done(sold, replayed=False)] == decision.answers
     assert [sold] == decision.changed
     assert [shoe(3, held=0, sold=2, version=8)] == decision.items
@@ -35,7 +33,7 @@ def test_confirming_sells_what_is_held():
 def test_releasing_gives_back_what_is_held():
     decision = decide(reading(shoe(held=2), known=[hold(1, 2)]), [release(1)])
 
-    freed = replace(hold(1, 2), state=RELEASED, ended_at=NOON)
+    freed = hold(1, 2)._replace(state=RELEASED, ended_at=NOON)
     assert [Done(freed, replayed=False)] == decision.answers
     assert [shoe(held=0, version=8)] == decision.items
 
@@ -120,7 +118,7 @@ def test_a_hold_is_over_at_its_very_expiry(left, answer):
 def test_whoever_meets_a_dead_hold_buries_it():
     decision = decide(reading(shoe(held=1), known=[hold(1, age=200)]), [confirm(1)])
 
-    assert [replace(hold(1, age=200), state=EXPIRED, ended_at=NOON)] == decision.changed
+    assert [hold(1, age=200)._replace(state=EXPIRED, ended_at=NOON)] == decision.changed
     assert [movement.kind for movement in decision.movements] == [MovementKind.EXPIRE]
 
 
@@ -189,7 +187,7 @@ def test_a_late_shortage_while_more_holds_are_due_proves_nothing():
 def test_extending_moves_the_end_and_no_stock():
     decision = decide(reading(shoe(held=1), known=[hold(1)]), [extend(1, NOON + seconds(300))])
 
-    assert [replace(hold(1), expires_at=NOON + seconds(300))] == decision.changed
+    assert [hold(1)._replace(expires_at=NOON + seconds(300))] == decision.changed
     assert decision.movements == []
     assert not decision.is_empty
 

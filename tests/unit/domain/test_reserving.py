@@ -1,7 +1,5 @@
 """Creating reservations: who gets what, and why not."""
 
-from dataclasses import replace
-
 import pytest
 
 from holdfast_inventory.domain.decide import Done, decide
@@ -180,7 +178,7 @@ def test_a_replay_of_a_dead_hold_says_that_it_has_expired():
 
     decision = decide(reading(shoe(held=1), known=[dead]), [create(1)])
 
-    buried = replace(dead, state=ReservationState.EXPIRED, ended_at=NOON)
+    buried = dead._replace(state=ReservationState.EXPIRED, ended_at=NOON)
     assert [Done(buried, replayed=True)] == decision.answers
     assert [buried] == decision.changed
 

@@ -1,6 +1,5 @@
 """Who goes first, with whom a command takes turns, and how many may wait."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -15,7 +14,7 @@ RESERVATION = uuid4()
 CONFIRM = Confirm(RESERVATION, "o-1", False, "")
 RELEASE = Release(RESERVATION, "")
 EXTEND = Extend(RESERVATION, datetime(2026, 11, 27, tzinfo=UTC), "")
-BOUND = replace(hold("c-1", socks=1), bound=True)
+BOUND = hold("c-1", socks=1)._replace(bound=True)
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def test_a_random_id_is_never_a_replay(grants):
 
 
 def test_a_customers_commands_share_their_turns():
-    named = [hold("c-1", socks=1), *(replace(command, customer="c-1") for command in (CONFIRM, RELEASE, EXTEND))]
+    named = [hold("c-1", socks=1), *(command._replace(customer="c-1") for command in (CONFIRM, RELEASE, EXTEND))]
     assert {flow_of(command) for command in named} == {"c-1"}
 
 

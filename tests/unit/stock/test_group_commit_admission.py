@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 
 from holdfast_inventory.domain.commands import Confirm, Create
 from holdfast_inventory.domain.decide import Done, Swept
@@ -93,7 +92,7 @@ async def test_when_only_confirms_wait_the_youngest_is_refused():
 
 async def test_a_granted_request_that_comes_again_goes_before_new_ones():
     groups = Groups(batch_commands=1)
-    granted = replace(hold("patient", socks=1), bound=True)
+    granted = hold("patient", socks=1)._replace(bound=True)
     await asyncio.gather(*groups.send(granted))
     await busy(groups)
     new = creates(2)

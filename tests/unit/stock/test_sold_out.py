@@ -63,7 +63,7 @@ def test_what_is_remembered_is_forgotten_in_time(memory):
 
 
 def test_one_who_takes_what_there_is_always_asks(memory):
-    assert memory.refusal("drop", replace(hold(socks=3), allow_partial=True), 100.0) is None
+    assert memory.refusal("drop", hold(socks=3)._replace(allow_partial=True), 100.0) is None
 
 
 def test_a_later_read_replaces_an_earlier_one(memory):

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -44,7 +43,7 @@ def ledger():
 
 def look_up_a_bound_id(ledger, deadline):
     ledger.on_read(asyncio.get_running_loop().time(), SALE, NOW, [Item("socks", 0, 0, 1, 0, 1)], {})
-    return ledger.execute("drop", replace(hold(socks=1), bound=True), deadline)
+    return ledger.execute("drop", hold(socks=1)._replace(bound=True), deadline)
 
 
 def read_a_salt(ledger, deadline):

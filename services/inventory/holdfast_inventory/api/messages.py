@@ -44,13 +44,19 @@ def duration(span: timedelta) -> Duration:
 
 
 def reservation(sale_id: str, known: Reservation) -> reservation_service_pb2.Reservation:
-    """Return a reservation of a sale. It is filled in place, which takes half the time of copying messages."""
-    message = reservation_service_pb2.Reservation(
-        name=reservation_name(sale_id, known.reservation_id),
-        customer=known.customer,
-        state=_RESERVATION_STATES[known.state],
-        order=known.order,
-    )
+    """Return a reservation of a sale."""
+    message = reservation_service_pb2.Reservation()
+    fill_reservation(message, sale_id, known)
+    return message
+
+
+def fill_reservation(message: reservation_service_pb2.Reservation, sale_id: str, known: Reservation) -> None:
+    """Make an empty message a reservation of a sale: half the time of messages that are copied into others."""
+    message.name = reservation_name(sale_id, known.reservation_id)
+    message.customer = known.customer
+    message.state = _RESERVATION_STATES[known.state]
+    if known.order:
+        message.order = known.order
     add_line = message.lines.add
     for item_id, quantity in known.lines:
         add_line(item=item_id, quantity=quantity)
@@ -58,7 +64,6 @@ def reservation(sale_id: str, known: Reservation) -> reservation_service_pb2.Res
     _set(message.expire_time, known.expires_at)
     if known.ended_at is not None:
         _set(message.end_time, known.ended_at)
-    return message
 
 
 def item(sale_id: str, known: Item) -> sale_pb2.Item:

@@ -210,7 +210,7 @@ def _lines(checks: Checks, lines: Sequence[pb.Line]) -> tuple[Line, ...]:
         if not 1 <= quantity <= MAX_LINE_UNITS:
             checks.violated(f"lines[{index}].quantity", f"must be 1 to {MAX_LINE_UNITS}")
         wanted.append(Line(item_id, quantity))
-    return merge_lines(wanted)
+    return tuple(wanted) if len(wanted) == 1 else merge_lines(wanted)
 
 
 def _same_sale(checks: Checks, field: str, named_sale_id: str, sale_id: str | None) -> str:

@@ -105,21 +105,23 @@ class ReservationService:
         accepted: list[tuple[Command, float | None]] = []
         for given in request.commands:
             try:
-                await self._claim(given, call)
+                if self._access is not None:
+                    await self._access.claim(call.principal, given)
                 accepted.append(self._submitted(given, sale_id, salt, now, call.deadline))
                 answers.append(None)
             except DomainError as refusal:
                 answers.append(refusal)
         executed = iter(await self._ledger.execute_all(sale_id, accepted))
-        outcomes = [
-            self._outcome(sale_id, given, next(executed) if answer is None else answer, call)
-            for given, answer in zip(request.commands, answers, strict=True)
-        ]
-        return pb.SubmitResponse(outcomes=outcomes)
-
-    async def _claim(self, given: pb.Command, call: Call) -> None:
-        if self._access is not None:
-            await self._access.claim(call.principal, given)
+        response = pb.SubmitResponse()
+        tells = log.is_enabled_for(logging.DEBUG)
+        for given, answer in zip(request.commands, answers, strict=True):
+            told = next(executed) if answer is None else answer
+            reason = _fill_outcome(response.outcomes.add(), sale_id, told, call)
+            method = _METHODS.get(given.WhichOneof("command") or "", "Submit")
+            self._count(method, reason)
+            if tells:
+                _tell(given, method, reason)
+        return response
 
     def _submitted(
         self, given: pb.Command, sale_id: str, salt: bytes, now: float, deadline: float
@@ -131,30 +133,32 @@ class ReservationService:
         timeout_seconds = reservation_requests.timeout_seconds(given)
         return command, deadline if timeout_seconds is None else min(deadline, now + timeout_seconds)
 
-    def _outcome(self, sale_id: str, given: pb.Command, answer: Answer, call: Call) -> pb.Outcome:
-        if isinstance(answer, DomainError):
-            refusal = refusal_of(hide_unproven(call, answer))
-            reason, outcome = refusal.reason, pb.Outcome(error=refusal.status)
-        else:
-            done = _done(answer)
-            message = messages.reservation(sale_id, done.reservation)
-            reason, outcome = "OK", pb.Outcome(reservation=message, replayed=done.replayed)
-        method = _METHODS.get(given.WhichOneof("command") or "", "Submit")
-        self._count(method, reason)
-        if log.is_enabled_for(logging.DEBUG):
-            log.debug(
-                "command",
-                method=method,
-                reason=reason,
-                request_id=request_id_in(given.correlation_id),
-                trace_id=trace_id_in(given.traceparent),
-            )
-        return outcome
-
     async def _execute(self, sale_id: str, command: Command, call: Call) -> pb.Reservation:
         done = _done(await self._ledger.execute(sale_id, command, call.deadline))
         call.replayed = done.replayed
         return messages.reservation(sale_id, done.reservation)
+
+
+def _fill_outcome(outcome: pb.Outcome, sale_id: str, answer: Answer, call: Call) -> str:
+    """Say in `outcome` what became of a command; returns why it was refused (`OK`: it was not)."""
+    if isinstance(answer, DomainError):
+        refusal = refusal_of(hide_unproven(call, answer))
+        outcome.error.CopyFrom(refusal.status)
+        return refusal.reason
+    done = _done(answer)
+    messages.fill_reservation(outcome.reservation, sale_id, done.reservation)
+    outcome.replayed = done.replayed
+    return "OK"
+
+
+def _tell(given: pb.Command, method: str, reason: str) -> None:
+    log.debug(
+        "command",
+        method=method,
+        reason=reason,
+        request_id=request_id_in(given.correlation_id),
+        trace_id=trace_id_in(given.traceparent),
+    )
 
 
 def _done(reply: Reply) -> Done:

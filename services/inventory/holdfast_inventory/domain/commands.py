@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(NamedTuple):
     """Hold `lines` (merged: one per item) for a customer, or with `confirm` sell them at once.
 
     `reservation_id` comes from `identity.reservation_id` when the caller gave a request id. Otherwise it is random and
@@ -27,8 +27,7 @@ class Create:
     bound: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Confirm:
+class Confirm(NamedTuple):
     """Sell the units of a reservation. If `customer` is set, reservations of other customers are not found."""
 
     reservation_id: UUID
@@ -37,16 +36,14 @@ class Confirm:
     customer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """Give a hold back."""
 
     reservation_id: UUID
     customer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extend:
+class Extend(NamedTuple):
     """Move a hold's end to a later time."""
 
     reservation_id: UUID

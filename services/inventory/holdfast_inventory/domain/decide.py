@@ -5,7 +5,7 @@ for 3, 3, 1, 2 and 1, the answers are yes, no, yes, no, yes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
@@ -301,7 +301,7 @@ class _Batch:
             return Done(reservation, replayed=True)
         if command.expires_at > latest:
             raise ExtensionLimitReached(latest)
-        return Done(self.change(replace(reservation, expires_at=command.expires_at)), replayed=False)
+        return Done(self.change(reservation._replace(expires_at=command.expires_at)), replayed=False)
 
     def sweep(self, _: Sweep) -> Swept:
         return Swept(self.ended)
@@ -325,27 +325,29 @@ class _Batch:
         return hold_time
 
     def granted_lines(self, command: Create) -> tuple[Line, ...]:
-        available = [self.item(line.item_id).available for line in command.lines]
-        shortages = tuple(
-            Shortage(line.item_id, line.quantity, max(left, 0))
-            for line, left in zip(command.lines, available, strict=True)
-            if left < line.quantity
-        )
-        lines = command.lines
+        lines, shortages = command.lines, self.shortages(command.lines)
         if command.allow_partial and shortages:
             # A due hold that was not read may keep units that a partial grant should get: read it first.
             self.starved |= self.state.more_due
-            lines = tuple(
-                Line(line.item_id, min(line.quantity, left))
-                for line, left in zip(lines, available, strict=True)
-                if left > 0
-            )
+            available = {short.item_id: short.available for short in shortages}
+            granted = [Line(item_id, available.get(item_id, quantity)) for item_id, quantity in lines]
+            lines = tuple([line for line in granted if line.quantity > 0])
             shortages = () if lines else shortages
         # The limit comes first: its refusal is final, but a shortage may be temporary.
         self.check_limits(command.customer, lines)
         if shortages:
             raise self.insufficient(shortages, partly=command.allow_partial)
         return lines
+
+    def shortages(self, lines: tuple[Line, ...]) -> tuple[Shortage, ...]:
+        """Return which of the lines, one for each item, ask for more than there is. Raise `NotFound`."""
+        return tuple(
+            [
+                Shortage(item_id, quantity, max(available, 0))
+                for item_id, quantity in lines
+                if (available := self.item(item_id).available) < quantity
+            ]
+        )
 
     def insufficient(self, shortages: tuple[Shortage, ...], *, partly: bool = False) -> InsufficientStock:
         """Return the refusal. A retry can help if open holds have the missing units; `partly`: one unit is enough."""
@@ -379,12 +381,7 @@ class _Batch:
         if self.state.sale.cancelled_at is not None:
             raise SaleClosed
         self.check_limits(reservation.customer, reservation.lines)
-        shortages = tuple(
-            Shortage(line.item_id, line.quantity, available)
-            for line in reservation.lines
-            if (available := self.item(line.item_id).available) < line.quantity
-        )
-        if shortages:
+        if shortages := self.shortages(reservation.lines):
             raise self.insufficient(shortages)
         self.count_use(reservation.customer, reservation.lines)
 
@@ -489,7 +486,7 @@ class _Batch:
         return self.end(reservation, state, order="")
 
     def end(self, reservation: Reservation, state: ReservationState, order: str) -> Reservation:
-        return self.change(replace(reservation, state=state, ended_at=self.state.now, order=order))
+        return self.change(reservation._replace(state=state, ended_at=self.state.now, order=order))
 
     def change(self, reservation: Reservation) -> Reservation:
         self.reservations[reservation.reservation_id] = reservation
@@ -520,12 +517,12 @@ class _Batch:
         self.sequence += 1
         item = self.items[item_id]
         self.items[item_id] = Item(
-            item_id=item_id,
-            on_hand=item.on_hand + on_hand,
-            held=item.held + held,
-            sold=item.sold + sold,
-            per_customer_limit=item.per_customer_limit,
-            version=self.sequence,
+            item_id,
+            item.on_hand + on_hand,
+            item.held + held,
+            item.sold + sold,
+            item.per_customer_limit,
+            self.sequence,
         )
         self.moved_items[item_id] = None
         reservation_id = None if reservation is None else reservation.reservation_id

@@ -1,13 +1,12 @@
 """An item: one stock level of a sale."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_UNITS = 2**31 - 1
 """The most units an item may have in any of its columns: quantities are int32 on the wire and in the database."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A stock level, in units. `version` is the sequence of the last movement that changed it."""
 
     item_id: str

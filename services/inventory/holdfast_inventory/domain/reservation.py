@@ -1,7 +1,6 @@
 """A reservation: stock held for a customer, then confirmed, released or expired."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
@@ -32,8 +31,7 @@ def merge_lines(lines: Iterable[Line]) -> tuple[Line, ...]:
     return tuple(Line(item_id, quantity) for item_id, quantity in sorted(merged.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Stock held for a customer. `fingerprint` is that of the request that created it."""
 
     reservation_id: UUID

@@ -57,7 +57,7 @@ def flow_of(command: Command) -> Hashable:
     """Return the flow of a command: its customer, or if it names none its reservation."""
     if isinstance(command, Create):
         return command.customer
-    if isinstance(command, Confirm | Release | Extend):
+    if isinstance(command, (Confirm, Release, Extend)):
         return command.customer or command.reservation_id
     return None
 

@@ -427,9 +427,11 @@ def _doubt(batch: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
 
 def _as_first(answer: Answer, doubts: Sequence[Done | Adjusted]) -> Answer:
     """Return the answer after lost COMMITs. It is not a replay if one of them was the first execution."""
+    if not doubts:
+        return answer
     if isinstance(answer, Done) and any(_did(doubt, answer) for doubt in doubts if isinstance(doubt, Done)):
         return answer._replace(replayed=False)
-    if isinstance(answer, Adjusted) and doubts:
+    if isinstance(answer, Adjusted):
         return answer._replace(replayed=False)
     return answer
 

@@ -328,7 +328,7 @@ class StockFollower(Follower):
     async def _meet(self, item_id: str) -> None:
         """Add an item that was created after the snapshot. Its stock follows from its movements."""
         item = await self._reader.get_item(self.sale_id, item_id)
-        self._levels.setdefault(item_id, replace(item, on_hand=0, held=0, sold=0, version=0))
+        self._levels.setdefault(item_id, item._replace(on_hand=0, held=0, sold=0, version=0))
 
     def _append(self, sequence: int, items: Iterable[Item]) -> None:
         by_id = sorted(items, key=lambda item: item.item_id)
@@ -403,8 +403,7 @@ def undo(levels: dict[str, Item], movements: Iterable[Movement]) -> None:
 
 def moved_by(item: Item, movement: Movement, sign: int) -> Item:
     """Return the item after a movement, or with sign -1 before it."""
-    return replace(
-        item,
+    return item._replace(
         on_hand=item.on_hand + sign * movement.on_hand_delta,
         held=item.held + sign * movement.held_delta,
         sold=item.sold + sign * movement.sold_delta,

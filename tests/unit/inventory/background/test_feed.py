@@ -182,7 +182,7 @@ async def test_a_commit_during_a_read_is_not_told_twice(feed, ledger):
 async def test_an_item_that_is_created_during_the_watch_appears_with_its_stock(feed, ledger):
     async with aclosing(feed.watch_stock(SALE)) as events:
         await anext(events)
-        ledger.items["hat"] = replace(ledger.items["shoe"], item_id="hat", on_hand=0, per_customer_limit=7)
+        ledger.items["hat"] = ledger.items["shoe"]._replace(item_id="hat", on_hand=0, per_customer_limit=7)
         ledger.hold("hat", quantity=4)
         change = await anext(events)
     assert [ledger.items["hat"]] == change.items
