@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def serve_by_envoy(settings: InventorySettings, config: Path | None) -> int:
-    """Become Envoy, which serves until told to stop; return an exit code if that is not possible."""
+    """Replace this process by Envoy, which serves until told to stop. Return an exit code if that is not possible."""
     variables = {CONFIG_VARIABLE: str(config)} if config else {}
     try:
         become_envoy(server_limits(settings), "holdfast_inventory.embedded:application", variables)
@@ -107,10 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", parents=[common], help="serve until told to stop")
     asking = commands.add_parser("health", parents=[common], help="ask whether the service on this machine is ready")
-    asking.add_argument("--live", action="store_true", help="ask only whether it is alive: for what restarts it if not")
+    asking.add_argument(
+        "--live", action="store_true", help="ask only whether it is alive, for orchestrators that restart it if not"
+    )
     migrating = commands.add_parser("migrate", parents=[common], help="bring the schema up to date")
     migrating.add_argument("--to", type=int, metavar="N", help="the version to go to, up or down; the newest")
-    migrating.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    migrating.add_argument("--dry-run", action="store_true", help="only show what would run")
     keys.add_parser(commands)
     return parser
 

@@ -45,7 +45,7 @@ from holdfast_inventory.watches.feed import FeedLimits, StockFeed
 log = get_logger("holdfast.app")
 
 _STEP_SECONDS = 5.0
-"""Enough for a step that waits for nothing, and the margin of those whose own limits should end them."""
+"""The limit of steps that do not wait, and the margin of steps with their own limits."""
 _MIGRATION_LOOK_SECONDS = 0.5
 _PROBE_SECONDS = 2.0
 _POOL_SAMPLE_SECONDS = 30.0
@@ -135,7 +135,7 @@ class App:
         self.lifecycle = Lifecycle(self._steps(), on_phase=process.phase, clock=clock)
 
     def _steps(self) -> list[Step]:
-        """Stopped in the reverse order: receive no more first, then end what is in progress, the metrics last."""
+        """Return the steps. They stop in reverse: accept no more calls, end calls in progress, metrics last."""
         settings = self._settings
         short = _STEP_SECONDS
         database = settings.database_wait_seconds + short
@@ -161,7 +161,7 @@ class App:
         log.info("metrics listening", address=f"{self._settings.metrics_host}:{self.metrics.bound_port}")
 
     async def _start_identity(self) -> None:
-        """Know callers, or refuse to start where that is not safe. Raises CannotStartError."""
+        """Start the authenticator, or refuse to start without one beyond loopback. Raises CannotStartError."""
         require_safe_listener(self._settings, self._settings.grpc_host)
         if self._authenticator is not None:
             await self._authenticator.start()
@@ -175,7 +175,7 @@ class App:
         await self._pool_samples.start()
 
     async def _check_schema(self) -> None:
-        """Migrate if that is wanted, else wait for whoever does. Raises SchemaOutdatedError when nobody has."""
+        """Migrate if that is configured, else wait for migrations. Raises SchemaOutdatedError if none are made."""
         settings = self._settings
         if settings.migrate_on_start:
             url = settings.database_url.get_secret_value()
@@ -191,7 +191,7 @@ class App:
             await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
 
     async def _missing_migrations(self, deadline: float) -> str:
-        """Look again when the database goes away meanwhile, until the deadline. Raises UnusableDatabaseError."""
+        """Return the missing migrations. Retry if the database fails meanwhile. Raises UnusableDatabaseError."""
         while True:
             try:
                 async with self._database.writing() as connection:
@@ -207,7 +207,7 @@ class App:
     # Stopping
 
     async def _drain(self) -> None:
-        """Send new calls elsewhere, and serve those that come until none do."""
+        """Become unready, and serve calls until no more arrive."""
         settings = self._settings
         await self._readiness.close()
         quiet = await self._calls.arrivals.wait_until_quiet(
@@ -225,7 +225,7 @@ class App:
     async def _stop_server(self) -> None:
         grace_seconds = 0.0 if self.lifecycle.hurry.is_set() else self._settings.drain_grace_seconds
         await self.server.stop(grace_seconds)
-        # A transport may return before the handlers have.
+        # A transport may return before its handlers have ended.
         await self._calls.in_flight.wait_until_empty(self._settings.drain_grace_seconds, self.lifecycle.hurry)
 
     async def _stop_ledger(self) -> None:
@@ -264,7 +264,7 @@ class App:
 
 
 async def _nothing() -> None:
-    """Do nothing: not every part has something to do at both ends."""
+    """Do nothing: some parts need no start or no stop."""
 
 
 def _database_limits(settings: InventorySettings) -> DatabaseLimits:
@@ -313,7 +313,7 @@ def _call_limits(settings: InventorySettings) -> CallLimits:
 
 
 def server_limits(settings: InventorySettings) -> ServerLimits:
-    """Return where to listen, and within which bounds."""
+    """Return the address and the limits of the server."""
     return ServerLimits(
         host=settings.grpc_host,
         port=settings.grpc_port,

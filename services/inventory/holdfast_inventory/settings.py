@@ -1,4 +1,4 @@
-"""What can be set about the inventory service; see .env.example for the same in words."""
+"""The settings of the inventory service; .env.example documents them."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -22,7 +22,7 @@ DatabaseUrlSetting = Annotated[SecretStr, AfterValidator(_usable)]
 class InventorySettings(IdentitySettings):
     """The inventory's settings, each with its unit at the end of its name."""
 
-    # The gateway's: one environment file serves both services. A test holds the two together.
+    # Settings of the gateway: both services may share one environment file. A test checks that this list is complete.
     sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names | {
         "body_limit_bytes",
         "body_timeout_seconds",
@@ -50,30 +50,34 @@ class InventorySettings(IdentitySettings):
         "trusted_hops",
     }
 
-    database_url: DatabaseUrlSetting = Field(description="The PostgreSQL, 14 or later, that holds the truth.")
+    database_url: DatabaseUrlSetting = Field(description="The PostgreSQL database, 14 or later.")
     redis_url: RedisUrlSetting | None = Field(
         None, description="A Redis or Valkey that tells replicas of each other's changes. Without one they poll."
     )
-    redis_channel_prefix: str = Field("holdfast", description="What the name of the channel in Redis begins with.")
+    redis_channel_prefix: str = Field("holdfast", description="The prefix of the channel's name in Redis.")
 
     transport: Literal["grpc_aio", "envoy"] = Field(
         "grpc_aio",
-        description="What serves gRPC: grpc.aio, or Envoy with this service inside. The latter needs the extra `envoy` "
+        description="The gRPC server: grpc.aio, or Envoy with this service inside. The latter needs the extra `envoy` "
         "and a Python with a shared library.",
     )
     grpc_host: str = Field("0.0.0.0", description="The address to serve gRPC on.")  # noqa: S104 - as containers need
-    grpc_port: int = Field(50051, ge=0, le=65535, description="The port to serve gRPC on. 0: any free one.")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="The port to serve gRPC on. 0: any free port.")
     metrics_host: str = Field("0.0.0.0", description="The address to serve metrics on.")  # noqa: S104 - as above
-    metrics_port: int = Field(9100, ge=0, le=65535, description="The port to serve metrics on. 0: any free one.")
+    metrics_port: int = Field(9100, ge=0, le=65535, description="The port to serve metrics on. 0: any free port.")
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The lowest level that is logged."
+    )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="How it is logged; auto: readable on a terminal, otherwise JSON."
+        "auto", description="The format of logs; auto: readable on a terminal, otherwise JSON."
     )
     log_calls_per_second: int = Field(
-        50, ge=0, description="The most calls a second that are logged though they neither failed nor were slow."
+        50, ge=0, description="The most calls per second that are logged although they neither failed nor were slow."
     )
-    log_slow_seconds: float = Field(1.0, ge=0, description="A call that takes so long is always logged. 0: every call.")
+    log_slow_seconds: float = Field(
+        1.0, ge=0, description="A call that takes this long is always logged. 0: every call."
+    )
 
     reflection: bool | None = Field(
         None, description="Whether to serve gRPC's reflection. Not set: where callers need no credential."
@@ -86,68 +90,70 @@ class InventorySettings(IdentitySettings):
         "what was acknowledged survives a crash.",
     )
     database_wait_seconds: float = Field(
-        60.0, gt=0, description="How long a database that comes up late is waited for at the start."
+        60.0, gt=0, description="How long to wait at the start for a database that starts late."
     )
     database_writers: int = Field(
-        4, ge=1, le=100, description="Connections that write: so many sales can commit at the same time."
+        4, ge=1, le=100, description="Connections that write: the number of sales that can commit at the same time."
     )
     database_readers: int = Field(8, ge=1, le=100, description="Connections that read.")
     database_acquire_seconds: float = Field(
         2.0, gt=0, description="How long to wait for a free connection before DATABASE_UNAVAILABLE."
     )
-    database_read_seconds: float = Field(5.0, gt=0, description="The longest that a read may take.")
+    database_read_seconds: float = Field(5.0, gt=0, description="The longest time that a read may take.")
     database_transaction_seconds: float = Field(
-        5.0, gt=0, description="The longest that a transaction may take before its connection is cut."
+        5.0, gt=0, description="The longest time that a transaction may take before its connection is closed."
     )
 
     batch_limit_commands: int = Field(256, ge=1, le=1000, description="The most commands in one transaction.")
     queue_wait_limit_seconds: float = Field(
-        1.0, gt=0, description="A command that would wait longer for its batch than this is refused as OVERLOADED."
+        1.0, gt=0, description="A command with a longer expected wait is refused as OVERLOADED."
     )
     queue_limit_commands: int = Field(
-        20_000, ge=1, description="The most commands that may wait; one sale may have as many as it leaves free."
+        20_000, ge=1, description="The most commands that may wait; one sale may use as many as it leaves free."
     )
     sold_out_memory_seconds: float = Field(
-        0.2, ge=0, le=0.2, description="How old what is known of stock may be to refuse a hold without asking for it."
+        0.2, ge=0, le=0.2, description="The maximum age of remembered stock from which a hold may be refused."
     )
 
     call_limit: int = Field(
-        2_000, ge=1, description="The most calls in progress; reads may take half, what begins a purchase four fifths."
+        2_000,
+        ge=1,
+        description="The most calls in progress; reads may use half, calls that begin a purchase four fifths.",
     )
     call_default_seconds: float = Field(10.0, gt=0, description="How long a call without a deadline may take.")
-    call_limit_seconds: float = Field(60.0, gt=0, description="The most that a caller's deadline counts for.")
+    call_limit_seconds: float = Field(60.0, gt=0, description="The longest deadline of a caller that is respected.")
     request_limit_bytes: int = Field(4_194_304, ge=1024, description="The largest request.")
     connection_limit: int = Field(4096, ge=1, description="The most connections; more are closed at once.")
     connection_streams_limit: int = Field(2_000, ge=1, description="The most calls in progress on one connection.")
     connection_age_seconds: float = Field(
-        300.0, gt=0, description="After so long a connection is asked to be made anew, so that new replicas are found."
+        300.0, gt=0, description="After this time a client is asked to reconnect, so that it finds new replicas."
     )
     connection_age_grace_seconds: float = Field(
         400.0,
         gt=0,
-        description="How long calls on such a connection may go on. Watches end before, by themselves: they last as "
-        "long as a connection, and nine tenths of this less a heartbeat and what a reader may take, at most.",
+        description="How long calls on such a connection may continue. Watches end by themselves before: they last as "
+        "long as a connection, but at most nine tenths of this less a heartbeat and a reader's time for an event.",
     )
     watch_limit: int = Field(1_000, ge=1, description="The most watches.")
-    watch_heartbeat_seconds: float = Field(10.0, gt=0, description="How often a quiet watch gives a sign of life.")
+    watch_heartbeat_seconds: float = Field(10.0, gt=0, description="The interval of heartbeats on a quiet watch.")
     watch_reader_seconds: float = Field(
-        30.0, gt=0, description="How long a watch's reader may take over one event before the watch ends."
+        30.0, gt=0, description="How long a watch's reader may take to accept one event before the watch ends."
     )
 
-    sweep_interval_seconds: float = Field(1.0, gt=0, description="How often holds are looked for that have run out.")
-    schedule_interval_seconds: float = Field(2.0, gt=0, description="How often sales are looked for that are to open.")
+    sweep_interval_seconds: float = Field(1.0, gt=0, description="The interval at which due holds are searched.")
+    schedule_interval_seconds: float = Field(
+        2.0, gt=0, description="The interval at which schedules are checked for sales to create."
+    )
     readiness_interval_seconds: float = Field(
-        1.0, gt=0, description="How often PostgreSQL is asked for a sign of life, which readiness follows."
+        1.0, gt=0, description="The interval of the check of PostgreSQL on which readiness depends."
     )
-    stock_metrics_limit_items: int = Field(
-        1_000, ge=0, description="The most items whose stock is shown in the metrics."
-    )
+    stock_metrics_limit_items: int = Field(1_000, ge=0, description="The most items whose stock is in the metrics.")
 
     drain_quiet_seconds: float = Field(
-        2.0, ge=0, description="On SIGTERM, calls are served until none has arrived for so long."
+        2.0, ge=0, description="On SIGTERM, calls are served until none has arrived for this time."
     )
-    drain_min_seconds: float = Field(3.0, ge=0, description="They are served at least so long.")
-    drain_max_seconds: float = Field(20.0, ge=0, description="They are served at most so long.")
+    drain_min_seconds: float = Field(3.0, ge=0, description="They are served at least this long.")
+    drain_max_seconds: float = Field(20.0, ge=0, description="They are served at most this long.")
     drain_grace_seconds: float = Field(
         10.0, ge=0, description="Then, how long calls in progress may take before they are cut off."
     )
@@ -168,7 +174,7 @@ class InventorySettings(IdentitySettings):
 
     @property
     def watch_lifetime(self) -> Lifetime:
-        """How long watches last, so that no connection's end cuts one off."""
+        """The lifetime of watches: they end before their connection does."""
         return lifetime_within(
             self.connection_age_seconds,
             self.connection_age_grace_seconds,

@@ -26,7 +26,7 @@ def test_another_listener_needs_to_know_callers(host):
 
 @pytest.mark.parametrize("name", ISSUER)
 def test_an_issuer_and_its_keys_need_each_other(name):
-    with pytest.raises(ValidationError, match="need each other"):
+    with pytest.raises(ValidationError, match="must be set together"):
         IdentitySettings(**{name: ISSUER[name]})
 
 

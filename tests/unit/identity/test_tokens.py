@@ -42,7 +42,7 @@ async def test_a_token_of_the_issuers_is_taken(authenticating, jwks_path, algori
         ({"sub": 7}, "the token is not valid"),
         ({"sub": "a\nb"}, "the token does not name its customer"),
         ({"sub": "x" * 129}, "the token does not name its customer"),
-        ({"sub": "a\nb", "scope": "sales.read"}, "the token's subject is not fit for a name"),
+        ({"sub": "a\nb", "scope": "sales.read"}, "the token's subject is not a valid name"),
     ],
 )
 async def test_a_token_that_does_not_say_what_it_must_is_refused(authenticator, key, claims, detail):
@@ -122,7 +122,7 @@ async def test_what_is_no_token_is_refused(authenticator, credential):
     "header", ["Basic dTpw", "Bearer", "Bearer ", "Bearera.b.c", "a.b.c", "Bearer a.b.c, Bearer d"]
 )
 async def test_what_is_no_bearer_is_refused(authenticator, header):
-    with pytest.raises(Unauthenticated, match="must be there once"):
+    with pytest.raises(Unauthenticated, match="must appear once"):
         await authenticator.principal_of(header)
 
 

@@ -1,1 +1,1 @@
-"""Who calls, and what they may do: tokens, API keys, scopes. Knows nothing of stock."""
+"""Authentication and authorization: tokens, API keys, scopes. Independent of stock."""

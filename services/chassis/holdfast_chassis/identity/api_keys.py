@@ -1,6 +1,6 @@
-"""API keys, for backends and operators: made once, shown once, and kept as a hash in a file of JSON.
+"""API keys for backends and operators: a key is created and shown once, and stored as a hash in a JSON file.
 
-A key has 256 random bits, so a plain SHA-256 keeps it as well as any slow hash would.
+A key has 256 random bits, so a plain SHA-256 protects it as well as a slow hash.
 """
 
 import json
@@ -19,10 +19,10 @@ from holdfast_chassis.identity.refusals import Unauthenticated
 from holdfast_chassis.identity.reloaded import Reloaded, read_file
 
 PREFIX = "holdfast_"
-"""What every key begins with, so that scanners for leaked secrets find it."""
+"""The prefix of every key, so that scanners for leaked secrets find it."""
 
 GRANTABLE = frozenset(scope for method in METHODS for scope in method.scopes) - {OWN}
-"""What a key may be given; a buyer's scope needs a customer, whom only a token names."""
+"""The scopes that a key may have. A buyer's scope needs a customer, which only a token names."""
 
 _SECRET_BYTES = 32
 _ID_CHARACTERS = 12
@@ -33,7 +33,7 @@ _MAX_NAME_CHARACTERS = 63
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key as the file has it. `expires_at`: None for one that has no end."""
+    """One key of the file. `expires_at` is None if the key does not expire."""
 
     name: str
     scopes: tuple[str, ...]
@@ -42,25 +42,25 @@ class ApiKey:
 
     @property
     def id(self) -> str:
-        """By which people tell keys of one name apart."""
+        """A short id with which people distinguish keys of the same name."""
         return self.digest[:_ID_CHARACTERS]
 
     @property
     def principal(self) -> Principal:
-        """Who calls with it."""
+        """The principal of the key."""
         return Principal(f"keys/{self.name}", frozenset(self.scopes))
 
 
 def new_key(
     name: str, scopes: Sequence[str], expires_at: datetime | None, entropy: Entropy = SYSTEM_ENTROPY
 ) -> tuple[str, ApiKey]:
-    """Return a new secret and what to keep of it. Raises ValueError for a name or a scope that cannot be."""
+    """Return a new secret and its entry for the file. Raises ValueError for an invalid name or scope."""
     secret = PREFIX + entropy.token_bytes(_SECRET_BYTES).hex()
     return secret, _checked(ApiKey(name, tuple(scopes), digest_of(secret), expires_at))
 
 
 def digest_of(secret: str) -> str:
-    """Return what is kept of a secret."""
+    """Return the hash of a secret."""
     return sha256(secret.encode()).hexdigest()
 
 
@@ -75,7 +75,7 @@ def parse_keys(raw: bytes) -> Mapping[str, ApiKey]:
 
 
 def render_keys(keys: Iterable[ApiKey]) -> str:
-    """Return a file of these keys."""
+    """Return the text of a file with these keys."""
     return json.dumps({"keys": [_rendered(key) for key in keys]}, indent=2) + "\n"
 
 
@@ -107,7 +107,7 @@ def _rendered(key: ApiKey) -> dict[str, object]:
 
 
 class ApiKeys:
-    """The keys of a file, read again when it changes, or of a text."""
+    """The keys of a file, which is read again when it changes, or of a text."""
 
     def __init__(self, source: Path | str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._now = clock.now
@@ -123,15 +123,15 @@ class ApiKeys:
         )
 
     async def start(self) -> None:
-        """Read the keys. Raises OSError or ValueError when it cannot be used."""
+        """Start reading the keys. Raises OSError or ValueError if they are unusable."""
         await self._keys.start()
 
     async def stop(self) -> None:
-        """Read them no more."""
+        """Stop reading the keys."""
         await self._keys.stop()
 
     def principal_of(self, secret: str) -> Principal:
-        """Return who calls with a key. Raises Unauthenticated."""
+        """Return the principal of a key. Raises Unauthenticated."""
         key = self._keys.value.get(digest_of(secret))
         if key is None:
             raise Unauthenticated("the key is unknown")

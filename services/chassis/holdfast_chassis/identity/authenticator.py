@@ -1,4 +1,4 @@
-"""From an Authorization header to who calls."""
+"""Authenticates callers by the Authorization header."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ _bearer = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,8000})", re.ASCII | re.IGNO
 
 
 class Authenticator:
-    """Tells who calls. A token that was verified is remembered until it ends, by its hash alone."""
+    """An authenticator of callers. It remembers verified tokens until they expire, but only their hashes."""
 
     def __init__(
         self, settings: IdentitySettings, clock: Clock = SYSTEM_CLOCK, entropy: Entropy = SYSTEM_ENTROPY
@@ -42,41 +42,41 @@ class Authenticator:
         self._remembered: RecentMap[bytes, VerifiedToken] = RecentMap(_REMEMBERED_TOKENS)
 
     async def start(self) -> None:
-        """Read keys. Raises CannotStartError."""
+        """Start reading keys. Raises CannotStartError."""
         for source in (self._api_keys, self._key_ring):
             if source is not None:
                 try:
                     await source.start()
                 except (OSError, ValueError) as error:
-                    raise CannotStartError(f"the keys that callers are known by cannot be read: {error}") from error
+                    raise CannotStartError(f"the keys of callers cannot be read: {error}") from error
 
     async def stop(self) -> None:
-        """Read them no more."""
+        """Stop reading keys."""
         for source in (self._api_keys, self._key_ring):
             if source is not None:
                 await source.stop()
 
     async def principal_of(self, authorization: str | None) -> Principal:
-        """Return who calls with that header. Raises Unauthenticated and IssuerUnavailable."""
+        """Return the principal of a header. Raises Unauthenticated and IssuerUnavailable."""
         if not authorization:
             return ANONYMOUS
         match = _bearer(authorization)
         if match is None:
-            raise Unauthenticated("Authorization must be there once, and be: Bearer and a token or a key")
+            raise Unauthenticated("Authorization must appear once, and be: Bearer and a token or a key")
         credential = match[1]
         if credential.startswith(PREFIX):
             if self._api_keys is None:
-                raise Unauthenticated("API keys are not taken here")
+                raise Unauthenticated("API keys are not accepted here")
             return self._api_keys.principal_of(credential)
         return await self._principal_of_token(credential)
 
     async def _principal_of_token(self, token: str) -> Principal:
         if self._verifier is None or self._key_ring is None:
-            raise Unauthenticated("tokens are not taken here")
+            raise Unauthenticated("tokens are not accepted here")
         digest = sha256(token.encode()).digest()
         known = self._remembered.get(digest)
         if known is None or not self._key_ring.has(known.key):
-            # A Submit may bring a thousand: others have a turn in between.
+            # A Submit may have a thousand tokens, so yield to other tasks in between.
             await asyncio.sleep(0)
             known = await self._verifier.verify(token)
             self._remembered.set(digest, known)

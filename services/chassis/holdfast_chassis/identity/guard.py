@@ -1,4 +1,4 @@
-"""What a method asks of its callers. Pure: it knows the contract, and neither transports nor credentials."""
+"""The authorization of a method. Pure: it depends on the contract, not on transports or credentials."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from holdfast_chassis.identity.refusals import PermissionDenied, Unauthenticated
 
 
 class Guard:
-    """Lets a principal call one method: `admit` before the request is read, `claim` when it has been."""
+    """The authorization rules of one method: `admit` is called before the request is read, `claim` afterwards."""
 
     def __init__(self, descriptor: MethodDescriptor) -> None:
         fields = descriptor.input_type.fields_by_name
@@ -23,19 +23,19 @@ class Guard:
         self._takes_actor = "actor" in fields
 
     def admit(self, principal: Principal) -> None:
-        """Raise Unauthenticated or PermissionDenied unless the principal may call the method at all."""
+        """Raise Unauthenticated or PermissionDenied unless the principal may call the method."""
         if principal is ANONYMOUS:
-            raise Unauthenticated("a credential is needed: Authorization: Bearer ...", error="")
+            raise Unauthenticated("a credential is required: Authorization: Bearer ...", error="")
         if self._scopes.isdisjoint(principal.scopes):
             raise PermissionDenied(f"the caller needs the scope {self._wanted.replace(' ', ' or ')}", self._wanted)
 
     def claim(self, principal: Principal, request: Any) -> None:  # noqa: ANN401 - a message of any type
-        """Make the request the principal's own: whom it is for, and who did it. Raises PermissionDenied."""
+        """Set the request's customer and actor to the principal's. Raises PermissionDenied."""
         if self._takes_customer and self._any_customers_scopes.isdisjoint(principal.scopes):
             if request.customer not in ("", principal.customer):
                 raise PermissionDenied("the token is for another customer", self._wanted_for_others)
             request.customer = principal.customer
         if self._takes_actor:
             if request.actor not in ("", principal.name):
-                raise PermissionDenied("a caller can give no other actor than itself")
+                raise PermissionDenied("the actor must be the caller itself")
             request.actor = principal.name

@@ -1,4 +1,4 @@
-"""The public keys of the tokens' issuer: a JSON Web Key Set (RFC 7517) in a file or at a URL."""
+"""The public keys of the issuer of tokens: a JSON Web Key Set (RFC 7517) in a file or at a URL."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -24,12 +24,12 @@ _MIN_RSA_BITS = 2048
 _FILE_SECONDS = 2.0
 _FILE_PAUSE_SECONDS = 0.5
 _URL_PAUSE_SECONDS = 10.0
-"""An unknown key makes the set be fetched again, but however many tokens name one, no more often than this."""
+"""The shortest interval at which tokens with unknown keys make the set be fetched again."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key, and the one algorithm that it is used with: what the token says of it counts for nothing."""
+    """A public key and its only algorithm. The algorithm that a token names is ignored (RFC 8725)."""
 
     kid: str
     jwk: str
@@ -41,7 +41,7 @@ KeySet = Mapping[str, VerificationKey]
 
 
 def parse_jwks(raw: bytes) -> KeySet:
-    """Return the keys that are fit to verify tokens, by their kid; the others are left out. Raises ValueError."""
+    """Return the usable keys by their kid; other keys are left out. Raises ValueError."""
     document = json.loads(raw)
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):
@@ -82,7 +82,7 @@ def _algorithm(key: object) -> str | None:
 
 
 class KeyRing:
-    """The issuer's keys: read again now and then, and when a token names one that is not there."""
+    """The issuer's keys: read again at intervals, and when a token names an unknown key."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class KeyRing:
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        """`location`: a URL or the path of a file. Keys at a URL that is away are used for `stale_seconds` more."""
+        """`location` is a URL or the path of a file. If a URL fails, its keys are used for `stale_seconds` more."""
         self._is_remote = "://" in location
         read: Callable[[], bytes] = (
             (lambda: fetch(location)) if self._is_remote else (lambda: read_file(Path(location)))
@@ -113,7 +113,7 @@ class KeyRing:
         )
 
     async def start(self) -> None:
-        """Read the keys. Raises OSError or ValueError for a file that cannot be used; an issuer may be away."""
+        """Start reading the keys. Raises OSError or ValueError for an unusable file; a URL may be unavailable."""
         if self._is_remote:
             await self._set.refresh()
             self._set.follow()
@@ -121,15 +121,15 @@ class KeyRing:
             await self._set.start()
 
     async def stop(self) -> None:
-        """Read no more."""
+        """Stop reading the keys."""
         await self._set.stop()
 
     def has(self, key: VerificationKey) -> bool:
-        """Tell whether a key is still in the set, as it was."""
+        """Return whether a key is still in the set, unchanged."""
         return self._set.value.get(key.kid) == key
 
     async def find(self, kid: str) -> VerificationKey | None:
-        """Return the key of that id; None: there is none. Raises IssuerUnavailable when that cannot be told."""
+        """Return the key with this id, or None. Raises IssuerUnavailable if the keys cannot be fetched."""
         key = self._set.value.get(kid)
         if key is None:
             await self._set.refresh()

@@ -1,17 +1,17 @@
-"""A principal: who makes a call."""
+"""A principal: the identity of a caller."""
 
 from dataclasses import dataclass
 
 OWN = "reservations.own"
-"""The scope of a buyer. Who has no more than this acts for the customer that the token names, and for no other."""
+"""The scope of a buyer. A caller with only this scope can act only for the customer that its token names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls.
+    """The identity of a caller.
 
     `name` is the actor of what it changes: `customers/c-1` for a buyer, `clients/{sub}` for any other token,
-    `keys/{name}` for an API key. `customer`: whom a token names; empty for a key.
+    `keys/{name}` for an API key. `customer` is the one that a token names; empty for a key.
     """
 
     name: str

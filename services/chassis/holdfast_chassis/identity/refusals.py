@@ -1,15 +1,15 @@
-"""Why a caller is not let in. The contract says what is true of each reason."""
+"""Refusals of access. The contract has the properties of each reason."""
 
 from dataclasses import dataclass
 
 
 class AccessRefused(Exception):
-    """A refusal for who the caller is. Its text is safe to show to the caller, and has nothing of the credential."""
+    """A refusal because of the caller's identity. Its text is safe to show and contains no part of the credential."""
 
 
 @dataclass(eq=False)
 class Unauthenticated(AccessRefused):
-    """There is no credential, or none that is valid. `error` is RFC 6750's code; empty: there is no credential."""
+    """The credential is missing or invalid. `error` is the code of RFC 6750; empty if it is missing."""
 
     detail: str
     error: str = "invalid_token"
@@ -20,7 +20,7 @@ class Unauthenticated(AccessRefused):
 
 @dataclass(eq=False)
 class PermissionDenied(AccessRefused):
-    """The caller may not do this. `scope`: what would allow it; of several, separated by spaces, any one."""
+    """The caller may not do this. `scope` has the scopes of which any one would allow it, separated by spaces."""
 
     detail: str
     scope: str = ""
@@ -31,7 +31,7 @@ class PermissionDenied(AccessRefused):
 
 @dataclass(eq=False)
 class IssuerUnavailable(AccessRefused):
-    """The keys of the tokens' issuer cannot be fetched: a token can be neither accepted nor refused."""
+    """The keys of the tokens' issuer cannot be fetched, so the token cannot be checked."""
 
     retry_after_seconds: float
 

@@ -1,4 +1,4 @@
-"""What a file or a URL says, read again now and then, and kept while it cannot be read."""
+"""The content of a file or a URL, read again at intervals, and kept while it cannot be read."""
 
 import asyncio
 import urllib.error
@@ -23,7 +23,7 @@ _MAX_BYTES = 1024 * 1024
 
 
 class Reloaded(Generic[T]):
-    """Holds the latest usable value. `read` may block and raises OSError or ValueError; so may `parse`."""
+    """The latest usable value. `read` may block; `read` and `parse` may raise OSError or ValueError."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class Reloaded(Generic[T]):
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        """Read every `interval_seconds`, and at most every `pause_seconds` however often `refresh` is asked for it.
+        """Read every `interval_seconds`, and on `refresh` at most every `pause_seconds`.
 
-        After `stale_seconds` without success the value is `empty` again; None: it is kept for ever.
+        After `stale_seconds` without success the value becomes `empty`; None: it is kept forever.
         """
         self.value = empty
         self.failed = False
@@ -61,16 +61,16 @@ class Reloaded(Generic[T]):
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read it, and again from now on. Raises OSError or ValueError when it cannot be used."""
+        """Read it now and then at intervals. Raises OSError or ValueError if it is unusable."""
         self._take(await asyncio.to_thread(self._read))
         self.follow()
 
     def follow(self) -> None:
-        """Begin to read it now and then."""
+        """Start reading it at intervals."""
         self._loop = asyncio.create_task(self._again_and_again(), name=f"reload {self._name}")
 
     async def stop(self) -> None:
-        """Read no more."""
+        """Stop reading it."""
         tasks = {task for task in (self._loop, self._reading) if task is not None}
         for task in tasks:
             task.cancel()
@@ -78,7 +78,7 @@ class Reloaded(Generic[T]):
             await asyncio.wait(tasks)
 
     async def refresh(self) -> None:
-        """Read it now, unless that was tried just before; callers that come together share one attempt."""
+        """Read it now, unless that was just tried. Concurrent callers share one attempt."""
         if self._reading is None or self._reading.done():
             now = self._clock.monotonic()
             if self._tried_at is not None and now - self._tried_at < self._pause_seconds:
@@ -116,21 +116,21 @@ class Reloaded(Generic[T]):
 
 
 def read_file(path: Path) -> bytes:
-    """Return what a file says. Raises OSError, and ValueError when it is too large."""
+    """Return the content of a file. Raises OSError, and ValueError if it is too large."""
     with path.open("rb") as file:
         return _bounded(file.read(_MAX_BYTES + 1))
 
 
 def fetch(url: str) -> bytes:
-    """Return what a URL says. Raises OSError, HTTPException, and ValueError when it is too large."""
-    # Through the proxy of the environment, if there is one: the issuer is the world outside.
+    """Return the content of a URL. Raises OSError, HTTPException, and ValueError if it is too large."""
+    # Through the proxy of the environment, if there is one, because the issuer is an external server.
     with _opener.open(url, timeout=_FETCH_SECONDS) as answer:
         body: bytes = answer.read(_MAX_BYTES + 1)
         return _bounded(body)
 
 
 def is_fetchable(url: str) -> bool:
-    """Tell whether keys may come from there: by TLS, or from this machine."""
+    """Return whether keys may come from this URL: over TLS, or from this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
 
@@ -142,7 +142,7 @@ def _bounded(body: bytes) -> bytes:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What answers for the keys is the URL that was set, not where somebody sends us."""
+    """A handler that refuses redirects, because only the configured URL is trusted."""
 
     def redirect_request(self, *arguments: object) -> NoReturn:
         raise urllib.error.URLError("it redirects elsewhere")

@@ -1,4 +1,4 @@
-"""What can be set about who callers are; both services have these, and one environment file serves both."""
+"""The settings of authentication. Both services have them and may share one environment file."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,38 +12,38 @@ from holdfast_chassis.settings import ServiceSettings
 
 
 class IdentitySettings(ServiceSettings):
-    """The settings by which callers are known. With none of them, everybody is let in, on loopback alone."""
+    """The settings of authentication. Without them every caller is admitted, but only on loopback."""
 
-    token_issuer: str | None = Field(None, description="Whose tokens are taken: their `iss`.")
+    token_issuer: str | None = Field(None, description="The issuer (`iss`) of accepted tokens.")
     token_jwks: str | None = Field(
-        None, description="Where the issuer's public keys are: a file, or a URL (https, or http on this machine)."
+        None, description="The issuer's public keys: a file, or a URL (https, or http on this machine)."
     )
     token_audience: str = Field("holdfast", min_length=1, description="The `aud` that tokens must have.")
     token_customer_claim: str = Field("sub", min_length=1, description="The claim that names a buyer's customer.")
     token_scope_claim: str = Field("scope", min_length=1, description="The claim that has the scopes.")
     token_leeway_seconds: float = Field(
-        30.0, ge=0, le=300, description="How far the issuer's clock may be from this machine's."
+        30.0, ge=0, le=300, description="The allowed difference between the issuer's clock and this machine's."
     )
     jwks_refresh_seconds: float = Field(300.0, ge=1, description="How often keys at a URL are fetched again.")
     jwks_stale_seconds: float = Field(
-        86_400.0, ge=1, description="How long keys at a URL are used when it does not answer any more."
+        86_400.0, ge=1, description="How long keys from a URL are used after it stopped answering."
     )
     api_keys_path: Path | None = Field(
         None, description="The file of API keys, which `key create` writes. It is read again when it changes."
     )
     api_keys: SecretStr | None = Field(
-        None, description="What that file would say, where secrets are no files. It is read once."
+        None, description="The content of that file, if secrets cannot be files. It is read once."
     )
     allow_anonymous: bool = Field(
         False,
-        description="Whether to serve everybody, without asking who they are, beyond loopback. Gives up all control "
-        "over who may do what.",
+        description="Whether to serve every caller without authentication beyond loopback. Gives up all access "
+        "control.",
     )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.token_issuer is None) != (self.token_jwks is None):
-            raise ValueError("token_issuer and token_jwks need each other")
+            raise ValueError("token_issuer and token_jwks must be set together")
         if self.token_jwks is not None and "://" in self.token_jwks and not is_fetchable(self.token_jwks):
             raise ValueError("token_jwks must be a file, or a URL of https")
         if self.api_keys is not None and self.api_keys_path is not None:
@@ -57,7 +57,7 @@ class IdentitySettings(ServiceSettings):
 
 
 def require_safe_listener(settings: IdentitySettings, host: str) -> None:
-    """Raise CannotStartError when everybody would be served beyond loopback, and nobody said that this is meant."""
+    """Raise CannotStartError if every caller would be served beyond loopback without a setting that allows it."""
     if settings.knows_callers or settings.allow_anonymous or _is_loopback(host):
         return
     raise CannotStartError(

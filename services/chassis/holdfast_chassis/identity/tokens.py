@@ -17,7 +17,7 @@ _MAX_KID_CHARACTERS = 256
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must say. `leeway_seconds`: how far the issuer's clock may be from ours."""
+    """The requirements of a token. `leeway_seconds` is the allowed difference of the issuer's clock."""
 
     issuer: str
     audience: str
@@ -27,7 +27,7 @@ class TokenRules:
 
 
 class VerifiedToken(NamedTuple):
-    """A token that was found valid: whose it is, until when (POSIX seconds), and by which key."""
+    """A valid token: its principal, its expiry (POSIX seconds) and its key."""
 
     principal: Principal
     expires_at: float
@@ -35,21 +35,21 @@ class VerifiedToken(NamedTuple):
 
 
 class TokenVerifier:
-    """Verifies tokens by the issuer's keys."""
+    """A verifier of tokens with the issuer's keys."""
 
     def __init__(self, rules: TokenRules, keys: KeyRing) -> None:
         self._rules = rules
         self._keys = keys
 
     async def verify(self, token: str) -> VerifiedToken:
-        """Return what a token says. Raises Unauthenticated and IssuerUnavailable."""
+        """Return a verified token. Raises Unauthenticated and IssuerUnavailable."""
         key = await self._key(token)
         rules = self._rules
         try:
             claims = jwt.decode(
                 token,
                 key.public,
-                # The key's own, and never what the token asks for: no `none`, and no HS256 with a public key.
+                # The algorithm of the key, never that of the token: no `none`, and no HS256 with a public key.
                 algorithms=[key.algorithm],
                 issuer=rules.issuer,
                 audience=rules.audience,
@@ -82,7 +82,7 @@ class TokenVerifier:
         if scopes <= {OWN} and customer:
             return Principal(f"customers/{customer}", scopes, customer)
         if not _is_name(claims["sub"]):
-            raise Unauthenticated("the token's subject is not fit for a name")
+            raise Unauthenticated("the token's subject is not a valid name")
         return Principal(f"clients/{claims['sub']}", scopes, customer)
 
 
@@ -109,5 +109,5 @@ _FAULTS: Mapping[type[jwt.InvalidTokenError], str] = {
 
 
 def _fault(error: jwt.InvalidTokenError) -> str:
-    """Return what is wrong, in words of ours: the library's may have parts of the token."""
+    """Return a description of the error, because the library's message may contain parts of the token."""
     return _FAULTS.get(type(error), "the token is not valid")

@@ -1,1 +1,1 @@
-"""How calls come in: servers, health, reflection."""
+"""The transports: servers, health and reflection."""

@@ -1,6 +1,6 @@
-"""gRPC by any ASGI server that speaks HTTP/2 with trailers: how its requests become exchanges.
+"""gRPC over any ASGI server with HTTP/2 and trailers: converts its requests to exchanges.
 
-Nothing may leave the application as an exception: a server may answer for it what a client of gRPC takes for success.
+The application never raises, because a server's own answer to an exception could look like a success to a gRPC client.
 """
 
 import asyncio
@@ -31,20 +31,20 @@ _END_OF_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 _EXPIRED = Ending(b"", (), Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 _TOO_OLD = Ending(b"", (), Code.UNAVAILABLE, "max connection age: call again")
 _STOPPING = Ending(b"", (), Code.UNAVAILABLE, "the server stops: try another one")
-_BROKEN = Ending(b"", (), Code.INTERNAL, "an error of ours")
-_NO_SINGLE_REQUEST = "one request is wanted, and {} came"
-# How soon, and in the long run how often, a call that is being served looks whether its caller is still there: a
-# server need not tell by itself.
+_BROKEN = Ending(b"", (), Code.INTERNAL, "internal error")
+_NO_SINGLE_REQUEST = "exactly one request is expected, not {}"
+# The first and the longest interval at which a call checks whether its caller is still connected, because a server may
+# # not report a disconnect by itself.
 _LOOK_SECONDS = 0.1
 _LOOK_SECONDS_MAX = 2.0
 
 
 class Application:
-    """Serves endpoints: what an ASGI server calls for each request."""
+    """The ASGI application that serves endpoints."""
 
     def __init__(self, limits: ServerLimits, endpoints: Iterable[Endpoint]) -> None:
         self._max_request_bytes = limits.max_request_bytes
-        # A server may leave it to us to end what a connection's end waits for.
+        # A server may leave it to the application to end the calls of a connection that is closing.
         self._max_call_seconds = limits.max_connection_age_seconds + limits.max_connection_age_grace_seconds
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._calls: set[_Call] = set()
@@ -53,7 +53,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        with suppress(OSError):  # As ASGI has it: the caller has gone.
+        with suppress(OSError):  # In ASGI this means that the caller has disconnected.
             if grpc_wire.is_grpc(scope["method"], scope["headers"]):
                 await self._answer(scope, receive, send)
             else:
@@ -61,7 +61,7 @@ class Application:
                 await send(_END_OF_BODY)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls, and those that are under way when `grace_seconds` are over."""
+        """Refuse new calls, and end calls that are still in progress after `grace_seconds`."""
         self._stopping = True
         if self._calls:
             with suppress(TimeoutError):
@@ -81,7 +81,7 @@ class Application:
                 self._idle.set()
 
     async def _ending(self, call: "_Call", scope: Scope) -> Ending | None:
-        """Serve it; None: there is nobody left to tell."""
+        """Serve the call. Return None if its caller has disconnected."""
         endpoint = self._endpoints.get(scope["path"])
         if self._stopping:
             return _STOPPING
@@ -135,16 +135,16 @@ class _Call:
         self._has_begun = False
         self._is_asking = False
         self.metadata: Metadata = ()
-        """What the caller sent."""
+        """The metadata that the caller sent."""
 
     @property
     def peer(self) -> str:
-        """Its address, as gRPC writes it."""
+        """The caller's address, in gRPC's notation."""
         host, port = self._scope["client"]
         return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
     def remaining_seconds(self) -> float | None:
-        """Return how much time the caller leaves."""
+        """Return the seconds until the caller's deadline, or None."""
         return None if self._deadline_at is None else self._deadline_at - self._loop.time()
 
     async def write(self, message: bytes) -> None:
@@ -154,14 +154,14 @@ class _Call:
             await self._send(_START)
         event = {"type": "http.response.body", "body": grpc_wire.framed(message), "more_body": True}
         try:
-            # What the server waits by must not be cancelled under its hands.
+            # The server's own future must not be cancelled.
             await asyncio.shield(self._send(event))
         except OSError:
             self.cut(None)
             await asyncio.sleep(0)
 
     def read_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Take over what they say; return how messages are encoded. Raises WireError."""
+        """Read the headers. Return the encoding of messages. Raises WireError."""
         self.metadata, timeout_seconds, encoding = grpc_wire.read_headers(headers)
         if timeout_seconds is not None:
             self._deadline_at = self._loop.time() + timeout_seconds
@@ -169,7 +169,7 @@ class _Call:
         return encoding
 
     async def request(self, messages: Messages) -> bytes | None:
-        """Wait for the only message, and for the end; None: its sender has gone. Raises WireError."""
+        """Wait for the only message and the end; None: the caller has disconnected. Raises WireError."""
         event = await self._receive()
         if not event.get("more_body") and (message := messages.single(event.get("body", b""))) is not None:
             return message
@@ -191,7 +191,7 @@ class _Call:
         return came[0]
 
     async def requests(self, messages: Messages) -> AsyncIterator[bytes]:
-        """Iterate over the messages as they come, which also tells when their sender has gone."""
+        """Yield the messages as they arrive. This also detects a disconnect."""
         more = True
         try:
             while more:
@@ -209,13 +209,13 @@ class _Call:
             self.cut(error.ending)
         finally:
             self._is_asking = False
-        await asyncio.sleep(0)  # Where a call that was cut off ends.
+        await asyncio.sleep(0)  # The end of a call that was cut off.
 
     async def serve(self, endpoint: Endpoint, request: bytes | AsyncIterator[bytes]) -> Ending | None:
-        """Serve the call until its end, or until it is cut off."""
+        """Serve the call until it ends or is cut off."""
         self._task = asyncio.current_task()
         self._gives_stream = endpoint.gives_stream
-        # Who reads a stream of requests is told of its end by that.
+        # This ends the stream of requests for its reader.
         self._is_asking = endpoint.takes_stream
         self._wait()
         try:
@@ -230,21 +230,21 @@ class _Call:
                 self._timer.cancel()
 
     def cut(self, ending: Ending | None) -> None:
-        """End the call now, with that ending; None: its caller has gone."""
+        """End the call now with this ending; None: its caller has disconnected."""
         if self._task is not None and not self._gone and self._cut is None:
             self._cut = ending
             self._gone = ending is None
             self._task.cancel()
 
     async def end(self, ending: Ending | None) -> None:
-        """Tell how it ended."""
+        """Send the ending of the call."""
         if ending is None:
             return
         send, trailers = self._send, grpc_wire.trailers_of(ending)
         if self._has_begun:
             await send(_END_OF_BODY)
         elif ending.code or self._gives_stream:
-            # By headers alone, in one frame.
+            # With headers only, in one frame.
             await send({"type": "http.response.start", "status": 200, "headers": [*_REFUSAL_HEADERS, *trailers]})
             await send(_END_OF_BODY)
             return
@@ -254,7 +254,7 @@ class _Call:
         await send({"type": "http.response.trailers", "headers": trailers})
 
     def _wait(self) -> None:
-        """Look again in a while, or when the call has to end."""
+        """Schedule the next check, or the end of the call."""
         seconds = min(self._look_seconds, self._ends_at - self._loop.time())
         self._timer = self._loop.call_later(max(seconds, 0.0), self._look)
 

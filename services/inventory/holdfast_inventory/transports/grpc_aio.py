@@ -1,4 +1,4 @@
-"""gRPC by grpc.aio: its options, and how its calls become exchanges."""
+"""gRPC by grpc.aio: its options, and the conversion of its calls to exchanges."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
@@ -23,10 +23,10 @@ class Server:
         self._server = grpc.aio.server(options=_options(limits))
         self._server.add_generic_rpc_handlers((_Handlers(endpoints),))
         self.address = ""
-        """Where it listens, once it has started."""
+        """The address on which it listens, once it has started."""
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
+        """Listen. Raises OSError if the port is taken."""
         limits = self._limits
         try:
             port = self._server.add_insecure_port(limits.address_with(limits.port))
@@ -37,27 +37,29 @@ class Server:
         log.info("listening", address=self.address)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no more calls, and give those under way `grace_seconds`. Stop receiving first (see `Calls.arrivals`)."""
+        """Accept no more calls, and give calls in progress `grace_seconds`. Wait for quiet first (see
+        `Calls.arrivals`).
+        """
         await self._server.stop(grace_seconds)
 
 
 def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:
     return (
-        # On by default, two servers would share a port without anybody noticing.
+        # On by default, which would let two servers share a port by mistake.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", limits.max_request_bytes),
-        # Between the one and the other gRPC refuses at random, and either way without a reason. Our own limit is lower.
+        # Between these two limits gRPC refuses at random, and always without a reason. The API's own limit is lower.
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
-        # Our own answers are bounded by page sizes, of movements and reservations with up to 100 lines.
+        # Answers are limited by page sizes, of movements and of reservations with up to 100 lines.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
-        # More are closed at once: without a bound, memory and files would go first.
+        # More connections are closed at once; without a limit, memory or file descriptors would run out.
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
-        # Names are resolved again only on disconnect: without an age, new replicas would get no traffic.
+        # Clients resolve names again only on disconnect: without a maximum age, new replicas would get no traffic.
         ("grpc.max_connection_age_ms", round(limits.max_connection_age_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round(limits.max_connection_age_grace_seconds * 1000)),
-        # Find dead peers, and let clients look for us as often, with or without calls under way.
+        # Find dead peers, and let clients do the same as often, with or without calls in progress.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -67,13 +69,13 @@ def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    """Finds endpoints by their paths."""
+    """The handlers of endpoints, by their paths."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._handlers = {endpoint.path: _handler(endpoint) for endpoint in endpoints}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """Return the handler of a call; None: there is none."""
+        """Return the handler of a call, or None."""
         return self._handlers.get(handler_call_details.method)
 
 
@@ -89,7 +91,7 @@ class _Exchange:
 
     @property
     def metadata(self) -> Metadata:
-        """What the caller sent."""
+        """The metadata that the caller sent."""
         metadata: Any = self._context.invocation_metadata()
         return metadata or ()
 

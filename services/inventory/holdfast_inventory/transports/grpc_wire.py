@@ -1,4 +1,4 @@
-"""gRPC's format on top of HTTP/2: messages, metadata, timeouts and statuses, as its specification has them."""
+"""gRPC's format over HTTP/2 (PROTOCOL-HTTP2.md): messages, metadata, timeouts and statuses."""
 
 import base64
 import binascii
@@ -16,21 +16,21 @@ Headers = list[tuple[bytes, bytes]]
 ENCODINGS = b"identity,gzip,deflate"
 _PREFIX_BYTES = 5
 _BINARY = b"-bin"
-# What a header named Content-Type may say (parameters apart), and what belongs to the protocol and not to the caller.
+# The allowed values of Content-Type without parameters, and the headers of the protocol that are not metadata.
 _CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
 _OF_THE_PROTOCOL = frozenset(
     {b"content-type", b"te", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding", b"host", b"content-length"}
 )
 _UNIT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _TIMEOUT_DIGITS = 8
-# zlib's way to say by which header a stream begins.
+# zlib's code for the header of a stream.
 _WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
-# All that is visible, and the space; the percent sign begins an escape.
+# Visible characters and the space. The percent sign begins an escape.
 _PLAIN_IN_STATUS = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 class WireError(Exception):
-    """What came in is not gRPC, or more than is read: the call ends with this code and text."""
+    """The request is not valid gRPC, or too large: the call ends with this code and text."""
 
     def __init__(self, code: int, description: str) -> None:
         super().__init__(description)
@@ -38,7 +38,7 @@ class WireError(Exception):
 
 
 class RequestHeaders(NamedTuple):
-    """What the headers of a call say."""
+    """The headers of a call."""
 
     metadata: Metadata
     timeout_seconds: float | None
@@ -46,13 +46,13 @@ class RequestHeaders(NamedTuple):
 
 
 def is_grpc(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return whether a request of HTTP is a call of gRPC in Protocol Buffers."""
+    """Return whether an HTTP request is a gRPC call with Protocol Buffers."""
     content_type = next((value for name, value in headers if name == b"content-type"), b"")
     return method == "POST" and content_type.partition(b";")[0].strip() in _CONTENT_TYPES
 
 
 def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
-    """Return what they say. Raises WireError."""
+    """Return the parsed headers. Raises WireError."""
     protocol: dict[bytes, bytes] = {}
     metadata: list[tuple[str, str | bytes]] = []
     for name, value in headers:
@@ -63,7 +63,7 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
         else:
             metadata.append((name.decode("latin-1"), value.decode("latin-1")))
     if protocol.get(b"te") != b"trailers":
-        # A proxy that drops it may drop trailers too, and so how a call ended.
+        # A proxy that drops this header may drop trailers, too, which contain the status of a call.
         raise WireError(Code.INTERNAL, "the header `te: trailers` is missing")
     encoding = protocol.get(b"grpc-encoding", b"identity")
     if encoding != b"identity" and encoding not in _WINDOW_BITS:
@@ -87,7 +87,7 @@ def _binary(value: bytes) -> bytes:
 
 
 class Messages:
-    """Cuts what comes in into messages, none over `limit_bytes`, however small it is on the wire."""
+    """A parser that splits the input into messages of at most `limit_bytes` after decompression."""
 
     __slots__ = ("_buffer", "_encoding", "_limit_bytes")
 
@@ -97,18 +97,18 @@ class Messages:
         self._limit_bytes = limit_bytes
 
     def single(self, body: bytes) -> bytes | None:
-        """Return the message if `body` is just one, as most requests are; None: feed it, for there is more to see."""
+        """Return the message if `body` is exactly one, as in most requests. If this returns None, use `feed`."""
         size_bytes = len(body) - _PREFIX_BYTES
         if body[:1] == b"\0" and int.from_bytes(body[1:_PREFIX_BYTES]) == size_bytes <= self._limit_bytes:
             return body[_PREFIX_BYTES:]
         return None
 
     def feed(self, data: bytes) -> None:
-        """Take what has come."""
+        """Add input."""
         self._buffer += data
 
     def next(self) -> bytes | None:
-        """Return the next message; None when it has not come yet. Raises WireError."""
+        """Return the next message; None if it is not complete yet. Raises WireError."""
         buffer = self._buffer
         if len(buffer) < _PREFIX_BYTES:
             return None
@@ -120,7 +120,7 @@ class Messages:
         return self._inflated(message) if flag else message
 
     def end(self) -> None:
-        """All has come. Raises WireError in the middle of a message."""
+        """Note the end of the input. Raises WireError in the middle of a message."""
         if self._buffer:
             raise WireError(Code.INTERNAL, "the request ended in the middle of a message")
 
@@ -135,26 +135,26 @@ class Messages:
     def _inflated(self, message: bytes) -> bytes:
         bits = _WINDOW_BITS.get(self._encoding)
         if bits is None:
-            raise WireError(Code.INTERNAL, "a message is compressed, without a grpc-encoding that says how")
+            raise WireError(Code.INTERNAL, "a message is compressed, but there is no grpc-encoding")
         inflater = zlib.decompressobj(bits)
         try:
-            # One byte more than is taken tells that there is too much, without making all of it.
+            # One byte more than the limit shows that there is too much, without decompressing all of it.
             inflated = inflater.decompress(message, self._limit_bytes + 1)
         except zlib.error:
             raise WireError(Code.INTERNAL, "a message cannot be decompressed") from None
         self._checked(len(inflated))
         if not inflater.eof:
-            raise WireError(Code.INTERNAL, "a compressed message is cut off")
+            raise WireError(Code.INTERNAL, "a compressed message is truncated")
         return inflated
 
 
 def framed(message: bytes) -> bytes:
-    """Return a message as it is sent, uncompressed."""
+    """Return an uncompressed message in the wire format."""
     return b"\0" + len(message).to_bytes(4) + message
 
 
 def trailers_of(ending: Ending) -> Headers:
-    """Return how a call has ended, as the trailers say it."""
+    """Return the trailers of an ending."""
     trailers = [(b"grpc-status", b"%d" % ending.code)]
     if ending.description:
         trailers.append((b"grpc-message", quote(ending.description, _PLAIN_IN_STATUS).encode()))

@@ -1,5 +1,7 @@
-"""grpc.health.v1, our own: the stock servicer serves before it is told to, lets a stalled watcher block everybody,
-flips liveness too when a drain begins, keeps its watches through the whole grace, and has no List.
+"""An implementation of grpc.health.v1.
+
+The servicer of the grpc library reports SERVING from the beginning, lets a stalled watcher block all others, changes
+liveness as well when a drain begins, keeps its watches during the whole grace, and has no List.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from holdfast_inventory.watches.lifetime import Lifetime
 SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"]
 
 LIVENESS = "liveness"
-"""The name that stays SERVING while the process drains: it lives, so nobody must kill it."""
+"""The name that stays SERVING during a drain, because the process is alive and must not be killed."""
 
 _MAX_WATCHES = 200
 _RETRY_SECONDS = (1.0, 5.0)
@@ -28,7 +30,7 @@ _UNKNOWN = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.
 
 
 class Serving(Enum):
-    """Whether something serves, by its number in the protos."""
+    """A health status, by its number in the protos."""
 
     SERVING = 1
     NOT_SERVING = 2
@@ -42,9 +44,9 @@ _RESPONSES = {
 
 @dataclass(frozen=True, slots=True)
 class HealthWatchLimits:
-    """How long a watch of health lasts, and how often it says again what has not changed.
+    """The lifetime of a health watch, and the interval at which it repeats its status.
 
-    Silence of a minute is what many a proxy takes for the end of a stream.
+    Many proxies end a stream after a minute without data.
     """
 
     lifetime: Lifetime
@@ -52,9 +54,9 @@ class HealthWatchLimits:
 
 
 class Health:
-    """Whether the service and what it depends on serve, by name.
+    """The health statuses of the service and its dependencies, by name.
 
-    Watchers are told the latest state; one that has passed before a slow watcher read it is not told.
+    Watchers get the latest status; a slow watcher may miss a status that has changed again.
     """
 
     def __init__(
@@ -70,11 +72,11 @@ class Health:
 
     @property
     def states(self) -> Mapping[str, Serving]:
-        """All names and their states."""
+        """All names and their statuses."""
         return MappingProxyType(self._states)
 
     def set(self, states: Mapping[str, Serving]) -> None:
-        """Change some states. No watcher, however slow, can hold this up."""
+        """Change some statuses. Slow watchers do not delay this."""
         if any(self._states.get(name) is not state for name, state in states.items()):
             self._states.update(states)
             self._announce()
@@ -85,7 +87,7 @@ class Health:
         self._announce()
 
     async def check(self, request: health_pb2.HealthCheckRequest, _: Call) -> health_pb2.HealthCheckResponse:
-        """Tell the state of a name. Raises NotFound."""
+        """Return the status of a name. Raises NotFound."""
         state = self._states.get(request.service)
         if state is None:
             raise NotFound(f"service {request.service!r}")
@@ -98,9 +100,9 @@ class Health:
     async def watch(
         self, request: health_pb2.HealthCheckRequest, _: Call
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse]:
-        """Tell the state of a name, each change of it, and what has not changed now and then.
+        """Send the status of a name, each change, and the unchanged status at intervals.
 
-        Raises Draining or WatchExpired at the end, and Overloaded when there are too many.
+        Raises Draining or WatchExpired at the end, and Overloaded if there are too many watches.
         """
         if self._watches >= _MAX_WATCHES:
             raise Overloaded(self._entropy.uniform(*_RETRY_SECONDS))

@@ -1,4 +1,4 @@
-"""Server reflection, v1 and v1alpha, which lets clients such as grpcurl and ghz do without our protos."""
+"""Server reflection, v1 and v1alpha, so that clients such as grpcurl and ghz do not need the protos."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
@@ -15,7 +15,7 @@ _NAMES = (SERVICE.full_name, SERVICE.full_name.replace("v1alpha", "v1"))
 
 
 class Reflection:
-    """Says what the services of these names, and reflection itself, look like."""
+    """A servicer that describes the services of these names, and reflection itself."""
 
     def __init__(self, service_names: Sequence[str]) -> None:
         self._servicer = reflection.aio.ReflectionServicer((*service_names, *_NAMES), _Pool())
@@ -31,7 +31,7 @@ class Reflection:
 
 
 def under_both_names(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """Return reflection's endpoints, and the same by their newer name."""
+    """Return reflection's endpoints, under both of its names."""
     older, newer = _NAMES
     return [
         endpoint._replace(path=endpoint.path.replace(older, name)) for endpoint in endpoints for name in (older, newer)
@@ -39,13 +39,13 @@ def under_both_names(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
 
 
 def _stable_file() -> FileDescriptorProto:
-    """Return v1alpha's file under the names of v1: the same messages, for which the library has no code."""
+    """Return v1alpha's file under the names of v1: the messages are the same, and the library has no code for v1."""
     alpha = FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     return text_format.Parse(text_format.MessageToString(alpha).replace("v1alpha", "v1"), FileDescriptorProto())
 
 
 class _Pool:
-    """The descriptor pool, which by itself does not find methods (grpc#34743), and these are what ghz asks for."""
+    """A descriptor pool that finds methods, which the library's pool does not (grpc#34743) and ghz needs."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
@@ -55,7 +55,7 @@ class _Pool:
         return getattr(self._pool, name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
-        """Return the file that declares it. Raises KeyError."""
+        """Return the file that declares a symbol. Raises KeyError."""
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
