@@ -71,12 +71,13 @@ async def test_unusable_urls_are_told_with_all_other_faults_and_without_their_te
         assert "s3c" not in refused.output
 
 
+LOOPBACK = {"HOLDFAST_GRPC_HOST": "127.0.0.1", "HOLDFAST_METRICS_PORT": "0"}
+
+
 async def test_a_database_that_is_not_there_is_waited_for_and_told_with_the_reason(free_port):
     url = f"postgresql://shop:s3cret@127.0.0.1:{free_port()}/shop"
     for command in ("serve", "migrate"):
-        refused = await run(
-            *INVENTORY, command, DATABASE_URL=url, HOLDFAST_DATABASE_WAIT_SECONDS="0.5", HOLDFAST_METRICS_PORT="0"
-        )
+        refused = await run(*INVENTORY, command, DATABASE_URL=url, HOLDFAST_DATABASE_WAIT_SECONDS="0.5", **LOOPBACK)
         assert refused.status == 1
         assert re.search(r"waiting for the database.*Connection refused", refused.output)
         assert re.search(r"no database within 0\.5 s: .*Connection refused", refused.output)
@@ -87,9 +88,7 @@ async def test_a_database_that_is_not_there_is_waited_for_and_told_with_the_reas
 async def test_a_database_that_refuses_us_is_not_waited_for(empty_database_url):
     url = re.sub(r":[^:@]*@", ":s3cret@", empty_database_url)
     for command in ("serve", "migrate"):
-        refused = await run(
-            *INVENTORY, command, DATABASE_URL=url, HOLDFAST_DATABASE_WAIT_SECONDS="3600", HOLDFAST_METRICS_PORT="0"
-        )
+        refused = await run(*INVENTORY, command, DATABASE_URL=url, HOLDFAST_DATABASE_WAIT_SECONDS="3600", **LOOPBACK)
         assert refused.status == 1
         assert "the database refuses the user or its password" in refused.output
         assert "Traceback" not in refused.output

@@ -118,11 +118,6 @@ async def test_a_request_names_a_host(edge, gateway):
     assert gateway.requests == []
 
 
-async def test_two_hosts_reach_a_gateway_as_what_it_refuses(edge, gateway):
-    await raw_exchange(edge, b"GET /v1/sales HTTP/1.1", b"host: a", b"host: b")
-    assert gateway.requests[0].headers["host"] == "a,b"
-
-
 @pytest.mark.parametrize(
     "path",
     [
