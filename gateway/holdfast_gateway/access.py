@@ -1,12 +1,10 @@
 """Authentication and authorization of requests."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from holdfast_chassis.identity import refusals
 from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.identity.guard import Guard
 from holdfast_chassis.identity.principal import ANONYMOUS, Principal
+from holdfast_chassis.identity.refusals import AccessRefused
 from holdfast_gateway.problems import ISSUER_UNAVAILABLE, PERMISSION_DENIED, UNAUTHENTICATED, Problem, ProblemError
 from holdfast_gateway.routes import DynamicMessage, Route
 
@@ -22,29 +20,30 @@ class Access:
         """Return the caller's principal if it is authorized. Raises ProblemError."""
         if self._authenticator is None:
             return ANONYMOUS
-        with _as_problems():
+        try:
             principal = await self._authenticator.principal_of(authorization)
             self._guard.admit(principal)
+        except AccessRefused as refused:
+            raise ProblemError(_problem(refused)) from None
         return principal
 
     def claim(self, principal: Principal, request: DynamicMessage) -> None:
-        """Set the request's customer or actor to the principal's. Raises ProblemError."""
-        if self._authenticator is not None:
-            with _as_problems():
-                self._guard.claim(principal, request)
+        """Make the request the principal's own. Raises ProblemError."""
+        if self._authenticator is None:
+            return
+        try:
+            self._guard.claim(principal, request)
+        except AccessRefused as refused:
+            raise ProblemError(_problem(refused)) from None
 
 
-@contextmanager
-def _as_problems() -> Iterator[None]:
-    """Convert refusals of access to the problems that the inventory's refusals would become."""
-    try:
-        yield
-    except refusals.Unauthenticated as error:
-        problem = Problem(UNAUTHENTICATED, str(error), metadata={"error": error.error} if error.error else {})
-    except refusals.PermissionDenied as error:
-        problem = Problem(PERMISSION_DENIED, str(error), metadata={"scope": error.scope} if error.scope else {})
-    except refusals.IssuerUnavailable as error:
-        problem = Problem(ISSUER_UNAVAILABLE, str(error), retry_after_seconds=error.retry_after_seconds)
-    else:
-        return
-    raise ProblemError(problem)
+def _problem(refused: AccessRefused) -> Problem:
+    """Return a refusal of access as it would be told if the inventory had given it."""
+    match refused:
+        case refusals.PermissionDenied(detail, scope):
+            return Problem(PERMISSION_DENIED, detail, metadata={"scope": scope} if scope else {})
+        case refusals.IssuerUnavailable(retry_after_seconds):
+            return Problem(ISSUER_UNAVAILABLE, str(refused), retry_after_seconds=retry_after_seconds)
+        case refusals.Unauthenticated(detail, error):
+            return Problem(UNAUTHENTICATED, detail, metadata={"error": error} if error else {})
+    raise TypeError(f"a refusal that is not known: {refused!r}")

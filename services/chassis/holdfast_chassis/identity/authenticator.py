@@ -60,29 +60,32 @@ class Authenticator:
         """Return the principal of a header. Raises Unauthenticated and IssuerUnavailable."""
         if not authorization:
             return ANONYMOUS
+        digest = sha256(authorization.encode()).digest()
+        known = self._remembered.get(digest)
+        if known is not None and self._key_ring is not None and self._key_ring.has(known.key):
+            if self._now().timestamp() >= known.expires_at:
+                raise Unauthenticated("the token has expired")
+            return known.principal
         match = _bearer(authorization)
         if match is None:
             raise Unauthenticated("Authorization must appear once, and be: Bearer and a token or a key")
-        credential = match[1]
-        if credential.startswith(PREFIX):
-            if self._api_keys is None:
-                raise Unauthenticated("API keys are not accepted here")
-            return self._api_keys.principal_of(credential)
-        return await self._principal_of_token(credential)
+        if match[1].startswith(PREFIX):
+            return self._principal_of_key(match[1])
+        verified = await self._verified(match[1])
+        self._remembered.set(digest, verified)
+        return verified.principal
 
-    async def _principal_of_token(self, token: str) -> Principal:
-        if self._verifier is None or self._key_ring is None:
+    def _principal_of_key(self, secret: str) -> Principal:
+        if self._api_keys is None:
+            raise Unauthenticated("API keys are not accepted here")
+        return self._api_keys.principal_of(secret)
+
+    async def _verified(self, token: str) -> VerifiedToken:
+        if self._verifier is None:
             raise Unauthenticated("tokens are not accepted here")
-        digest = sha256(token.encode()).digest()
-        known = self._remembered.get(digest)
-        if known is None or not self._key_ring.has(known.key):
-            # A Submit may have a thousand tokens, so yield to other tasks in between.
-            await asyncio.sleep(0)
-            known = await self._verifier.verify(token)
-            self._remembered.set(digest, known)
-        elif self._now().timestamp() >= known.expires_at:
-            raise Unauthenticated("the token has expired")
-        return known.principal
+        # A Submit may have a thousand tokens, so yield to other tasks in between.
+        await asyncio.sleep(0)
+        return await self._verifier.verify(token)
 
 
 def _token_rules(settings: IdentitySettings, issuer: str) -> TokenRules:

@@ -1,7 +1,6 @@
 """Authentication and authorization of calls."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -12,7 +11,8 @@ from holdfast_chassis.identity import refusals
 from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.identity.guard import Guard
 from holdfast_chassis.identity.principal import ANONYMOUS, Principal
-from holdfast_inventory.domain.errors import IssuerUnavailable, PermissionDenied, Unauthenticated
+from holdfast_chassis.identity.refusals import AccessRefused
+from holdfast_inventory.domain.errors import DomainError, IssuerUnavailable, PermissionDenied, Unauthenticated
 
 _METHODS = {method.input_type: method for method in RESERVATION_SERVICE.methods}
 _CARRIED = {
@@ -35,17 +35,21 @@ class Access:
 
         Raises Unauthenticated, PermissionDenied, IssuerUnavailable.
         """
-        with _as_domain_errors():
+        try:
             principal = otherwise
             if authorization is not None:
                 principal = await self._authenticator.principal_of(authorization)
             self._guard.admit(principal)
+        except AccessRefused as refused:
+            raise _as_domain_error(refused) from None
         return principal
 
     def claim(self, principal: Principal, request: Any) -> None:  # noqa: ANN401 - a message of any type
         """Set the request's customer or actor to the principal's. Raises PermissionDenied."""
-        with _as_domain_errors():
+        try:
             self._guard.claim(principal, request)
+        except AccessRefused as refused:
+            raise _as_domain_error(refused) from None
 
 
 class CommandAccess:
@@ -71,14 +75,13 @@ class CommandAccess:
             access.claim(principal, getattr(command, kind))
 
 
-@contextmanager
-def _as_domain_errors() -> Iterator[None]:
-    """Convert refusals of access to domain errors."""
-    try:
-        yield
-    except refusals.Unauthenticated as error:
-        raise Unauthenticated(error.detail, error.error) from None
-    except refusals.PermissionDenied as error:
-        raise PermissionDenied(error.detail, error.scope) from None
-    except refusals.IssuerUnavailable as error:
-        raise IssuerUnavailable(error.retry_after_seconds) from None
+def _as_domain_error(refused: AccessRefused) -> DomainError:
+    """Convert a refusal of access to a domain error."""
+    match refused:
+        case refusals.PermissionDenied(detail, scope):
+            return PermissionDenied(detail, scope)
+        case refusals.IssuerUnavailable(retry_after_seconds):
+            return IssuerUnavailable(retry_after_seconds)
+        case refusals.Unauthenticated(detail, error):
+            return Unauthenticated(detail, error)
+    raise TypeError(f"a refusal that is not known: {refused!r}")
