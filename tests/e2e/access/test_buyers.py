@@ -2,6 +2,7 @@
 
 import asyncio
 
+import grpc
 import pytest
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
@@ -129,12 +130,26 @@ async def test_a_submit_may_carry_a_credential_for_each_command(caller, guarded)
     assert await outcomes(one, command(one)) == "PERMISSION_DENIED"
 
 
+async def test_a_submit_without_any_caller_does_not_tell_whether_its_sale_exists(caller, guarded, stock):
+    for sale in (stock[0], "sales/nobody"):
+        command = rs.Command(create=create(sale, "c-1", a=1), authorization="Bearer let-me-in")
+        request = rs.SubmitRequest(parent=sale, commands=[command])
+        answer = await caller.call("grpc", METHODS["Submit"], request, None)
+        [outcome] = answer.body["outcomes"]
+        assert (answer.reason, outcome["error"]["code"]) == ("OK", grpc.StatusCode.UNAUTHENTICATED.value[0])
+
+
 @every_transport
 async def test_a_movement_has_its_caller_as_actor(caller, guarded, transport):
-    sale, _ = guarded.open_sale()
+    sale, held = guarded.open_sale()
+    create_method, buyer = METHODS["CreateReservation"], guarded.buyer("c-1")
+    own = (await caller.call(transport, create_method, create(sale, "", a=1), buyer)).body["name"]
+    for method, name in (("ConfirmReservation", own), ("ReleaseReservation", held)):
+        assert (await caller.call(transport, METHODS[method], about(method, name), buyer)).reason == "OK"
     adjust = ss.AdjustStockRequest(name=f"{sale}/items/a", delta=5, reason="RECEIVED")
     assert (await caller.call(transport, METHODS["AdjustStock"], adjust, guarded.operator)).reason == "OK"
     listed = await caller.call(
         transport, METHODS["ListMovements"], ss.ListMovementsRequest(parent=sale), guarded.operator
     )
-    assert listed.body["movements"][-1]["actor"] == "keys/operator"
+    actors = [movement.get("actor") for movement in listed.body["movements"]]
+    assert actors == ["keys/operator"] * 2 + ["customers/c-1"] * 3 + ["keys/operator"]

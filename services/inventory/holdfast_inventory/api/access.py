@@ -63,16 +63,18 @@ class CommandAccess:
         if caller is ANONYMOUS and not any(command.authorization for command in commands):
             raise Unauthenticated("a credential is required, for the call or for each command", "")
 
-    async def claim(self, caller: Principal, command: pb.Command) -> None:
-        """Authorize a command by its own credential, or else as `caller`, and set its customer.
+    async def claim(self, caller: Principal, command: pb.Command) -> Principal:
+        """Return the principal of a command: by its own credential, or else `caller`, to whom it is then bound.
 
         Raises Unauthenticated, PermissionDenied, IssuerUnavailable.
         """
         kind = command.WhichOneof("command")
-        if kind is not None:
-            access = self._access[kind]
-            principal = await access.admit(command.authorization or None, otherwise=caller)
-            access.claim(principal, getattr(command, kind))
+        if kind is None:
+            return caller
+        access = self._access[kind]
+        principal = await access.admit(command.authorization or None, otherwise=caller)
+        access.claim(principal, getattr(command, kind))
+        return principal
 
 
 def _as_domain_error(refused: AccessRefused) -> DomainError:

@@ -36,6 +36,7 @@ class CreateRequest(NamedTuple):
     confirm: bool
     order: str
     request_id: str
+    actor: str
 
     def command(self, new_id: UUID) -> Create:
         """Return the command with a random id, for a request without a request id."""
@@ -64,11 +65,12 @@ class CreateRequest(NamedTuple):
             self.order,
             fingerprint,
             bound,
+            self.actor,
         )
 
 
-def create(request: pb.CreateReservationRequest, sale_id: str | None = None) -> CreateRequest:
-    """Check a create. In a Submit for `sale_id` its parent may be missing."""
+def create(request: pb.CreateReservationRequest, actor: str = "", sale_id: str | None = None) -> CreateRequest:
+    """Check a create by `actor`. In a Submit for `sale_id` its parent may be missing."""
     with Checking() as checks:
         if sale_id is None or request.parent:
             sale_id = _same_sale(checks, "parent", checks.sale("parent", request.parent), sale_id)
@@ -87,25 +89,26 @@ def create(request: pb.CreateReservationRequest, sale_id: str | None = None) -> 
             confirm=request.confirm,
             order=order,
             request_id=checks.request_id("request_id", request.request_id),
+            actor=actor,
         )
 
 
-def confirm(request: pb.ConfirmReservationRequest, sale_id: str | None = None) -> tuple[str, Confirm]:
+def confirm(request: pb.ConfirmReservationRequest, actor: str = "", sale_id: str | None = None) -> tuple[str, Confirm]:
     """Check a confirmation; in a Submit, for `sale_id`."""
     with Checking() as checks:
         named_sale_id, identity = checks.reservation("name", request.name)
         order = checks.text("order", request.order)
         _same_sale(checks, "name", named_sale_id, sale_id)
-        command = Confirm(identity, order, request.allow_late, checks.text("customer", request.customer))
+        command = Confirm(identity, order, request.allow_late, checks.text("customer", request.customer), actor)
     return named_sale_id, command
 
 
-def release(request: pb.ReleaseReservationRequest, sale_id: str | None = None) -> tuple[str, Release]:
+def release(request: pb.ReleaseReservationRequest, actor: str = "", sale_id: str | None = None) -> tuple[str, Release]:
     """Check a release; in a Submit, for `sale_id`."""
     with Checking() as checks:
         named_sale_id, identity = checks.reservation("name", request.name)
         _same_sale(checks, "name", named_sale_id, sale_id)
-        command = Release(identity, checks.text("customer", request.customer))
+        command = Release(identity, checks.text("customer", request.customer), actor)
     return named_sale_id, command
 
 
@@ -173,15 +176,15 @@ def submit(request: pb.SubmitRequest) -> str:
     return sale_id
 
 
-def command(request: pb.Command, sale_id: str) -> CreateRequest | Command:
-    """Check one command of a Submit for `sale_id`."""
+def command(request: pb.Command, sale_id: str, actor: str = "") -> CreateRequest | Command:
+    """Check one command, by `actor`, of a Submit for `sale_id`."""
     match request.WhichOneof("command"):
         case "create":
-            return create(request.create, sale_id)
+            return create(request.create, actor, sale_id)
         case "confirm":
-            return confirm(request.confirm, sale_id)[1]
+            return confirm(request.confirm, actor, sale_id)[1]
         case "release":
-            return release(request.release, sale_id)[1]
+            return release(request.release, actor, sale_id)[1]
         case "extend":
             return extend(request.extend, sale_id)[1]
     raise InvalidRequest((FieldViolation("command", "must be one of create, confirm, release, extend"),))

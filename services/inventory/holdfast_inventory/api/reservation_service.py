@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.principal import Principal
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.api import messages, page_tokens, reservation_requests
 from holdfast_inventory.api.access import CommandAccess
@@ -56,7 +57,7 @@ class ReservationService:
 
     async def create_reservation(self, request: pb.CreateReservationRequest, call: Call) -> pb.Reservation:
         """Hold stock, or sell it at once."""
-        wanted = reservation_requests.create(request)
+        wanted = reservation_requests.create(request, call.principal.name)
         if wanted.request_id:
             command = wanted.bound_command(await self._ledger.salt(wanted.sale_id, call.deadline))
         else:
@@ -65,11 +66,11 @@ class ReservationService:
 
     async def confirm_reservation(self, request: pb.ConfirmReservationRequest, call: Call) -> pb.Reservation:
         """Sell the units of a reservation."""
-        return await self._execute(*reservation_requests.confirm(request), call)
+        return await self._execute(*reservation_requests.confirm(request, call.principal.name), call)
 
     async def release_reservation(self, request: pb.ReleaseReservationRequest, call: Call) -> pb.Reservation:
         """Give a hold back."""
-        return await self._execute(*reservation_requests.release(request), call)
+        return await self._execute(*reservation_requests.release(request, call.principal.name), call)
 
     async def extend_reservation(self, request: pb.ExtendReservationRequest, call: Call) -> pb.Reservation:
         """Move a hold's end."""
@@ -99,15 +100,19 @@ class ReservationService:
         if self._access is not None:
             self._access.require_any(call.principal, request.commands)
         sale_id = reservation_requests.submit(request)
-        salt = await self._ledger.salt(sale_id, call.deadline)
+        callers = await self._callers(request.commands, call)
+        # Only if some command is allowed: the answer depends on whether the sale exists.
+        is_any_allowed = any(isinstance(caller, Principal) for caller in callers)
+        salt = await self._ledger.salt(sale_id, call.deadline) if is_any_allowed else b""
         now = asyncio.get_running_loop().time()
         answers: list[Answer | None] = []
         accepted: list[tuple[Command, float | None]] = []
-        for given in request.commands:
+        for given, caller in zip(request.commands, callers, strict=True):
+            if isinstance(caller, DomainError):
+                answers.append(caller)
+                continue
             try:
-                if self._access is not None:
-                    await self._access.claim(call.principal, given)
-                accepted.append(self._submitted(given, sale_id, salt, now, call.deadline))
+                accepted.append(self._submitted(given, sale_id, salt, now, call.deadline, caller.name))
                 answers.append(None)
             except DomainError as refusal:
                 answers.append(refusal)
@@ -123,11 +128,23 @@ class ReservationService:
                 _tell(given, method, reason)
         return response
 
+    async def _callers(self, commands: Sequence[pb.Command], call: Call) -> Sequence[Principal | DomainError]:
+        """Return the principal of each command, or why it is not allowed."""
+        if self._access is None:
+            return [call.principal] * len(commands)
+        callers: list[Principal | DomainError] = []
+        for given in commands:
+            try:
+                callers.append(await self._access.claim(call.principal, given))
+            except DomainError as refusal:
+                callers.append(refusal)
+        return callers
+
     def _submitted(
-        self, given: pb.Command, sale_id: str, salt: bytes, now: float, deadline: float
+        self, given: pb.Command, sale_id: str, salt: bytes, now: float, deadline: float, actor: str
     ) -> tuple[Command, float]:
         """Return a command and its deadline: its own, but no later than the call's."""
-        command = reservation_requests.command(given, sale_id)
+        command = reservation_requests.command(given, sale_id, actor)
         if isinstance(command, CreateRequest):
             command = command.bound_command(salt) if command.request_id else command.command(self._entropy.uuid4())
         timeout_seconds = reservation_requests.timeout_seconds(given)

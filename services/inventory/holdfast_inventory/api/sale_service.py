@@ -41,9 +41,9 @@ class SaleService:
 
     # Sales
 
-    async def create_sale(self, request: pb.CreateSaleRequest, _: Call) -> sale_pb2.Sale:
+    async def create_sale(self, request: pb.CreateSaleRequest, call: Call) -> sale_pb2.Sale:
         """Create a sale with its items."""
-        return _sale(await self._catalog.create_sale(sale_requests.create_sale(request)))
+        return _sale(await self._catalog.create_sale(sale_requests.create_sale(request), call.principal.name))
 
     async def get_sale(self, request: pb.GetSaleRequest, _: Call) -> sale_pb2.Sale:
         """Read one."""
@@ -81,10 +81,10 @@ class SaleService:
 
     # Items and their stock
 
-    async def create_item(self, request: pb.CreateItemRequest, _: Call) -> sale_pb2.Item:
+    async def create_item(self, request: pb.CreateItemRequest, call: Call) -> sale_pb2.Item:
         """Add an item to a sale."""
         sale_id, item = sale_requests.create_item(request)
-        return messages.item(sale_id, await self._catalog.create_item(sale_id, item))
+        return messages.item(sale_id, await self._catalog.create_item(sale_id, item, call.principal.name))
 
     async def get_item(self, request: pb.GetItemRequest, _: Call) -> sale_pb2.Item:
         """Read one."""

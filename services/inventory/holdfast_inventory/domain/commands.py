@@ -13,7 +13,8 @@ class Create(NamedTuple):
     """Hold `lines` (merged: one per item) for a customer, or with `confirm` sell them at once.
 
     `reservation_id` comes from `identity.reservation_id` when the caller gave a request id. Otherwise it is random and
-    `bound` is false: no reservation has it yet. `fingerprint` comes from `identity.create_fingerprint`.
+    `bound` is false: no reservation has it yet. `fingerprint` comes from `identity.create_fingerprint`. `actor` is the
+    caller's name; empty where callers are not known.
     """
 
     reservation_id: UUID
@@ -25,6 +26,7 @@ class Create(NamedTuple):
     order: str
     fingerprint: bytes
     bound: bool = True
+    actor: str = ""
 
 
 class Confirm(NamedTuple):
@@ -34,6 +36,7 @@ class Confirm(NamedTuple):
     order: str
     allow_late: bool
     customer: str
+    actor: str = ""
 
 
 class Release(NamedTuple):
@@ -41,6 +44,7 @@ class Release(NamedTuple):
 
     reservation_id: UUID
     customer: str
+    actor: str = ""
 
 
 class Extend(NamedTuple):

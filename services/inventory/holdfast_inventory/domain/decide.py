@@ -263,9 +263,9 @@ class _Batch:
         self.created[reservation.reservation_id] = None
         self.count_use(reservation.customer, lines)
         if command.confirm:
-            self.sell(reservation, was_held=False)
+            self.sell(reservation, command.actor, was_held=False)
         else:
-            self.hold(reservation)
+            self.hold(reservation, command.actor)
         return Done(reservation, replayed=False)
 
     def confirm(self, command: Confirm) -> Done:
@@ -281,7 +281,7 @@ class _Batch:
             case _:
                 _refuse_ended(reservation)
         confirmed = self.end(reservation, ReservationState.CONFIRMED, command.order)
-        self.sell(confirmed, was_held=was_held)
+        self.sell(confirmed, command.actor, was_held=was_held)
         return Done(confirmed, replayed=False)
 
     def release(self, command: Release) -> Done:
@@ -290,7 +290,7 @@ class _Batch:
             return Done(reservation, replayed=True)
         if reservation.state is not ReservationState.HELD:
             _refuse_ended(reservation)
-        return Done(self.give_back(reservation, ReservationState.RELEASED), replayed=False)
+        return Done(self.give_back(reservation, ReservationState.RELEASED, command.actor), replayed=False)
 
     def extend(self, command: Extend) -> Done:
         reservation = self.reservation(command.reservation_id, command.customer)
@@ -452,10 +452,10 @@ class _Batch:
             raise InvalidRequest((FieldViolation(name, f"the item cannot count more than {MAX_UNITS} units"),))
         self.move(kind, item_id, on_hand=delta, reason=reason, actor=actor)
 
-    def hold(self, reservation: Reservation) -> None:
+    def hold(self, reservation: Reservation, actor: str) -> None:
         for line in reservation.lines:
             self.note_end(line.item_id, reservation.expires_at)
-            self.move(MovementKind.HOLD, line.item_id, held=line.quantity, reservation=reservation)
+            self.move(MovementKind.HOLD, line.item_id, held=line.quantity, reservation=reservation, actor=actor)
 
     def note_end(self, item_id: str, ends_at: datetime) -> None:
         """Note the end of a new hold on an item. If it is not known when the other holds end, it stays unknown."""
@@ -464,7 +464,7 @@ class _Batch:
         elif item_id in self.holds_end_at:
             self.holds_end_at[item_id] = min(self.holds_end_at[item_id], ends_at)
 
-    def sell(self, reservation: Reservation, *, was_held: bool) -> None:
+    def sell(self, reservation: Reservation, actor: str, *, was_held: bool) -> None:
         for item_id, quantity in reservation.lines:
             held = -quantity if was_held else 0
             self.move(
@@ -474,12 +474,13 @@ class _Batch:
                 held=held,
                 sold=quantity,
                 reservation=reservation,
+                actor=actor,
             )
 
-    def give_back(self, reservation: Reservation, state: ReservationState) -> Reservation:
+    def give_back(self, reservation: Reservation, state: ReservationState, actor: str = "") -> Reservation:
         kind = MovementKind.EXPIRE if state is ReservationState.EXPIRED else MovementKind.RELEASE
         for line in reservation.lines:
-            self.move(kind, line.item_id, held=-line.quantity, reservation=reservation)
+            self.move(kind, line.item_id, held=-line.quantity, reservation=reservation, actor=actor)
         # A due hold is no longer part of `used`; any other is.
         if not reservation.is_due(self.state.now):
             self.count_use(reservation.customer, reservation.lines, sign=-1)

@@ -57,13 +57,13 @@ class Catalog(History, ScheduleStore):
         History.__init__(self, database)
         ScheduleStore.__init__(self, database, on_commit, entropy)
 
-    async def create_sale(self, new: NewSale) -> SaleView:
+    async def create_sale(self, new: NewSale, actor: str = "") -> SaleView:
         """Create a sale with its items and their first stock. Raises `AlreadyExists` and `InvalidRequest`."""
         async with self._database.writing() as connection:
             sale = await insert_sale(connection, new, self._entropy.token_bytes(SALT_BYTES))
             if sale is None:
                 raise AlreadyExists(f"sales/{new.sale_id}")
-            commits = await put_first_stock(connection, sale, new.items, actor="")
+            commits = await put_first_stock(connection, sale, new.items, actor)
         self._tell(commits)
         return SaleView(advanced(sale, commits), sale.state_at(sale.created_at))
 
@@ -108,13 +108,13 @@ class Catalog(History, ScheduleStore):
         """Cancel a sale. This is final. The next batches end its open holds."""
         return await self._rewrite(sale_id, lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now))
 
-    async def create_item(self, sale_id: str, item: NewItem) -> Item:
+    async def create_item(self, sale_id: str, item: NewItem, actor: str = "") -> Item:
         """Add an item to a sale, with its first stock. Raises `AlreadyExists`."""
         async with self._database.writing() as connection:
             sale = await lock_sale(connection, sale_id)
             if not await insert_items(connection, sale, [item]):
                 raise AlreadyExists(f"sales/{sale_id}/items/{item.item_id}")
-            commits = await put_first_stock(connection, sale, [item], actor="")
+            commits = await put_first_stock(connection, sale, [item], actor)
             created = await _item(connection, sale_id, item.item_id)
         self._tell(commits)
         return created

@@ -135,7 +135,10 @@ class Movement(_message.Message):
     reason: Global___Movement.AdjustReason.ValueType
     """Only for ADJUST."""
     actor: _builtins.str
-    """For ADJUST and TRANSFER, who requested it, as the caller named them."""
+    """Who requested it: the name of the caller's principal. Where callers are not
+    authenticated, the name that the caller gives, for ADJUST and TRANSFER only.
+    Empty for changes that Holdfast makes by itself.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """The database's time when its batch was read."""
