@@ -38,7 +38,8 @@ async def start_schedule(replicas):
 
 async def sales_of(client, schedule):
     request = ss.ListSalesRequest(schedule=schedule)
-    return list((await client.sales.ListSales(request, timeout=CALL_SECONDS)).sales)
+    newest_first = (await client.sales.ListSales(request, timeout=CALL_SECONDS)).sales
+    return sorted(newest_first, key=lambda sale: sale.open_time.ToSeconds())
 
 
 async def both_are_there(client, schedule):

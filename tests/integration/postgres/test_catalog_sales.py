@@ -136,15 +136,39 @@ async def test_pause_and_cancel_show_in_the_state(catalog):
     assert cancelled == await catalog.cancel_sale("drop")
 
 
-async def test_sales_are_listed_by_id_in_pages(catalog):
+async def test_sales_are_listed_in_pages_the_newest_first(catalog):
     for number in range(5):
         await catalog.create_sale(new_sale(f"drop-{number}", schedule_id="hourly" if number % 2 else None))
 
     views, sizes = await all_pages(lambda size, cursor: catalog.list_sales(size, cursor, None, None), 2)
-    assert [f"drop-{number}" for number in range(5)] == [view.sale.sale_id for view in views]
+    assert [f"drop-{number}" for number in (4, 3, 2, 1, 0)] == [view.sale.sale_id for view in views]
     assert sizes == [2, 2, 1]
     views, _ = await all_pages(lambda size, cursor: catalog.list_sales(size, cursor, None, "hourly"), 1)
-    assert [view.sale.sale_id for view in views] == ["drop-1", "drop-3"]
+    assert [view.sale.sale_id for view in views] == ["drop-3", "drop-1"]
+
+
+@pytest.mark.parametrize("schedule_id", [None, "hourly"])
+async def test_a_sale_that_is_created_between_two_pages_moves_no_other(catalog, schedule_id):
+    for number in range(4):
+        await catalog.create_sale(new_sale(f"drop-{number}", schedule_id="hourly"))
+
+    first, cursor = await catalog.list_sales(2, None, None, schedule_id)
+    await catalog.create_sale(new_sale("newer", schedule_id="hourly"))
+    second, end = await catalog.list_sales(2, cursor, None, schedule_id)
+    again, _ = await catalog.list_sales(2, None, None, schedule_id)
+
+    assert [view.sale.sale_id for view in (*first, *second)] == ["drop-3", "drop-2", "drop-1", "drop-0"]
+    assert end is None
+    assert [view.sale.sale_id for view in again] == ["newer", "drop-3"]
+
+
+async def test_sales_of_one_age_are_listed_by_id(catalog, sql):
+    for number in range(5):
+        await catalog.create_sale(new_sale(f"drop-{number}"))
+    await sql.execute("UPDATE sales SET created_at = now()")
+
+    views, _ = await all_pages(lambda size, cursor: catalog.list_sales(size, cursor, None, None), 2)
+    assert [view.sale.sale_id for view in views] == [f"drop-{number}" for number in (4, 3, 2, 1, 0)]
 
 
 async def test_sales_are_listed_by_state(catalog):
@@ -167,11 +191,11 @@ async def test_a_list_by_state_gives_up_a_page_that_would_cost_too_much(catalog,
     monkeypatch.setattr("holdfast_inventory.postgres.catalog._STRETCH_ROWS", 2)
     monkeypatch.setattr("holdfast_inventory.postgres.catalog._MOST_STRETCHES", 2)
     for number in range(7):
-        await catalog.create_sale(new_sale(f"drop-{number}", open_at=None if number == 6 else FUTURE))
+        await catalog.create_sale(new_sale(f"drop-{number}", open_at=None if number == 0 else FUTURE))
 
     views, sizes = await all_pages(lambda size, cursor: catalog.list_sales(size, cursor, SaleState.OPEN, None), 5)
 
-    assert [view.sale.sale_id for view in views] == ["drop-6"]
+    assert [view.sale.sale_id for view in views] == ["drop-0"]
     assert sizes == [0, 1]
 
 

@@ -122,6 +122,21 @@ async def test_a_statement_looks_up_by_key_in_a_table_of_one_row(database, sql):
         assert await all_faults(connection) == {}
 
 
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("name", ["list_sales", "list_sales_of_schedule"])
+@pytest.mark.parametrize("after", ["", "hourly-5000"])
+async def test_a_page_of_ten_thousand_sales_reads_its_own_rows_alone(database, sql, plans, name, after):
+    await sql.execute(PAST, 1, 10_000)
+    await sql.execute("UPDATE sales SET created_at = open_at")
+    await sql.execute("ANALYZE")
+    async with database.reading() as connection:
+        await connection.execute(f"SET plan_cache_mode = {plans}")
+        await connection.execute(f"PREPARE page AS {load('catalog')[name]}")
+        arguments = [f"'{after}'", "101", "'hourly'"][: 2 if name == "list_sales" else 3]
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ({', '.join(arguments)})")
+    assert rows_read(json.loads(plan)[0]["Plan"]) == 101 + (1 if after else 0)
+
+
 READ = {"sale_id": "'sale-1'", "due_limit": "256", "item_ids": "'{item-1}'", "customers": "'{c-1}'"}
 RUNNING_LIMIT = 32
 

@@ -118,7 +118,7 @@ class SaleFilter:
 def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
     """Check a list of sales."""
     with Checking() as checks:
-        page = list_page(checks, request, "sales", str(request.state), request.schedule)
+        page = list_page(checks, request, "sales, newest first", str(request.state), request.schedule)
         state = checks.choice("state", request.state, SaleState)
         schedule_id = checks.schedule("schedule", request.schedule) if request.schedule else None
     return SaleFilter(page, state, schedule_id)

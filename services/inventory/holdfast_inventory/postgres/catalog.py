@@ -78,7 +78,7 @@ class Catalog(History, ScheduleStore):
     async def list_sales(
         self, page_size: int, after: str | None, state: SaleState | None, schedule_id: str | None
     ) -> tuple[list[SaleView], str | None]:
-        """Return a page of sales by id, and where the next page begins. A page may be short or empty before the end."""
+        """Return a page of sales, newest first, and where the next begins. Before the end a page may be short."""
         statement = SQL["list_sales" if schedule_id is None else "list_sales_of_schedule"]
         filters = () if schedule_id is None else (schedule_id,)
         stretch = page_size + 1 if state is None else _STRETCH_ROWS

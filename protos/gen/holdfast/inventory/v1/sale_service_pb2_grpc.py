@@ -158,7 +158,8 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSales(self, request, context):
-        """Lists sales by id.
+        """Lists sales, the newest first: by create_time, and by id where that is the
+        same. A sale that is created between two pages is in neither.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

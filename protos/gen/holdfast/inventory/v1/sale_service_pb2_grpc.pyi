@@ -40,7 +40,9 @@ class SaleServiceStub:
     GetSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleRequest, _sale_pb2.Sale]
     """Reads one sale."""
     ListSales: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSalesRequest, _sale_service_pb2.ListSalesResponse]
-    """Lists sales by id."""
+    """Lists sales, the newest first: by create_time, and by id where that is the
+    same. A sale that is created between two pages is in neither.
+    """
     UpdateSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateSaleRequest, _sale_pb2.Sale]
     """Changes the rules of a sale."""
     PauseSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.PauseSaleRequest, _sale_pb2.Sale]
@@ -99,7 +101,9 @@ class SaleServiceAsyncStub(SaleServiceStub):
     GetSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
     """Reads one sale."""
     ListSales: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSalesRequest, _sale_service_pb2.ListSalesResponse]  # type: ignore[assignment]
-    """Lists sales by id."""
+    """Lists sales, the newest first: by create_time, and by id where that is the
+    same. A sale that is created between two pages is in neither.
+    """
     UpdateSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
     """Changes the rules of a sale."""
     PauseSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.PauseSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
@@ -173,7 +177,9 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.ListSalesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_service_pb2.ListSalesResponse, _abc.Awaitable[_sale_service_pb2.ListSalesResponse]]:
-        """Lists sales by id."""
+        """Lists sales, the newest first: by create_time, and by id where that is the
+        same. A sale that is created between two pages is in neither.
+        """
 
     @_abc_1.abstractmethod
     def UpdateSale(

@@ -7,19 +7,23 @@ FROM sales
 WHERE sale_id = $1
 
 -- name: list_sales
--- A stretch of all sales, by id. Their state is derived in the domain.
+-- A stretch of all sales behind one ($1), the newest first. A sale's age never changes, so a sale that is created
+-- meanwhile is before the first page and moves no other. The collation is the index's. Sales' states are not told here:
+-- only the domain derives them.
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
-WHERE sale_id > $1
-ORDER BY sale_id
+WHERE (created_at, sale_id COLLATE "C") < (coalesce((SELECT created_at FROM sales WHERE sale_id = $1), 'infinity'), $1)
+ORDER BY created_at DESC, sale_id COLLATE "C" DESC
 LIMIT $2
 
 -- name: list_sales_of_schedule
--- The same for one schedule ($3), by its index.
+-- The same of one schedule ($3).
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
-WHERE schedule_id = $3 AND sale_id > $1
-ORDER BY sale_id
+WHERE
+    schedule_id = $3
+    AND (created_at, sale_id COLLATE "C") < (coalesce((SELECT created_at FROM sales WHERE sale_id = $1), 'infinity'), $1)
+ORDER BY created_at DESC, sale_id COLLATE "C" DESC
 LIMIT $2
 
 -- name: store_rules
