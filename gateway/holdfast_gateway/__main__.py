@@ -8,6 +8,7 @@ from pathlib import Path
 import uvloop
 
 from holdfast_chassis import logs
+from holdfast_chassis.listening import own_address
 from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
@@ -49,7 +50,7 @@ def serve(settings: GatewaySettings) -> int:
 
 def health(settings: GatewaySettings, *, live: bool = False) -> int:
     """Ask the gateway on this machine whether it is ready, or merely alive; return 0 if so, else 1."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_host, settings.http_host)  # noqa: S104
+    host = own_address(settings.http_host)
     connection = http.client.HTTPConnection(host, settings.http_port, timeout=_HEALTH_SECONDS)
     try:
         connection.request("GET", "/health/live" if live else "/health/ready")

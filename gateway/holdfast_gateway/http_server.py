@@ -20,6 +20,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from holdfast_chassis.listening import authority, listening_address, take_ipv4_too
 from holdfast_chassis.logs import get_logger
 from holdfast_gateway.exchange import ClientGoneError, Headers, RequestHeaders, Scope, Transport
 
@@ -73,8 +74,7 @@ class HttpServer:
         logging.getLogger("_granian").setLevel(logging.WARNING)
         server = self._server = _OnSocket(self._application, listener, self._limits)
         self._serving = asyncio.create_task(server.serve())
-        address = f"http://{self._host}:{self.bound_port}"
-        log.info("listening", address=address)
+        log.info("listening", address=f"http://{authority(self._host, self.bound_port)}")
 
     async def stop_accepting(self) -> None:
         """Refuse new connections, but accept those whose handshake has begun."""
@@ -182,6 +182,7 @@ class _OnSocket(Server):
 
 
 def _listen(host: str, port: int, stalled_client_seconds: float) -> socket.socket:
+    host = listening_address(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -192,6 +193,7 @@ def _listen(host: str, port: int, stalled_client_seconds: float) -> socket.socke
         if sys.platform == "linux":
             milliseconds = int(stalled_client_seconds * 1000)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        take_ipv4_too(listener)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
         listener.setblocking(False)

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings
+from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.redis_url import RedisUrlSetting
 from holdfast_chassis.settings import CommaSeparated, Duration, ServiceSettings
 
@@ -48,9 +49,9 @@ class GatewaySettings(IdentitySettings):
         "watch_reader_seconds",
     }
 
-    http_host: str = "0.0.0.0"  # noqa: S104 - a container's port is useless on its loopback alone
+    http_host: str = EVERY_ADDRESS
     http_port: int = Field(8080, ge=0, le=65535)
-    metrics_host: str = "0.0.0.0"  # noqa: S104 - as above
+    metrics_host: str = EVERY_ADDRESS
     gateway_metrics_port: int = Field(9101, ge=0, le=65535)
     inventory_target: str = "dns:///localhost:50051"
 

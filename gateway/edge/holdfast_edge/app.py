@@ -5,6 +5,7 @@ import asyncio
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.drain import Arrivals
 from holdfast_chassis.lifecycle import Lifecycle, Step
+from holdfast_chassis.listening import authority
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.waiting import first_of
 from holdfast_edge.configuration import render
@@ -57,7 +58,7 @@ class App:
 
     async def _open(self) -> None:
         settings = self._settings
-        log.info("listening", address=f"http://{settings.edge_host}:{settings.edge_http_port}")
+        log.info("listening", address=f"http://{authority(settings.edge_host, settings.edge_http_port)}")
         self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from holdfast_chassis.listening import EVERY_ADDRESS, listening_address
 from holdfast_edge.kinds import path_patterns
 from holdfast_edge.refusals import local_reply_config
 from holdfast_edge.settings import EdgeSettings, address_of
@@ -33,6 +34,10 @@ def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:
     }
     patterns = path_patterns()
     return plain | {
+        "host": listening_address(settings.edge_host),
+        "ipv4_compat": listening_address(settings.edge_host) == EVERY_ADDRESS,
+        "metrics_host": listening_address(settings.edge_metrics_host),
+        "metrics_ipv4_compat": listening_address(settings.edge_metrics_host) == EVERY_ADDRESS,
         "version": version,
         "half_request_limit": settings.edge_request_limit // 2,
         "read_limit": settings.edge_request_limit // 8,

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.settings import CommaSeparated, ServiceSettings
 
 _NAMED = re.compile(r"\[?([\w.:-]+?)\]?:(\d{1,5})", re.ASCII)
@@ -45,12 +46,12 @@ class EdgeSettings(ServiceSettings):
     edge_gateways: Addresses = ("gateway:8080",)
     edge_inventories: Addresses = ("inventory:50051",)
 
-    edge_host: str = "0.0.0.0"  # noqa: S104 - a container's port is useless on its loopback alone
+    edge_host: str = EVERY_ADDRESS
     edge_http_port: int = Field(8000, ge=1, le=65535)
     # The directory of tls.crt and tls.key; without it there is no TLS.
     edge_tls_dir: Path | None = None
     edge_tls_port: int = Field(8443, ge=1, le=65535)
-    edge_metrics_host: str = "0.0.0.0"  # noqa: S104 - as above
+    edge_metrics_host: str = EVERY_ADDRESS
     edge_metrics_port: int = Field(9102, ge=1, le=65535)
     edge_admin_port: int = Field(9901, ge=1, le=65535)
     # The number of proxies in front of this one whose X-Forwarded-For is trusted.

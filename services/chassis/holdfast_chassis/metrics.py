@@ -18,6 +18,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.utils import floatToGoString
 
+from holdfast_chassis.listening import listening_address, take_ipv4_too
 from holdfast_chassis.logs import get_logger
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class MetricsServer:
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
         self._app = _only_metrics(make_wsgi_app(registry))
-        self._host = host
+        self._host = listening_address(host)
         self._port = port
         self._server: WSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -110,6 +111,11 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _ServerV6(_Server):
     address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Bind as the base class does, and take IPv4 too."""
+        take_ipv4_too(self.socket)
+        super().server_bind()
 
 
 class _Handler(WSGIRequestHandler):

@@ -43,8 +43,3 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
                 raise
             return True
         return False
-
-
-def authority(host: str, port: int) -> str:
-    """Return host and port as in a URL: an IPv6 address is in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,9 +9,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast_chassis import direct
+from holdfast_chassis.listening import authority
 from holdfast_chassis.settings import environment_name
 from holdfast_devstack.child_process import ChildProcess
-from holdfast_devstack.ports import LOOPBACK, authority
+from holdfast_devstack.ports import LOOPBACK
 from holdfast_devstack.settings import SHARED_NAMES, DevstackSettings
 
 _PROBE_TIMEOUT_SECONDS = 2.0

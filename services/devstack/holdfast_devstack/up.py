@@ -10,13 +10,14 @@ from pydantic import SecretStr
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
+from holdfast_chassis.listening import authority
 from holdfast_chassis.settings import environment_name
 from holdfast_devstack import demo, services, stock_line
 from holdfast_devstack.child_process import ChildProcess, StartError
 from holdfast_devstack.console import Console
 from holdfast_devstack.data_directory import DataDirectory
 from holdfast_devstack.demo_issuer import DemoIssuer
-from holdfast_devstack.ports import LOOPBACK, authority, is_taken
+from holdfast_devstack.ports import LOOPBACK, is_taken
 from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer

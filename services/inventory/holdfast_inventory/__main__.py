@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast_chassis import direct, logs
 from holdfast_chassis.lifecycle import CannotStartError
+from holdfast_chassis.listening import authority, own_address
 from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
@@ -26,7 +27,6 @@ from holdfast_inventory.transports.envoy_process import UnusableError, become_en
 
 _HEALTH_SECONDS = 3.0
 _EXIT_UNUSABLE_SETTINGS = 2
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - what it listens on, not what it asks
 
 
 def main() -> None:
@@ -88,8 +88,8 @@ def migrate(settings: InventorySettings, to: int | None, *, dry_run: bool) -> in
 def health(settings: InventorySettings, *, live: bool = False) -> int:
     """Ask the service on this machine whether it is ready, or merely alive; return 0 if so, else 1."""
     request = health_pb2.HealthCheckRequest(service="liveness" if live else "")
-    host = _LOOPBACK.get(settings.grpc_host, settings.grpc_host)
-    with grpc.insecure_channel(f"{host}:{settings.grpc_port}", options=direct.CHANNEL_OPTIONS) as channel:
+    target = authority(own_address(settings.grpc_host), settings.grpc_port)
+    with grpc.insecure_channel(target, options=direct.CHANNEL_OPTIONS) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=_HEALTH_SECONDS)
         except grpc.RpcError as error:

@@ -9,6 +9,7 @@ from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.identity.settings import require_safe_listener
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
+from holdfast_chassis.listening import authority, listening_address
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
 from holdfast_inventory.api.access import CommandAccess
@@ -158,7 +159,7 @@ class App:
 
     async def _start_metrics(self) -> None:
         await self.metrics.start()
-        log.info("metrics listening", address=f"{self._settings.metrics_host}:{self.metrics.bound_port}")
+        log.info("metrics listening", address=authority(self._settings.metrics_host, self.metrics.bound_port))
 
     async def _start_identity(self) -> None:
         """Start the authenticator, or refuse to start without one beyond loopback. Raises CannotStartError."""
@@ -315,7 +316,7 @@ def _call_limits(settings: InventorySettings) -> CallLimits:
 def server_limits(settings: InventorySettings) -> ServerLimits:
     """Return the address and the limits of the server."""
     return ServerLimits(
-        host=settings.grpc_host,
+        host=listening_address(settings.grpc_host),
         port=settings.grpc_port,
         max_request_bytes=settings.request_limit_bytes,
         max_connection_age_seconds=settings.connection_age_seconds,

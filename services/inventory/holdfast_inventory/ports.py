@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from holdfast_chassis.listening import authority
 from holdfast_inventory.domain.commands import Command, Transfer
 from holdfast_inventory.domain.decide import Decision, State
 from holdfast_inventory.domain.item import Item
@@ -158,7 +159,7 @@ class ServerLimits:
 
     def address_with(self, port: int) -> str:
         """Return host and port as clients write them. Port 0 is replaced when the server listens."""
-        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+        return authority(self.host, port)
 
 
 class Server(Protocol):

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings
+from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.redis_url import RedisUrlSetting
 from holdfast_chassis.settings import ServiceSettings
 from holdfast_inventory.postgres.database_url import parse_database_url
@@ -61,9 +62,9 @@ class InventorySettings(IdentitySettings):
         description="The gRPC server: grpc.aio, or Envoy with this service inside. The latter needs the extra `envoy` "
         "and a Python with a shared library.",
     )
-    grpc_host: str = Field("0.0.0.0", description="The address to serve gRPC on.")  # noqa: S104 - as containers need
+    grpc_host: str = Field(EVERY_ADDRESS, description="The address to serve gRPC on.")
     grpc_port: int = Field(50051, ge=0, le=65535, description="The port to serve gRPC on. 0: any free port.")
-    metrics_host: str = Field("0.0.0.0", description="The address to serve metrics on.")  # noqa: S104 - as above
+    metrics_host: str = Field(EVERY_ADDRESS, description="The address to serve metrics on.")
     metrics_port: int = Field(9100, ge=0, le=65535, description="The port to serve metrics on. 0: any free port.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

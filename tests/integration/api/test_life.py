@@ -8,7 +8,7 @@ import urllib.request
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as sp
 from holdfast_chassis.contract import SERVICE_NAMES
@@ -142,6 +142,16 @@ async def test_it_waits_for_migrations_but_not_for_ever(empty_database_url):
 async def test_it_migrates_if_that_is_wanted(empty_database_url):
     async with running_service(empty_database_url, migrate_on_start=True) as service:
         assert (await service.create_sale(cap=1)).name == "sales/drop-1"
+
+
+@pytest.mark.parametrize("address", ["ipv4:127.0.0.1", "ipv6:%5B::1%5D"])
+async def test_it_is_reached_on_every_address_of_its_machine(database_url, address):
+    hosts = {"grpc_host": "::", "metrics_host": "::", "allow_anonymous": True}
+    async with running_service(database_url, **hosts) as service:
+        port = service.app.server.address.rpartition(":")[2]
+        async with grpc.aio.insecure_channel(f"{address}:{port}") as channel:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_port_that_is_taken_is_said(database_url, service):

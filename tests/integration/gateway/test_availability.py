@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from lab.kit.rest_client import RestClient
+
 RESERVATIONS = "/v1/sales/s/reservations"
 BODY = {"customer": "c", "lines": [{"item": "a", "quantity": 1}]}
 
@@ -78,3 +80,10 @@ async def test_readiness_follows_inventory_and_liveness_does_not(start_gateway, 
     assert (ready, live, startup) == (503, 200, 200)
     assert document["checks"]["inventory"]["status"] == "DOWN"
     assert document["checks"]["inventory"]["error"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+async def test_it_is_reached_on_every_address_of_its_machine(start_gateway, address):
+    gateway = await start_gateway(http_host="::", metrics_host="::", allow_anonymous=True)
+    async with RestClient(f"http://{address}:{gateway.app.http.bound_port}") as client:
+        assert (await client.send("GET", "/health/live"))[0] == 200

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from holdfast_devstack.ports import authority, free_port, is_taken
+from holdfast_devstack.ports import free_port, is_taken
 
 
 def test_free_port_is_not_taken():
@@ -37,7 +37,3 @@ def test_port_is_looked_at_by_the_address_of_its_host():
 def test_host_of_another_machine_is_no_taken_port():
     with pytest.raises(OSError, match="Cannot assign"):
         is_taken(free_port(), "192.0.2.1")
-
-
-def test_an_ipv6_address_is_written_in_brackets():
-    assert (authority("::1", 80), authority("127.0.0.1", 80)) == ("[::1]:80", "127.0.0.1:80")
