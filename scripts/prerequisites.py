@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +37,18 @@ def _program(name: str, package: str) -> Need:
     return Need(name, package, lambda: shutil.which(name, path=places) is not None)
 
 
+def _shared_python() -> Need:
+    """Python as a library, which Envoy loads when the inventory is inside it (HOLDFAST_TRANSPORT=envoy)."""
+    variables = sysconfig.get_config_vars()
+    name = str(variables.get("INSTSONAME"))
+    places = [Path(str(variables.get("LIBDIR"))) / multiarch for multiarch in ("", str(variables.get("MULTIARCH")))]
+    return Need(
+        "Python as a shared library",
+        f"libpython{sys.version_info[0]}.{sys.version_info[1]}",
+        lambda: ".so" in name and any((place / name).is_file() for place in places),
+    )
+
+
 _GIT = _program("git", "git")
 _SYSTEMD_ANALYZE = _program("systemd-analyze", "systemd")
 _H2LOAD = _program("h2load", "nghttp2-client")
@@ -54,6 +67,7 @@ BY_GOAL = {
         _PGBOUNCER,
         _H2LOAD,
         _NGINX,
+        _shared_python(),
         _program("curl", "curl"),
         _program("openssl", "openssl"),
         *_OF_CHECK,

@@ -286,6 +286,18 @@ async def refuses(address):
     return False
 
 
+@pytest.mark.parametrize(
+    ("host", "reached_at"),
+    [("localhost", ["localhost"]), ("::1", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],
+)
+async def test_it_listens_where_it_is_told_to(serving, host, reached_at):
+    async with serving(host=host) as client:
+        port = client.address.rpartition(":")[2]
+        for address in reached_at:
+            async with client_of(f"{address}:{port}") as other:
+                assert await other.unary("echo", b"here") == b"echo here"
+
+
 @TRANSPORTS
 async def test_a_port_that_is_taken_is_an_error(transport):
     async with served([], grpc_aio.Server) as address:

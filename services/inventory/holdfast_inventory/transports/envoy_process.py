@@ -53,7 +53,8 @@ def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str,
         raise UnusableError(f"the extra `envoy` is not installed: {error}") from error
     library = find_libpython.find_libpython()
     if library is None:
-        raise UnusableError("this Python has no shared library; Debian's is in the package libpython3-dev")
+        package = f"libpython{sys.version_info[0]}.{sys.version_info[1]}"
+        raise UnusableError(f"this Python is not there as a shared library (Debian's package {package} has it)")
     admin = f"@holdfast-{SYSTEM_ENTROPY.uuid4().hex}"
     configuration = _configuration(limits, _filter(PyvoyServer(application)), admin)
     command = [
