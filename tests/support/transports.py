@@ -27,6 +27,10 @@ class Envoy:
         self._service = None
         self.address = ""
 
+    @property
+    def pid(self):
+        return self._service.pid
+
     async def start(self):
         self._service = Service("tests.support.envoy_endpoints", {"TEST_LIMITS": json.dumps(asdict(self._limits))})
         try:

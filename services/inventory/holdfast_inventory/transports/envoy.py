@@ -165,4 +165,4 @@ def _port() -> int:
 
 def _calls_under_way() -> int:
     stats = json.loads(_ask("GET", f"/stats?format=json&filter=^{CALLS_UNDER_WAY}$"))["stats"]
-    return sum(int(stat["value"]) for stat in stats if stat.get("name") == CALLS_UNDER_WAY)
+    return int({stat.get("name"): stat.get("value") for stat in stats}[CALLS_UNDER_WAY])

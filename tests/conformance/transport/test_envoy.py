@@ -1,0 +1,53 @@
+"""What only the Envoy around the endpoints does."""
+
+import asyncio
+import http.client
+import socket
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.transports import LIMITS, Envoy
+
+FORBIDDEN = 403
+
+
+@asynccontextmanager
+async def running():
+    envoy = Envoy(LIMITS, [])
+    await envoy.start()
+    try:
+        yield envoy
+    finally:
+        await envoy.stop(0)
+
+
+def admin_status(pid, method, path):
+    """What Envoy's administration answers to any process of this machine."""
+    variables = dict(each.split("=", 1) for each in Path(f"/proc/{pid}/environ").read_text().split("\0") if each)
+    connection = http.client.HTTPConnection("envoy", timeout=10)
+    with socket.socket(socket.AF_UNIX) as connection.sock:
+        connection.sock.settimeout(10)
+        connection.sock.connect(variables["ENVOY_ADMIN_SOCKET"].replace("@", "\0", 1))
+        connection.request(method, path)
+        return connection.getresponse().status
+
+
+def program_and_children(pid):
+    process = Path(f"/proc/{pid}")
+    return (process / "exe").resolve().name, (process / f"task/{pid}/children").read_text()
+
+
+async def test_it_is_the_process_that_was_started():
+    async with running() as envoy:
+        assert program_and_children(envoy.pid) == ("envoy", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/quitquitquit"), ("POST", "/logging"), ("GET", "/config_dump"), ("GET", "/memory")]
+)
+async def test_its_administration_neither_ends_nor_shows_it(method, path):
+    async with running() as envoy:
+        assert await asyncio.to_thread(admin_status, envoy.pid, "GET", "/listeners") == 200
+        assert await asyncio.to_thread(admin_status, envoy.pid, method, path) == FORBIDDEN
