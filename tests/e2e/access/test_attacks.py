@@ -6,6 +6,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lab.kit.grpc_client import create
+from tests.support.services import TRANSPORT
 from tests.support.sound_requests import METHODS, sound_request
 
 
@@ -26,6 +27,8 @@ async def test_two_authorizations_are_none(guarded, stock, second):
         for url in (guarded.gateway.url, guarded.open_gateway.url):
             async with session.get(f"{url}/v1/{sale}", headers=headers) as response:
                 assert response.status == 401
+    if TRANSPORT == "envoy" and not second:
+        return  # ADR 26: Envoy drops an empty field beside another one.
     async with grpc.aio.insecure_channel(guarded.inventory.address) as channel:
         method = METHODS["GetSale"]
         call = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
