@@ -28,7 +28,7 @@ async def test_two_authorizations_are_none(guarded, stock, second):
             async with session.get(f"{url}/v1/{sale}", headers=headers) as response:
                 assert response.status == 401
     if TRANSPORT == "envoy" and not second:
-        return  # ADR 26: Envoy drops an empty field beside another one.
+        return  # ADR 27: Envoy drops an empty field beside another one.
     async with grpc.aio.insecure_channel(guarded.inventory.address) as channel:
         method = METHODS["GetSale"]
         call = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
