@@ -205,7 +205,8 @@ class _Bench:
 
     def _warm_up(self, callers: int, noted: Callable[[int], tuple[Load, int]]) -> int:
         """How many requests take as long as is planned: found by few, then by more, which warm up as well."""
-        least = requests = self._plan.least_requests_each * callers
+        least: int = self._plan.least_requests_each * callers
+        requests = least
         for seconds in (self._plan.seconds * _WARM_UP_SHARE, self._plan.seconds):
             load, _ = noted(requests)
             requests = max(least, int(load.requests_per_second * seconds))

@@ -5,6 +5,7 @@ import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lab.bench.load import CORES
 from lab.bench.measure import Results, Scenario
@@ -88,7 +89,7 @@ def _plot(results: Results, path: Path) -> None:
         _plot_targets(targets, reached(results))
 
 
-def _plot_cpu(axes, scenarios: dict[str, Scenario]) -> None:
+def _plot_cpu(axes: Any, scenarios: dict[str, Scenario]) -> None:
     names = list(scenarios)
     ends = [0.0] * len(names)
     for kind, colour in PROCESSES.items():
@@ -103,7 +104,7 @@ def _plot_cpu(axes, scenarios: dict[str, Scenario]) -> None:
     axes.legend(fontsize="small")
 
 
-def _plot_targets(axes, targets: dict[str, Reached]) -> None:
+def _plot_targets(axes: Any, targets: dict[str, Reached]) -> None:
     shares = [each.share for each in targets.values()]
     axes.barh(list(targets), shares, color=[_REACHED if each.is_met else _NOT_REACHED for each in targets.values()])
     for share, (place, each) in zip(shares, enumerate(targets.values()), strict=True):

@@ -1,6 +1,6 @@
 """What an inventory says of itself on its metrics page."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import astuple, dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -40,7 +40,7 @@ class Batches:
 
 def batches(pages: list[str]) -> Batches:
     """Of all these pages together; statements that belong to no batch do not count."""
-    total: Counter[str] = Counter()
+    total: defaultdict[str, float] = defaultdict(float)
     for sample in _samples(pages):
         if sample.name != "holdfast_query_seconds_count" or sample.labels["statement"] in _OF_BATCHES:
             total[sample.name] += sample.value

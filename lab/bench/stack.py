@@ -5,7 +5,8 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +37,7 @@ class Inventory(NamedTuple):
 class Stack:
     """Starts processes, and stops them in reverse order."""
 
-    def __init__(self, directory: Path, settings=()):
+    def __init__(self, directory: Path, settings: Iterable[tuple[str, object]] = ()):
         """`settings` are variables for every service, by their names."""
         self._directory = directory
         self._settings = dict(settings)
@@ -71,7 +72,7 @@ class Stack:
 
     def cpu_seconds(self):
         """CPU time, user and system, that each kind of process has had; `load`: of clients that have ended."""
-        spent = Counter({"PostgreSQL": _cpu_seconds(self._postgres.child.pid)})
+        spent = defaultdict(float, {"PostgreSQL": _cpu_seconds(self._postgres.child.pid)})
         for process, kind in self._processes.items():
             spent[kind] += _cpu_seconds(process.pid)
         clients = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 _LATE_SECONDS = 0.05
 _CACHED_SECONDS = 10.0
@@ -31,7 +32,7 @@ class Bug:
     seconds: float = 2.0
     """How long the strikes and what follows them take; they are repeated until there were so many `operations`."""
     operations: int = 500
-    habits: Mapping[str, object] = field(default_factory=lambda: _BUYING)
+    habits: Mapping[str, Any] = field(default_factory=lambda: _BUYING)
     inventory_settings: Mapping[str, str] = field(default_factory=dict)
     database_settings: Mapping[str, str] = field(default_factory=dict)
 

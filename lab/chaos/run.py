@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from lab.chaos.history import Kind, Recorder, write_ledgers
 from lab.chaos.judge import judge
 from lab.chaos.judge.pace import pace, paces
 from lab.chaos.judge.recovery import RECOVERY_SECONDS
+from lab.chaos.judge.verdict import Verdict
+from lab.chaos.schedule import Strike
 from lab.chaos.topology import Topology
 from lab.chaos.watchers import MOVEMENTS, STOCK, Watcher
 from lab.chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
@@ -42,8 +45,8 @@ class Shape:
     gateways: int = 2
     wal_disk: bool = True
     bug: str | None = None
-    inventory_settings: dict = field(default_factory=dict)
-    database_settings: dict = field(default_factory=dict)
+    inventory_settings: Mapping[str, str] = field(default_factory=dict)
+    database_settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Plan:
 
     output: Path
     seed: int
-    strikes: object
+    strikes: Callable[[int, Topology], Sequence[Strike]]
     seconds: float
     """How long the load is harmed."""
     shape: Shape = Shape()
@@ -66,7 +69,7 @@ class Plan:
 @dataclass
 class Result:
     seed: int
-    verdict: object = None
+    verdict: Verdict | None = None
     strikes: Counter = field(default_factory=Counter)
     operations: Counter = field(default_factory=Counter)
     paces: tuple = (None, None)
@@ -78,7 +81,7 @@ class Result:
 
     @property
     def passed(self):
-        return not self.verdict.violations and not self.verdict.void_because
+        return self.verdict is not None and not self.verdict.violations and not self.verdict.void_because
 
 
 async def chaos(plan):
@@ -177,7 +180,8 @@ class Run:
         for task in (*self._tasks, *self._watching):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._watching, return_exceptions=True)
-        for client in (*self._grpc, *self._rest):
+        clients: list[GrpcClient | RestClient] = [*self._grpc, *self._rest]
+        for client in clients:
             with suppress(Exception):
                 await client.close()
 

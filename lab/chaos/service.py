@@ -34,7 +34,7 @@ class Service:
         self._settings, self._bug = settings, bug
         self._log_path = log_directory / f"{self.name}.log"
         self._stopping = False
-        self._keeper = None
+        self._keeper: asyncio.Task[None] | None = None
 
     @property
     def address(self):
@@ -117,7 +117,8 @@ class Service:
             async with asyncio.timeout(_STOP_SECONDS):
                 await self.process.wait()
         self.close()
-        await self._keeper
+        if self._keeper is not None:
+            await self._keeper
 
     def close(self):
         """Ends it for good, at once."""

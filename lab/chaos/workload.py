@@ -331,7 +331,8 @@ class Client:
                 ("update", window(name, close_time=time.time())),
                 ("update", window(name, open_time=time.time() + seconds)),
             )
-            await self._send(*self._chance.choice(ways), self._grpc)
+            action, message = self._chance.choice(ways)
+            await self._send(action, message, self._grpc)
             await asyncio.sleep(seconds)
             await self._until_granted("resume", ss.ResumeSaleRequest(name=name))
             await self._until_granted("update", window(name, close_time=None))

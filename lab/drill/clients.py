@@ -143,7 +143,7 @@ class GrpcClient(grpc_client.GrpcClient):
             reason = reason_of(error)
             if reason in _RETRYABLE:
                 raise Refused(reason) from error
-            if not reason and any(words in error.details() for words in _NO_ADDRESS):
+            if not reason and any(words in (error.details() or "") for words in _NO_ADDRESS):
                 raise Refused("NO_ADDRESS") from error
             raise Lost(f"{error.code().name} {reason}: {error.details()}") from error
 

@@ -51,7 +51,7 @@ class Orchestrator:
         self._directory, self._fault = directory, fault
         self._urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self._addresses = Addresses()
-        self._published = dict.fromkeys(self.kinds, ())
+        self._published = {name: [] for name in self.kinds}
         self._turns = {name: itertools.count() for name in self.kinds}
         self._probes = {}
         self._counts = dict.fromkeys(self.kinds, 0)

@@ -185,7 +185,7 @@ class Replica:
         lines = (line for line in self.metrics.splitlines() if line.startswith(beginning))
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
-    def faults(self):
+    def faults(self) -> list[str]:
         """What was not as it must be about its end; nothing while it runs."""
         if self.exit_code is None:
             return []
@@ -200,7 +200,7 @@ class Replica:
             faults.append(f"{self.name} was never left alone: its clients did not know that they were to go")
         return faults + self._faults_of_metrics()
 
-    def _faults_of_metrics(self):
+    def _faults_of_metrics(self) -> list[str]:
         if self.terminated_at is None or self.killed_because:
             return []
         # To exit takes a while, too, on a busy machine.

@@ -4,6 +4,8 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import inf
+from pathlib import Path
 
 
 class Outcome(StrEnum):
@@ -23,7 +25,8 @@ class Entry:
     operation: str
     reservation: str
     began_at: float
-    ended_at: float | None = None
+    ended_at: float = inf
+    """In no time yet, as long as it is open."""
     attempts: int = 0
     outcome: Outcome | None = None
     reason: str = ""
@@ -32,30 +35,30 @@ class Entry:
 class RequestLedger:
     """Written to a file as it goes, a line for each request that came to its end."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.began_at = time.monotonic()
-        self.entries = []
-        self.open = {}
-        self.faults = []
+        self.entries: list[Entry] = []
+        self.open: dict[str, Entry] = {}
+        self.faults: list[str] = []
         self._file = path.open("w", encoding="utf-8", buffering=1 << 16)
 
-    def now(self):
+    def now(self) -> float:
         return time.monotonic() - self.began_at
 
-    def begin(self, request_id, client, operation, reservation=""):
+    def begin(self, request_id: str, client: str, operation: str, reservation: str = "") -> Entry:
         entry = Entry(request_id, client, operation, reservation, self.now())
         if request_id in self.open:
             self.faults.append(f"{request_id} was used twice")
         self.open[request_id] = entry
         return entry
 
-    def end(self, entry, outcome, reason=""):
+    def end(self, entry: Entry, outcome: Outcome, reason: str = "") -> None:
         if self.open.pop(entry.id, None) is not entry:
             self.faults.append(f"{entry.id} was answered twice")
         entry.ended_at, entry.outcome, entry.reason = self.now(), outcome, reason
         self.entries.append(entry)
         self._file.write(json.dumps(asdict(entry)) + "\n")
 
-    def close(self):
+    def close(self) -> None:
         self.faults += [f"{request_id} never got an answer" for request_id in self.open]
         self._file.close()

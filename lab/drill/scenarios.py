@@ -8,6 +8,7 @@ import asyncio
 import signal
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from holdfast_devstack.postgres import PostgresServer
 from lab.drill.clients import GrpcClient, RestClient, halted
@@ -170,11 +171,9 @@ async def fresh_connections(stage):
 
 async def _connect_afresh(stage, victim):
     for number in range(20):
-        if victim.kind.name == INVENTORY:
-            client = GrpcClient(victim.target)
-        else:
-            client = RestClient(stage.orchestrator, victim.kind.name, address=victim.address)
-        async with client:
+        is_grpc = victim.kind.name == INVENTORY
+        rest = partial(RestClient, stage.orchestrator, victim.kind.name, address=victim.address)
+        async with GrpcClient(victim.target) if is_grpc else rest() as client:
             await send(client, stage.book, stage.command(number, f"fresh-{victim.name}"))
         await asyncio.sleep(0.1)
 

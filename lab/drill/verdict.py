@@ -1,9 +1,11 @@
 """What is wrong, scenario by scenario: the same questions for each of them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lab.drill.request_ledger import Outcome
+from lab.drill.replica import Replica
+from lab.drill.request_ledger import Entry, Outcome, RequestLedger
 from lab.kit.percentile import percentile
 
 _SHOWN = 4
@@ -33,14 +35,14 @@ class Row:
     p99_ms: float = 0.0
     processes_ended: int = 0
     watches_resumed: int = 0
-    faults: list = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return not self.faults
 
 
-def judge(row, rows, book, replicas):
+def judge(row: Row, rows: Sequence[Row], book: RequestLedger, replicas: Sequence[Replica]) -> None:
     """Fills the row in; `rows` are all."""
     entries = [entry for entry in book.entries if _row_of(entry, rows) is row]
     outcomes = Counter(entry.outcome for entry in entries)
@@ -62,11 +64,11 @@ def judge(row, rows, book, replicas):
         row.faults += replica.faults()
 
 
-def _may_be_refused(entry, row):
+def _may_be_refused(entry: Entry, row: Row) -> bool:
     return entry.outcome is Outcome.REFUSED and row.name in MAY_REFUSE and entry.client.startswith(MAY_REFUSE[row.name])
 
 
-def _row_of(entry, rows):
+def _row_of(entry: Entry, rows: Sequence[Row]) -> Row | None:
     """Where it began; but what an outage may have met belongs to that."""
     of_outage = [row for row in rows if row.name in MAY_REFUSE and row.began_at < entry.ended_at]
     began_in = [row for row in rows if row.began_at <= entry.began_at]
@@ -74,7 +76,7 @@ def _row_of(entry, rows):
     return (met or began_in)[-1] if met or began_in else None
 
 
-def _told(bad):
+def _told(bad: Sequence[Entry]) -> list[str]:
     """By client and reason, for one cause makes many fail."""
     kinds = Counter(
         (entry.client.rpartition("-")[0] or entry.id.split("-")[0], str(entry.outcome), entry.reason[:160])
@@ -86,7 +88,7 @@ def _told(bad):
     return told
 
 
-def _latencies(entries):
+def _latencies(entries: Sequence[Entry]) -> tuple[float, float]:
     times = [
         (entry.ended_at - entry.began_at) * 1000
         for entry in entries

@@ -148,7 +148,7 @@ class Http1(asyncio.Protocol):
             return
         answer = _rest_answer(head, self._buffer[body_at : body_at + size])
         self._buffer = self._buffer[body_at + size :]
-        answered, self._answered = self._answered, None
+        answered, self._answered = self._answered or _nobody, None
         if _header(head, b"connection") == b"close":
             self.transport.close()
         else:
@@ -161,6 +161,10 @@ class Http1(asyncio.Protocol):
         if self._answered is not None:
             answered, self._answered = self._answered, None
             answered(LOST)
+
+
+def _nobody(_answer):
+    """Takes what was not asked for."""
 
 
 def http1_request(method, path, headers, body=b""):

@@ -4,6 +4,7 @@ import asyncio
 import random
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab.kit.percentile import percentile
@@ -61,12 +62,12 @@ class Tally:
     def indefinite(self):
         return self.with_reason(*INDEFINITE)
 
-    def share_accepted(self, kind):
+    def share_accepted(self, kind: str) -> float | None:
         all_of_kind = sum(count for (each, _), count in self.outcomes.items() if each == kind)
         return self.outcomes[kind, "OK"] / all_of_kind if all_of_kind else None
 
 
-def milliseconds(seconds, share):
+def milliseconds(seconds: Sequence[float], share: float) -> float:
     """The percentile of latencies in seconds, as milliseconds; 0 when there are none."""
     return percentile(seconds, share) * 1000 if seconds else 0.0
 

@@ -44,7 +44,7 @@ class Step:
 
     transport: str
     name: str
-    multiple: float
+    multiple: float | None
     tally: Tally
     service_ms: dict = field(default_factory=dict)
     """The 99th percentile of how long each service took over its refusals."""
@@ -61,14 +61,14 @@ class Result:
     plan: Plan
     confined: bool = False
     capacity: dict = field(default_factory=dict)
-    steps: list = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     recovery_seconds: dict = field(default_factory=dict)
     others: dict = field(default_factory=dict)
     """By transport: the tallies of the others alone, beside a greedy customer, and beside a hot sale."""
     before: dict = field(default_factory=dict)
     after: dict = field(default_factory=dict)
 
-    def step(self, transport, multiple):
+    def step(self, transport: str, multiple: float) -> Step:
         return next(step for step in self.steps if (step.transport, step.multiple) == (transport, multiple))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lab.overload.load import milliseconds
-from lab.overload.run import CALM
+from lab.overload.run import CALM, Result, Step
 from lab.overload.shopping import FINISHING
 
 MOST = 10.0
@@ -24,11 +24,11 @@ class Aim:
     at_least: bool = False
 
     @property
-    def is_met(self):
+    def is_met(self) -> bool:
         return self.reached >= self.wanted if self.at_least else self.reached <= self.wanted
 
 
-def faults(result):
+def faults(result: Result) -> list[str]:
     """Broken promises, in words."""
     found = []
     for step in result.steps:
@@ -43,7 +43,7 @@ def faults(result):
     return found + _faults_of_sizes(result)
 
 
-def _faults_of_step(step):
+def _faults_of_step(step: Step) -> list[str]:
     tally, where = step.tally, f"{step.transport} {step.name}"
     found = []
     if tally.indefinite:
@@ -60,7 +60,7 @@ def _faults_of_step(step):
     return found
 
 
-def _faults_of_sizes(result):
+def _faults_of_sizes(result: Result) -> list[str]:
     found = []
     for name, before in result.before.items():
         after = result.after[name]
@@ -73,33 +73,34 @@ def _faults_of_sizes(result):
     return found
 
 
-def aims(result):
+def aims(result: Result) -> list[Aim]:
     found = []
     for transport, capacity in result.capacity.items():
-        most = result.step(transport, max(result.plan.multiples))
+        multiple = max(result.plan.multiples)
+        most = result.step(transport, multiple)
         share = most.tally.goodput / capacity if capacity else 0.0
         calm = result.step(transport, CALM)
         found += [
             Aim(
-                f"{transport}: offered at x{most.multiple:g}, in multiples of the capacity",
-                most.multiple * 0.95,
+                f"{transport}: offered at x{multiple:g}, in multiples of the capacity",
+                multiple * 0.95,
                 most.tally.offered / most.tally.seconds / capacity,
                 at_least=True,
             ),
-            Aim(f"{transport}: goodput at x{most.multiple:g} / capacity", 0.8, share, at_least=True),
-            Aim(f"{transport}: p99 of what was accepted at x{most.multiple:g}, ms", 1000.0, most.p99_ms),
+            Aim(f"{transport}: goodput at x{multiple:g} / capacity", 0.8, share, at_least=True),
+            Aim(f"{transport}: p99 of what was accepted at x{multiple:g}, ms", 1000.0, most.p99_ms),
             Aim(
-                f"{transport}: p99 of what was refused at x{most.multiple:g}, ms",
+                f"{transport}: p99 of what was refused at x{multiple:g}, ms",
                 250.0,
                 milliseconds(most.tally.refused, 0.99),
             ),
             Aim(
-                f"{transport}: confirms accepted at x{most.multiple:g}",
+                f"{transport}: confirms accepted at x{multiple:g}",
                 0.95,
                 most.tally.share_accepted("confirm") or 0.0,
                 at_least=True,
             ),
-            Aim(f"{transport}: p99 at x{calm.multiple:g}, ms", 250.0, calm.p99_ms),
+            Aim(f"{transport}: p99 at x{CALM:g}, ms", 250.0, calm.p99_ms),
             Aim(f"{transport}: calm again after, s", 3.0, result.recovery_seconds[transport]),
         ]
         found += [

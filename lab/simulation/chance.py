@@ -17,5 +17,8 @@ class SeededEntropy:
         self.uniform = random.uniform
         self.token_bytes = random.randbytes
 
+    def token_hex(self) -> str:
+        return self._random.randbytes(16).hex()
+
     def uuid4(self) -> uuid.UUID:
         return uuid.UUID(int=self._random.getrandbits(128), version=4)

@@ -139,7 +139,8 @@ class ModelConnection:
         if self._pending is not None:
             raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
         answer = asyncio.get_running_loop().create_future()
-        sent = self._pending = Sent(*_named(sql, arguments), self, answer)
+        name, arguments = _named(sql, arguments)
+        sent = self._pending = Sent(name, arguments, self, answer)
         self._server.injector.send(self._server, sent)
         limit = timeout or self.command_timeout
         if limit is None:

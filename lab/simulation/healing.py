@@ -1,6 +1,7 @@
 """What must be so once it has cleared up: nothing is busy, nothing is held that is over, and all that is left sells."""
 
 import asyncio
+from typing import Any
 
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Create
@@ -71,7 +72,7 @@ async def _buy(world, sale_id, item_id, units):
     world.replicas.append(world.replicas.pop(0))
     replica = world.replicas[0]
     customer, lines = f"late-{len(world.history.calls)}", (Line(item_id, units),)
-    policy = {"allow_partial": False, "confirm": True, "order": ""}
+    policy: dict[str, Any] = {"allow_partial": False, "confirm": True, "order": ""}
     fingerprint = identity.create_fingerprint(customer, lines, None, **policy)
 
     async def build(replica, _deadline):

@@ -5,6 +5,7 @@ answers with what is wrong.
 """
 
 from collections import defaultdict
+from typing import Any
 
 from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Transfer
 from holdfast_inventory.domain.errors import Internal
@@ -228,7 +229,7 @@ def _unkept_words(record, calls):
 def _unkept_word(record, call):
     command = call.command
     if isinstance(command, Adjust | Transfer):
-        effect = ("change", command.change_id)
+        effect: tuple[Any, ...] = ("change", command.change_id)
     elif isinstance(command, Create | Confirm | Release | Extend):
         told = call.answer.reservation
         row = record.reservations.get(command.reservation_id)

@@ -173,9 +173,8 @@ class _Days:
     async def _set_up(self):
         catalog = self.shop.replicas[0].catalog
         run = self.shop.replicas[0].run
-        rules = {"per_customer_limit": 0, "hold_time": timedelta(minutes=2), "max_hold_time": timedelta(minutes=4)}
         items = (NewItem(_ITEM, _STOCK, 0),)
-        await run(catalog.create_sale(NewSale(_MAIN, None, None, items=items, **rules)))
+        await run(catalog.create_sale(NewSale(_MAIN, None, None, 0, timedelta(minutes=2), timedelta(minutes=4), items)))
         await run(catalog.create_schedule(self.schedule))
         self.shop.replicas[0].look_every(*self._cadence)  # As whoever creates a schedule has it looked at.
 

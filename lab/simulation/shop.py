@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from holdfast_inventory.domain import identity
-from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Sweep, Transfer
+from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
 from holdfast_inventory.domain.decide import Done
 from holdfast_inventory.domain.errors import (
     DatabaseUnavailable,
@@ -220,7 +220,7 @@ class Shop:
         sale_id, reservation_id, owner = random.choice(targets[-8:])
         customer = random.choice(("", owner, owner, "mallory"))
         if kind == "pay":
-            command = Confirm(reservation_id, random.choice(ORDERS), random.random() < 0.4, customer)
+            command: Command = Confirm(reservation_id, random.choice(ORDERS), random.random() < 0.4, customer)
         elif kind == "give back":
             command = Release(reservation_id, customer)
         else:

@@ -39,7 +39,7 @@ class Tables:
 
     def apply(self, writes):
         """Commits writes. Returns those that undo them."""
-        undo = [(place, self.put(*place, row)) for place, row in writes.items()]
+        undo = [((table, of, key), self.put(table, of, key, row)) for (table, of, key), row in writes.items()]
         return dict(reversed(undo))
 
 
