@@ -7,12 +7,13 @@ from google.rpc import error_details_pb2, status_pb2
 
 
 class Refused(NamedTuple):
-    """`violations` has what is wrong with each field; `retry_seconds` is None when no retry is advised."""
+    """`violations` are by field, `metadata` is that of the reason; `retry_seconds` is None when no retry is advised."""
 
     code: str
     reason: str
     violations: dict[str, str]
     retry_seconds: float | None
+    metadata: dict[str, str]
 
 
 def refused(error: grpc.aio.AioRpcError) -> Refused:
@@ -30,7 +31,8 @@ def told(status: status_pb2.Status, code: str = "") -> Refused:
         delay = error_details_pb2.RetryInfo()
         if detail.Unpack(delay):
             retry = delay.retry_delay.ToTimedelta().total_seconds()
-    return Refused(code, info.reason, {each.field: each.description for each in bad.field_violations}, retry)
+    violations = {each.field: each.description for each in bad.field_violations}
+    return Refused(code, info.reason, violations, retry, dict(info.metadata))
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:

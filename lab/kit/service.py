@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_devstack.child_process import stopped_with_parent
@@ -43,7 +43,7 @@ def variables(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 class Service:
-    """A process that serves, from its start until it was waited for. Start it on the main thread."""
+    """A process that serves, from its start until it was waited for. Start it on the main thread; `with` kills it."""
 
     def __init__(self, module: str, wanted: Mapping[str, object], *, prefix: Sequence[str] = ()) -> None:
         """`wanted` are variables of its environment, beside JSON logs, which are read for their events."""
@@ -58,6 +58,12 @@ class Service:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     @property
     def pid(self) -> int:

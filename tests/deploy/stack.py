@@ -7,14 +7,30 @@ VERSION = "1.2.3-test"
 QUICK = {f"HOLDFAST_{prefix}DRAIN_{each}_SECONDS": "0" for prefix in ("", "EDGE_") for each in ("QUIET", "MIN")}
 
 
+def free_ports():
+    """One for each listener, by the middle of its variable's name."""
+    listeners = ("GRPC", "METRICS", "HTTP", "GATEWAY_METRICS", "EDGE_HTTP", "EDGE_METRICS", "EDGE_ADMIN")
+    return {name: free_port() for name in listeners}
+
+
+def variables(ports, database_url, redis_url):
+    """What makes one of each find the others and its servers."""
+    return {f"HOLDFAST_{name}_PORT": port for name, port in ports.items()} | {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "HOLDFAST_GRPC_HOST": "127.0.0.1",
+        "HOLDFAST_HTTP_HOST": "127.0.0.1",
+        "HOLDFAST_INVENTORY_TARGET": f"ipv4:127.0.0.1:{ports['GRPC']}",
+        "HOLDFAST_EDGE_INVENTORIES": f"127.0.0.1:{ports['GRPC']}",
+        "HOLDFAST_EDGE_GATEWAYS": f"127.0.0.1:{ports['HTTP']}",
+    }
+
+
 class Stack:
     """One of each. `environment` is theirs, and what programs need to reach them."""
 
-    def __init__(self, database_url, redis_url, **variables):
-        ports = {
-            name: free_port()
-            for name in ("GRPC", "METRICS", "HTTP", "GATEWAY_METRICS", "EDGE_HTTP", "EDGE_METRICS", "EDGE_ADMIN")
-        }
+    def __init__(self, database_url, redis_url, **wanted):
+        ports = free_ports()
         self.database_url = database_url
         self.edge = f"127.0.0.1:{ports['EDGE_HTTP']}"
         self.metrics = {
@@ -22,18 +38,7 @@ class Stack:
             "gateway": f"http://127.0.0.1:{ports['GATEWAY_METRICS']}/metrics",
             "edge": f"http://127.0.0.1:{ports['EDGE_METRICS']}/metrics",
         }
-        self._wanted = QUICK | {f"HOLDFAST_{name}_PORT": port for name, port in ports.items()}
-        self._wanted |= {
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
-            "HOLDFAST_GRPC_HOST": "127.0.0.1",
-            "HOLDFAST_HTTP_HOST": "127.0.0.1",
-            "HOLDFAST_VERSION": VERSION,
-            "HOLDFAST_INVENTORY_TARGET": f"ipv4:127.0.0.1:{ports['GRPC']}",
-            "HOLDFAST_EDGE_INVENTORIES": f"127.0.0.1:{ports['GRPC']}",
-            "HOLDFAST_EDGE_GATEWAYS": f"127.0.0.1:{ports['HTTP']}",
-            **variables,
-        }
+        self._wanted = variables(ports, database_url, redis_url) | QUICK | {"HOLDFAST_VERSION": VERSION} | wanted
         self.environment = environment(self._wanted)
         self._processes = []
 

@@ -1,5 +1,7 @@
 """The real processes on the real servers. What a test does not harm, all tests share."""
 
+from contextlib import AsyncExitStack, ExitStack
+
 import pytest
 
 from lab.kit.grpc_client import GrpcClient
@@ -13,40 +15,33 @@ REPLICAS = 3
 def cluster(postgres18, valkey_server):
     """Three inventories and a gateway that no test stops; a test has sales of its own."""
     database = "cluster"
-    running = Cluster(postgres18.create_database(database), valkey_server.url, REPLICAS)
-    yield running
-    running.stop()
+    with ExitStack() as started:
+        yield Cluster(started, postgres18.create_database(database), valkey_server.url, REPLICAS)
     postgres18.drop_database(database)
 
 
 @pytest.fixture
-async def grpc_client():
-    """Opens gRPC clients, by address."""
-    opened = []
+async def opened():
+    """Closes at the end of the test what it is given."""
+    async with AsyncExitStack() as stack:
 
-    def connect(address):
-        client = GrpcClient(address)
-        opened.append(client)
-        return client
+        def keep(client):
+            stack.push_async_callback(client.close)
+            return client
 
-    yield connect
-    for client in opened:
-        await client.close()
+        yield keep
 
 
 @pytest.fixture
-async def rest_client():
+def grpc_client(opened):
+    """Opens gRPC clients, by address."""
+    return lambda address: opened(GrpcClient(address))
+
+
+@pytest.fixture
+def rest_client(opened):
     """Opens REST clients, by URL."""
-    opened = []
-
-    def connect(url):
-        client = RestClient(url)
-        opened.append(client)
-        return client
-
-    yield connect
-    for client in opened:
-        await client.close()
+    return lambda url: opened(RestClient(url))
 
 
 @pytest.fixture
@@ -70,28 +65,22 @@ async def rest(cluster, rest_client):
 @pytest.fixture
 def start_inventory(cluster):
     """Starts inventories of the test's own, by default on the shared servers, which drain at once."""
-    started = []
+    with ExitStack() as started:
 
-    def start(database_url=None, redis_url=None, **settings):
-        urls = (cluster.database_url, cluster.redis_url) if database_url is None else (database_url, redis_url)
-        started.append(Inventory(*urls, **(NO_DRAIN | settings)))
-        return started[-1]
+        def start(database_url=None, redis_url=None, **settings):
+            urls = (cluster.database_url, cluster.redis_url) if database_url is None else (database_url, redis_url)
+            return started.enter_context(Inventory(*urls, **(NO_DRAIN | settings)))
 
-    yield start
-    for inventory in started:
-        inventory.kill()
+        yield start
 
 
 @pytest.fixture
 def start_gateway():
     """Starts gateways of the test's own, which drain at once unless told otherwise."""
-    started = []
+    with ExitStack() as started:
 
-    def start(*inventories, **settings):
-        addresses = [each if isinstance(each, str) else each.address for each in inventories]
-        started.append(Gateway(addresses, **(NO_DRAIN | settings)))
-        return started[-1]
+        def start(*inventories, **settings):
+            addresses = [each if isinstance(each, str) else each.address for each in inventories]
+            return started.enter_context(Gateway(addresses, **(NO_DRAIN | settings)))
 
-    yield start
-    for gateway in started:
-        gateway.kill()
+        yield start

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import run, succeed
+from tests.support.programs import run, shell
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 WATCH_SECONDS = 3
@@ -43,7 +43,7 @@ def paste(cluster, tool):
         command = command.replace("localhost:8080", cluster.url.removeprefix("http://"))
         command = command.replace("localhost:50051", f"127.0.0.1:{grpc_port}")
         if ":watch" not in command and "WatchStock" not in command:
-            return await succeed("bash", "-euo", "pipefail", "-c", command, path=tool("grpcurl").parent)
+            return await shell(command, tool("grpcurl").parent)
         # A watch is followed until one has seen enough.
         watch = ["timeout", WATCH_SECONDS, "bash", "-c", "exec " + command.strip()]
         finished = await run(*watch, path=tool("grpcurl").parent)

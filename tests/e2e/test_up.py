@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import shell
+
 START_SECONDS = 60
 STOP_SECONDS = 60
 # For the world outside, and of no use for what runs here.
@@ -90,19 +92,6 @@ async def up(environment):
         if process.returncode is None:
             process.kill()
         await process.communicate()
-
-
-async def shell(command, tools):
-    """Runs what a newcomer would paste, and returns its output."""
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", command),
-        env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(30):
-        output, _ = await process.communicate()
-    assert process.returncode == 0, f"{command}\n{output.decode()}"
-    return output.decode()
 
 
 async def test_what_it_says_to_try_works_and_what_was_sold_is_kept(up, environment, tool):

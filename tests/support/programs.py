@@ -35,6 +35,11 @@ async def run(*command, path=None, within=RUN_SECONDS, cwd=None, **environment):
     return Finished(process.returncode, output.decode())
 
 
+async def shell(command, path):
+    """Runs a command of bash's that must succeed, as somebody would paste it; what it printed."""
+    return await succeed("bash", "-euo", "pipefail", "-c", command, path=path)
+
+
 async def succeed(*command, **options):
     """Runs a program that must succeed; what it printed."""
     finished = await run(*command, **options)

@@ -62,18 +62,15 @@ class Gateway(Service):
 class Cluster:
     """Replicas of the inventory on one database and one Valkey, and a gateway before them."""
 
-    def __init__(self, database_url, redis_url, replicas):
+    def __init__(self, started, database_url, redis_url, replicas):
+        """What is started ends with the exit stack `started`."""
+        self._started = started
         self.database_url, self.redis_url = database_url, redis_url
-        self._started = []
-        try:
-            # All at once: they agree on who migrates. Both transports, so that nobody can tell which it was.
-            transports = [*[TRANSPORT] * (replicas - 1), OTHER_TRANSPORT]
-            self.inventories = [self.add_inventory(migrate_on_start=True, transport=each) for each in transports]
-            self.addresses = [inventory.wait_until_serving().address for inventory in self.inventories]
-            self.gateway = self._keep(Gateway(self.addresses, **NO_DRAIN)).wait_until_serving()
-        except BaseException:
-            self.stop()
-            raise
+        # All at once: they agree on who migrates. Both transports, so that nobody can tell which it was.
+        transports = [*[TRANSPORT] * (replicas - 1), OTHER_TRANSPORT]
+        self.inventories = [self.add_inventory(migrate_on_start=True, transport=each) for each in transports]
+        self.addresses = [inventory.wait_until_serving().address for inventory in self.inventories]
+        self.gateway = started.enter_context(Gateway(self.addresses, **NO_DRAIN)).wait_until_serving()
 
     @property
     def url(self):
@@ -82,12 +79,5 @@ class Cluster:
     def add_inventory(self, **settings):
         """Another replica, which need not serve yet."""
         impatient = {"watch_heartbeat_seconds": 1}
-        return self._keep(Inventory(self.database_url, self.redis_url, **(NO_DRAIN | impatient | settings)))
-
-    def stop(self):
-        for service in self._started:
-            service.kill()
-
-    def _keep(self, service):
-        self._started.append(service)
-        return service
+        settings = NO_DRAIN | impatient | settings
+        return self._started.enter_context(Inventory(self.database_url, self.redis_url, **settings))

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import aiohttp
@@ -9,8 +10,6 @@ import grpc
 import pytest
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
 
 from holdfast.inventory.v1 import sale_pb2, sale_service_pb2
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
@@ -18,6 +17,7 @@ from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from holdfast_chassis.identity.api_keys import GRANTABLE, new_key, render_keys
 from holdfast_gateway.routes import routes_of
 from lab.kit.grpc_client import create
+from lab.kit.refusals import refused
 from tests.support.issuer import ISSUER, SigningKey, jwks
 from tests.support.rest_parts import parts
 from tests.support.services import NO_DRAIN, Gateway, Inventory
@@ -40,7 +40,8 @@ class Answer(NamedTuple):
 class Guarded:
     """The services, and the keys that they know."""
 
-    def __init__(self, database_url, directory):
+    def __init__(self, started, database_url, directory):
+        """The services end with the exit stack `started`."""
         self.key = SigningKey()
         self.key_file, self.jwks_file = directory / "keys.json", directory / "jwks.json"
         self.jwks_file.write_text(jwks(self.key))
@@ -48,17 +49,12 @@ class Guarded:
         self.shop_secret, shop = new_key("shop", ["reservations.write"], None)
         self.key_file.write_text(render_keys([operator, shop]))
         known = {"token_issuer": ISSUER, "token_jwks": self.jwks_file, "api_keys_path": self.key_file}
-        self.services = []
-        try:
-            self.inventory = self._keep(Inventory(database_url, migrate_on_start=True, **known, **NO_DRAIN))
-            address = self.inventory.wait_until_serving().address
-            self.gateway = self._keep(Gateway([address], **known, **NO_DRAIN))
-            self.open_gateway = self._keep(Gateway([address], **NO_DRAIN))
-            for gateway in (self.gateway, self.open_gateway):
-                gateway.wait_until_serving()
-        except BaseException:
-            self.stop()
-            raise
+        self.inventory = started.enter_context(Inventory(database_url, migrate_on_start=True, **known, **NO_DRAIN))
+        address = self.inventory.wait_until_serving().address
+        self.gateway = started.enter_context(Gateway([address], **known, **NO_DRAIN))
+        self.open_gateway = started.enter_context(Gateway([address], **NO_DRAIN))
+        for gateway in (self.gateway, self.open_gateway):
+            gateway.wait_until_serving()
 
     def open_sale(self):
         """A new sale, and a reservation of c-1's in it; their names."""
@@ -77,21 +73,12 @@ class Guarded:
     def buyer(self, customer="c-1", **claims):
         return f"Bearer {self.key.token(sub=customer, **claims)}"
 
-    def stop(self):
-        for service in self.services:
-            service.kill()
-
-    def _keep(self, service):
-        self.services.append(service)
-        return service
-
 
 @pytest.fixture(scope="session")
 def guarded(postgres18, tmp_path_factory):
     database = "guarded"
-    running = Guarded(postgres18.create_database(database), tmp_path_factory.mktemp("guarded"))
-    yield running
-    running.stop()
+    with ExitStack() as started:
+        yield Guarded(started, postgres18.create_database(database), tmp_path_factory.mktemp("guarded"))
     postgres18.drop_database(database)
 
 
@@ -123,10 +110,8 @@ class Caller:
         try:
             body = await (call.read() if descriptor.server_streaming else call)
         except grpc.aio.AioRpcError as error:
-            info = ErrorInfo()
-            details = dict(error.trailing_metadata())["grpc-status-details-bin"]
-            Status.FromString(details).details[0].Unpack(info)
-            return Answer(info.reason, dict(info.metadata), None, None)
+            told = refused(error)
+            return Answer(told.reason, told.metadata, None, None)
         finally:
             call.cancel()
         return Answer("OK", {}, None, json_format.MessageToDict(body))

@@ -45,11 +45,8 @@ class Stage:
 async def stage(database_url, start_edge, free_port, tmp_path):
     """An inventory whose connections do not grow old, behind a gateway, an edge and a stock nginx."""
     async with AsyncExitStack() as stack:
-        inventory = Inventory(database_url, **AGES)
-        stack.callback(inventory.kill)
-        await inventory.is_serving()
-        gateway = Gateway([inventory.address], stream_heartbeat_seconds=0.5, **NO_DRAIN)
-        stack.callback(gateway.kill)
+        inventory = await stack.enter_context(Inventory(database_url, **AGES)).is_serving()
+        gateway = stack.enter_context(Gateway([inventory.address], stream_heartbeat_seconds=0.5, **NO_DRAIN))
         await gateway.is_serving()
         behind = gateway.url.removeprefix("http://")
         edge = await start_edge([behind], [inventory.address], connection_age_seconds=1)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import time
+from contextlib import ExitStack
 
 import aiohttp
 import pytest
@@ -19,15 +20,13 @@ CLIENTS = 24
 @pytest.fixture
 async def start_process(inventory):
     """Starts gateways as they are deployed: processes that get signals."""
-    started = []
+    with ExitStack() as started:
 
-    async def start(**settings):
-        started.append(Gateway([f"127.0.0.1:{inventory.port}"], **settings))
-        return await started[-1].is_serving()
+        async def start(**settings):
+            gateway = started.enter_context(Gateway([f"127.0.0.1:{inventory.port}"], **settings))
+            return await gateway.is_serving()
 
-    yield start
-    for process in started:
-        process.kill()
+        yield start
 
 
 async def buy_until_refused(session, base, outcomes):

@@ -25,13 +25,14 @@ def test_a_refusal_has_its_reason_its_fields_and_when_to_come_back():
     retry = error_details_pb2.RetryInfo()
     retry.retry_delay.FromMilliseconds(1500)
     error = error_with(
-        error_details_pb2.ErrorInfo(reason="OVERLOADED"),
+        error_details_pb2.ErrorInfo(reason="OVERLOADED", metadata={"limit": "9"}),
         retry,
         error_details_pb2.BadRequest(field_violations=[violation]),
     )
-    assert refused(error) == Refused("RESOURCE_EXHAUSTED", "OVERLOADED", {"lines": "must not be empty"}, 1.5)
+    violations = {"lines": "must not be empty"}
+    assert refused(error) == Refused("RESOURCE_EXHAUSTED", "OVERLOADED", violations, 1.5, {"limit": "9"})
 
 
 def test_an_error_that_grpc_makes_by_itself_has_no_reason():
-    assert refused(NO_DETAILS) == Refused("UNAVAILABLE", "", {}, None)
+    assert refused(NO_DETAILS) == Refused("UNAVAILABLE", "", {}, None, {})
     assert reason_of(NO_DETAILS) == ""
