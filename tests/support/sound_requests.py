@@ -73,6 +73,7 @@ _SOUND = {
     "PauseSale": {"name": "{sale}"},
     "ResumeSale": {"name": "{sale}"},
     "CancelSale": {"name": "{sale}"},
+    "ListSaleChanges": {"parent": "{sale}", **_PAGE},
     "CreateItem": {"parent": "{sale}", "item_id": "{id}", "item": {"on_hand": 5, "per_customer_limit": 2}},
     "GetItem": {"name": "{sale}/items/a"},
     "ListItems": {"parent": "{sale}", **_PAGE},

@@ -33,6 +33,7 @@ adjust_stock = _maker("AdjustStock")
 transfer_stock = _maker("TransferStock")
 watch_stock = _maker("WatchStock")
 list_movements = _maker("ListMovements")
+list_sale_changes = _maker("ListSaleChanges")
 watch_movements = _maker("WatchMovements")
 create_sale_schedule = _maker("CreateSaleSchedule")
 list_sale_schedules = _maker("ListSaleSchedules")
@@ -69,6 +70,7 @@ CHECKS = {
     transfer_stock: sale_requests.transfer,
     watch_stock: sale_requests.watch_stock,
     list_movements: sale_requests.list_movements,
+    list_sale_changes: sale_requests.list_changes,
     watch_movements: sale_requests.watch_movements,
     create_sale_schedule: schedule_requests.create_schedule,
     list_sale_schedules: schedule_requests.list_schedules,

@@ -35,7 +35,7 @@ ALLOWED = {
     },
     "stock.read": {"GetItem", "ListItems", "ListMovements", "WatchMovements", "VerifyLedger", "WatchStock"},
     "stock.write": {"AdjustStock", "TransferStock"},
-    "sales.read": {"GetSale", "ListSales", "GetSaleSchedule", "ListSaleSchedules"},
+    "sales.read": {"GetSale", "ListSales", "ListSaleChanges", "GetSaleSchedule", "ListSaleSchedules"},
     "sales.write": {
         "CreateSale",
         "UpdateSale",

@@ -3,6 +3,7 @@
 import re
 
 from holdfast_chassis.identity.principal import ANONYMOUS
+from holdfast_inventory.domain.change import Cause
 from holdfast_inventory.domain.errors import HeadersTooLarge
 from holdfast_inventory.ports import Metadata
 
@@ -66,6 +67,11 @@ class Call:
                 self.was_sent_before = True
         if size_bytes > MAX_METADATA_BYTES:
             raise HeadersTooLarge
+
+    @property
+    def cause(self) -> Cause:
+        """Return what is recorded of the caller with a change."""
+        return Cause(self.principal.name, self.request_id or "")
 
     def trailers(self) -> tuple[tuple[str, str], ...]:
         """Return the trailers of every answer, including refusals."""

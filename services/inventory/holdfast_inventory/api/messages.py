@@ -1,12 +1,14 @@
 """Converts the domain's values to the protos' messages."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.inventory.v1 import movement_pb2, reservation_service_pb2, sale_pb2
+from holdfast.inventory.v1 import movement_pb2, reservation_service_pb2, sale_pb2, sale_service_pb2
 from holdfast_inventory.api.names import item_name, reservation_name, sale_name, schedule_name
+from holdfast_inventory.domain.change import Change, ChangeKind
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Reservation, ReservationState
@@ -20,6 +22,10 @@ _NANOS_PER_MICROSECOND = 1_000
 # By name, so that a choice that is missing in the protos fails at import.
 _RESERVATION_STATES = {state: reservation_service_pb2.Reservation.State.Value(state.name) for state in ReservationState}
 _SALE_STATES = {state: sale_pb2.Sale.State.Value(state.name) for state in SaleState}
+# A schedule's changes are not told, and only schedules are deleted.
+_CHANGE_KINDS: Mapping[ChangeKind, sale_service_pb2.SaleChange.Kind.ValueType] = {
+    kind: sale_service_pb2.SaleChange.Kind.Value(kind.name) for kind in ChangeKind if kind is not ChangeKind.DELETE
+}
 _MOVEMENT_KINDS = {kind: movement_pb2.Movement.Kind.Value(kind.name) for kind in MovementKind}
 # Only some movements have one.
 _ADJUST_REASONS: dict[AdjustReason | None, movement_pb2.Movement.AdjustReason.ValueType | None] = {
@@ -110,6 +116,21 @@ def movement(sale_id: str, known: Movement) -> movement_pb2.Movement:
         reservation="" if known.reservation_id is None else reservation_name(sale_id, known.reservation_id),
         reason=_ADJUST_REASONS[known.reason],
         actor=known.actor,
+        create_time=timestamp(known.created_at),
+    )
+
+
+def change(known: Change) -> sale_service_pb2.SaleChange:
+    """Return a change of a sale."""
+    return sale_service_pb2.SaleChange(
+        number=known.number,
+        kind=_CHANGE_KINDS[known.kind],
+        actor=known.cause.actor,
+        request_id=known.cause.request_id,
+        fields=[
+            sale_service_pb2.SaleChange.Field(field=field, old_value=old_value, new_value=new_value)
+            for field, old_value, new_value in known.fields
+        ],
         create_time=timestamp(known.created_at),
     )
 

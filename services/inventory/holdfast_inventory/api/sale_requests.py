@@ -124,6 +124,15 @@ def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
     return SaleFilter(page, state, schedule_id)
 
 
+def list_changes(request: pb.ListSaleChangesRequest) -> tuple[str, int, ListRequest]:
+    """Check a list of a sale's changes. Return the sale's id, the number after which the page begins, and the page."""
+    with Checking() as checks:
+        sale_id = checks.sale("parent", request.parent)
+        page = list_page(checks, request, "changes", request.parent)
+        after = 0 if page.cursor is None else _sequence(checks, page.cursor)
+    return sale_id, after, page
+
+
 def sale_name(name: str) -> str:
     """Check a request that only has a sale's name. Return the sale's id."""
     with Checking() as checks:

@@ -43,7 +43,7 @@ class SaleService:
 
     async def create_sale(self, request: pb.CreateSaleRequest, call: Call) -> sale_pb2.Sale:
         """Create a sale with its items."""
-        return _sale(await self._catalog.create_sale(sale_requests.create_sale(request), call.principal.name))
+        return _sale(await self._catalog.create_sale(sale_requests.create_sale(request), call.cause))
 
     async def get_sale(self, request: pb.GetSaleRequest, _: Call) -> sale_pb2.Sale:
         """Read one."""
@@ -58,33 +58,49 @@ class SaleService:
         token = page_tokens.next_page(cursor, wanted.page.filters)
         return pb.ListSalesResponse(sales=[_sale(view) for view in found], next_page_token=token)
 
-    async def update_sale(self, request: pb.UpdateSaleRequest, _: Call) -> sale_pb2.Sale:
+    async def update_sale(self, request: pb.UpdateSaleRequest, call: Call) -> sale_pb2.Sale:
         """Change a sale's rules."""
-        return _sale(await self._catalog.update_sale(*sale_requests.update_sale(request)))
+        return _sale(await self._catalog.update_sale(*sale_requests.update_sale(request), call.cause))
 
-    async def pause_sale(self, request: pb.PauseSaleRequest, _: Call) -> sale_pb2.Sale:
+    async def pause_sale(self, request: pb.PauseSaleRequest, call: Call) -> sale_pb2.Sale:
         """Refuse new holds."""
-        return _sale(await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=True))
+        return _sale(
+            await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=True, cause=call.cause)
+        )
 
-    async def resume_sale(self, request: pb.ResumeSaleRequest, _: Call) -> sale_pb2.Sale:
+    async def resume_sale(self, request: pb.ResumeSaleRequest, call: Call) -> sale_pb2.Sale:
         """Accept new holds again."""
-        return _sale(await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=False))
+        return _sale(
+            await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=False, cause=call.cause)
+        )
 
     async def cancel_sale(self, request: pb.CancelSaleRequest, call: Call) -> sale_pb2.Sale:
         """End a sale finally. If this is interrupted, the sweeper releases the remaining holds."""
         sale_id = sale_requests.sale_name(request.name)
-        await self._catalog.cancel_sale(sale_id)
+        await self._catalog.cancel_sale(sale_id, call.cause)
         while True:
             swept = await self._ledger.execute(sale_id, Sweep(), call.deadline)
             if not isinstance(swept, Swept) or swept.ended == 0:
                 return _sale(await self._catalog.get_sale(sale_id))
+
+    async def list_sale_changes(self, request: pb.ListSaleChangesRequest, _: Call) -> pb.ListSaleChangesResponse:
+        """List the changes of a sale's rules in order."""
+        sale_id, after, page = sale_requests.list_changes(request)
+        # One more than the page holds tells whether there is a next page.
+        found = await self._catalog.list_changes(sale_id, after, page.page_size + 1)
+        shown = found[: page.page_size]
+        cursor = str(shown[-1].number) if len(found) > len(shown) else None
+        return pb.ListSaleChangesResponse(
+            changes=[messages.change(known) for known in shown],
+            next_page_token=page_tokens.next_page(cursor, page.filters),
+        )
 
     # Items and their stock
 
     async def create_item(self, request: pb.CreateItemRequest, call: Call) -> sale_pb2.Item:
         """Add an item to a sale."""
         sale_id, item = sale_requests.create_item(request)
-        return messages.item(sale_id, await self._catalog.create_item(sale_id, item, call.principal.name))
+        return messages.item(sale_id, await self._catalog.create_item(sale_id, item, call.cause))
 
     async def get_item(self, request: pb.GetItemRequest, _: Call) -> sale_pb2.Item:
         """Read one."""
@@ -173,9 +189,9 @@ class SaleService:
 
     # Schedules
 
-    async def create_sale_schedule(self, request: pb.CreateSaleScheduleRequest, _: Call) -> sale_pb2.SaleSchedule:
+    async def create_sale_schedule(self, request: pb.CreateSaleScheduleRequest, call: Call) -> sale_pb2.SaleSchedule:
         """Open a sale every period from now on."""
-        created = await self._catalog.create_schedule(schedule_requests.create_schedule(request))
+        created = await self._catalog.create_schedule(schedule_requests.create_schedule(request), call.cause)
         self._on_schedule()
         return messages.schedule(created)
 
@@ -193,9 +209,9 @@ class SaleService:
             next_page_token=page_tokens.next_page(cursor, page.filters),
         )
 
-    async def delete_sale_schedule(self, request: pb.DeleteSaleScheduleRequest, _: Call) -> Empty:
+    async def delete_sale_schedule(self, request: pb.DeleteSaleScheduleRequest, call: Call) -> Empty:
         """Delete a schedule. Its existing sales stay."""
-        await self._catalog.delete_schedule(schedule_requests.schedule_name(request.name))
+        await self._catalog.delete_schedule(schedule_requests.schedule_name(request.name), call.cause)
         return Empty()
 
 

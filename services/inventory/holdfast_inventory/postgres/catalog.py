@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_inventory.domain.change import UNKNOWN_CAUSE, Cause, Change, ChangeKind, differences, first_stock
 from holdfast_inventory.domain.errors import AlreadyExists, NotFound
 from holdfast_inventory.domain.identity import SALT_BYTES
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import NewItem, NewSale, Sale, SaleChanges, SaleState
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
+from holdfast_inventory.postgres.changes import read_changes, record_change
 from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import History, settle
@@ -57,13 +59,14 @@ class Catalog(History, ScheduleStore):
         History.__init__(self, database)
         ScheduleStore.__init__(self, database, on_commit, entropy)
 
-    async def create_sale(self, new: NewSale, actor: str = "") -> SaleView:
+    async def create_sale(self, new: NewSale, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
         """Create a sale with its items and their first stock. Raises `AlreadyExists` and `InvalidRequest`."""
         async with self._database.writing() as connection:
             sale = await insert_sale(connection, new, self._entropy.token_bytes(SALT_BYTES))
             if sale is None:
                 raise AlreadyExists(f"sales/{new.sale_id}")
-            commits = await put_first_stock(connection, sale, new.items, actor)
+            commits = await put_first_stock(connection, sale, new.items, cause.actor)
+            await record_change(connection, f"sales/{new.sale_id}", ChangeKind.CREATE, cause, differences(None, sale))
         self._tell(commits)
         return SaleView(advanced(sale, commits), sale.state_at(sale.created_at))
 
@@ -96,28 +99,40 @@ class Catalog(History, ScheduleStore):
                 after = rows[-1]["sale_id"]
         return page, after
 
-    async def update_sale(self, sale_id: str, changes: SaleChanges) -> SaleView:
+    async def update_sale(self, sale_id: str, changes: SaleChanges, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
         """Change a sale's rules. Raises `InvalidRequest` if they contradict each other."""
-        return await self._rewrite(sale_id, lambda sale, _: changes.applied_to(sale))
+        return await self._rewrite(sale_id, ChangeKind.UPDATE, cause, lambda sale, _: changes.applied_to(sale))
 
-    async def set_paused(self, sale_id: str, paused: bool) -> SaleView:
+    async def set_paused(self, sale_id: str, paused: bool, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
         """Pause or resume a sale."""
-        return await self._rewrite(sale_id, lambda sale, _: replace(sale, paused=paused))
+        kind = ChangeKind.PAUSE if paused else ChangeKind.RESUME
+        return await self._rewrite(sale_id, kind, cause, lambda sale, _: replace(sale, paused=paused))
 
-    async def cancel_sale(self, sale_id: str) -> SaleView:
+    async def cancel_sale(self, sale_id: str, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
         """Cancel a sale. This is final. The next batches end its open holds."""
-        return await self._rewrite(sale_id, lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now))
+        return await self._rewrite(
+            sale_id, ChangeKind.CANCEL, cause, lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now)
+        )
 
-    async def create_item(self, sale_id: str, item: NewItem, actor: str = "") -> Item:
+    async def create_item(self, sale_id: str, item: NewItem, cause: Cause = UNKNOWN_CAUSE) -> Item:
         """Add an item to a sale, with its first stock. Raises `AlreadyExists`."""
         async with self._database.writing() as connection:
             sale = await lock_sale(connection, sale_id)
             if not await insert_items(connection, sale, [item]):
                 raise AlreadyExists(f"sales/{sale_id}/items/{item.item_id}")
-            commits = await put_first_stock(connection, sale, [item], actor)
+            commits = await put_first_stock(connection, sale, [item], cause.actor)
+            await record_change(connection, f"sales/{sale_id}", ChangeKind.CREATE_ITEM, cause, first_stock(item))
             created = await _item(connection, sale_id, item.item_id)
         self._tell(commits)
         return created
+
+    async def list_changes(self, sale_id: str, after: int, limit: int) -> list[Change]:
+        """Return up to `limit` changes of a sale's rules after a number, in order."""
+        async with self._database.reading() as connection:
+            changes = await read_changes(connection, f"sales/{sale_id}", after, limit)
+            if not changes:
+                await require_sale(connection, sale_id)
+        return changes
 
     async def get_item(self, sale_id: str, item_id: str) -> Item:
         """Read a stock level."""
@@ -159,13 +174,16 @@ class Catalog(History, ScheduleStore):
         async with self._database.reading() as connection:
             return await database_now(connection)
 
-    async def _rewrite(self, sale_id: str, change: Callable[[Sale, datetime], Sale]) -> SaleView:
+    async def _rewrite(
+        self, sale_id: str, kind: ChangeKind, cause: Cause, change: Callable[[Sale, datetime], Sale]
+    ) -> SaleView:
         async with self._database.writing() as connection:
             sale = await lock_sale(connection, sale_id)
             now = await database_now(connection)
             changed = change(sale, now)
             if changed == sale:
                 return SaleView(sale, sale.state_at(now))
+            await record_change(connection, f"sales/{sale_id}", kind, cause, differences(sale, changed))
             return await _store_rules(connection, changed)
 
 

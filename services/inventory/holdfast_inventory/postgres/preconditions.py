@@ -63,6 +63,7 @@ TABLES = {
     "ledger": "SELECT INSERT",
     "movements": "SELECT",
     "stock_changes": "SELECT INSERT",
+    "changes": "SELECT INSERT",
     "schedules": "SELECT INSERT UPDATE DELETE",
     "schema_migrations": "SELECT",
 }

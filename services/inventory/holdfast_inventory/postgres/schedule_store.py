@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from holdfast_chassis.entropy import Entropy
+from holdfast_inventory.domain.change import UNKNOWN_CAUSE, Cause, ChangeKind, differences
 from holdfast_inventory.domain.errors import AlreadyExists, NotFound
 from holdfast_inventory.domain.identity import SALT_BYTES
 from holdfast_inventory.domain.item import MAX_UNITS, Item
@@ -12,6 +13,7 @@ from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
 from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
+from holdfast_inventory.postgres.changes import record_change
 from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.statements import load
@@ -39,7 +41,7 @@ class ScheduleStore:
         self._on_commit = on_commit
         self._entropy = entropy
 
-    async def create_schedule(self, new: Schedule) -> Schedule:
+    async def create_schedule(self, new: Schedule, cause: Cause = UNKNOWN_CAUSE) -> Schedule:
         """Create a schedule; its created_at comes from the database.
 
         Raises `AlreadyExists`, and `NotFound` if the source sale does not exist.
@@ -63,6 +65,7 @@ class ScheduleStore:
             )
             if row is None:
                 raise AlreadyExists(f"saleSchedules/{new.schedule_id}")
+            await record_change(connection, _actor(new), ChangeKind.CREATE, cause)
         return _schedule(row)
 
     async def get_schedule(self, schedule_id: str) -> Schedule:
@@ -80,11 +83,12 @@ class ScheduleStore:
         page = [_schedule(row) for row in rows[:page_size]]
         return page, page[-1].schedule_id if len(rows) > page_size else None
 
-    async def delete_schedule(self, schedule_id: str) -> None:
+    async def delete_schedule(self, schedule_id: str, cause: Cause = UNKNOWN_CAUSE) -> None:
         """Delete a schedule. Its sales stay. Raises `NotFound`."""
         async with self._database.writing() as connection:
             if await connection.fetchval(SQL["delete_schedule"], schedule_id) is None:
                 raise NotFound(f"saleSchedules/{schedule_id}")
+            await record_change(connection, f"saleSchedules/{schedule_id}", ChangeKind.DELETE, cause)
 
     async def create_occurrence(self, schedule: Schedule, open_at: datetime) -> bool:
         """Create the sale that opens at `open_at`, with its stock: new units, or the units that the source has.
@@ -98,6 +102,8 @@ class ScheduleStore:
             sale = await insert_sale(connection, new, self._entropy.token_bytes(SALT_BYTES))
             if sale is None:
                 return False
+            cause = Cause(_actor(schedule))
+            await record_change(connection, f"sales/{new.sale_id}", ChangeKind.CREATE, cause, differences(None, sale))
             if schedule.source_sale_id is None:
                 commits = await put_first_stock(connection, sale, new.items, _actor(schedule))
             else:

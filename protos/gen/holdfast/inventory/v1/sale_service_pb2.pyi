@@ -7,7 +7,9 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from holdfast.inventory.v1 import movement_pb2 as _movement_pb2
 from holdfast.inventory.v1 import sale_pb2 as _sale_pb2
 import builtins as _builtins
@@ -232,6 +234,179 @@ class CancelSaleRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelSaleRequest: _TypeAlias = CancelSaleRequest  # noqa: Y015
+
+@_typing.final
+class SaleChange(_message.Message):
+    """A change of a sale's rules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SaleChange._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: SaleChange._Kind.ValueType  # 0
+        """Not set."""
+        CREATE: SaleChange._Kind.ValueType  # 1
+        """The sale was created, by a caller or by its schedule."""
+        UPDATE: SaleChange._Kind.ValueType  # 2
+        """Its rules were updated."""
+        PAUSE: SaleChange._Kind.ValueType  # 3
+        """It was paused."""
+        RESUME: SaleChange._Kind.ValueType  # 4
+        """It was resumed."""
+        CANCEL: SaleChange._Kind.ValueType  # 5
+        """It was cancelled."""
+        CREATE_ITEM: SaleChange._Kind.ValueType  # 6
+        """An item was added."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """The kind of a change."""
+
+    KIND_UNSPECIFIED: SaleChange.Kind.ValueType  # 0
+    """Not set."""
+    CREATE: SaleChange.Kind.ValueType  # 1
+    """The sale was created, by a caller or by its schedule."""
+    UPDATE: SaleChange.Kind.ValueType  # 2
+    """Its rules were updated."""
+    PAUSE: SaleChange.Kind.ValueType  # 3
+    """It was paused."""
+    RESUME: SaleChange.Kind.ValueType  # 4
+    """It was resumed."""
+    CANCEL: SaleChange.Kind.ValueType  # 5
+    """It was cancelled."""
+    CREATE_ITEM: SaleChange.Kind.ValueType  # 6
+    """An item was added."""
+
+    @_typing.final
+    class Field(_message.Message):
+        """A field that was changed."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FIELD_FIELD_NUMBER: _builtins.int
+        OLD_VALUE_FIELD_NUMBER: _builtins.int
+        NEW_VALUE_FIELD_NUMBER: _builtins.int
+        field: _builtins.str
+        """The field's name."""
+        old_value: _builtins.str
+        """Its value before, as text. Empty: it was not set."""
+        new_value: _builtins.str
+        """Its value after, as text. Empty: it is not set any more."""
+        def __init__(
+            self,
+            *,
+            field: _builtins.str = ...,
+            old_value: _builtins.str = ...,
+            new_value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "new_value", b"new_value", "old_value", b"old_value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Counts the sale's changes from 1."""
+    kind: Global___SaleChange.Kind.ValueType
+    """The kind of the change."""
+    actor: _builtins.str
+    """Who made it: the name of the caller's principal, or of the schedule. Empty
+    where callers are not authenticated.
+    """
+    request_id: _builtins.str
+    """The X-Request-Id of its request."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleChange.Field]:
+        """What it changed."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made, by the database's clock."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        kind: Global___SaleChange.Kind.ValueType = ...,
+        actor: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        fields: _abc.Iterable[Global___SaleChange.Field] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "fields", b"fields", "kind", b"kind", "number", b"number", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaleChange: _TypeAlias = SaleChange  # noqa: Y015
+
+@_typing.final
+class ListSaleChangesRequest(_message.Message):
+    """See SaleService.ListSaleChanges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`sales/{sale}`."""
+    page_size: _builtins.int
+    """At most so many, 1 to 1,000; unset or 0: 100. A page may hold fewer."""
+    page_token: _builtins.str
+    """next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSaleChangesRequest: _TypeAlias = ListSaleChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListSaleChangesResponse(_message.Message):
+    """One page of changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page. Empty: this was the last."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleChange]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___SaleChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSaleChangesResponse: _TypeAlias = ListSaleChangesResponse  # noqa: Y015
 
 @_typing.final
 class CreateItemRequest(_message.Message):

@@ -72,6 +72,11 @@ class SaleServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CancelSaleRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.FromString,
                 _registered_method=True)
+        self.ListSaleChanges = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/ListSaleChanges',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesResponse.FromString,
+                _registered_method=True)
         self.CreateItem = channel.unary_unary(
                 '/holdfast.inventory.v1.SaleService/CreateItem',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CreateItemRequest.SerializeToString,
@@ -189,6 +194,14 @@ class SaleServiceServicer:
     def CancelSale(self, request, context):
         """Ends a sale finally and releases its open holds. Cancelling again has no //
         effect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSaleChanges(self, request, context):
+        """Lists the changes of a sale's rules, oldest first: who made them, when, and
+        what they changed. Changes of stock are in its movements.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,6 +342,11 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     servicer.CancelSale,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CancelSaleRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.SerializeToString,
+            ),
+            'ListSaleChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSaleChanges,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesResponse.SerializeToString,
             ),
             'CreateItem': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateItem,
@@ -586,6 +604,33 @@ class SaleService:
             '/holdfast.inventory.v1.SaleService/CancelSale',
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CancelSaleRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSaleChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/ListSaleChanges',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,10 @@ class SaleServiceStub:
     """Ends a sale finally and releases its open holds. Cancelling again has no //
     effect.
     """
+    ListSaleChanges: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleChangesRequest, _sale_service_pb2.ListSaleChangesResponse]
+    """Lists the changes of a sale's rules, oldest first: who made them, when, and
+    what they changed. Changes of stock are in its movements.
+    """
     CreateItem: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CreateItemRequest, _sale_pb2.Item]
     """Adds an item to a sale."""
     GetItem: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetItemRequest, _sale_pb2.Item]
@@ -113,6 +117,10 @@ class SaleServiceAsyncStub(SaleServiceStub):
     CancelSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CancelSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
     """Ends a sale finally and releases its open holds. Cancelling again has no //
     effect.
+    """
+    ListSaleChanges: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleChangesRequest, _sale_service_pb2.ListSaleChangesResponse]  # type: ignore[assignment]
+    """Lists the changes of a sale's rules, oldest first: who made them, when, and
+    what they changed. Changes of stock are in its movements.
     """
     CreateItem: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateItemRequest, _sale_pb2.Item]  # type: ignore[assignment]
     """Adds an item to a sale."""
@@ -213,6 +221,16 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sale_pb2.Sale, _abc.Awaitable[_sale_pb2.Sale]]:
         """Ends a sale finally and releases its open holds. Cancelling again has no //
         effect.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSaleChanges(
+        self,
+        request: _sale_service_pb2.ListSaleChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_service_pb2.ListSaleChangesResponse, _abc.Awaitable[_sale_service_pb2.ListSaleChangesResponse]]:
+        """Lists the changes of a sale's rules, oldest first: who made them, when, and
+        what they changed. Changes of stock are in its movements.
         """
 
     @_abc_1.abstractmethod
