@@ -32,6 +32,7 @@ from holdfast_gateway.watch import Watch
 
 _JSON_TYPE = ("content-type", JSON)
 _REPLAYED = ("idempotent-replayed", "true")
+_SALES_AT = 1
 # The server leaves the body out by itself.
 _SAME_AS = {"HEAD": "GET"}
 
@@ -43,6 +44,8 @@ class _Endpoint:
     access: Access
     # The field of a Command for its requests, if there is one.
     command_field: str | None
+    # Whether it changes a sale that the path names.
+    changes_sale: bool
 
 
 class Api:
@@ -62,7 +65,9 @@ class Api:
     ) -> None:
         self._table = RouteTable(routes)
         self._endpoints = {
-            route: _Endpoint(route, Transcoder(route), Access(authenticator, route), command_field(route))
+            route: _Endpoint(
+                route, Transcoder(route), Access(authenticator, route), command_field(route), _changes_sale(route)
+            )
             for route in routes
         }
         self._concurrency = ConcurrencyLimit(settings.call_limit)
@@ -142,8 +147,9 @@ class Api:
                     call.authorization,
                 )
             else:
+                sale = sale_of(request) if endpoint.changes_sale else ""
                 response, replayed = await self._inventory.call(
-                    endpoint.route, request, timeout_seconds, _metadata(call)
+                    endpoint.route, request, timeout_seconds, _metadata(call), sale
                 )
         body = orjson.dumps(codec.encode(response))
         return Reply(200, [_JSON_TYPE, _REPLAYED] if replayed else [_JSON_TYPE], body)
@@ -187,8 +193,14 @@ def _allowed(by_method: Iterable[str]) -> list[str]:
     return [*methods, "HEAD", "OPTIONS"] if "GET" in methods else [*methods, "OPTIONS"]
 
 
+def _changes_sale(route: Route) -> bool:
+    names = {variable.field_path for variable in route.variables if variable.start == _SALES_AT}
+    is_of_sale = route.segments[_SALES_AT] == "sales" and names <= {("parent",), ("name",)}
+    return bool(names) and is_of_sale and not route.method.kind.changes_nothing
+
+
 def sale_of(request: DynamicMessage) -> str:
-    """Return a command's sale, `sales/x`, from its parent or from the name of its reservation."""
+    """Return a command's sale, `sales/x`, from its parent or from the name of what it changes."""
     name: str = request.parent if "parent" in request.DESCRIPTOR.fields_by_name else request.name
     return "/".join(name.split("/", 2)[:2])
 

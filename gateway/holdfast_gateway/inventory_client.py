@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -15,10 +16,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.direct import CHANNEL_OPTIONS
 from holdfast_chassis.logs import get_logger
-from holdfast_gateway.problems import INVENTORY_UNAVAILABLE, Problem, ProblemError, problem_of_status
+from holdfast_gateway import sale_affinity
+from holdfast_gateway.problems import INVENTORY_UNAVAILABLE, OVERLOADED, Problem, ProblemError, problem_of_status
 from holdfast_gateway.routes import Route
+from holdfast_gateway.sale_affinity import SaleAffinity
 
 log = get_logger(__name__)
+
+# Outside xDS, gRPC's ring hash reads a header only where this is set (gRFC A76). It looks when a channel is made.
+os.environ.setdefault("GRPC_EXPERIMENTAL_RING_HASH_SET_REQUEST_HASH_KEY", "true")
 
 _MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
 _KEEPALIVE_MS = 15_000
@@ -26,8 +32,9 @@ _KEEPALIVE_TIMEOUT_MS = 5_000
 _CONNECT_TIMEOUT_MS = 1_000
 _RECONNECT_MAX_MS = 2_000
 _RESOLVE_AGAIN_MS = 2_000
+_WAKE_AGAIN_SECONDS = 0.02
 # If a channel knows no healthy replica: how long calls wait for others to be found, how often they are looked for, and
-# # how long calls to the former ones may continue.
+# how long calls to the former ones may continue.
 _LOOK_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 1.0
 _FORMER_SECONDS = 60.0
@@ -44,7 +51,7 @@ Stream = grpc.aio.UnaryStreamCall[Message, Message]
 
 
 def service_config(routes: Iterable[Route]) -> str:
-    """Return gRPC's service config: round robin over healthy replicas, and the retries.
+    """Return gRPC's service config: a sale's calls go to one healthy replica, others to any; and the retries.
 
     UNAVAILABLE and CANCELLED (a stopping server's answer to queued calls) are retried, with a budget, so that retries
     do not multiply the load during an outage. Methods that are not repeatable are not retried.
@@ -62,7 +69,7 @@ def service_config(routes: Iterable[Route]) -> str:
             service, method = route.method.path[1:].split("/")
             names.append({"service": service, "method": method})
     config: dict[str, Any] = {
-        "loadBalancingConfig": [{"round_robin": {}}],
+        "loadBalancingConfig": [{"ring_hash_experimental": sale_affinity.RING}],
         "healthCheckConfig": {"serviceName": RESERVATION_SERVICE},
         "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
     }
@@ -119,12 +126,23 @@ class _Connection:
         """Return whether it is connected. This also starts connecting."""
         return self.channel.get_state(try_to_connect=True)
 
+    async def left(self, state: grpc.ChannelConnectivity) -> None:
+        """Wait until it is in another state."""
+        if state is not grpc.ChannelConnectivity.IDLE:
+            await self.channel.wait_for_state_change(state)
+            return
+        # A ring hash connects only for a call, and not for one that still went to the connection that has just ended.
+        while self.state is state:
+            with suppress(grpc.aio.AioRpcError):
+                await self.health.Check(health_pb2.HealthCheckRequest(), timeout=_CONNECT_TIMEOUT_MS / 1000)
+            await asyncio.sleep(_WAKE_AGAIN_SECONDS)
+
     async def verdict(self, timeout_seconds: float) -> bool:
         """Wait until it is known whether a healthy replica is connected, and return it."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while (state := self.state) in _TRYING:
-                    await self.channel.wait_for_state_change(state)
+                    await self.left(state)
                 return state is grpc.ChannelConnectivity.READY
         except TimeoutError:
             return False
@@ -142,6 +160,7 @@ class InventoryClient:
         self._former: set[asyncio.Task[None]] = set()
         self._connecting = True
         self._settled = asyncio.Event()
+        self._affinity = SaleAffinity()
 
     async def start(self) -> None:
         """Open the channel. It connects by itself; the inventory need not be available yet."""
@@ -166,7 +185,7 @@ class InventoryClient:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 await self._look_for_others()
             else:
-                await self._connection.channel.wait_for_state_change(state)
+                await self._connection.left(state)
 
     def _settle_calls(self, settled: bool) -> None:
         self._connecting = not settled
@@ -205,21 +224,34 @@ class InventoryClient:
             raise ProblemError(unavailable()) from None
 
     async def call(
-        self, route: Route, request: Message, timeout_seconds: float, metadata: Metadata
+        self, route: Route, request: Message, timeout_seconds: float, metadata: Metadata, sale: str = ""
     ) -> tuple[Message, bool]:
-        """Return the response, and whether it is a replay. Raises ProblemError."""
-        async with _problems(changes_nothing=route.method.kind.changes_nothing):
+        """Return the response, and whether it is a replay. `sale`: the name of the one that is changed.
+
+        Raises ProblemError.
+        """
+        async with self._towards(sale) as where, _problems(changes_nothing=route.method.kind.changes_nothing):
             call, response = await self._ask(
-                route.method.path, request, timeout_seconds, metadata, again=route.method.repeatable
+                route.method.path, request, timeout_seconds, (*metadata, *where), again=route.method.repeatable
             )
             return response, _is_replay(await call.trailing_metadata())
 
     async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
         """Send commands in one Submit. Raises ProblemError if the whole Submit failed."""
-        async with _problems(changes_nothing=False):
+        async with self._towards(request.parent) as where, _problems(changes_nothing=False):
             response: pb.SubmitResponse
-            _, response = await self._ask(SUBMIT, request, timeout_seconds, (), again=True)
+            _, response = await self._ask(SUBMIT, request, timeout_seconds, where, again=True)
             return response
+
+    @asynccontextmanager
+    async def _towards(self, sale: str) -> AsyncIterator[Metadata]:
+        """Yield what makes a call go to the sale's replica, and learn from a refusal."""
+        try:
+            yield self._affinity.metadata(sale)
+        except ProblemError as error:
+            if error.problem.reason is OVERLOADED:
+                self._affinity.overloaded(sale)
+            raise
 
     async def _ask(
         self, path: str, request: Message, timeout_seconds: float, metadata: Metadata, *, again: bool
