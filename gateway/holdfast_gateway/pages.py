@@ -35,7 +35,8 @@ def pages_of(
     }
     return {
         **{path: partial(_show_health, health, path) for path in paths},
-        "/metrics": partial(_show_metrics, registry),
+        # On a port of their own in any case.
+        **({} if settings.knows_callers else {"/metrics": partial(_show_metrics, registry)}),
         **(documents if settings.documents else {}),
     }
 

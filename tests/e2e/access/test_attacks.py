@@ -66,7 +66,7 @@ async def test_health_is_told_to_everybody(guarded):
 async def test_what_describes_the_api_is_shown_where_nobody_is_asked_alone(guarded):
     async with aiohttp.ClientSession() as session:
         for url, status in ((guarded.gateway.url, 404), (guarded.open_gateway.url, 200)):
-            for path in ("/docs", "/openapi.json"):
+            for path in ("/docs", "/openapi.json", "/metrics"):
                 async with session.get(url + path) as response:
                     assert response.status == status
     async with grpc.aio.insecure_channel(guarded.inventory.address) as channel:

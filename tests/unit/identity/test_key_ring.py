@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,6 +10,7 @@ import pytest
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_chassis.identity import jwks as module
+from holdfast_chassis.identity import reloaded
 from holdfast_chassis.identity.jwks import parse_jwks
 from holdfast_chassis.identity.refusals import IssuerUnavailable, Unauthenticated
 from holdfast_chassis.lifecycle import CannotStartError
@@ -32,6 +34,7 @@ class Published:
 
     def __init__(self):
         self.status, self.body, self.headers, self.asked = 200, b"", {}, 0
+        self.pause_seconds = 0.0
 
 
 @contextmanager
@@ -44,7 +47,13 @@ def serving(published):
                 self.send_header(name, value)
             self.send_header("content-length", str(len(published.body)))
             self.end_headers()
-            self.wfile.write(published.body)
+            try:
+                for byte in published.body[:40] if published.pause_seconds else ():
+                    time.sleep(published.pause_seconds)
+                    self.wfile.write(bytes([byte]))
+                self.wfile.write(published.body)
+            except OSError:
+                return
 
         def log_message(self, *_):
             pass
@@ -171,6 +180,20 @@ async def test_what_is_no_key_set_is_not_taken(authenticating, published, url, k
     async with authenticating(Clock(), token_jwks=url) as authenticator:
         with pytest.raises(IssuerUnavailable):
             await authenticator.principal_of(bearer(key))
+
+
+async def test_an_issuer_that_answers_byte_by_byte_holds_nobody_up(authenticating, published, url, key, monkeypatch):
+    monkeypatch.setattr(reloaded, "_READ_SECONDS", 0.2)
+    published.pause_seconds = 0.05
+    async with authenticating(Clock(), token_jwks=url) as authenticator:
+        with pytest.raises(IssuerUnavailable):
+            await authenticator.principal_of(bearer(key))
+
+
+async def test_keys_on_this_machine_are_not_fetched_through_a_proxy(authenticating, url, key, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with authenticating(Clock(), token_jwks=url) as authenticator:
+        assert await authenticator.principal_of(bearer(key))
 
 
 async def test_a_file_that_cannot_be_used_lets_nothing_start(authenticating, jwks_path):

@@ -4,7 +4,6 @@ import asyncio
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +18,10 @@ T = TypeVar("T")
 
 _JITTER = 0.1
 _FETCH_SECONDS = 3.0
+"""The longest wait for a part of an answer."""
+_READ_SECONDS = 5.0
+"""The longest that reading may take."""
+_CHUNK_BYTES = 64 * 1024
 _MAX_BYTES = 1024 * 1024
 
 
@@ -95,8 +98,9 @@ class Reloaded(Generic[T]):
 
     async def _try(self) -> None:
         try:
-            self._take(await asyncio.to_thread(self._read))
-        except (OSError, ValueError, HTTPException) as error:
+            async with asyncio.timeout(_READ_SECONDS):
+                self._take(await asyncio.to_thread(self._read))
+        except Exception as error:  # noqa: BLE001 - whatever happened, it is read again later
             self._keep(error)
 
     def _take(self, raw: bytes) -> None:
@@ -109,7 +113,7 @@ class Reloaded(Generic[T]):
 
     def _keep(self, error: Exception) -> None:
         if not self.failed:
-            log.warning("credentials_not_read", source=self._name, error=str(error))
+            log.warning("credentials_not_read", source=self._name, error=repr(error))
         self.failed = True
         if self._stale_seconds is not None and self._clock.monotonic() - self._read_at > self._stale_seconds:
             self.value, self._raw = self._empty, None
@@ -118,15 +122,24 @@ class Reloaded(Generic[T]):
 def read_file(path: Path) -> bytes:
     """Return the content of a file. Raises OSError, and ValueError if it is too large."""
     with path.open("rb") as file:
-        return _bounded(file.read(_MAX_BYTES + 1))
+        body = file.read(_MAX_BYTES + 1)
+    _require_bounded(body)
+    return body
 
 
 def fetch(url: str) -> bytes:
-    """Return the content of a URL. Raises OSError, HTTPException, and ValueError if it is too large."""
-    # Through the proxy of the environment, if there is one, because the issuer is an external server.
-    with _opener.open(url, timeout=_FETCH_SECONDS) as answer:
-        body: bytes = answer.read(_MAX_BYTES + 1)
-        return _bounded(body)
+    """Return the content of a URL. Raises OSError, http.client.HTTPException, and ValueError if it is too large."""
+    # Through the proxy of the environment, if there is one, unless the issuer is on this machine.
+    opener = _opener if url.startswith("https:") else _direct_opener
+    ends_at = SYSTEM_CLOCK.monotonic() + _READ_SECONDS
+    body = bytearray()
+    with opener.open(url, timeout=_FETCH_SECONDS) as answer:
+        while chunk := answer.read1(_CHUNK_BYTES):
+            body += chunk
+            if SYSTEM_CLOCK.monotonic() > ends_at:
+                raise TimeoutError(f"not read within {_READ_SECONDS:g} s")
+            _require_bounded(body)
+    return bytes(body)
 
 
 def is_fetchable(url: str) -> bool:
@@ -135,10 +148,9 @@ def is_fetchable(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
 
 
-def _bounded(body: bytes) -> bytes:
+def _require_bounded(body: bytes | bytearray) -> None:
     if len(body) > _MAX_BYTES:
         raise ValueError(f"more than {_MAX_BYTES} bytes")
-    return body
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -149,3 +161,4 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 _opener = urllib.request.build_opener(_NoRedirects)
+_direct_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
