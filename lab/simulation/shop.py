@@ -22,6 +22,7 @@ from lab.simulation.replica import ReplicaDiedError
 CUSTOMERS = ("ann", "bob", "cyd")
 REQUEST_IDS = ("r1", "r2", "r3")
 ORDERS = ("", "", "o-1", "o-2")
+UNKNOWN_ITEM = "unicorn"
 TRANSIENT = (DatabaseUnavailable, DeadlineInQueue, Draining, OutcomeUnknown, Overloaded)
 _MOST_TRIES = 3
 
@@ -183,11 +184,11 @@ class Shop:
     def _buy(self, sale_id):
         random = self._random
         customer = random.choice(CUSTOMERS)
-        item_ids = self._shelves[sale_id]
+        item_ids = [*self._shelves[sale_id], *([UNKNOWN_ITEM] if random.random() < 0.05 else [])]
         lines = merge_lines(
             Line(random.choice(item_ids), random.choice((1, 1, 2, 3))) for _ in range(random.choice((1, 1, 1, 2)))
         )
-        seconds = random.choice((None, None, 0.05, 0.4, 1.5, 4.0))
+        seconds = 10.0 if random.random() < 0.03 else random.choice((None, None, 0.05, 0.4, 1.5, 4.0))
         hold_time = None if seconds is None else timedelta(seconds=seconds)
         confirm = random.random() < 0.25
         policy = {

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast_inventory.domain import decide
 from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release
-from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached
+from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached, InsufficientStock, Shortage
 from holdfast_inventory.domain.sale import Sale, SaleState
 from holdfast_inventory.ports import InDoubt, NotApplied
 from holdfast_inventory.postgres import catalog, database, sale_store
@@ -277,15 +277,97 @@ def extend_no_further_than_a_hold_time(monkeypatch):
     monkeypatch.setitem(decide._HANDLERS, Extend, extend)
 
 
-def ask_for_stock_before_the_state(monkeypatch):
-    """Sold out, is told of a sale that is paused or over, and so that it may pass."""
+def ask_before_the_rest(*questions):
+    """The precedence of refusals is another: these questions about a create that is new come first."""
+
+    def plant(monkeypatch):
+        def create(working, command):
+            if command.reservation_id not in working.reservations:
+                for question in questions:
+                    question(working, command)
+            return decide._Batch.create(working, command)
+
+        monkeypatch.setitem(decide._HANDLERS, Create, create)
+
+    plant.__name__ = "ask_first_whether_" + "_and_".join(question.__name__ for question in questions)
+    return plant
+
+
+def is_open(working, _command):
+    working.check_open()
+
+
+def hold_time_is_allowed(working, command):
+    working.hold_time_of(command)
+
+
+def items_are_there(working, command):
+    for line in command.lines:
+        working.item(line.item_id)
+
+
+def limit_is_kept(working, command):
+    if not command.allow_partial:
+        working.check_limits(command.customer, [line for line in command.lines if line.item_id in working.items])
+
+
+def units_are_there(working, command):
+    levels = [(working.items.get(line.item_id), line) for line in command.lines]
+    short = [
+        Shortage(line.item_id, line.quantity, level.available)
+        for level, line in levels
+        if level is not None and level.available < line.quantity
+    ]
+    if short and not command.allow_partial:
+        raise working.insufficient(tuple(short))
+
+
+def ask_for_the_state_before_the_meaning(monkeypatch):
+    """An id that is used for something else is not told to be, once the sale is over."""
 
     def create(working, command):
-        if command.reservation_id not in working.reservations:
-            working.granted_lines(command)
+        known = working.reservations.get(command.reservation_id)
+        if known is not None and known.fingerprint != command.fingerprint:
+            working.check_open()
         return decide._Batch.create(working, command)
 
     monkeypatch.setitem(decide._HANDLERS, Create, create)
+
+
+def remember_sold_out_where_customers_are_limited(monkeypatch):
+    real = SoldOut.on_read
+
+    def on_read(memory, began, sale, *rest):
+        real(memory, began, replace(sale, limits_customers=False), *rest)
+
+    monkeypatch.setattr(SoldOut, "on_read", on_read)
+
+
+def tell_that_what_is_sold_may_come_back(monkeypatch):
+    tell_of_a_retry_after(monkeypatch, lambda seconds: seconds or 1.0)
+
+
+def tell_that_what_is_held_is_gone(monkeypatch):
+    tell_of_a_retry_after(monkeypatch, lambda _seconds: None)
+
+
+def tell_of_a_retry_at_once(monkeypatch):
+    tell_of_a_retry_after(monkeypatch, lambda seconds: seconds and 0.1)
+
+
+def tell_of_a_retry_after(monkeypatch, seconds):
+    real = decide._Batch.insufficient
+
+    def insufficient(working, shortages, **options):
+        refusal = real(working, shortages, **options)
+        return InsufficientStock(refusal.shortages, seconds(refusal.retry_after_seconds))
+
+    monkeypatch.setattr(decide._Batch, "insufficient", insufficient)
+
+
+def wait_for_the_last_hold(monkeypatch):
+    real = statements._running
+    monkeypatch.setattr(statements, "_running", lambda *arguments: real(*arguments)[::-1])
 
 
 def look_at_nobody_who_waits(monkeypatch):
@@ -342,17 +424,17 @@ def put_up_sales_that_are_over(monkeypatch):
         (answer_before_the_commit, ("before it was durable", "was never committed", "is not there")),
         (forget_doubts, ("asked for by nobody", "are told that they created")),
         (retry_under_a_new_id, ("is not there", "differs from", "asked for by nobody")),
-        (leave_due_holds, ("never true", "hold units", "are refused")),
+        (leave_due_holds, ("had to get", "hold units", "are refused")),
         (count_use_as_it_was, ("has ", "refused with CustomerLimitReached")),
         (cancel_a_slow_commit, ("asked for by nobody", "are told that they created")),
         (acknowledge_replays_without_a_commit, ("before it was durable", "is not there", "was shortened")),
         (ignore_warnings, ("before it was durable", "was never committed", "is not there")),
-        (remember_sold_out_for_ever, ("never true", "are refused")),
+        (remember_sold_out_for_ever, ("had to get", "are refused")),
         (refuse_replays_from_memory, ("granted before",)),
         (open_late, ("refused with SaleNotOpen",)),
         (close_early, ("refused with SaleClosed",)),
-        (sell_in_paused_sales, ("while the sale was paused",)),
-        (refuse_for_ever_what_was_paused_once, ("SalePaused(retry_after_seconds=5.0), which was never true",)),
+        (sell_in_paused_sales, ("while the sale was paused", "had to get SalePaused")),
+        (refuse_for_ever_what_was_paused_once, ("SalePaused(retry_after_seconds=5.0), and had to get",)),
         (refuse_replays_when_a_sale_is_over, ("granted before",)),
         (refuse_late_confirmations_of_closed_sales, ("(Confirm) was refused with Sale",)),
         (count_dead_holds_as_use, ("refused with CustomerLimitReached",)),
@@ -361,7 +443,26 @@ def put_up_sales_that_are_over(monkeypatch):
         (append_without_counting, ("has gaps", "was answered Internal")),
         (allow_one_less, ("refused with CustomerLimitReached",)),
         (extend_no_further_than_a_hold_time, ("refused with ExtensionLimitReached",)),
-        (ask_for_stock_before_the_state, ("though the sale was not open",)),
+        (
+            ask_before_the_rest(units_are_there),
+            ("to get SaleClosed", "to get SalePaused", "to get SaleNotOpen", "to get CustomerLimit"),
+        ),
+        (ask_before_the_rest(hold_time_is_allowed), ("InvalidRequest",)),
+        (ask_before_the_rest(items_are_there), ("NotFound",)),
+        (ask_before_the_rest(is_open, items_are_there), ("had to get InvalidRequest",)),
+        (ask_before_the_rest(is_open, units_are_there), ("had to get InvalidRequest", "had to get CustomerLimit")),
+        (ask_before_the_rest(is_open, limit_is_kept), ("had to get InvalidRequest", "had to get NotFound")),
+        (ask_before_the_rest(is_open, hold_time_is_allowed, limit_is_kept), ("had to get NotFound",)),
+        (
+            ask_before_the_rest(is_open, hold_time_is_allowed, items_are_there, units_are_there),
+            ("to get CustomerLimit",),
+        ),
+        (ask_for_the_state_before_the_meaning, ("had to get RequestIdReused",)),
+        (remember_sold_out_where_customers_are_limited, ("had to get CustomerLimitReached",)),
+        (tell_that_what_is_sold_may_come_back, ("had to get InsufficientStock",)),
+        (tell_that_what_is_held_is_gone, ("had to get InsufficientStock",)),
+        (tell_of_a_retry_at_once, ("had to get InsufficientStock",)),
+        (wait_for_the_last_hold, ("had to get InsufficientStock",)),
         (look_at_nobody_who_waits, ("late that its deadline has passed",)),
         (forget_extensions, ("(Extend) was never committed", "was shortened")),
         (forget_confirmations, ("(Confirm) was never committed", "ended twice")),

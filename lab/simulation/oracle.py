@@ -1,0 +1,151 @@
+"""What a command had to be told at a moment: a second reading of the contract, which says which reason comes first."""
+
+from collections import defaultdict
+from typing import Any
+
+from holdfast_inventory.domain.commands import Confirm, Create
+from holdfast_inventory.domain.errors import (
+    CustomerLimitReached,
+    InsufficientStock,
+    InvalidRequest,
+    NotFound,
+    RequestIdReused,
+    SaleClosed,
+    SaleNotOpen,
+    SalePaused,
+)
+from lab.simulation.record import CONFIRM, EXPIRE, HOLD, RELEASE, entries_in, state_of
+
+
+class SaleThen:
+    """A sale at one moment of its log: its rules, what is on hand and who has what."""
+
+    def __init__(self, sale_id):
+        self.sale_id = sale_id
+        self.rules: Any = None
+        self._items = {}
+        self._on_hand = defaultdict(int)
+        self._reservations = {}
+        self._kinds = {}
+        self._taken = {}
+
+    # The log goes on
+
+    def learn(self, commit):
+        """Make the reservations of a commit known. Return its movements, which are yet to be made."""
+        entries = []
+        for (table, of, _), row in commit.writes.items():
+            if of == self.sale_id and table == "reservations":
+                self._reservations[row["reservation_id"]] = row
+            elif of == self.sale_id and table == "ledger":
+                entries += entries_in(row)
+        return entries
+
+    def move(self, entry):
+        place = (entry.reservation_id, entry.item_id)
+        self._on_hand[entry.item_id] += entry.on_hand
+        if entry.reservation_id is not None:
+            self._kinds[entry.reservation_id] = entry.kind
+        if entry.kind in (HOLD, CONFIRM):
+            self._taken[place] = (abs(entry.held or entry.on_hand), entry.kind == CONFIRM)
+        elif entry.kind in (RELEASE, EXPIRE):
+            self._taken.pop(place, None)
+
+    def keep(self, commit):
+        """Go by the rules and items that a commit leaves. Within a batch, those before it are in force."""
+        for (table, of, key), row in commit.writes.items():
+            if of == self.sale_id and table == "sales":
+                self.rules = row
+            elif of == self.sale_id and table == "items":
+                self._items[key] = row
+
+    # What can be said of it
+
+    def turns(self):
+        """When it may become something else without a commit: it opens or closes, or a hold runs out."""
+        hours = () if self.rules is None else (self.rules["open_at"], self.rules["close_at"])
+        return {*hours, *(self._reservations[reservation_id]["expires_at"] for reservation_id, _ in self._taken)}
+
+    def refusal(self, command, now):
+        """Return the type of the refusal that `command` must get, with its facts; None if it must be granted."""
+        if isinstance(command, Create):
+            return self._of_create(command, now)
+        if isinstance(command, Confirm) and command.allow_late:
+            return self._of_late_confirm(command, now)
+        return None
+
+    def _of_create(self, command, now):
+        if self.rules is None:
+            return NotFound, f"sales/{self.sale_id}"
+        if command.reservation_id in self._kinds:
+            known = self._reservations[command.reservation_id]
+            return None if known["fingerprint"] == command.fingerprint else (RequestIdReused,)
+        match state_of(self.rules, now):
+            case "scheduled":
+                return SaleNotOpen, self.rules["open_at"], now
+            case "paused":
+                return (SalePaused,)
+            case "closed" | "cancelled":
+                return (SaleClosed,)
+        if (command.hold_time or self.rules["hold_time"]) > self.rules["max_hold_time"]:
+            return InvalidRequest, "hold_time"
+        for item_id, _ in command.lines:
+            if item_id not in self._items:
+                return NotFound, f"sales/{self.sale_id}/items/{item_id}"
+        return self._of_units(command.customer, command.lines, now, takes_less=command.allow_partial)
+
+    def _of_late_confirm(self, command, now):
+        kind = self._kinds.get(command.reservation_id)
+        if kind is None:
+            return None
+        row = self._reservations[command.reservation_id]
+        if kind != EXPIRE and not (kind == HOLD and row["expires_at"] <= now):
+            return None
+        if self.rules["cancelled_at"] is not None:
+            return (SaleClosed,)
+        lines = tuple(zip(row["item_ids"], row["quantities"], strict=True))
+        return self._of_units(row["customer"], lines, now, takes_less=False)
+
+    def _of_units(self, customer, lines, now, *, takes_less):
+        """The customer's limits come first, then the stock."""
+        left = {item_id: self._on_hand[item_id] - self._held(item_id, now) for item_id, _ in lines}
+        wanted = {item_id: min(units, left[item_id]) if takes_less else units for item_id, units in lines}
+        if limit := self._limit_reached(customer, wanted, now):
+            return CustomerLimitReached, *limit
+        if any(wanted.values()) if takes_less else all(left[item_id] >= units for item_id, units in lines):
+            return None
+        short = {item_id: 1 if takes_less else units for item_id, units in lines if left[item_id] < units}
+        ends = [self._first_end(item_id, now) for item_id, units in short.items() if self._on_hand[item_id] >= units]
+        can_pass = ends if takes_less else len(ends) == len(short)
+        return InsufficientStock, (min if takes_less else max)(ends) if can_pass else None
+
+    def _limit_reached(self, customer, wanted, now):
+        used = self._used(customer, now)
+        for item_id, units in wanted.items():
+            limit = self._items[item_id]["per_customer_limit"]
+            if units and 0 < limit < used[item_id] + units:
+                return limit, used[item_id], item_id
+        limit, total = self.rules["per_customer_limit"], sum(used.values())
+        return (limit, total, None) if 0 < limit < total + sum(wanted.values()) else None
+
+    def _used(self, customer, now):
+        """What a customer has bought and holds, by item. What has run out does not count."""
+        used = defaultdict(int)
+        for (reservation_id, item_id), (units, is_sold) in self._taken.items():
+            row = self._reservations[reservation_id]
+            if row["customer"] == customer and (is_sold or row["expires_at"] > now):
+                used[item_id] += units
+        return used
+
+    def _held(self, item_id, now):
+        return sum(units for units, _ in self._holds(item_id, now))
+
+    def _first_end(self, item_id, now):
+        return min(expires_at for _, expires_at in self._holds(item_id, now))
+
+    def _holds(self, item_id, now):
+        """The units of each open hold on an item that has not run out, and when it does."""
+        for (reservation_id, of), (units, is_sold) in self._taken.items():
+            expires_at = self._reservations[reservation_id]["expires_at"]
+            if of == item_id and not is_sold and expires_at > now:
+                yield units, expires_at
