@@ -32,6 +32,7 @@ _OPENING_ATTEMPTS = 100
 _CUSTOMERS = 8
 _REMEMBERED = 400
 _HELD = 250
+_NO_ITEM = "unicorn"
 
 _WEIGHTS = {
     "create": 30,
@@ -204,6 +205,10 @@ class Client:
         )
         if chance.random() < 0.3:
             message.hold_time.FromMilliseconds(chance.randint(800, 4000))
+        if chance.random() < 0.02:
+            message.hold_time.FromSeconds(LONGEST_HOLD_SECONDS + 1)
+        if chance.random() < 0.02:
+            message.lines.add(item=_NO_ITEM, quantity=1)
         return message
 
     async def _confirm(self):

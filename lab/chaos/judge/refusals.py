@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-from lab.chaos.judge import hours
+from lab.chaos.judge import hours, precedence
 from lab.chaos.judge.case import Book, Case
 from lab.chaos.judge.holds import Hold, LiveHolds, Timeline
 from lab.chaos.judge.hours import Hours, hours_of
@@ -29,18 +29,31 @@ class Truth(NamedTuple):
     uses: Mapping[str, Mapping[tuple[str, str], Timeline]]
     hours: Mapping[str, Hours]
     told_at: Mapping[str, float]
+    grants: precedence.Grants
 
 
 def violations(case: Case) -> Iterator[Violation]:
     shelves = {name: available(book) for name, book in case.books.items()}
     uses = {name: used(book) for name, book in case.books.items()}
-    truth = Truth(shelves, uses, hours_of(case), _told_at(case))
+    truth = Truth(shelves, uses, hours_of(case), _told_at(case), precedence.grants_of(case))
     for operation in case.operations:
         if operation.reason == "INTERNAL":
             # Whether as a refusal or as something that proves nothing: it is no answer.
             yield violation("internal-error", f"Operation {operation.number}, {operation.action}.")
         if operation.is_refused and operation.sale in case.books:
             yield from _untrue(case, operation, truth)
+            if operation.action == "create":
+                refused = _refused_create(case, operation, truth)
+                yield from precedence.untrue(refused)
+                yield from precedence.violations(refused)
+
+
+def _refused_create(case: Case, operation: Operation, truth: Truth) -> precedence.Refused:
+    sale = operation.sale
+    stale_seconds = STALE_SECONDS if operation.reason == "INSUFFICIENT_STOCK" else 0.0
+    return precedence.Refused(
+        operation, case.books[sale], truth.hours[sale], truth.uses[sale], truth.grants, stale_seconds
+    )
 
 
 def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Violation]:

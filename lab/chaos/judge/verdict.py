@@ -55,6 +55,7 @@ RULES: Mapping[str, Rule] = {
     # refusals
     "stale-refusal": Rule(4, "Short stock was short at most 200 ms before the request came, dead holds not counted."),
     "needless-refusal": Rule(5, "A refusal for a limit, a state or a version was true while the request was there."),
+    "reason-out-of-order": Rule(4, "Of several reasons the first by the contract is told; what was granted is none."),
     "internal-error": Rule(8, "Nobody is told INTERNAL."),
     # watches
     "watch-gap": Rule(7, "A watch leaves nothing out, across its resumes."),

@@ -177,7 +177,10 @@ class Run:
             case "create":
                 key = f"k-{step.key}" if step.key else ""
                 flags = {"allow_partial": step.flag and step.pick % 2 == 0, "confirm": step.flag and step.pick > 8}
-                return "create", creation(step.customer, key, sale, {item: step.quantity}, **flags)
+                lines = {item: step.quantity} | ({"unicorn": 1} if step.pick == 7 and step.flag else {})
+                if step.pick == 5 and step.flag:
+                    flags["hold_time"] = f"{MAX_HOLD_SECONDS + 1:.3f}s"
+                return "create", creation(step.customer, key, sale, lines, **flags)
             case "adjust":
                 delta = step.quantity if step.flag else -step.quantity
                 return "adjust", adjustment(delta, f"a-{step.key}", sale, item)
@@ -215,8 +218,7 @@ class Run:
     def _apply(self, call: Call, *, remembering: bool = False) -> None:
         sale = sale_id_of(call.request)
         then, available = self._memory.get(sale, (-1.0, {}))
-        is_known = remembering and call.action == "create" and self.stage.now - then <= STALE_SECONDS
-        if is_known and not call.request.get("allow_partial"):
+        if remembering and self.stage.now - then <= STALE_SECONDS and self.stage.rests_on_stock(call):
             line = call.request["lines"][0]
             if available[line["item"]] < line["quantity"]:
                 call.outcome = Kind.FAIL, {"reason": "INSUFFICIENT_STOCK"}

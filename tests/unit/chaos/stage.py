@@ -17,7 +17,7 @@ from holdfast_inventory.domain.errors import DomainError
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement
 from holdfast_inventory.domain.reservation import Line, Reservation, merge_lines
-from holdfast_inventory.domain.sale import Sale
+from holdfast_inventory.domain.sale import Sale, SaleState
 from lab.chaos.history import Event, Kind, SaleLedger
 from lab.chaos.judge import Verdict, judge
 from lab.chaos.judge.operations import RULE_CHANGES
@@ -137,6 +137,17 @@ class Stage:
         store = self.stores[sale_id_of(call.request)]
         store.sale = replace(store.sale, updated_at=self.clock, **_rules(call.action, call.request))
         return Kind.OK, {"answer": sale_message(store.sale, self.clock)}
+
+    def rests_on_stock(self, call: Call) -> bool:
+        """Whether it is a create for which nothing but stock matters, as far as memory can tell."""
+        store = self.stores[sale_id_of(call.request)]
+        if call.action != "create" or call.request.get("allow_partial") or store.sale.limits_customers:
+            return False
+        command = self._create(store.sale.salt, call.request)
+        is_sound = (command.hold_time or store.sale.hold_time) <= store.sale.max_hold_time
+        is_known = all(line.item_id in store.items for line in command.lines)
+        is_open = store.sale.state_at(self.clock) is SaleState.OPEN
+        return is_sound and is_known and is_open and command.reservation_id not in store.reservations
 
     def sweep(self) -> None:
         for store in self.stores.values():

@@ -318,3 +318,67 @@ def test_nobody_is_told_internal():
     stage = Stage()
     stage.lose(stage.invoke("create", **creation()), "INTERNAL")
     assert rules(stage) == {"internal-error"}
+
+
+# The reason that comes first
+
+TOO_LONG = {"hold_time": f"{MAX_HOLD_SECONDS + 1:.3f}s"}
+LATER = {
+    "SALE_PAUSED": (),
+    "INVALID_REQUEST": ("SALE_PAUSED",),
+    "NOT_FOUND": ("SALE_PAUSED", "INVALID_REQUEST"),
+    "CUSTOMER_LIMIT_REACHED": ("SALE_PAUSED", "INVALID_REQUEST", "NOT_FOUND"),
+    "INSUFFICIENT_STOCK": ("SALE_PAUSED", "INVALID_REQUEST", "NOT_FOUND", "CUSTOMER_LIMIT_REACHED"),
+}
+"""Reasons, each with those that come before it."""
+
+
+@pytest.mark.parametrize(("reason", "first"), [(reason, first) for reason in LATER for first in LATER[reason]])
+def test_the_reason_that_comes_first_is_told(reason: str, first: str):
+    stage = Stage({"x": 2, "y": 2}, limit=2)
+    request = creation("eve", "e", lines={"x": 1})
+    match first:
+        case "SALE_PAUSED":
+            stage.do("pause", name="sales/a")
+        case "INVALID_REQUEST":
+            request |= TOO_LONG
+        case "NOT_FOUND":
+            request["lines"].append({"item": "unicorn", "quantity": 1})
+        case "CUSTOMER_LIMIT_REACHED":
+            request["lines"][0]["quantity"] = 3
+    stage.wait(1)
+    assert refused(stage, first, **request) == set()
+    assert "reason-out-of-order" in refused(stage, reason, **request)
+
+
+def test_a_reason_that_was_there_for_a_part_of_the_time_may_have_been_missed():
+    stage = Stage({"x": 0, "y": 2})
+    waiting = stage.invoke("create", **creation("eve", "e"))
+    stage.wait(1)
+    stage.do("pause", name="sales/a")
+    stage.wait(1)
+    stage.refuse(waiting, "INSUFFICIENT_STOCK")
+    assert rules(stage) == set()
+    assert refused(stage) == {"reason-out-of-order"}
+
+
+def test_who_takes_what_there_is_may_stay_below_a_limit():
+    stage = Stage({"x": 0, "y": 2}, limit=2)
+    request = creation("eve", "e", lines={"x": 3})
+    assert refused(stage, **request) == {"reason-out-of-order"}
+    assert refused(stage, **request, allow_partial=True) == set()
+
+
+@pytest.mark.parametrize("reason", ["SALE_PAUSED", "CUSTOMER_LIMIT_REACHED", "INSUFFICIENT_STOCK"])
+@pytest.mark.parametrize("lines", [{"x": 1}, {"x": 2}], ids=["the same", "another meaning"])
+def test_what_was_granted_is_not_asked_for_anew(reason: str, lines: dict):
+    stage = Stage({"x": 1, "y": 1}, limit=1)
+    stage.create("eve", "e")
+    stage.do("pause", name="sales/a")
+    stage.wait(1)
+    assert refused(stage, reason, **creation("eve", "e", lines=lines)) >= {"reason-out-of-order"}
+
+
+@pytest.mark.parametrize("reason", ["INVALID_REQUEST", "NOT_FOUND"])
+def test_a_sound_create_is_not_refused_as_unsound(reason: str):
+    assert refused(Stage(), reason) == {"needless-refusal"}
