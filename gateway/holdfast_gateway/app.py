@@ -71,7 +71,17 @@ class App:
         )
         pages = pages_of(self._health, registry, routes, version, settings)
         call_log = CallLog(settings.log_calls_per_second, settings.log_slow_seconds)
-        self._gateway = Gateway(self._api, pages, cors, HttpMetrics(registry), version, call_log, clock, entropy)
+        self._gateway = Gateway(
+            self._api,
+            pages,
+            cors,
+            HttpMetrics(registry),
+            version,
+            call_log,
+            settings.header_limit_bytes,
+            clock,
+            entropy,
+        )
         self.http = HttpServer(self._gateway, settings.http_host, settings.http_port, _http_limits(settings))
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)
         self.lifecycle = Lifecycle(self._steps(), on_phase=self._phase.enter, clock=clock)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast_gateway.problems import refuse_field
+from holdfast_gateway.problems import HEADERS_TOO_LARGE, refuse, refuse_field
 
 Headers = list[tuple[str, str]]
 
@@ -34,6 +34,11 @@ class RequestHeaders:
         """Return the value of a header, or None."""
         value = self._values.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of all names and values."""
+        return sum(map(len, self._values)) + sum(map(len, self._values.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,12 @@ def require_host(scope: Scope) -> None:
         return
     if given is None or not _HOST.fullmatch(given):
         refuse_field("Host", "must appear once, and be a host with or without a port")
+
+
+def require_small_headers(headers: RequestHeaders, limit_bytes: int) -> None:
+    """Raise ProblemError if the headers are larger than that."""
+    if headers.size_bytes > limit_bytes:
+        refuse(HEADERS_TOO_LARGE, f"The headers must be at most {limit_bytes} bytes.")
 
 
 def address_of(scope: Scope, trusted_hops: int) -> str:

@@ -11,7 +11,14 @@ from holdfast_gateway.api import Api
 from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.correlation import request_id_of, trace_id_of, traceparent_of
 from holdfast_gateway.cors import Cors
-from holdfast_gateway.exchange import ClientGoneError, Headers, Scope, Transport, require_host
+from holdfast_gateway.exchange import (
+    ClientGoneError,
+    Headers,
+    Scope,
+    Transport,
+    require_host,
+    require_small_headers,
+)
 from holdfast_gateway.metrics import HttpMetrics
 from holdfast_gateway.problems import INTERNAL, METHOD_NOT_ALLOWED, Problem, ProblemError, refuse
 
@@ -40,6 +47,7 @@ class Gateway:
         metrics: HttpMetrics,
         version: str,
         call_log: CallLog,
+        header_limit_bytes: int,
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
@@ -48,6 +56,7 @@ class Gateway:
         self._cors = cors
         self._metrics = metrics
         self._call_log = call_log
+        self._header_limit_bytes = header_limit_bytes
         self._clock = clock
         self._entropy = entropy
         self._every_answer: Headers = [("x-deployment-version", version)]
@@ -96,6 +105,7 @@ class Gateway:
             *self._cors.headers(call.headers.get("origin")),
         ]
         try:
+            require_small_headers(call.headers, self._header_limit_bytes)
             require_host(call.scope)
             reply = await self._api.answer(call, headers)
         except ProblemError as error:

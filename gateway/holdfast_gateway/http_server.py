@@ -170,7 +170,8 @@ class _OnSocket(Server):
             log_enabled=False,
             http1_settings=HTTP1Settings(
                 header_read_timeout=int(limits.header_timeout_seconds * 1000),
-                max_buffer_size=limits.header_bytes,
+                # What is larger, the server refuses by itself and without a body; the application refuses earlier.
+                max_buffer_size=2 * limits.header_bytes,
             ),
         )
         self._listener = listener

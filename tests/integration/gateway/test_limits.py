@@ -92,10 +92,14 @@ async def test_slow_headers_are_cut_off(start_gateway):
     assert await exchange(gateway, b"POST / HTTP/1.1\r\nHost:") == b""
 
 
-async def test_headers_that_are_too_large_are_refused(start_gateway):
+@pytest.mark.parametrize(("size_bytes", "is_told"), [(8_000, None), (8_200, True), (20_000, False)])
+async def test_headers_that_are_too_large_are_refused(start_gateway, size_bytes, is_told):
+    """From twice the limit on by the server itself, which cannot say why."""
     gateway = await start_gateway(header_limit_bytes=8192)
-    answer = await exchange(gateway, head(X_Large="x" * 10_000))
-    assert answer.startswith(b"HTTP/1.1 431 ")
+    lines = ["GET /v1/sales HTTP/1.1", "Host: gateway", "Connection: close", f"X-Large: {'x' * size_bytes}", "", ""]
+    answer = await exchange(gateway, "\r\n".join(lines).encode())
+    assert answer.startswith(b"HTTP/1.1 200 " if is_told is None else b"HTTP/1.1 431 ")
+    assert (b'"reason":"HEADERS_TOO_LARGE"' in answer) is bool(is_told)
 
 
 async def test_a_body_that_ends_too_soon_harms_nobody(gateway):
