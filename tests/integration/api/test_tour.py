@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from structlog.testing import capture_logs
 
 from holdfast.inventory.v1 import movement_pb2, sale_pb2
@@ -273,3 +274,14 @@ async def test_a_command_is_traced_to_its_own_caller(service):
     [line] = [line for line in lines if line["event"] == "command"]
     assert (line["method"], line["reason"]) == ("CreateReservation", "OK")
     assert (line["request_id"], line["trace_id"]) == ("abc", "4bf92f3577b34da6a3ce929d0e0e4736")
+
+
+@pytest.mark.parametrize(("seconds", "nanos"), [(-62_135_596_800, 0), (253_402_300_799, 999_999_999)])
+async def test_the_first_and_the_last_moment_of_time_harm_no_list(service, seconds, nanos):
+    """As clients send for "always" and "never"."""
+    moment = Timestamp(seconds=seconds, nanos=nanos)
+    await service.create_sale("opens", rules={"open_time": moment})
+    if seconds > 0:
+        await service.create_sale("closes", rules={"close_time": moment})
+    for sale in (await service.sales.ListSales(sp.ListSalesRequest())).sales:
+        assert await service.sales.GetSale(sp.GetSaleRequest(name=sale.name)) == sale

@@ -80,7 +80,10 @@ def test_durations_and_times_are_exact_to_the_microsecond():
 def test_the_first_and_the_last_second_of_time_are_times(seconds):
     extension = requests.extend_reservation()
     extension.expire_time.CopyFrom(Timestamp(seconds=seconds))
-    assert reservation_requests.extend(extension)[1].expires_at.timestamp() == seconds
+    expires_at = reservation_requests.extend(extension)[1].expires_at
+    assert expires_at.timestamp() == seconds
+    # Which the store could not tell from infinity.
+    assert expires_at not in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 def test_a_create_in_a_submit_may_leave_its_parent_out():

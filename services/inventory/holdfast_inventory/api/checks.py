@@ -39,6 +39,9 @@ _MAX_DURATION_SECONDS = 315_576_000_000
 _MIN_TIMESTAMP_SECONDS = -62_135_596_800
 _MAX_TIMESTAMP_SECONDS = 253_402_300_799
 _NANOS_PER_SECOND = 1_000_000_000
+# asyncpg takes the first and the last time that Python has for infinity, and gives back what compares with no time.
+_FIRST_TIME = datetime.min.replace(tzinfo=UTC) + datetime.resolution
+_LAST_TIME = datetime.max.replace(tzinfo=UTC) - datetime.resolution
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -176,10 +179,10 @@ class Checks:
         return low
 
     def timestamp(self, field: str, value: Timestamp) -> datetime:
-        """Return a time, in whole microseconds."""
+        """Return a time, in whole microseconds. The first and the last one become their neighbours."""
         seconds, nanos = value.seconds, value.nanos
         if _MIN_TIMESTAMP_SECONDS <= seconds <= _MAX_TIMESTAMP_SECONDS and 0 <= nanos < _NANOS_PER_SECOND:
-            return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
+            return min(max(_EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000), _FIRST_TIME), _LAST_TIME)
         self.violated(field, "must be a time in the years 1 to 9999")
         return _EPOCH
 
