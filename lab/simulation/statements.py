@@ -262,6 +262,17 @@ def sales_to_sweep(view, now, most):
     return [{"sale_id": sale_id} for _, sale_id in sorted(found)[:most]]
 
 
+# changes.sql
+
+
+def insert_change(view, now, resource, *columns):
+    number = 1 + max((row["number"] for row in view.rows("changes", resource)), default=0)
+    names = ("kind", "actor", "request_id", "fields", "old_values", "new_values")
+    row = {"number": number, "created_at": now, **dict(zip(names, columns, strict=True))}
+    _insert(view, "changes", resource, number, row, "changes_pkey")
+    return []
+
+
 # history.sql
 
 
@@ -407,14 +418,15 @@ STATEMENTS = {
         lock_sale, read, read_bound_ids, read_salt, append,
         get_sale, store_rules, get_item, sales_to_sweep, list_open_reservations, get_reservation, insert_schedule,
         get_schedule, list_schedules, delete_schedule, keep_schedule, remaining_items, occurrences_to_settle,
-        next_occurrence, insert_sale, insert_items, has_sale, database_now, set_session, read_settings, select,
+        next_occurrence, insert_sale, insert_items, insert_change, has_sale, database_now, set_session, read_settings,
+        select,
     )
 }  # fmt: skip
 
 # Those that a server which only reads refuses.
 WRITES = frozenset({
     "begin_locking", "lock_sale", "read_salt", "append", "store_rules", "insert_schedule", "delete_schedule",
-    "keep_schedule", "insert_sale", "insert_items",
+    "keep_schedule", "insert_sale", "insert_items", "insert_change",
 })  # fmt: skip
 
 _LOCKS = {
