@@ -12,7 +12,7 @@ from lab.bench.report import tables, write
 from lab.bench.stack import Stack
 
 _OUTPUT = ROOT / "build" / "bench"
-# Connections are asked to be made anew after 300 s, which h2load does not do.
+# After 300 s the server asks clients to reconnect, which h2load does not do.
 _MOST_SECONDS = 120.0
 _SMOKE = Plan(seconds=0.1, memory_reservations=200, least_requests_each=1)
 

@@ -53,7 +53,7 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """What clients saw of all their requests, each of which was answered."""
+    """The clients' results of all requests, which were all answered."""
 
     seconds: float
     """From the first request to the last answer."""
@@ -70,12 +70,12 @@ class Load:
         return self.requests / self.seconds
 
     def latency_ms(self, share: float) -> float:
-        """The latency that this share of the requests did not exceed."""
+        """Return the latency that this share of the requests did not exceed."""
         return percentile(self.latencies_us, share) / 1000
 
 
 def missing_tools() -> list[str]:
-    """What cannot be run, each with how to come by it."""
+    """Return what cannot be run, each with how to come by it."""
     tools = []
     if shutil.which("h2load") is None:
         tools.append("h2load (Debian's nghttp2-client; `make bench` installs it)")
@@ -85,7 +85,7 @@ def missing_tools() -> list[str]:
 
 
 def merged(loads: Sequence[Load]) -> Load:
-    """Loads at the same time, as one: it lasts until the last of them has its answers."""
+    """Load at the same time, as one: it lasts until the last of them has its answers."""
     return Load(
         seconds=max(load.seconds for load in loads),
         latencies_us=[each for load in loads for each in load.latencies_us],
@@ -119,12 +119,12 @@ def _h2load(call: Call, callers: int, requests: int) -> Load:
 
 
 def grpc_frame(message: bytes) -> bytes:
-    """A message as it goes over the wire: not compressed, and its length before it."""
+    """Return a message as it goes over the wire: not compressed, and its length before it."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 def parse_h2load(log: str, requests: int, said: str = "") -> Load:
-    """Reads h2load's log: a line for each request with its start and its duration in microseconds, and its status.
+    """Read h2load's log: a line for each request with its start and its duration in microseconds, and its status.
 
     Raises LoadError, with what h2load has `said`, unless all requests were answered.
     """
@@ -139,7 +139,7 @@ def parse_h2load(log: str, requests: int, said: str = "") -> Load:
 
 
 def ghz(call: Call, data: dict[str, Any], callers: int, requests: int) -> Load:
-    """The same by ghz, which makes each request from the template `data`. Raises LoadError."""
+    """Return the same by ghz, which makes each request from the template `data`. Raises LoadError."""
     said = _run(
         requests,
         *(GHZ, "--insecure", "--protoset", PROTOSET, "--call", call.path.removeprefix("/"), "--data", json.dumps(data)),
@@ -150,7 +150,7 @@ def ghz(call: Call, data: dict[str, Any], callers: int, requests: int) -> Load:
 
 
 def parse_ghz(said: str, requests: int) -> Load:
-    """Reads ghz's report. Raises LoadError unless all requests were answered, if only by OVERLOADED."""
+    """Read ghz's report. Raises LoadError unless all requests were answered, if only by OVERLOADED."""
     report = json.loads(said)
     codes = report["statusCodeDistribution"]
     if not codes.keys() <= _ANSWERS or sum(codes.values()) != requests:

@@ -36,20 +36,20 @@ class Promises:
         self.refused = 0
 
     def note(self, sale: str, commands: int) -> None:
-        """So many commands for a sale had the answer that was to be expected of it; a yardstick has no sale."""
+        """The number of commands for a sale that had the expected answer; a yardstick has no sale."""
         if sale == self._sold_out:
             self.refused += commands
         elif sale:
             self.acknowledged[sale] += commands
 
     def ledgers(self, grpc_port: int) -> list[Ledger]:
-        """Asks the inventory there for each sale."""
+        """Ask the inventory there for each sale."""
         with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
             sales = SaleServiceStub(channel)
             return [_ledger(sales, sale, self.acknowledged[sale]) for sale in (*self.acknowledged, self._sold_out)]
 
     def broken(self, ledgers: Sequence[Ledger], outcomes: Counter[str]) -> list[str]:
-        """A sentence for each that was broken. `outcomes`: what the inventory says that it has answered, by reason."""
+        """Return a sentence for each broken promise. `outcomes`: the inventory's counts of its answers, by reason."""
         faults = [sentence for ledger in ledgers for sentence in _faults(ledger)]
         if outcomes[OUT_OF_STOCK] != self.refused:
             faults.append(f"{self.refused} calls were to be refused as sold out, {outcomes[OUT_OF_STOCK]} were")

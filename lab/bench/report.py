@@ -26,7 +26,7 @@ _NOT_REACHED, _REACHED = "#b5483a", "#3b6ea5"
 
 
 def tables(results: Results, *, is_markdown: bool) -> str:
-    """What was reached, and the scenarios that it comes from."""
+    """Return what was reached, and the scenarios that it comes from."""
     draw = markdown if is_markdown else columns
     return "\n".join(
         [
@@ -42,7 +42,7 @@ def tables(results: Results, *, is_markdown: bool) -> str:
 
 
 def write(results: Results, directory: Path) -> None:
-    """Writes `bench.json` and `bench.png`."""
+    """Write `bench.json` and `bench.png`."""
     ratios = {slug: {"value": round(each.value, 3), "target": each.target} for slug, each in reached(results).items()}
     document = {"machine": _machine(), "drift": round(drift(results), 3), "ratios": ratios, **asdict(results)}
     write_json(directory / "bench.json", document)

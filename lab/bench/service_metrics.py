@@ -9,7 +9,7 @@ from prometheus_client.samples import Sample
 from holdfast_inventory.postgres.statements import load
 
 OUT_OF_STOCK = "INSUFFICIENT_STOCK"
-# What asyncpg sends and waits for is counted once, whatever number of commands it has: a round trip.
+# Each statement that asyncpg sends and waits for counts as one round trip, regardless of its number of commands.
 _OF_BATCHES = {*load("batch"), "begin", "commit", "rollback"}
 
 
@@ -53,7 +53,7 @@ def batches(pages: list[str]) -> Batches:
 
 
 def outcomes(pages: list[str]) -> Counter[str]:
-    """Creates of reservations, those in Submits too, by the reason of their refusal; OK: none."""
+    """Create of reservations, those in Submits too, by the reason of their refusal; OK: none."""
     total: Counter[str] = Counter()
     for sample in _samples(pages):
         if sample.name == "holdfast_outcomes_total" and sample.labels["method"] == "CreateReservation":
@@ -62,7 +62,7 @@ def outcomes(pages: list[str]) -> Counter[str]:
 
 
 def overloaded(pages: list[str]) -> int:
-    """How many creates were refused for another reason than that there is no stock."""
+    """Return how many creates were refused for another reason than that there is no stock."""
     return sum(number for reason, number in outcomes(pages).items() if reason not in {"OK", OUT_OF_STOCK})
 
 

@@ -94,7 +94,7 @@ class Stack:
         return Inventory(grpc_port, metrics_port, pid)
 
     def end(self, pid):
-        """Ends a process before all others."""
+        """End a process before all others."""
         process = next(process for process in self._processes if process.pid == pid)
         del self._processes[process]
         _stop(process)

@@ -10,7 +10,7 @@ GROWTH_ALLOWED = 1.05
 
 
 class Target(NamedTuple):
-    """A number that is to be at most, or at least, so much."""
+    """A number with a maximum or a minimum."""
 
     what: str
     value: Callable[[Results], float]
@@ -121,7 +121,7 @@ TARGETS = {
 
 
 def reached(results: Results) -> dict[str, Reached]:
-    """All targets by their slugs."""
+    """Return all targets by their slugs."""
     return {
         slug: Reached(target.what, target.value(results), target.sign, target.limit(results))
         for slug, target in TARGETS.items()
@@ -129,7 +129,7 @@ def reached(results: Results) -> dict[str, Reached]:
 
 
 def drift(results: Results) -> float:
-    """How much faster (over 1) or slower the machine was at the end than at the beginning, by the empty handler."""
+    """Return the machine's speed at the end relative to the beginning, by the empty handler; over 1 is faster."""
     return _rate("empty_256_again", "empty_256")(results)
 
 

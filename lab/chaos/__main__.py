@@ -1,4 +1,4 @@
-"""`python -m lab.chaos`: breaks real processes, links and servers under load, and judges all that was said and done."""
+"""`python -m lab.chaos`: injects faults into processes, links and servers under load, and judges the history."""
 
 import argparse
 import asyncio

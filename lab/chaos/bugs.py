@@ -30,7 +30,7 @@ class Bug:
     found_as: frozenset[str]
     """Some of the rules of the judge that it breaks; one of them at least must be found broken."""
     seconds: float = 2.0
-    """How long the strikes and what follows them take; they are repeated until there were so many `operations`."""
+    """The duration of the faults and of their effects; they are repeated until there were `operations` operations."""
     operations: int = 500
     habits: Mapping[str, Any] = field(default_factory=lambda: _BUYING)
     inventory_settings: Mapping[str, str] = field(default_factory=dict)
@@ -145,7 +145,7 @@ def _dropped_watch_event():
 
 
 class _Memory:
-    """What was read is believed for so long, whatever is read meanwhile."""
+    """How long a read state is used, even if another one is read meanwhile."""
 
     def __init__(self, seconds):
         self._seconds = seconds

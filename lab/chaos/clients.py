@@ -1,4 +1,4 @@
-"""Clients that send a request once, by gRPC or REST, and tell what became of it: granted, refused, or nobody knows."""
+"""Clients that send a request once, over gRPC or REST, and return its outcome: granted, refused or unknown."""
 
 import random
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Outcome:
 
 
 class GrpcClient:
-    """Asks inventories, each by a channel of its own, one at random unless it is told which."""
+    """A client of inventories, each with its own channel. It chooses one at random unless one is given."""
 
     transport = GRPC
 

@@ -27,7 +27,7 @@ class Ending:
         self._desk, self._client = desk, client
 
     async def replay(self):
-        """Sends each request whose outcome nobody knows again, until it is known; how many there were."""
+        """Repeat each request with an unknown outcome until it is known. Return their number."""
         unknown = {}
         for invoked, completed in completions(self._desk.recorder.events).values():
             if completed is not None and completed.kind is Kind.INFO and invoked.action not in (*READS, *RULE_CHANGES):
@@ -42,7 +42,7 @@ class Ending:
         return len(unknown)
 
     async def drain(self):
-        """Returns when no reservation is held any more. Raises TimeoutError when some never end."""
+        """Return when no reservation is held any more. Raises TimeoutError when some never end."""
         client = self._client.one()
         async with asyncio.timeout(_DRAIN_SECONDS):
             for sale in SALES:
@@ -54,7 +54,7 @@ class Ending:
     async def sell_out(self):
         """Fresh customers buy what is left of every item, until they are told that there is none.
 
-        A sale may be shut by a request that nobody was answered, and that came late.
+        A sale may be closed by a late request whose answer was lost.
         """
         for sale in SALES:
             await self._until_known("resume", as_dict(ss.ResumeSaleRequest(name=f"sales/{sale}")))
@@ -88,7 +88,7 @@ class Ending:
         return {f"sales/{sale}": await self._read(f"sales/{sale}") for sale in SALES}
 
     async def _read(self, name):
-        """All of a sale at one moment: read again when a hold has run out meanwhile."""
+        """Return the whole state of a sale at one time: it is read again if a hold ran out meanwhile."""
         while True:
             ledger = await self._read_once(name)
             if ledger.sale["sequence"] == ledger.verified["sequence"]:

@@ -1,4 +1,4 @@
-"""Inside a launched service: points at which it can be made to die or to freeze, and a clock that can be moved.
+"""Runs inside a launched service: points at which it can be killed or frozen, and a clock that can be moved.
 
 Orders come as datagrams to a port of the process, and are obeyed by a thread of their own, so that nothing on the
 service's paths ever looks for them. The thread that armed a point learns, by a datagram, that it was reached.

@@ -1,4 +1,4 @@
-"""What is done to the system. Each fault begins, lasts, and puts right what it did, as far as nobody else has."""
+"""The faults. Each begins, lasts, and repairs its damage, unless another fault has repaired it already."""
 
 import asyncio
 import itertools
@@ -54,7 +54,7 @@ class Stage:
             self.failures.append(f"{strike.fault} on {strike.target}: {type(error).__name__}: {error}")
 
     async def reaches(self, service, point, action, seconds):
-        """Arms a point; whether the service came to it in time."""
+        """Arm a point; whether the service came to it in time."""
         event = self._reached[service.orders_port, point] = asyncio.Event()
         try:
             if await self.topology.desk.send(service.orders_port, "arm", point=point, action=action) is None:
@@ -67,7 +67,7 @@ class Stage:
         return True
 
     async def ask(self, statement, database=DATABASE):
-        """Asks the primary, past every link."""
+        """Ask the primary, past every link."""
         connection = await asyncpg.connect(self.topology.databases.primary.url(database), timeout=_SQL_SECONDS)
         try:
             return await connection.fetch(statement, timeout=_SQL_SECONDS)
@@ -122,7 +122,7 @@ async def _jump_clock(stage, strike):
 
 
 def _at_point(action, told_as):
-    """A fault that waits for a service at a point of its transaction; it is told only once that was reached."""
+    """A fault at a point of a service's transaction. It is recorded only when the point was reached."""
 
     async def act(stage, strike):
         name, _, point = strike.target.partition(" ")
@@ -144,7 +144,7 @@ _REACHED_SECONDS = 4.0
 
 # PostgreSQL
 
-# What there is to expect of a server that somebody else may have hurt, too.
+# The errors to expect from a server that another fault may also affect.
 _NO_ANSWER = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -188,7 +188,7 @@ async def _freeze_standby(stage, strike):
 
 
 async def _promote_standby(stage, strike):
-    """Told by another name when the standby lacks something: what nobody was told of, but others may have seen."""
+    """It has another name if the standby lacks commits: they were not acknowledged, but may have been seen."""
     databases = stage.topology.databases
     action = strike.fault if await _has_caught_up(stage) else LOSSY_PROMOTION
     stage.tell(action, strike.target, "begin")
@@ -211,7 +211,7 @@ FROM pg_stat_replication
 
 
 async def _exhaust_connections(stage, strike):
-    """Takes every place for a connection, those of the services, too."""
+    """Take every place for a connection, those of the services, too."""
     url = stage.topology.databases.primary.url()
     taken = []
     try:

@@ -1,6 +1,6 @@
 """What was done to Holdfast during a run and what it said: one line of JSON for each event, written as it happens.
 
-A request is written down before it is sent, so that whatever it did can be accounted for. Requests and answers are the
+A request is recorded before it is sent, so that all of its effects can be explained. Requests and answers are the
 messages of the contract in protobuf's JSON mapping, with the names of the protos and every field, whichever transport
 carried them: `{"parent": "sales/a", "customer": "c-1", "lines": [{"item": "x", "quantity": 1}], ...}`.
 """
@@ -22,7 +22,7 @@ class Kind(StrEnum):
     FAIL = "fail"
     """It was refused, and surely not applied: `reason` is Holdfast's."""
     INFO = "info"
-    """Nobody knows: OUTCOME_UNKNOWN, a lost connection, no answer in time. `reason` says which."""
+    """The outcome is unknown: OUTCOME_UNKNOWN, a lost connection, no answer in time. `reason` says which."""
     WATCH = "watch"
     """A watch was opened (`request`) or said something (`answer`)."""
     FAULT = "fault"
@@ -77,7 +77,7 @@ class Recorder:
         self.events: list[Event] = []
 
     def next_operation(self) -> int:
-        """A number that no other operation has."""
+        """Return a number that no other operation has."""
         self._operations += 1
         return self._operations
 
@@ -86,7 +86,7 @@ class Recorder:
         return time.monotonic() - self._began
 
     def record(self, kind: Kind, **fields: Any) -> Event:
-        """Appends an event that happens now."""
+        """Append an event that happens now."""
         event = Event(kind, self.now(), time.time(), **fields)
         self.events.append(event)
         self._file.write(json.dumps(asdict(event), separators=(",", ":")) + "\n")
@@ -100,7 +100,7 @@ class Recorder:
 class SaleLedger:
     """A sale as it was read at the end: messages of the contract, as in events. `verified` is VerifyLedger's answer.
 
-    All of it is of one sequence: it is read while nothing moves, or again if the sale has moved meanwhile.
+    All of it belongs to one sequence: it is read again if the sale has changed meanwhile.
     """
 
     sale: dict[str, Any]
@@ -111,22 +111,22 @@ class SaleLedger:
 
 
 def read_history(path: Path) -> list[Event]:
-    """The events of a file, in the order in which they were written."""
+    """Return the events of a file, in the order in which they were written."""
     return [_event(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def write_ledgers(path: Path, ledgers: dict[str, SaleLedger]) -> None:
-    """Writes ledgers, by the name of their sale."""
+    """Write ledgers, by the name of their sale."""
     path.write_text(json.dumps({name: asdict(ledger) for name, ledger in ledgers.items()}), encoding="utf-8")
 
 
 def read_ledgers(path: Path) -> dict[str, SaleLedger]:
-    """The ledgers of a file."""
+    """Return the ledgers of a file."""
     return {name: SaleLedger(**ledger) for name, ledger in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def completions(events: Iterable[Event]) -> dict[int, tuple[Event, Event | None]]:
-    """Each operation's invocation and completion, by its number; none when the run ended before it had one."""
+    """Return each operation's invocation and completion, by its number; none when the run ended before it had one."""
     invoked: dict[int, tuple[Event, Event | None]] = {}
     for event in events:
         if event.kind is Kind.INVOKE:

@@ -22,7 +22,7 @@ def brief(output, seed):
 
 
 def planted(output, seed, name):
-    """A bug. What a run ends with is left out, for it is found before."""
+    """A planted bug. The end of the run is left out, because the bug is found before."""
     bug = BUGS[name]
     shape = Shape(
         inventories=2,

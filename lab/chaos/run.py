@@ -61,7 +61,7 @@ class Plan:
     shape: Shape = Shape()
     habits: Habits = field(default_factory=Habits)
     operations: int = 0
-    """Until there were so many, it is harmed again and again: machines are not equally fast."""
+    """Faults are repeated until there were this many operations, because machines are not equally fast."""
     is_whole: bool = True
     """Otherwise it ends once every outcome is known, with what it left behind."""
 
@@ -85,7 +85,7 @@ class Result:
 
 
 async def chaos(plan):
-    """Runs it, and returns its result, whatever that is. Raises only when it could not be played."""
+    """Run it and return its result. Raises only if it could not be run."""
     plan.output.mkdir(parents=True, exist_ok=True)
     logs = plan.output / "logs"
     shutil.rmtree(logs, ignore_errors=True)
@@ -109,7 +109,7 @@ async def chaos(plan):
 
 
 def _memory():
-    """Where files live in memory, if there is enough: nobody pulls the plug here, and a disk is waited for in vain."""
+    """Return a directory in memory, if there is enough: machines do not crash here, so a disk would only be slower."""
     has_room = _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ENOUGH_BYTES
     return _SHARED_MEMORY if has_room and os.access(_SHARED_MEMORY, os.W_OK) else None
 

@@ -34,7 +34,7 @@ def schedule(seed, topology, seconds, faults):
 
 
 def strike(chance, at, name, topology):
-    """A strike of that fault, on somebody and for as long as chance has it."""
+    """Return an occurrence of a fault, with a random target and duration."""
     fault = FAULTS[name]
     return Strike(at, chance.uniform(*fault.seconds), name, chance.choice(fault.targets(topology)))
 

@@ -1,4 +1,4 @@
-"""A run as a picture: how requests ended, how long they took, and what was done to the system meanwhile."""
+"""A picture of a run: the outcomes and durations of requests, and the faults."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ _NAMES = {Kind.OK: "granted", Kind.FAIL: "refused", Kind.INFO: "unknown"}
 
 
 def plot(events, path):
-    """Draws the history into a file."""
+    """Draw the history into a file."""
     strikes = _strikes(events)
     height = 5 + 0.14 * len(strikes)
     shape = {"figsize": (16, height), "height_ratios": [2, 2, height - 4]}

@@ -1,4 +1,4 @@
-"""Those who follow a sale, resume wherever their watch ends, and write down all that they are told."""
+"""Watchers, which follow a sale, resume when their watch ends, and record every event."""
 
 from lab.chaos.history import Kind
 from lab.chaos.messages import as_dict

@@ -88,7 +88,7 @@ class Desk:
         self.performed = 0
 
     async def perform(self, who, client, action, fields, *, operation=None, impatient_seconds=None):
-        """Sends a request once. Impatient clients go away, and leave it open what became of it."""
+        """Send a request once. Impatient clients go away, and leave it open what became of it."""
         operation = operation or self.recorder.next_operation()
         about = {"client": who, "operation": operation, "action": action, "transport": client.transport}
         self.recorder.record(Kind.INVOKE, **about, request=fields)
@@ -117,7 +117,7 @@ class Shop:
         """Reservations that were held when they were last heard of, and when they run out."""
         self.asked = deque(maxlen=_REMEMBERED)
         self.open = asyncio.Event()
-        """Set while there is to be shopping."""
+        """Set while clients should send requests."""
         self.shutting = asyncio.Lock()
         """Held by who shuts a sale for a moment: the others are open."""
         self.items = [(sale, item.item) for sale, template in SALES.items() for item in template.items]
@@ -131,7 +131,7 @@ class Shop:
         return chance.choice(self._customers)
 
     def retire(self, customer):
-        """Who has reached a limit buys no more; somebody else comes."""
+        """Replace a customer that has reached a limit by a new one."""
         if customer in self._customers:
             self._customers[self._customers.index(customer)] = f"c-{self.number()}"
 
@@ -148,7 +148,7 @@ class Client:
         self.busy = False
 
     async def run(self, leave):
-        """Shops until told to leave; what has begun comes to its end."""
+        """Shop until told to leave; what has begun comes to its end."""
         while not leave.is_set():
             await self._shop.open.wait()
             weights = self._shop.habits.weights
@@ -282,7 +282,7 @@ class Client:
         await self._adjust_by(f"sales/{sale}/items/{item}", self._chance.choice((1, 1, 2, 3, 4, -1)))
 
     async def _recount(self):
-        """Looks, and changes what was seen and nothing newer; sometimes so do two at once, and one may."""
+        """Look, and changes what was seen and nothing newer; sometimes so do two at once, and one may."""
         sale, item = self._chance.choice(self._shop.items)
         name = f"sales/{sale}/items/{item}"
         seen = await self._send("get_item", ss.GetItemRequest(name=name))
@@ -343,7 +343,7 @@ class Client:
             await self._until_granted("update", window(name, close_time=None))
 
     async def _until_granted(self, action, message):
-        """Asks again and again, but not for ever: whoever shuts the sale next opens it, and at last the end does."""
+        """Ask again and again, but not for ever: whoever shuts the sale next opens it, and at last the end does."""
         for _ in range(_OPENING_ATTEMPTS):
             if (await self._send(action, message, self._grpc)).kind is Kind.OK:
                 return

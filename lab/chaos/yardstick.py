@@ -35,7 +35,7 @@ async def yardsticks(recorder, topology):
     channels = [
         grpc.aio.insecure_channel(topology.links[f"client -> {each.name}"].address) for each in topology.inventories
     ]
-    # Straight to the primary, and to a database of which Holdfast knows nothing.
+    # Directly to the primary, and to a database that Holdfast does not use.
     connection = await asyncpg.connect(topology.databases.primary.url(), command_timeout=_ANSWER_SECONDS)
     try:
         await connection.execute(_TABLE)

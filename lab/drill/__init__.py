@@ -1,1 +1,1 @@
-"""The drill: real processes are restarted, moved and hurt under load, and nobody may notice."""
+"""The drill: real processes are restarted and replaced under load, and clients must not notice."""

@@ -28,7 +28,7 @@ _RETRYABLE = {
     "DEADLINE_IN_QUEUE",
     "DRAINING",
 }
-# gRPC's own words for: nobody of that name is there and well, so nothing was sent.
+# gRPC's messages for: no healthy server was found by this name, so nothing was sent.
 _NO_ADDRESS = ("empty address list", "connections to all backends failing", "DNS resolution failed")
 
 
@@ -83,7 +83,7 @@ class RestClient(rest_client.RestClient):
 
 
 class NoAddress(OSError):
-    """Nobody is published under that name."""
+    """No replica is published under that name."""
 
 
 class _Published(AbstractResolver):

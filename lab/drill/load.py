@@ -50,7 +50,7 @@ class Shopper:
 
 
 async def send(client, book, command, client_name="", retries=False, options=None):
-    """Sends a command and enters it in the book; the reservation's name, or None."""
+    """Send a command and enters it in the book; the reservation's name, or None."""
     command = Command(*command)
     entry = book.begin(command.id, client_name, command.operation, command.reservation)
     deadline = asyncio.get_running_loop().time() + RETRY_SECONDS

@@ -84,7 +84,7 @@ class Orchestrator:
     # Replicas come and go
 
     async def add(self, name, *, wait=True, fault=None, **environment):
-        """One more replica, which is ready unless it is not to be waited for."""
+        """Start one more replica, and wait until it is ready unless told otherwise."""
         self._counts[name] += 1
         kind = self.kinds[name]
         label = f"{name}-{self._counts[name]}"
@@ -118,7 +118,7 @@ class Orchestrator:
         await self.gone(replica)
 
     async def gone(self, replica):
-        """Waits for the end of a replica that was told to; SIGKILL when its time is up."""
+        """Wait for the end of a replica that is stopping; kill it when its time is up."""
         budget = replica.kind.budget_seconds
         if not await replica.ended(max(0.0, replica.terminated_at + budget - time.monotonic())):
             replica.kill(f"it took more than {budget:g} s")
@@ -131,12 +131,12 @@ class Orchestrator:
         await self.remove(oldest)
 
     async def roll(self, name, replicas=None):
-        """Replaces all, one after the other."""
+        """Replace all, one after the other."""
         for _ in range(replicas or len(self.serving(name))):
             await self.replace(name)
 
     async def scale(self, name, replicas):
-        """Starts or ends replicas, all at once; the new ones."""
+        """Start or ends replicas, all at once; the new ones."""
         serving = self.serving(name)
         surplus = serving[: max(0, len(serving) - replicas)]
         new = await asyncio.gather(*(self.add(name) for _ in range(replicas - len(serving))))

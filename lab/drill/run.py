@@ -52,7 +52,7 @@ class Result:
 
 
 async def drill(plan):
-    """Runs it, and returns its result, whatever that is. Raises only when it could not be begun."""
+    """Run it and return its result. Raises only if it could not be started."""
     plan.output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="holdfast-drill-") as directory:
         postgres = PostgresServer(Path(directory) / "postgres", settings={"max_connections": "300"})
@@ -130,7 +130,7 @@ async def _play(name, scenario, stage):
 
 
 async def _finish(stage):
-    """Everybody gets an answer and goes; the books are compared; the processes end, when there is time in order."""
+    """Let clients get their answers and stop; compare the books; stop the processes, in order if there is time."""
     row = Row("the-end", "books compared, everything stopped in order", stage.book.now())
     await stage.load.finish_shopping()
     row.faults += [f"{entry.id} has no answer" for entry in stage.book.open.values()][:5]

@@ -43,7 +43,7 @@ class Row:
 
 
 def judge(row: Row, rows: Sequence[Row], book: RequestLedger, replicas: Sequence[Replica]) -> None:
-    """Fills the row in; `rows` are all."""
+    """Fill the row in; `rows` are all."""
     entries = [entry for entry in book.entries if _row_of(entry, rows) is row]
     outcomes = Counter(entry.outcome for entry in entries)
     row.requests, row.refused, row.failed = len(entries), outcomes[Outcome.REFUSED], outcomes[Outcome.FAILED]
@@ -69,7 +69,7 @@ def _may_be_refused(entry: Entry, row: Row) -> bool:
 
 
 def _row_of(entry: Entry, rows: Sequence[Row]) -> Row | None:
-    """Where it began; but what an outage may have met belongs to that."""
+    """Return where it began; but what an outage may have met belongs to that."""
     of_outage = [row for row in rows if row.name in MAY_REFUSE and row.began_at < entry.ended_at]
     began_in = [row for row in rows if row.began_at <= entry.began_at]
     met = [row for row in of_outage if entry.began_at < row.ended_at]
@@ -77,7 +77,7 @@ def _row_of(entry: Entry, rows: Sequence[Row]) -> Row | None:
 
 
 def _told(bad: Sequence[Entry]) -> list[str]:
-    """By client and reason, for one cause makes many fail."""
+    """Return failures by client and reason, because one cause makes many requests fail."""
     kinds = Counter(
         (entry.client.rpartition("-")[0] or entry.id.split("-")[0], str(entry.outcome), entry.reason[:160])
         for entry in bad

@@ -1,4 +1,4 @@
-"""Those who follow a sale, resume wherever their watch ends, and must see everything once and in order."""
+"""Watchers, which follow a sale, resume when their watch ends, and must see everything once and in order."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,7 @@ _CATCH_UP_SECONDS = 20.0
 
 
 class Watcher(watching.Watcher):
-    """Notes where what it is told does not follow on what it was told before. A slow one takes its time to read."""
+    """A watcher that records gaps between events. A slow one reads slowly."""
 
     def __init__(self, name, client, sale, *, stock=False, slow_seconds=0.0):
         super().__init__(sale, stock=stock)

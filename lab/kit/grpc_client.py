@@ -41,13 +41,13 @@ class GrpcClient:
         await self.close()
 
     def call(self, request: Message, seconds: float | None = CALL_SECONDS, **options: Any) -> Any:
-        """Calls the method that takes this request: a call of grpc.aio's, to be awaited or, of a watch, iterated."""
+        """Call the method that takes this request: a call of grpc.aio's, to be awaited or, of a watch, iterated."""
         method = type(request).__name__.removesuffix("Request")
         service = self.reservations if hasattr(self.reservations, method) else self.sales
         return getattr(service, method)(request, timeout=seconds, **options)
 
     async def all_of(self, request: Any, field: str) -> list[Any]:
-        """All entries of a list, page by page; `field` is that of the response which has them."""
+        """Return all entries of a list, page by page; `field` is that of the response which has them."""
         found: list[Any] = []
         request.page_size = PAGE_SIZE
         while True:
@@ -58,7 +58,7 @@ class GrpcClient:
                 return found
 
     async def open_sale(self, limit: int = 0, hold_seconds: int = 120, **on_hand: int) -> str:
-        """Puts up a new sale of `on_hand`, by item; its name."""
+        """Put up a new sale of `on_hand`, by item; its name."""
         sale = sale_pb2.Sale(per_customer_limit=limit)
         sale.items.extend(sale_pb2.Item(item=item, on_hand=units) for item, units in on_hand.items())
         sale.hold_time.FromSeconds(hold_seconds)
@@ -66,31 +66,31 @@ class GrpcClient:
         return name
 
     async def reserve(self, sale: str, customer: str, request_id: str = "", **quantities: int) -> Any:
-        """Holds stock; the reservation."""
+        """Hold stock; the reservation."""
         return await self.call(create(sale, customer, request_id, **quantities))
 
     async def get(self, name: str) -> Any:
-        """Reads a reservation."""
+        """Read a reservation."""
         return await self.call(rs.GetReservationRequest(name=name))
 
     async def item(self, sale: str, item: str) -> Any:
-        """Reads the stock of an item."""
+        """Read the stock of an item."""
         return await self.call(ss.GetItemRequest(name=f"{sale}/items/{item}"))
 
     async def check_ledger(self, sale: str) -> None:
-        """Fails unless the movements sum up to the stock."""
+        """Fail unless the movements sum up to the stock."""
         verified = await self.call(ss.VerifyLedgerRequest(name=sale))
         assert verified.consistent, json_format.MessageToDict(verified)
 
 
 def create(sale: str, customer: str, request_id: str = "", **quantities: int) -> rs.CreateReservationRequest:
-    """A request to hold so many units of each item."""
+    """Return a request to hold a number of units of each item."""
     lines = [rs.Line(item=item, quantity=quantity) for item, quantity in quantities.items()]
     return rs.CreateReservationRequest(parent=sale, customer=customer, lines=lines, request_id=request_id)
 
 
 async def outcome(call: Any) -> Any:
-    """What a call returns or, as `Refused`, why it was refused."""
+    """Return what a call returns or, as `Refused`, why it was refused."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
@@ -98,7 +98,7 @@ async def outcome(call: Any) -> Any:
 
 
 async def end_of(stream: Any) -> grpc.StatusCode:
-    """Reads a stream to its end; the code that it ended with."""
+    """Read a stream to its end; the code that it ended with."""
     try:
         while await stream.read() is not grpc.aio.EOF:
             pass

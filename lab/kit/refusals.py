@@ -17,13 +17,13 @@ class Refused(NamedTuple):
 
 
 def refused(error: grpc.aio.AioRpcError) -> Refused:
-    """Reads an error's details; one without any has no reason."""
+    """Read an error's details; one without any has no reason."""
     details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
     return told(status_pb2.Status.FromString(details), error.code().name)
 
 
 def told(status: status_pb2.Status, code: str = "") -> Refused:
-    """Reads a google.rpc.Status."""
+    """Read a google.rpc.Status."""
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), None
     for detail in status.details:
         detail.Unpack(info)
@@ -36,5 +36,5 @@ def told(status: status_pb2.Status, code: str = "") -> Refused:
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
-    """The reason; empty when the error has no details, as those that gRPC makes by itself."""
+    """Return the reason; empty when the error has no details, as those that gRPC makes by itself."""
     return refused(error).reason

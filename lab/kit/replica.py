@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 class _Unmeasured:
-    """Takes what any part tells of its work, and forgets it."""
+    """An observer of every part that ignores what it observes."""
 
     def __getattr__(self, _name: str) -> Callable[..., None]:
         return lambda *_arguments: None

@@ -16,27 +16,27 @@ _DOTS_PER_INCH = 100
 
 
 def columns(rows: Rows) -> list[str]:
-    """A line for each row, the first of which has the headings; what begins with a digit is aligned to the right."""
+    """Return a line per row, the first with the headings. Cells that begin with a digit are aligned to the right."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*texts, strict=True)]
     return ["  ".join(map(_aligned, row, widths)).rstrip() for row in texts]
 
 
 def markdown(rows: Rows) -> list[str]:
-    """The same as a table of Markdown."""
+    """Return the same as a table of Markdown."""
     head, *body = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return [head, "|---" * len(rows[0]) + "|", *body]
 
 
 def write_json(path: Path, document: object) -> None:
-    """Writes a document, readable; the directory is made if need be."""
+    """Write a document, readable; the directory is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
 @contextmanager
 def figure(path: Path, *shape: int, **options: Any) -> Iterator[Any]:
-    """Gives the axes of a figure, which is written to a file at the end. Shape and options are those of `subplots`."""
+    """Give the axes of a figure, which is written to a file at the end. Shape and options are those of `subplots`."""
     drawn, axes = plt.subplots(*shape, layout="constrained", **options)
     yield axes
     drawn.savefig(path, dpi=_DOTS_PER_INCH)

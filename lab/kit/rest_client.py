@@ -42,7 +42,7 @@ class RestClient:
         await self.close()
 
     async def send(self, method: str, path: str, seconds: float | None = None, **options: Any) -> Answer:
-        """One request, with options of aiohttp's; its answer. Raises one of NO_ANSWER."""
+        """Return one request, with options of aiohttp's; its answer. Raises one of NO_ANSWER."""
         timeout = aiohttp.ClientTimeout(total=seconds or self._seconds)
         async with self.session.request(method, self.url + path, timeout=timeout, **options) as response:
             return Answer(response.status, await response.json(content_type=None), response.headers)
@@ -54,12 +54,12 @@ class RestClient:
         return await self.send("POST", path, json=body or {}, headers=headers)
 
     async def reserve(self, sale: str, customer: str, request_id: str | None = None, **quantities: int) -> Answer:
-        """Holds so many units of each item."""
+        """Hold a number of units of each item."""
         lines = [{"item": item, "quantity": quantity} for item, quantity in quantities.items()]
         headers = {} if request_id is None else {"Idempotency-Key": request_id}
         return await self.post(f"/v1/{sale}/reservations", {"customer": customer, "lines": lines}, **headers)
 
     def stream(self, path: str, **headers: str) -> Any:
-        """An open answer, to read server-sent events from; it may be silent for as long as a request may take."""
+        """Return an open answer for reading server-sent events; it may be silent for the time-out of a request."""
         timeout = aiohttp.ClientTimeout(sock_connect=self._seconds, sock_read=self._seconds)
         return self.session.get(self.url + path, headers=headers, timeout=timeout, read_bufsize=_EVENT_BYTES)

@@ -7,11 +7,11 @@ class Lines(Protocol):
     """The body of an answer, as aiohttp gives it."""
 
     async def readline(self) -> bytes:
-        """The next line with its end; empty at the end of the body."""
+        """Return the next line with its end; empty at the end of the body."""
 
 
 async def next_block(content: Lines) -> dict[str, str] | None:
-    """The next block, a comment or a hint as well, as a dict of its lines; None at the end.
+    """Return the next block, a comment or a hint as well, as a dict of its lines; None at the end.
 
     A comment's name is empty. The lines of a body are to be shorter than its reader's limit.
     """
@@ -23,7 +23,7 @@ async def next_block(content: Lines) -> dict[str, str] | None:
 
 
 async def next_event(content: Lines) -> dict[str, str] | None:
-    """The next block with data; None at the end."""
+    """Return the next block with data; None at the end."""
     while (block := await next_block(content)) is not None:
         if "data" in block:
             return block

@@ -32,7 +32,7 @@ def command(
 
 
 def environment(wanted: Mapping[str, object]) -> dict[str, str]:
-    """The parent's environment without any setting of Holdfast's, and with the wanted variables."""
+    """Return the parent's environment without any setting of Holdfast's, and with the wanted variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return inherited | {name: str(value) for name, value in wanted.items()}
 
@@ -71,16 +71,16 @@ class Service:
 
     @property
     def output(self) -> str:
-        """All that it has said so far."""
+        """Return its output so far."""
         with self._news:
             return "\n".join(self._lines)
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The log lines of that event so far."""
+        """Return the log lines of that event so far."""
         return [line for line in map(_parsed, self.output.splitlines()) if line.get("event") == name]
 
     def wait_for(self, event: str, seconds: float = START_SECONDS, **fields: object) -> dict[str, Any]:
-        """The first log line of that event with those fields, now or as soon as it is there.
+        """Return the first log line of that event with those fields, now or as soon as it is there.
 
         Raises AssertionError, with the end of the log, when it does not come in time or the process ends first.
         """
@@ -99,7 +99,7 @@ class Service:
                 self._news.wait(min(remaining, _LOOK_SECONDS))
 
     async def says(self, event: str, seconds: float = START_SECONDS, **fields: object) -> dict[str, Any]:
-        """As `wait_for`, for those who have an event loop to run meanwhile."""
+        """Wait as `wait_for`, without blocking the event loop."""
         return await asyncio.to_thread(self.wait_for, event, seconds, **fields)
 
     def send(self, number: signal.Signals) -> None:
@@ -109,11 +109,11 @@ class Service:
         self.send(signal.SIGTERM)
 
     async def exit_code(self, seconds: float = STOP_SECONDS) -> int:
-        """Waits until it has ended by itself. Raises subprocess.TimeoutExpired."""
+        """Wait until it has ended by itself. Raises subprocess.TimeoutExpired."""
         return await asyncio.to_thread(self._process.wait, seconds)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Ends it in order, or kills it when the time is over; then raises subprocess.TimeoutExpired."""
+        """End it in order, or kills it when the time is over; then raises subprocess.TimeoutExpired."""
         self.terminate()
         try:
             self._process.wait(seconds)
@@ -121,7 +121,7 @@ class Service:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, whatever state it is in; harmless when it has ended."""
+        """Send SIGKILL. Has no effect if it has ended."""
         self._process.kill()
         self._process.wait()
         self._reader.join(STOP_SECONDS)
@@ -138,6 +138,6 @@ class Service:
 
 
 def _parsed(line: str) -> dict[str, Any]:
-    """A line of a JSON log; empty for any other."""
+    """Return a line of a JSON log; empty for any other."""
     found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
     return found

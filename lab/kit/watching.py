@@ -1,4 +1,4 @@
-"""Following a sale over either transport: every event is the contract's message, whatever carried it."""
+"""Watches of a sale over both transports: every event is the contract's message."""
 
 import asyncio
 import json
@@ -24,14 +24,14 @@ Event = ss.WatchMovementsResponse | ss.WatchStockResponse
 
 
 def request_for(sale: str, *, stock: bool, resume_token: str = "") -> Request:
-    """A request to watch a sale's stock, or its movements."""
+    """Return a request to watch a sale's stock, or its movements."""
     if stock:
         return ss.WatchStockRequest(name=sale, resume_token=resume_token)
     return ss.WatchMovementsRequest(parent=sale, resume_token=resume_token)
 
 
 def events(client: Client, request: Request, silence_seconds: float = SILENCE_SECONDS) -> AsyncGenerator[Event, None]:
-    """The events of one watch, until it ends. Close it (`contextlib.aclosing`).
+    """Return the events of one watch, until it ends. Close it (`contextlib.aclosing`).
 
     Raises grpc.aio.AioRpcError over gRPC, one of NO_ANSWER over REST, and TimeoutError after a silence: over gRPC of
     `silence_seconds`, over REST of what the client gives a request.
@@ -68,7 +68,7 @@ async def _over_rest(client: RestClient, request: Request) -> AsyncGenerator[Eve
 
 
 def sequence_of(event: Event) -> int:
-    """The last movement that an event tells of; 0 when it tells of none."""
+    """Return the last movement of an event; 0 if it has none."""
     if isinstance(event, ss.WatchMovementsResponse):
         return event.movements[-1].sequence if event.movements else 0
     kind = event.WhichOneof("event")
@@ -76,7 +76,7 @@ def sequence_of(event: Event) -> int:
 
 
 class Watcher:
-    """Follows a sale's movements, or its stock, and resumes wherever a watch ends."""
+    """A watch of a sale's movements or stock that resumes when a call ends."""
 
     silence_seconds = SILENCE_SECONDS
 
@@ -84,12 +84,12 @@ class Watcher:
         self.sale = sale
         self.stock = stock
         self.sequence = 0
-        """The last movement that it has been told of."""
+        """The last movement that it received."""
         self._token = ""
         self._news = asyncio.Event()
 
     async def run(self) -> None:
-        """Follows until cancelled."""
+        """Follow until cancelled."""
         while True:
             token, request = self._token, request_for(self.sale, stock=self.stock, resume_token=self._token)
             self.on_opened(request)
@@ -98,7 +98,7 @@ class Watcher:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def until(self, sequence: int) -> None:
-        """Returns once it has been told of a movement."""
+        """Return once it has been told of a movement."""
         while self.sequence < sequence:
             self._news.clear()
             await self._news.wait()
@@ -120,7 +120,7 @@ class Watcher:
     # What a kind of watcher says
 
     def choose(self) -> Client:
-        """The client by which the next watch is opened."""
+        """Return the client by which the next watch is opened."""
         raise NotImplementedError
 
     def on_opened(self, request: Request) -> None:

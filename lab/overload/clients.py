@@ -32,7 +32,7 @@ LOST = Answer("LOST")
 
 
 class Pool:
-    """Connections, made as they are needed and up to a limit, each with places for so many requests at a time."""
+    """A pool of connections, made on demand up to a limit, each with a limit of concurrent requests."""
 
     def __init__(self, connection_class, port, limit):
         self._class, self._port, self._limit = connection_class, port, limit
@@ -61,7 +61,7 @@ class Pool:
             self._open()
 
     async def connect(self, count):
-        """So many connections before the load begins."""
+        """Make this many connections before the load begins."""
         for _ in range(count):
             self._open()
         await asyncio.gather(*self._tasks)
@@ -164,7 +164,7 @@ class Http1(asyncio.Protocol):
 
 
 def _nobody(_answer):
-    """Takes what was not asked for."""
+    """Take what was not asked for."""
 
 
 def http1_request(method, path, headers, body=b""):

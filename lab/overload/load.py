@@ -68,12 +68,12 @@ class Tally:
 
 
 def milliseconds(seconds: Sequence[float], share: float) -> float:
-    """The percentile of latencies in seconds, as milliseconds; 0 when there are none."""
+    """Return the percentile of latencies in seconds, as milliseconds; 0 when there are none."""
     return percentile(seconds, share) * 1000 if seconds else 0.0
 
 
 async def closed_loop(pool, shopping, callers, seconds):
-    """So many callers, each of whom asks again as soon as it has its answer."""
+    """A closed loop: a number of callers, each of which sends its next request after the answer."""
     loop = asyncio.get_running_loop()
     tally = Tally(seconds=seconds, begun=loop.time())
     end, finished, left = loop.time() + seconds, loop.create_future(), callers
@@ -105,7 +105,7 @@ async def closed_loop(pool, shopping, callers, seconds):
 
 
 class OpenLoop:
-    """Requests that come at random, so many a second on average, whatever becomes of those before them."""
+    """An open loop: requests at random times, with an average rate, regardless of earlier answers."""
 
     def __init__(self, pool, shopping, rate, seconds, *, seed=1):
         self._pool, self._shopping = pool, shopping
@@ -147,7 +147,7 @@ class OpenLoop:
 
 
 def recovery_seconds(peak, calm, calm_seconds):
-    """How long after the end of a peak somebody was still refused, or waited longer than that, though it was calm.
+    """Return how long after a peak requests were still refused or delayed.
 
     The calm begins when the last of the peak has its answer.
     """

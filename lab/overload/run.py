@@ -35,7 +35,7 @@ class Plan:
     greed: float = 2.0
     """What one customer, or one sale, is asked for beside the others, in multiples of the capacity."""
     past_the_edge: float = 3.0
-    """What somebody asks the inventory for who comes past the edge, in multiples of the capacity."""
+    """The load of clients that bypass the edge, in multiples of the capacity."""
 
 
 @dataclass
@@ -136,7 +136,7 @@ class _Run:
     async def _step(self, transport, pool, name, multiple, *, keep=True):
         rate = self._result.capacity[transport] * multiple
         holds = min(_MAX_HOLDS, int(rate * self._plan.seconds * _SHARE_OF_HOLDS))
-        # Nobody prepares between the peak and the calm after it.
+        # There is no preparation between the peak and the calm after it.
         shopping = self._shopping(transport, holds if keep else 0)
         self._logs.skip()
         cpu, began = self._system.cpu_seconds(), time.monotonic()
@@ -162,7 +162,7 @@ class _Run:
         step.multiple, step.is_judged = None, False
 
     async def _greedy(self, transport):
-        """Others ask for half of the capacity: alone, beside a customer and beside a sale that want far more."""
+        """Other ask for half of the capacity: alone, beside a customer and beside a sale that want far more."""
         rate = self._result.capacity[transport]
         # With rates, as an operator sets them who knows the capacity: an address a tenth of it, a sale a quarter, and
         # half of that in looks.

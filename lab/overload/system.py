@@ -97,7 +97,7 @@ class System(Stack):
             self._exit.callback(_release)
             (CPU_GROUP / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
             (CPU_GROUP / "cpu.cfs_quota_us").write_text(str(int(PERIOD_MICROSECONDS * self._core_share)))
-            # What they may have, they get at once, whatever else runs here.
+            # They get their quota at once, regardless of other load.
             (CPU_GROUP / "cpu.shares").write_text(str(MOST_SHARES))
             for pid in pids:
                 for process in family(pid):

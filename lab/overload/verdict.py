@@ -1,4 +1,4 @@
-"""What must hold whatever the machine does, and what is aimed at on one that is quiet."""
+"""The requirements on any machine, and the targets on a quiet one."""
 
 from dataclasses import dataclass
 

@@ -201,7 +201,7 @@ class ModelPool:
         return _Acquired(self, timeout)
 
     def take_idle(self):
-        """A connection for which nobody has to wait, if there is one."""
+        """Return an idle connection, if there is one."""
         self.idle = [connection for connection in self.idle if not connection.is_closed()]
         if not self.idle or self._places.locked() or self._closing:
             return None
@@ -233,7 +233,7 @@ class ModelPool:
 
     def put_back(self, connection):
         _, generation = self._in_use.pop(connection.number)
-        # Whoever still waits for an answer was cancelled; if one comes, it is nobody's.
+        # The caller that waited for this answer was cancelled, so a late answer is dropped.
         is_left = connection.is_asked or connection.is_closed()
         if generation == self._generation and not is_left and not self._closing:
             self.idle.append(connection)

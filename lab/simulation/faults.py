@@ -11,7 +11,7 @@ FATES = (
     "cut",  # the connection breaks, and the statement never arrives
     "answer lost",  # it is done, and then the connection breaks
     "last word",  # it is done, and the server ends the connection instead of saying so
-    "hole there",  # it vanishes, and nobody hears of it
+    "hole there",  # it vanishes, without an error
     "hole back",  # it is done, and the answer vanishes
     "late",  # it arrives late, however long its client has been gone
     "slow answer",  # it is done, and the answer comes late
@@ -124,7 +124,7 @@ class FaultInjector:
         }[self._refuses_by]
 
     def send(self, server, sent):
-        """Sends a statement to its backend, or not."""
+        """Send a statement to its backend, or not."""
         delay = self.latency()
         fate = sent.fate = self._fate(sent) if self._sum else None
         client = sent.client
@@ -176,7 +176,7 @@ class FaultInjector:
             backend.receive(message)
 
     def reply(self, server, sent, outcome):
-        """Brings an answer back, or not."""
+        """Bring an answer back, or not."""
         client = sent.client
         match sent.fate:
             case "hole back":

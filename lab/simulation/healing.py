@@ -1,4 +1,4 @@
-"""What must be so once it has cleared up: nothing is busy, nothing is held that is over, and all that is left sells."""
+"""The required state after recovery: nothing is busy, no due hold is left, and all remaining units can be sold."""
 
 import asyncio
 from typing import Any
@@ -78,7 +78,7 @@ async def _buy(world, sale_id, item_id, units):
     async def build(replica, _deadline):
         return Create(replica.entropy.uuid4(), customer, lines, None, fingerprint=fingerprint, bound=False, **policy)
 
-    # A connection that died in silence is found out by whoever uses it next, and costs that caller an attempt.
+    # A connection that died silently is detected at its next use, which costs that caller an attempt.
     for _ in range(_MOST_TRIES):
         call = await world.shop.send(replica, sale_id, build, None, bound_seconds=world.shop.bound_seconds)
         if not isinstance(call.answer, TRANSIENT):

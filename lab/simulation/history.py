@@ -31,7 +31,7 @@ class Call:
 
     @property
     def is_refused(self):
-        """Nothing was done, as far as the caller was told."""
+        """Whether the caller was told that nothing was done."""
         return isinstance(self.answer, DomainError) and not isinstance(self.answer, OutcomeUnknown)
 
     @property

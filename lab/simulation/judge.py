@@ -95,7 +95,7 @@ def _bad_holds(record):
 
 
 def _bad_stories(record, calls):
-    """Each reservation has one beginning and one end that somebody asked for, or that its time has brought."""
+    """Each reservation has one beginning and one end, which was requested or is its expiry."""
     by_id = defaultdict(list)
     for call in calls:
         if isinstance(call.command, Create | Confirm | Release | Extend):
@@ -272,7 +272,7 @@ def _contradiction(command, told, row):
 
 
 def _false_firsts(calls):
-    """Of those who created the same reservation, one is told that it was the first; the others, that they were not."""
+    """Of several creates of the same reservation, one is answered as the first execution and the others as replays."""
     creates = defaultdict(list)
     for call in calls:
         if isinstance(call.command, Create) and call.may_be_done:

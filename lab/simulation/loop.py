@@ -18,7 +18,7 @@ BEGINNING = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 class DeadEndError(Exception):
-    """Nothing is left to do and no timer runs, but somebody still waits: for ever."""
+    """A deadlock: there is nothing to do and no timer, but a task still waits."""
 
 
 class EndlessError(Exception):
@@ -149,7 +149,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self._dead += asyncio.all_tasks(self)
 
     def bury(self) -> None:
-        """Ends, once all is judged, whatever still waits: what was killed, and what belongs to nobody any more."""
+        """End, once all is judged, whatever still waits: what was killed, and what belongs to nobody any more."""
         self.ends_at, self._turns_at_once = float("inf"), 0
         self.set_exception_handler(lambda _loop, _context: None)
         for process in self._killed:
@@ -170,7 +170,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return self._now
 
     def stalled_seconds(self, begin: float, end: float) -> float:
-        """How much longer than it should have been the time between two moments was."""
+        """Return how much longer than it should have been the time between two moments was."""
         return sum(seconds for at, seconds in self._stalled if begin < at <= end)
 
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict) -> None:
@@ -178,7 +178,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self.complaints.append(f"{context['message']}: {error!r}")
 
     def _write_to_self(self) -> None:
-        # Nobody sleeps who would have to be woken.
+        # No thread sleeps that would have to be woken.
         pass
 
 
@@ -187,7 +187,7 @@ def _waits(task: asyncio.Task) -> str:
 
 
 class LoopClock:
-    """The loop's time, and a wall clock that may be wrong by so much."""
+    """The loop's time, and a wall clock with an offset."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, skew_seconds: float = 0.0) -> None:
         self._loop = loop

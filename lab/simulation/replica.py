@@ -113,7 +113,7 @@ class Replica(kit.Replica):
         self._driver.vanish()
 
     def run(self, work):
-        """Runs a coroutine in the replica. Returns a future of its outcome: `ReplicaDiedError` when it dies first."""
+        """Run a coroutine in the replica. Returns a future of its outcome: `ReplicaDiedError` when it dies first."""
         outcome = self._loop.create_future()
         self._calls[outcome] = None
         task = self._loop.create_task(work, context=self._context)

@@ -31,14 +31,14 @@ class Result:
         return not self.faults
 
     def told(self):
-        """For whoever has to find out why."""
+        """Return a report for debugging."""
         lines = [f"seed {self.seed} fails:", *(f"    {fault}" for fault in self.faults)]
         lines += ["  The last that happened:", *(f"    {line}" for line in self.lines)]
         return "\n".join([*lines, f"  Again: python -m lab.simulation --seed {self.seed}"])
 
 
 def run(seed, *, keep_all=False):
-    """Runs a seed. The same seed gives the same result, down to the hash of all that happened.
+    """Run a seed. The same seed gives the same result, down to the hash of all that happened.
 
     With `keep_all` the result has every line of the trace, and what the product logs.
     """

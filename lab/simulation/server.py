@@ -101,7 +101,7 @@ class Server:
     # Locks
 
     def lock(self, backend, key, mode, then):
-        """Calls `then` with an error, or none once the lock is there."""
+        """Call `then` with an error, or none once the lock is there."""
         lock = self._locks[key]
         held = lock.holders.get(backend)
         if held in (mode, EXCLUSIVE):
@@ -152,7 +152,7 @@ class Server:
     # Commits
 
     def make_durable(self, backend, then):
-        """Writes a commit to the log; `then` is called once it may be seen."""
+        """Write a commit to the log; `then` is called once it may be seen."""
         self._lsn += 1
         commit = Commit(self._lsn, backend.view.writes, self.loop.time())
         self.log.append(commit)
@@ -393,7 +393,7 @@ class Backend:
         self.die(fatal(asyncpg.AdminShutdownError, "terminating connection due to administrator command"), tells=True)
 
     def die(self, error, *, tells):
-        """Ends. What it has not made durable is undone."""
+        """End. What it has not made durable is undone."""
         if self.ended:
             return
         self.ended = True

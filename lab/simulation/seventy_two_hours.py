@@ -44,11 +44,11 @@ _EARLY_SECONDS = 10.0
 _LATE_SECONDS = 30.0
 """After the hour, or an outage over it, they still do."""
 _BACK_SECONDS = 15.0
-"""So long after an outage all that was missed is made up for: a connection that hangs, a pause, a round."""
+"""The time after an outage until everything is made up for: a connection that hangs, a pause, a round."""
 _LAST_HOLD_SECONDS = 300.0
 """Before the close: what is held until then is over or sold before the last buyer comes."""
 _MORE_WORK = 1.2
-"""The last hours may cost so many times what the first did."""
+"""The last hours may cost this many times as much as the first."""
 
 
 @dataclass(frozen=True)

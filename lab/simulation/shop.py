@@ -32,7 +32,7 @@ class NoAnswerError(Exception):
 
 
 class Shop:
-    """Sends commands to replicas and writes down what comes of it. `replicas` may change meanwhile."""
+    """A generator of commands to replicas that records their outcomes. `replicas` may change meanwhile."""
 
     def __init__(self, loop, trace, history, server, random, shelves):
         self._loop = loop
@@ -50,7 +50,7 @@ class Shop:
     # Sending
 
     async def send(self, replica, sale_id, build, deadline, *, bound_seconds, goes_away_after=None):
-        """Sends one command. Returns its call, answered or not. `build` makes the command, in the replica."""
+        """Send one command. Returns its call, answered or not. `build` makes the command, in the replica."""
         call = self._history.begin(replica.name, sale_id, bound_seconds, deadline)
 
         async def handle():
@@ -65,7 +65,7 @@ class Shop:
         return call
 
     async def submit(self, replica, sale_id, builds, deadline, *, bound_seconds):
-        """Sends several in one call."""
+        """Send several in one call."""
         calls = [self._history.begin(replica.name, sale_id, bound_seconds, deadline, alone=False) for _ in builds]
 
         async def handle():

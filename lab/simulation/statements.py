@@ -434,14 +434,14 @@ _LOCKS = {
     "append": ("sales", EXCLUSIVE),
     "store_rules": ("sales", EXCLUSIVE),
     "insert_items": ("sales", EXCLUSIVE),
-    # Whoever comes second waits for the first, and sees whether it has committed.
+    # A second insert waits for the first, and sees whether it has committed.
     "insert_sale": ("sales", EXCLUSIVE),
     "insert_schedule": ("schedules", EXCLUSIVE),
     "delete_schedule": ("schedules", EXCLUSIVE),
     "keep_schedule": ("schedules", SHARED),
 }
 
-# It locks a row against its deletion only, for which nobody here asks; but what has locked has something to commit.
+# It only locks a row against deletion, which does not happen here; but with a lock there is something to commit.
 LOCKS_WITHOUT_WAITING = frozenset({"read_salt"})
 
 

@@ -1,7 +1,7 @@
 """The model's rows: what is committed, and what a transaction sees of it and of its own writes.
 
-Rows are dicts that nobody changes once they are written. They lie in partitions, one for each sale, so that a sale's
-rows are found without looking at those of others.
+Rows are dicts that never change once they are written. They lie in partitions, one for each sale, so that a sale's rows
+are found without looking at those of others.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ class Tables:
         return [rows for (name, _), rows in self._rows.items() if name == table]
 
     def put(self, table, of, key, row):
-        """Stores a row, or with None takes it away. Returns what was there before."""
+        """Store a row, or with None takes it away. Returns what was there before."""
         rows = self._rows[table, of]
         before = rows.get(key)
         if row is None:
@@ -38,7 +38,7 @@ class Tables:
         return before
 
     def apply(self, writes):
-        """Commits writes. Returns those that undo them."""
+        """Commit writes. Returns those that undo them."""
         undo = [((table, of, key), self.put(table, of, key, row)) for (table, of, key), row in writes.items()]
         return dict(reversed(undo))
 

@@ -61,7 +61,7 @@ class World:
         await self._clear_up()
 
     async def _put_up(self, replica, sale, hours):
-        """Puts a sale up. Its hours count from when it is there: anew, if they were over before, on a slow machine."""
+        """Put a sale up. Its hours count from when it is there: anew, if they were over before, on a slow machine."""
         while True:
             now = self.server.now()
             open_at, close_at = (hour and now + timedelta(seconds=hour) for hour in hours)

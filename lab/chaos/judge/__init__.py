@@ -48,7 +48,7 @@ _FAMILIES = (stock, lives, limits, effects, changes, hours, identity, order, rea
 
 
 def judge(events: Sequence[Event], ledgers: Mapping[str, SaleLedger], leaks: Sequence[str] = ()) -> Verdict:
-    """Judges a run. `leaks` is what the runner found left behind."""
+    """Judge a run. `leaks` is what the runner found left behind."""
     case = case_of(events, ledgers, leaks)
     counts = witnessed(case)
     kept = without_what_may_be_lost(case)

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
 
 
 def told(verdict: Verdict) -> str:
-    """The verdict for people."""
+    """Return the verdict for people."""
     lines = [str(violation) for violation in verdict.violations]
     lines += [f"void: {reason}" for reason in verdict.void_because]
     lines += [f"{count:>9} {name.replace('_', ' ')}" for name, count in verdict.witnessed.items()]

@@ -42,7 +42,7 @@ class ItemLog:
         return self.levels[-1] if self.levels else Level()
 
     def at(self, sequence: int) -> tuple[int, Level]:
-        """The version and the level after the sale's movement `sequence`."""
+        """Return the version and the level after the sale's movement `sequence`."""
         known = bisect_right(self.sequences, sequence)
         return (self.sequences[known - 1], self.levels[known - 1]) if known else (0, Level())
 
@@ -173,7 +173,7 @@ class Case:
         return found
 
     def life(self, reservation: str) -> Sequence[Movement]:
-        """The movements of a reservation."""
+        """Return the movements of a reservation."""
         book = self.books.get(sale_of(reservation))
         return book.lives.get(reservation, ()) if book else ()
 
@@ -196,5 +196,5 @@ def _operation(invoked: Event, completed: Event | None, phase: str) -> Operation
 
 
 def case_of(events: Sequence[Event], ledgers: Mapping[str, SaleLedger], leaks: Sequence[str] = ()) -> Case:
-    """Parses everything."""
+    """Parse everything."""
     return Case(events, {name: _book(name, ledger) for name, ledger in ledgers.items()}, leaks)

@@ -42,20 +42,20 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _is_first_stock(book: Book, movement: Movement) -> bool:
-    """A sale is set up with stock before the history begins."""
+    """Return a sale is set up with stock before the history begins."""
     is_first = book.logs[movement.item].sequences[0] == movement.sequence
     return is_first and movement.kind == "ADJUST" and movement.reason == "RECEIVED" and movement.actor == ""
 
 
 def _actor(case: Case, movement: Movement) -> Operation | None:
-    """The operation that the actor names, whose key it is that did it."""
+    """Return the operation that the actor names, whose key it is that did it."""
     number = movement.actor.removeprefix("op-")
     operation = case.by_number.get(int(number)) if number.isdecimal() else None
     return operation if operation and operation.action.upper() == movement.kind else None
 
 
 def _change(intent: Intent, rows: Sequence[_Row]) -> Iterator[Violation]:
-    """An adjustment is one row, a transfer one in each sale; all or none of them, once, if it was acknowledged."""
+    """Check that an adjustment has one row and a transfer one per sale; all or none, and once if acknowledged."""
     expected = Counter(_expected(intent.first))
     found = Counter((row.book.name, row.movement.item, row.movement.on_hand) for row in rows)
     told = ", ".join(map(str, rows)) or "no row"
@@ -78,7 +78,7 @@ def _change(intent: Intent, rows: Sequence[_Row]) -> Iterator[Violation]:
 
 
 def _of_another_version(intent: Intent, rows: Sequence[_Row]) -> Iterator[Violation]:
-    """Who expects a version changes that one, and none that somebody has made of it."""
+    """Check that a change with an expected version was made to exactly that version."""
     expected = intent.first.expected_version
     for book, movement in rows:
         version, _ = book.logs[movement.item].at(movement.sequence - 1)

@@ -32,7 +32,7 @@ def _creates(case: Case) -> Iterator[Violation]:
 
 
 def _acknowledged_create(case: Case, intent: Intent, operation: Operation) -> Iterator[Violation]:
-    """An acknowledged create, fresh or replayed, has its reservation with movements and with the fields it told."""
+    """Check that an acknowledged create, new or replayed, has its reservation, movements and the answered fields."""
     told = operation.reservation
     kept = case.reservations.get(told.name)
     life = case.life(told.name)
@@ -50,7 +50,7 @@ def _acknowledged_create(case: Case, intent: Intent, operation: Operation) -> It
 
 
 def _differences(told: Reservation, kept: Reservation) -> Iterator[str]:
-    """What never changes once it is told. An end may move on only by extending, so it is at most the final one."""
+    """Check fields that never change. An end can only be moved later by extending, so it is at most the final one."""
     for name in ("customer", "lines", "create_time"):
         if getattr(told, name) != getattr(kept, name):
             yield f"{name} was told as {getattr(told, name)} and is {getattr(kept, name)}"
@@ -71,7 +71,7 @@ def _unlike_request(operation: Operation, kept: Reservation) -> Iterator[str]:
 
 
 def _grants(operation: Operation, reservation: Reservation) -> bool:
-    """All lines or none; of a partial one at most what was asked."""
+    """Return all lines or none; of a partial one at most what was asked."""
     if not operation.request.get("allow_partial"):
         return operation.lines == reservation.lines
     asked = dict(operation.lines)
@@ -79,7 +79,7 @@ def _grants(operation: Operation, reservation: Reservation) -> bool:
 
 
 def _unasked_reservations(case: Case, attributed: set[str]) -> Iterator[Violation]:
-    """A reservation whose name nobody was told belongs to an unknown create of that customer, and each has one."""
+    """Check that a reservation that no answer named belongs to an unknown create of its customer, each to one."""
     orphans = [found for name, found in case.reservations.items() if name not in attributed]
     open_intents: dict[tuple[str, str], list[Intent]] = defaultdict(list)
     for intent in case.intents_of("create"):
@@ -131,7 +131,7 @@ def _endings(case: Case) -> Iterator[Violation]:
 
 
 def _acknowledged_ending(case: Case, intent: Intent) -> Iterator[Violation]:
-    """An acknowledged confirm or release is how the reservation ended, for good, under the order that was given."""
+    """Check that a reservation ended by its acknowledged confirm or release, finally, with the given order."""
     state = "CONFIRMED" if intent.action == "confirm" else "RELEASED"
     for operation in intent.acknowledged:
         kept = case.reservations.get(operation.target)
@@ -151,7 +151,7 @@ def _acknowledged_ending(case: Case, intent: Intent) -> Iterator[Violation]:
 
 
 def _ending_in_time(case: Case, name: str, kind: str, intents: Sequence[Intent]) -> Iterator[Violation]:
-    """The movement lies between an invocation that may have caused it, and the first answer that knows of it."""
+    """Check that a movement is between an invocation that may have caused it and the first answer that shows it."""
     life = case.life(name)
     if not life or life[0].kind == kind:
         return
@@ -160,7 +160,7 @@ def _ending_in_time(case: Case, name: str, kind: str, intents: Sequence[Intent])
 
 
 def _unasked_endings(case: Case, intents: Mapping[tuple[str, str], Sequence[Intent]]) -> Iterator[Violation]:
-    """A sale or release of a hold was asked for: a sale with this order, a release unless the sale was cancelled."""
+    """Check that a confirm or release was requested: a confirm with this order, a release unless by cancellation."""
     for name, kept in case.reservations.items():
         kinds = [movement.kind for movement in case.life(name)]
         kind = kinds[-1] if kinds else ""
@@ -179,7 +179,7 @@ def _unasked_endings(case: Case, intents: Mapping[tuple[str, str], Sequence[Inte
 
 
 def _extensions(case: Case) -> Iterator[Violation]:
-    """An acknowledged extension is kept: the hold's end is at least what was told, and that what was asked."""
+    """Check that an acknowledged extension is kept: the hold's end is at least the answered one."""
     for intent in case.intents_of("extend"):
         for operation in intent.acknowledged:
             asked, told = operation.request["expire_time"], operation.reservation.expire_time
@@ -202,7 +202,7 @@ def _extensions(case: Case) -> Iterator[Violation]:
 
 
 def out_of_time(intent: Intent, movements: Iterable[Movement]) -> Iterator[Violation]:
-    """A movement's time, the database's, lies between the invocation and the answer of what caused it.
+    """Check that a movement's time, the database's, is between the invocation and the answer of its operation.
 
     An operation that was refused has caused nothing, so when only one of these was there in time, it did.
     """

@@ -1,4 +1,4 @@
-"""Stock is given only while its sale is open, and who is told that it is not is told the truth. Promises 4 and 5.
+"""Stock is given only while its sale is open, and refusals because of the sale's state are true. Promises 4 and 5.
 
 Staff pause a sale and move its window while others buy. Each of these rules is what the last change made of it; of
 changes that overlap any may be the last, and one without an answer may still come, or never. So what a rule was at a
@@ -45,9 +45,9 @@ class Register:
         self._changes = list(changes)
 
     def between(self, first: float, last: float) -> set[float]:
-        """All that it may have been between two times."""
+        """Return all that it may have been between two times."""
         settled = [change.began for change in self._changes if change.is_sure and change.ended < first]
-        # Whatever was over before this one began has been overwritten by it.
+        # Changes that were over before this one began were overwritten by it.
         latest = max(settled, default=-inf)
         possible = {change.value for change in self._changes if change.began <= last and change.ended >= latest}
         return possible if settled else possible | {self._first}
@@ -70,13 +70,13 @@ class Hours:
         self._paused = Register(False, changes["paused"])
 
     def between(self, first: float, last: float) -> set[str]:
-        """All states that the sale may have had between two times, each a moment earlier or later."""
+        """Return all states that the sale may have had between two times, each a moment earlier or later."""
         first, last = first - CLOCK_SLACK_SECONDS, last + CLOCK_SLACK_SECONDS
         cancelled = {"CANCELLED"} if self._cancelled_at <= last else set()
         return cancelled | (self._uncancelled(first, last) if first < self._cancelled_at else set())
 
     def _uncancelled(self, first: float, last: float) -> set[str]:
-        """A sale that has closed is that, whatever else; one that does not open yet is not paused."""
+        """Return a sale that has closed is that, whatever else; one that does not open yet is not paused."""
         opens_at, closes_at = self._opens_at.between(first, last), self._closes_at.between(first, last)
         states = {"CLOSED"} if min(closes_at) <= last else set()
         if max(closes_at) > first:
@@ -87,7 +87,7 @@ class Hours:
 
 
 def hours_of(case: Case) -> Mapping[str, Hours]:
-    """Those of each sale."""
+    """Return those of each sale."""
     operations: dict[str, list[Operation]] = defaultdict(list)
     for operation in case.operations:
         operations[operation.sale].append(operation)
@@ -101,7 +101,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _given(book: Book, hours: Hours) -> Iterator[Violation]:
-    """A reservation's create_time is when its batch read the clock, by rules that held until it was committed."""
+    """Check that create_time is when the batch read the clock, by rules that were valid until the commit."""
     for reservation in book.reservations.values():
         states = hours.between(reservation.create_time, reservation.create_time)
         if "OPEN" not in states:
@@ -109,7 +109,7 @@ def _given(book: Book, hours: Hours) -> Iterator[Violation]:
 
 
 def _left(case: Case, book: Book, hours: Hours) -> Iterator[Violation]:
-    """What staff were told is so in the end."""
+    """Check that acknowledged changes by staff are there at the end."""
     end = case.phases.get("end") or (case.events[-1] if case.events else None)
     states = hours.between(end.wall, inf) if end else {book.state}
     if book.state not in states:
@@ -117,7 +117,7 @@ def _left(case: Case, book: Book, hours: Hours) -> Iterator[Violation]:
 
 
 def untrue(operation: Operation, hours: Hours) -> Iterator[Violation]:
-    """A refusal for the sale's state, which it had not. Only a cancelled sale refuses anything but a create."""
+    """Yield refusals for a state that the sale did not have. Only cancelled sales refuse other methods than create."""
     reasons = _STATES[operation.reason] if operation.action == "create" else {"CANCELLED"}
     states = hours.between(operation.invoked_wall, operation.completed_wall)
     if not states & reasons:

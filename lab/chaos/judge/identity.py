@@ -27,7 +27,7 @@ def _meanings(acknowledged: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _reservations(acknowledged: Sequence[Operation]) -> Iterator[Violation]:
-    """All answers name one reservation, for the same customer, with the same lines and create_time."""
+    """Check that all answers name one reservation, with the same customer, lines and create_time."""
     creates = [operation for operation in acknowledged if operation.action == "create"]
     names = {operation.reservation.name for operation in creates}
     if len(names) > 1:
@@ -39,7 +39,7 @@ def _reservations(acknowledged: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _refusals(group: Sequence[Operation]) -> Iterator[Violation]:
-    """REQUEST_ID_REUSED needs somebody who used it otherwise, and who began before this was answered."""
+    """Check that REQUEST_ID_REUSED has another operation with this id that began before the answer."""
     for operation in group:
         if operation.reason != "REQUEST_ID_REUSED":
             continue

@@ -37,7 +37,7 @@ def _exceeded(book: Book) -> Iterator[Violation]:
 
 
 def _gives(movement: Movement) -> bool:
-    """Whether it gives a customer units that they did not have: a hold, or a sale of what was not held."""
+    """Return whether it gives a customer units that they did not have: a hold, or a sale of what was not held."""
     return movement.kind == "HOLD" or (movement.kind == "CONFIRM" and not movement.held)
 
 
@@ -53,7 +53,7 @@ class Use:
         return sum(self.units.values())
 
     def take(self, movement: Movement, expire_time: float) -> None:
-        """Counts a movement of one of the customer's reservations."""
+        """Count a movement of one of the customer's reservations."""
         for _ in self.pass_to(movement.time):
             pass
         hold = Hold(movement.reservation, movement.item)
@@ -64,7 +64,7 @@ class Use:
             self.units[movement.item] += movement.sold - self._holds.end(hold)
 
     def pass_to(self, time: float) -> Iterator[tuple[float, str]]:
-        """Forgets the holds that are due by then, and tells when, and of which item, that was."""
+        """Forget the holds that are due by then. Return when they ended, and their items."""
         for expire_time, hold, units in self._holds.due(time):
             self.units[hold.item] -= units
             yield expire_time, hold.item

@@ -12,7 +12,7 @@ from lab.chaos.judge.records import Lines, Movement, Reservation
 from lab.chaos.judge.verdict import Violation, violation
 
 _SWEEP_SECONDS = 5.0
-"""How long a due hold may stay open where nobody meets it: some rounds of the sweeper."""
+"""How long a due hold may stay open in an idle sale: some rounds of the sweeper."""
 
 _LIVES = {
     ("HOLD",): "HELD",
@@ -34,7 +34,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def chapters(life: Sequence[Movement]) -> list[list[Movement]]:
-    """A life in its parts: movements of one kind, one for each line."""
+    """Return a life in its parts: movements of one kind, one for each line."""
     parts: list[list[Movement]] = []
     for movement in life:
         if not parts or parts[-1][0].kind != movement.kind:
@@ -60,7 +60,7 @@ def _life(book: Book, name: str) -> Iterator[Violation]:
 
 
 def _is_whole(part: Sequence[Movement], lines: Lines) -> bool:
-    """Whether each line moved once, with its quantity."""
+    """Return whether each line moved once, with its quantity."""
     moved = Counter((movement.item, abs(movement.held) or movement.sold) for movement in part)
     return moved == Counter(lines)
 

@@ -1,8 +1,8 @@
-"""What may be seen and then be lost, which is not promised to stay: commits that nobody was told of.
+"""Commits that may be visible and then lost, because they were never acknowledged.
 
 A commit is seen by others only when the standby has it, unless the wait for that was broken off: its backend was
-terminated, or the primary came back from a crash. Whoever reads, or is refused, may then have seen what a failover to
-a standby that lags takes back. Acknowledgements and watches wait until what they tell is durable.
+terminated, or the primary came back from a crash. Reads and refusals may then have shown what a failover to a standby
+that lags takes back. Acknowledgements and watches wait until what they tell is durable.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ _READS = {"get_item", "get_reservation"}
 
 
 def without_what_may_be_lost(case: Case) -> Case:
-    """The case without reads and refusals that may rest on what a promotion took back."""
+    """Return the case without reads and refusals that may rest on what a promotion took back."""
     shadows = _shadows(case)
     if not shadows:
         return case

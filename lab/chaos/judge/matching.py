@@ -1,4 +1,4 @@
-"""Who may have done what: a largest matching, so that nobody is accused whom another assignment would clear."""
+"""Assigns effects to operations by a maximum matching: nothing is blamed that another assignment explains."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -8,7 +8,7 @@ _Cause = TypeVar("_Cause")
 
 
 def unmatched(rows: Sequence[_Row], causes: Sequence[_Cause], may: Callable[[_Row, _Cause], bool]) -> list[_Row]:
-    """The rows that are left when as many as possible have a cause, each cause having one row at most (Kuhn)."""
+    """Return the rows that are left when as many as possible have a cause, each cause having one row at most (Kuhn)."""
     candidates = [[number for number, cause in enumerate(causes) if may(row, cause)] for row in rows]
     row_of: dict[int, int] = {}
 

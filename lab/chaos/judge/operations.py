@@ -137,7 +137,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Intent:
-    """What somebody wanted to happen once: all operations of one key and one meaning."""
+    """One intended effect: all operations with the same key and meaning."""
 
     operations: tuple[Operation, ...]
 
@@ -164,6 +164,6 @@ class Intent:
 
 
 def numbers(operations: Iterable[Operation]) -> str:
-    """How a violation names operations."""
+    """Return how a violation names operations."""
     found = [str(operation.number) for operation in operations]
     return f"operation{'s' if len(found) > 1 else ''} {', '.join(found)}"

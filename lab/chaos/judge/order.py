@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
 
 def reversals(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
-    """Each span that is placed before one that had ended when it began, with the worst of those. O(n log n)."""
+    """Yield each span that is placed before one that had ended when it began, with the worst of those. O(n log n)."""
     by_began = sorted(spans, key=lambda span: span.began)
     by_ended = iter(sorted(by_began, key=lambda span: span.ended))
     ended = next(by_ended, None)
@@ -58,7 +58,7 @@ def _span(intent: Intent, sequences: list[int]) -> Span:
 
 
 def effects(case: Case) -> Iterator[tuple[Intent, list[tuple[str, Movement]]]]:
-    """Each intent whose movements are known for sure, and these with their sales."""
+    """Yield each intent whose movements are certain, with these and their sales."""
     for intent in case.intents:
         if intent.possible:
             movements = list(_movements(case, intent))
@@ -75,7 +75,7 @@ def _movements(case: Case, intent: Intent) -> Iterator[tuple[str, Movement]]:
         case "confirm" | "release" if intent.acknowledged and intent.first.target in case.reservations:
             name, order = intent.first.target, intent.first.request.get("order", "")
             if intent.action == "confirm" and case.reservations[name].order != order:
-                return  # A confirm without an order is content with somebody else's.
+                return  # A confirm without an order accepts another's order.
             yield from ((sale_of(name), one) for one in case.life(name) if one.kind == intent.action.upper())
         case "adjust" | "transfer":
             for operation in intent.operations:

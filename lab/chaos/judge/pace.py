@@ -71,12 +71,12 @@ def pace(events: Sequence[Event], begin: float, end: float) -> Pace | None:
 
 
 def _seconds(events: Iterable[Event], name: str) -> list[tuple[float, float]]:
-    """When a yardstick was taken, and what it said."""
+    """Return when a yardstick was taken, and what it said."""
     return [(event.at, float(event.answer["seconds"])) for event in events if event.action == name]
 
 
 def _by_slot(measured: Iterable[tuple[float, float]]) -> dict[int, float]:
-    """The mean of each slot that there is anything in."""
+    """Return the mean of each slot that there is anything in."""
     slots: dict[int, list[float]] = defaultdict(list)
     for at, seconds in measured:
         slots[int(at / SLOT_SECONDS)].append(seconds)

@@ -1,4 +1,4 @@
-"""Of several reasons why a reservation is not created, the first by the contract is told (Refusal.Reason). Promise 4.
+"""Of several reasons against creating a reservation, the first in the contract's order is given. Promise 4.
 
 A history tells with certainty what was so all the time while a request was under way; of anything else nothing is said.
 """
@@ -104,7 +104,7 @@ _PRECEDENCE: tuple[Question, ...] = (
 
 
 def grants_of(case: Case) -> Grants:
-    """The creates that were granted, by their request ids."""
+    """Return the creates that were granted, by their request ids."""
     grants: dict[Key, list[Operation]] = defaultdict(list)
     for operation in case.operations:
         if operation.is_ok and operation.action == "create" and operation.has_key:

@@ -1,4 +1,4 @@
-"""What is read is a state that there was, and nobody who asks later sees an earlier one. Promise 2.
+"""Reads show states that existed, and later reads never show an earlier state. Promise 2.
 
 An answer to whatever was asked is a reading too: an adjustment tells its item, a confirmation its reservation. How
 long after its time a movement could be seen is not known, for its commit comes later; so a state may be read until
@@ -34,7 +34,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Violation]:
-    """A stock level that was told is that of the ledger at its version."""
+    """Check that a stock level in an answer is that of the ledger at its version."""
     for item in operation.items:
         book = case.books.get(sale_of(item.name))
         log = book.logs.get(item.item) if book else None
@@ -47,7 +47,7 @@ def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> It
 
 
 def _reservation(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Violation]:
-    """A reservation that was told is as it was at some time: one that ran out may be told HELD until it is ended."""
+    """Check that an answered reservation is a state that it had; a due hold may be HELD until it is ended."""
     told, life = operation.reservation, case.life(operation.reservation.name)
     kept = case.reservations.get(told.name)
     if kept is None or not life:
@@ -70,7 +70,7 @@ def _reservation(case: Case, operation: Operation, spans: dict[str, list[Span]])
 
 
 def _add_writers(case: Case, spans: dict[str, list[Span]]) -> None:
-    """Whoever was told that stock moved knows of the item's version from then on. Only those items that are read."""
+    """Check that no read shows an older version of an item than an earlier answer did. Only for items that are read."""
     for intent, movements in effects(case):
         for sale, movement in movements:
             name = f"{sale}/items/{movement.item}"

@@ -71,7 +71,7 @@ def parsed_seconds(duration: str) -> float:
 
 
 def merged(lines: Iterable[Mapping[str, Any]]) -> Lines:
-    """One line for each item, by item."""
+    """Return one line for each item, by item."""
     units: dict[str, int] = defaultdict(int)
     for line in lines:
         units[line["item"]] += line.get("quantity", 0)

@@ -44,7 +44,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _slower(calm: Pace, healed: Pace) -> Iterator[Violation]:
-    """An operation takes as long and as much as before the faults."""
+    """Check that an operation takes as much time and CPU as before the faults."""
     told = f"after healing an operation takes {healed}; before the faults {calm}"
     if healed.cost > SLOWER * calm.cost:
         yield violation("slow-after-healing", f"{healed.cost / calm.cost:.1f} times as slow: {told}.")
@@ -55,7 +55,7 @@ def _slower(calm: Pace, healed: Pace) -> Iterator[Violation]:
 
 
 def _unavailable(operations: Sequence[Operation]) -> Iterator[Violation]:
-    """Nothing is broken any more: nobody is refused for that, and who waits for an outcome is told it."""
+    """Check that after the repair no request is refused because of faults, and that every outcome is known."""
     for operation in operations:
         if (operation.is_unknown and operation.reason not in LEFT) or operation.reason in _BROKEN:
             told = operation.reason or "no answer"

@@ -23,7 +23,7 @@ STALE_SECONDS = 0.2
 
 
 class Truth(NamedTuple):
-    """What the ledger tells of each sale at any time, and when somebody was first told of a reservation."""
+    """The state of each sale at any time, by the ledger, and when each reservation was first answered."""
 
     shelves: Mapping[str, Mapping[str, Timeline]]
     uses: Mapping[str, Mapping[tuple[str, str], Timeline]]
@@ -78,7 +78,7 @@ def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Violatio
 
 
 def available(book: Book) -> Mapping[str, Timeline]:
-    """What was available of each item without dead holds, after every change."""
+    """Return what was available of each item without dead holds, after every change."""
     return {item: _available(book, log.movements) for item, log in book.logs.items()}
 
 
@@ -104,7 +104,7 @@ def _available(book: Book, movements: Sequence[Movement]) -> Timeline:
 
 
 def _short(case: Case, operation: Operation, shelves: Mapping[str, Timeline]) -> Iterator[Violation]:
-    """One of the lines was short; of one that takes what there is, all of them had nothing."""
+    """Check that one of the lines was short; with allow_partial, that all items had no units."""
     first = operation.invoked_wall - STALE_SECONDS - CLOCK_SLACK_SECONDS
     last = operation.completed_wall + CLOCK_SLACK_SECONDS
     asked = _asked(case, operation)
@@ -152,7 +152,7 @@ def _unchanged(case: Case, operation: Operation) -> Iterator[Violation]:
 
 
 def used(book: Book) -> Mapping[tuple[str, str], Timeline]:
-    """What each customer held and had bought of each item, and of all together (item ""), after every change."""
+    """Return what each customer held and had bought of each item, and of all together (item ""), after every change."""
     uses: dict[str, Use] = defaultdict(Use)
     timelines: dict[tuple[str, str], Timeline] = defaultdict(Timeline)
 
@@ -176,7 +176,7 @@ def used(book: Book) -> Mapping[tuple[str, str], Timeline]:
 
 
 def _over_limit(case: Case, operation: Operation, uses: Mapping[tuple[str, str], Timeline]) -> Iterator[Violation]:
-    """The customer would have come over a limit. Nothing is said from memory here, so nothing is stale."""
+    """Check that the customer would have exceeded a limit. This is never refused from memory, so it is never stale."""
     book, asked = case.books[operation.sale], _asked(case, operation)
     first, last = operation.invoked_wall - CLOCK_SLACK_SECONDS, operation.completed_wall + CLOCK_SLACK_SECONDS
     customer = _customer(case, operation)
@@ -209,7 +209,7 @@ def _within_limit(case: Case, operation: Operation) -> Iterator[Violation]:
 
 
 def _told_at(case: Case) -> Mapping[str, float]:
-    """When somebody was first told of a reservation."""
+    """Return when each reservation was first in an answer."""
     told_at: dict[str, float] = {}
     for operation in case.operations:
         if operation.is_ok and operation.action == "create":
@@ -219,7 +219,7 @@ def _told_at(case: Case) -> Mapping[str, float]:
 
 
 def _not_found(case: Case, operation: Operation, told_at: Mapping[str, float]) -> Iterator[Violation]:
-    """NOT_FOUND is not said of a reservation that somebody had been told of, unless it is another customer's."""
+    """Check that NOT_FOUND is not answered for a reservation that was in an earlier answer, except to others."""
     kept = case.reservations.get(operation.target)
     is_foreign = kept is not None and operation.request.get("customer", "") not in {"", kept.customer}
     if not is_foreign and told_at.get(operation.target, inf) < operation.invoked:

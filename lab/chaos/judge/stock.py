@@ -56,7 +56,9 @@ def _is_well_formed(movement: Movement) -> bool:
 
 
 def _oversold(book: Book) -> Iterator[Violation]:
-    """Promise 1, at every prefix of the ledger: 0 <= held <= on_hand. The first time of each item is told."""
+    """Check promise 1 at every prefix of the ledger: 0 <= held <= on_hand. Only the first violation of an item is
+    reported.
+    """
     for item, log in book.logs.items():
         for sequence, level in zip(log.sequences, log.levels, strict=True):
             if not 0 <= level.held <= level.on_hand or level.sold < 0:
@@ -65,7 +67,7 @@ def _oversold(book: Book) -> Iterator[Violation]:
 
 
 def _balances(book: Book) -> Iterator[Violation]:
-    """The sum of an item's movements is its stock level, and its version is the last of them."""
+    """Check that the sum of an item's movements is its stock level, and its version the last of them."""
     for name, log in book.logs.items():
         item = book.items.get(name)
         if item is None:
@@ -94,7 +96,7 @@ def _held(book: Book) -> Iterator[Violation]:
 
 
 def _verified(book: Book) -> Iterator[Violation]:
-    """The product's own check agrees."""
+    """Check that the product's own verification agrees."""
     if not book.is_verified:
         yield violation("ledger-unverified", f"{book.name}: VerifyLedger finds {list(book.discrepancies)}.")
 

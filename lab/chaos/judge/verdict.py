@@ -83,7 +83,7 @@ class Violation:
 
 
 def violation(rule: str, text: str) -> Violation:
-    """A violation of a rule in `RULES`."""
+    """Return a violation of a rule in `RULES`."""
     return Violation(rule, RULES[rule].promise, text)
 
 

@@ -49,24 +49,24 @@ class _Watcher:
             if event.answer:
                 yield from self.take(event)
                 self._tokens[event.answer.get("resume_token", "")] = self.position
-        # In the end every watcher has been told of the last movement.
+        # At the end every watcher must have received the last movement.
         if (self.position or 0) < self.book.sequence:
             arrived = f"{self.client} came to {self.position} of {self.book.sequence}"
             yield violation("watch-unfinished", f"{self.book.name}: {arrived}.")
 
     def take(self, event: Event) -> Iterator[Violation]:
-        """Holds what was told against where the watcher stands, and moves on."""
+        """Compare an event with the watcher's position, and advance it."""
         raise NotImplementedError
 
     def _open(self, request: Mapping[str, Any]) -> None:
-        """Goes on where the opening says. A token that nobody was given leaves it where it is."""
+        """Go on where the opening says. A token that nobody was given leaves it where it is."""
         if token := request.get("resume_token"):
             self.position = self._tokens.get(token, self.position)
         else:
             self.position = int(request.get("after_sequence") or 0) or self.starts_at
 
     def is_newer(self, event: Event, sequence: int) -> bool:
-        """Whether it tells of what came after the ledger had been read."""
+        """Return whether it tells of what came after the ledger had been read."""
         return sequence > self.book.sequence and event.at >= self._ledger_read
 
     def told(self, event: Event) -> str:
@@ -77,7 +77,7 @@ class _Movements(_Watcher):
     starts_at = 0
 
     def take(self, event: Event) -> Iterator[Violation]:
-        """Each movement has the next sequence, and is the ledger's row."""
+        """Check that each movement has the next sequence and is the ledger's row."""
         for message in event.answer.get("movements", ()):
             movement = parsed_movement(message)
             expected = (self.position or 0) + 1
@@ -103,7 +103,7 @@ class _Stock(_Watcher):
             yield violation("watch-gap", f"{self.told(event)}: a heartbeat at {said} after {self.position}.")
 
     def _snapshot(self, event: Event, snapshot: Mapping[str, Any]) -> Iterator[Violation]:
-        """All items as they were after a sequence, which is not before where the watcher stood."""
+        """Check that a snapshot has all items after its sequence, and is not older than the watcher's position."""
         sequence = int(snapshot.get("sequence", 0))
         if self.position is not None and sequence < self.position:
             yield violation("watch-repeat", f"{self.told(event)}: a snapshot at {sequence} after {self.position}.")
@@ -114,7 +114,7 @@ class _Stock(_Watcher):
         self.position = sequence
 
     def _change(self, event: Event, change: Mapping[str, Any]) -> Iterator[Violation]:
-        """What moved since the event before, as it was after the change's sequence."""
+        """Check that a change has the items that moved since the event before, after the change's sequence."""
         sequence, previous = int(change.get("sequence", 0)), int(change.get("previous_sequence", 0))
         if self.position is None:
             yield violation("watch-gap", f"{self.told(event)}: a change to {sequence} before any snapshot.")
@@ -133,7 +133,7 @@ class _Stock(_Watcher):
     def _levels(
         self, event: Event, messages: Sequence[Mapping[str, Any]], sequence: int, expected: set[str]
     ) -> Iterator[Violation]:
-        """Each level is the ledger's after `sequence`, and no expected item is left out."""
+        """Check that each level is the ledger's after `sequence`, and that no expected item is missing."""
         if self.is_newer(event, sequence):
             return
         items = [parsed_item(message) for message in messages]

@@ -23,7 +23,7 @@ _STEADY_SECONDS = 1.0
 
 
 def witnessed(case: Case) -> Mapping[str, int]:
-    """Counts of everything that makes a run worth judging."""
+    """Count of everything that makes a run worth judging."""
     granted = [operation for operation in case.operations if operation.is_ok]
     refusals = Counter(operation.reason for operation in case.operations if operation.is_refused)
     kinds = Counter(movement.kind for book in case.books.values() for movement in book.movements)
@@ -56,7 +56,7 @@ def witnessed(case: Case) -> Mapping[str, int]:
 
 
 def void_because(case: Case, counts: Mapping[str, int]) -> list[str]:
-    """Why the run proves nothing, if so."""
+    """Return why the run proves nothing, if so."""
     reasons = [reason for name, reason in NEEDED.items() if not counts[name]]
     if left := unresolved(case):
         reasons.append(f"nobody asked again what became of {numbers(left)}")
