@@ -2,14 +2,26 @@
 
 import json
 import time
+from datetime import timedelta
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_chassis.identity.refusals import Unauthenticated
 from tests.support.issuer import AUDIENCE, ISSUER, SigningKey, jwks, unsigned
+
+
+class LaterClock:
+    """The machine's clock, moved on."""
+
+    monotonic = staticmethod(SYSTEM_CLOCK.monotonic)
+    later = timedelta()
+
+    def now(self):
+        return SYSTEM_CLOCK.now() + self.later
 
 
 async def refusal(authenticator, token):
@@ -56,6 +68,17 @@ async def test_clocks_may_differ_by_the_leeway_and_no_more(authenticating, key):
         assert await authenticator.principal_of(f"Bearer {key.token(nbf=now + 30, iat=now + 30)}")
         assert await refusal(authenticator, key.token(exp=now - 90))
         assert await refusal(authenticator, key.token(nbf=now + 90))
+
+
+async def test_a_token_that_is_remembered_ends_when_it_expires(authenticating, key):
+    clock = LaterClock()
+    async with authenticating(clock) as authenticator:
+        token = key.token()
+        assert await authenticator.principal_of(f"Bearer {token}")
+        clock.later = timedelta(seconds=600)
+        assert await authenticator.principal_of(f"Bearer {token}")
+        clock.later = timedelta(seconds=631)
+        assert await refusal(authenticator, token) == "the token has expired"
 
 
 async def test_another_keys_signature_is_refused(authenticator, key):
