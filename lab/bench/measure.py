@@ -130,7 +130,7 @@ class _Bench:
     def late_database(self):
         """A hot sale through a link, without a delay on it and with one."""
         with DatabaseLink(self._stack.database_port) as link:
-            url = self._stack.database_url.replace(f":{self._stack.database_port}/", f":{link.port}/")
+            url = link.through(self._stack.database_url)
             inventory = self._stack.inventory(database_url=url)
             call = _reserve(inventory.port, "sales/late")
             for milliseconds in (0, DELAY_MS):

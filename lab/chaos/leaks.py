@@ -1,13 +1,13 @@
 """What must not be left over after everything is healed and quiet: descriptors, tasks, calls, connections, locks."""
 
 import asyncio
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 
 from lab.chaos.service import INVENTORY
+from lab.kit.metrics import total
 
 _QUIET_SECONDS = 12.0
 _LOOK_SECONDS = 0.25
@@ -54,9 +54,9 @@ async def leaks(topology, before):
 async def _use(topology, service):
     metrics = await service.metrics()
     answer = await topology.desk.send(service.orders_port, "tasks") or {}
-    connections = sum(_gauge(metrics, f'holdfast_database_connections{{kind="{kind}"}}') for kind in _OPEN)
+    connections = sum(total(metrics, "holdfast_database_connections", f'kind="{kind}"') for kind in _OPEN)
     files = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))  # noqa: ASYNC240 - in /proc
-    busy = {name: _gauge(metrics, name) for name in _IDLE_GAUGES} if service.kind == INVENTORY else {}
+    busy = {name: total(metrics, name) for name in _IDLE_GAUGES} if service.kind == INVENTORY else {}
     return Use(files - int(connections), answer.get("tasks", 0), busy)
 
 
@@ -93,8 +93,3 @@ async def _in_the_database(topology):
 
 _MOST_CONNECTIONS = 8
 """Of each inventory: 4 writers and 4 readers."""
-
-
-def _gauge(metrics, name):
-    found = re.search(rf"^{re.escape(name)} (\S+)$", metrics, re.MULTILINE)
-    return float(found[1]) if found else 0.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from holdfast_devstack.ports import LOOPBACK, free_port
+from lab.kit.metrics import total
 from lab.kit.service import command, environment
 
 INVENTORY, GATEWAY = "inventory", "gateway"
@@ -69,7 +70,7 @@ class Service:
     async def is_ready(self):
         if self.kind == GATEWAY:
             return await _get(f"{self.url}/health/ready") is not None
-        return "\nholdfast_ready 1.0" in (await _get(self.metrics_url) or "")
+        return total(await self.metrics(), "holdfast_ready") == 1
 
     async def metrics(self):
         return await _get(self.metrics_url) or ""

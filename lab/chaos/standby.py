@@ -186,7 +186,7 @@ class Databases:
 
     def url(self, link):
         """The services' database, through a link."""
-        return _through(self.primary.url(DATABASE), link)
+        return link.through(self.primary.url(DATABASE))
 
     def prepare(self):
         """Makes the primary's data. Call it on any thread, before `start`."""
@@ -216,7 +216,7 @@ class Databases:
         """A new standby, a copy of the primary; returns once COMMITs are confirmed by it."""
         async with asyncio.timeout(_NEW_STANDBY_SECONDS):
             while True:
-                self.standby = self._new_server(copy_of=lambda: _through(self.primary.url(), self._replication))
+                self.standby = self._new_server(copy_of=lambda: self._replication.through(self.primary.url()))
                 try:
                     await asyncio.to_thread(self.standby.prepare)
                     break
@@ -308,10 +308,3 @@ class Databases:
         disk = WalDisk.create(self._directory / f"wal-{self._servers}") if self._with_wal_disk else None
         self.wal_disk_missing = disk is None
         return Server(directory, self._settings, self._logs, copy_of, disk)
-
-
-def _through(url, link):
-    """A database's URL, by way of a link."""
-    parts = urlsplit(url)
-    credentials, _, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{credentials}@{link.address}").geturl()

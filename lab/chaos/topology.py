@@ -113,7 +113,7 @@ class Topology:
         self.databases.service_links.append(await self._link(f"{inventory.name} -> postgresql", 0))
         valkey = await self._link(f"{inventory.name} -> valkey", self.valkey.port)
         inventory.set(
-            REDIS_URL=f"redis://{valkey.address}/0",
+            REDIS_URL=valkey.through(self.valkey.url),
             HOLDFAST_MIGRATE_ON_START="true",
             **self.shape.inventory_settings,
         )

@@ -7,8 +7,8 @@ that the drill finds them: DRILL_FAULT names one. They are put into the running 
 # ruff: noqa: PLC0415 - only what the launched service itself imports
 
 import os
-import runpy
-import sys
+
+from lab.kit.launcher import launch
 
 # Envoy's own way to say whom it asks for names; the last part of the file, at its top level.
 _RESOLVER = """
@@ -20,15 +20,11 @@ typed_dns_resolver_config:
 """
 
 
-def main():
-    module = sys.argv[1]
+def prepare(module):
     if module == "holdfast_edge":
         _ask_our_name_server(os.environ["DRILL_NAME_SERVER_PORT"])
     if fault := os.environ.get("DRILL_FAULT"):
         FAULTS[fault](module)
-    # The services refuse what they do not know only among HOLDFAST_*; nobody else needs these.
-    sys.argv = sys.argv[1:]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _ask_our_name_server(port):
@@ -104,4 +100,4 @@ FAULTS = {
 }
 
 if __name__ == "__main__":
-    main()
+    launch(prepare)

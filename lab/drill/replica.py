@@ -180,11 +180,6 @@ class Replica:
         """The lines of that event with those fields."""
         return [line for line in self.events if line["event"] == event and fields.items() <= line.items()]
 
-    def metric(self, beginning):
-        """The sum of the samples whose line began so, when it was last scraped."""
-        lines = (line for line in self.metrics.splitlines() if line.startswith(beginning))
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
-
     def faults(self) -> list[str]:
         """What was not as it must be about its end; nothing while it runs."""
         if self.exit_code is None:

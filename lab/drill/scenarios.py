@@ -15,6 +15,7 @@ from lab.drill.clients import GrpcClient, RestClient, halted
 from lab.drill.load import Load, send
 from lab.drill.orchestrator import CONNECTION_AGE_SECONDS, EDGE, GATEWAY, INVENTORY, LAG_SECONDS, Orchestrator
 from lab.drill.request_ledger import RequestLedger
+from lab.kit.metrics import total
 
 QUEUED_CALLS = 200
 _NOTICED_SECONDS = 3.0
@@ -252,12 +253,8 @@ async def scale(stage):
 def _traffic(replica):
     """Requests that came to a gateway; calls that came to an inventory by a gateway, which alone sends Submit."""
     if replica.kind.name == GATEWAY:
-        return replica.metric('http_requests_total{method="POST"')
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in replica.metrics.splitlines()
-        if line.startswith("grpc_server_started_total{") and '"Submit"' in line
-    )
+        return total(replica.metrics, "http_requests_total", 'method="POST"')
+    return total(replica.metrics, "grpc_server_started_total", 'grpc_method="Submit"')
 
 
 async def blue_green(stage):

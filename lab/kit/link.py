@@ -9,6 +9,7 @@ import socket
 import struct
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from holdfast_devstack.ports import LOOPBACK
 
@@ -44,6 +45,12 @@ class Link:
     @property
     def address(self) -> str:
         return f"{LOOPBACK}:{self.port}"
+
+    def through(self, url: str) -> str:
+        """A URL of the other end, by way of the link."""
+        parts = urlsplit(url)
+        credentials, at, _ = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{credentials}{at}{self.address}").geturl()
 
     @property
     def connections(self) -> int:

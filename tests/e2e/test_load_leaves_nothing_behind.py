@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import re
 from pathlib import Path
 
 import aiohttp
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from lab.kit.grpc_client import CALL_SECONDS, outcome
+from lab.kit.metrics import total
 from tests.support.eventually import eventually
 from tests.support.services import TRANSPORT
 
@@ -29,7 +29,7 @@ def open_files(service):
 
 async def gauge(session, url, name):
     async with session.get(url) as answer:
-        return float(re.search(rf"^{name} (\S+)$", await answer.text(), re.MULTILINE)[1])
+        return total(await answer.text(), name)
 
 
 async def put_load_on(inventory, gateway, grpc_client, rest_client, sale):

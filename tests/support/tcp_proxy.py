@@ -24,14 +24,13 @@ class TcpProxy(Link):
     drip_bytes, drip_seconds = 1, 0.0
 
     def __init__(self, url):
-        self._database = urlsplit(url)
+        self._database_url = url
         self._at_commits = deque()
-        super().__init__("postgresql", self._database.port)
+        super().__init__("postgresql", urlsplit(url).port)
 
     @property
     def url(self):
-        credentials, _, _ = self._database.netloc.rpartition("@")
-        return self._database._replace(netloc=f"{credentials}@{self.address}").geturl()
+        return self.through(self._database_url)
 
     def freeze(self):
         """A black hole both ways: nothing is closed, nothing arrives."""

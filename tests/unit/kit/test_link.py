@@ -100,3 +100,11 @@ async def test_a_link_that_is_aimed_elsewhere_leads_there(link, dial):
     async with asyncio.timeout(5):
         assert await reader.readexactly(4) == b"here"
     server.close()
+
+
+async def test_a_url_leads_through_the_link(link):
+    assert (
+        link.through("postgresql://shop:secret@10.0.0.1:5432/db?x=1")
+        == f"postgresql://shop:secret@{link.address}/db?x=1"
+    )
+    assert link.through("redis://10.0.0.1:6379/0") == f"redis://{link.address}/0"
