@@ -13,7 +13,7 @@ from holdfast_inventory.domain.errors import DomainError, InsufficientStock
 from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Reservation, ReservationState
-from holdfast_inventory.domain.sale import Sale
+from holdfast_inventory.domain.sale import NewSale, Sale
 
 ALL_DUE = 1_000_000
 
@@ -149,6 +149,31 @@ class MemoryStore:
         assert all(line.quantity > 0 for line in reservation.lines)
         assert (reservation.state is ReservationState.HELD) == (reservation.ended_at is None)
         self.reservations[reservation.reservation_id] = reservation
+
+
+def put_up(new: NewSale, now: datetime, salt: bytes) -> MemoryStore:
+    """A sale that is put up at this moment."""
+    store = MemoryStore(
+        Sale(
+            sale_id=new.sale_id,
+            open_at=new.open_at or now,
+            close_at=new.close_at,
+            per_customer_limit=new.per_customer_limit,
+            hold_time=new.hold_time,
+            max_hold_time=new.max_hold_time,
+            paused=False,
+            cancelled_at=None,
+            created_at=now,
+            updated_at=now,
+            schedule_id=new.schedule_id,
+            sequence=0,
+            salt=salt,
+            limits_customers=new.per_customer_limit > 0 or any(item.per_customer_limit > 0 for item in new.items),
+        )
+    )
+    for item in new.items:
+        store.add_item(item.item_id, item.on_hand, item.per_customer_limit)
+    return store
 
 
 def run_transfer(

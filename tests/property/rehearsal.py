@@ -9,9 +9,9 @@ from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
 from holdfast_inventory.domain.decide import Answer, Decision, State, Transferred, decide
 from holdfast_inventory.domain.reservation import Line, merge_lines
-from holdfast_inventory.domain.sale import Sale
+from holdfast_inventory.domain.sale import NewItem, NewSale
 from tests.property import naive_model
-from tests.property.memory_store import ALL_DUE, MemoryStore, run_transfer
+from tests.property.memory_store import ALL_DUE, MemoryStore, put_up, run_transfer
 from tests.property.naive_model import NaiveSale
 from tests.property.programs import (
     ITEMS,
@@ -212,27 +212,11 @@ class Rehearsal:
 
 
 def _opened(index: int, shelf: Shelf) -> Counter:
-    sale = Sale(
-        sale_id=f"sale-{index}",
-        open_at=START,
-        close_at=None,
-        per_customer_limit=shelf.limit,
-        hold_time=HOLD_TIME,
-        max_hold_time=MAX_HOLD_TIME,
-        paused=False,
-        cancelled_at=None,
-        created_at=START,
-        updated_at=START,
-        schedule_id=None,
-        sequence=0,
-        salt=bytes([index]) * identity.SALT_BYTES,
-        limits_customers=bool(shelf.limit or any(shelf.item_limits)),
-    )
-    store = MemoryStore(sale)
-    for item_id, on_hand, limit in zip(ITEMS, shelf.stock, shelf.item_limits, strict=True):
-        store.add_item(item_id, on_hand, limit)
+    items = tuple(map(NewItem, ITEMS, shelf.stock, shelf.item_limits))
+    new = NewSale(f"sale-{index}", None, None, shelf.limit, HOLD_TIME, MAX_HOLD_TIME, items)
+    store = put_up(new, START, bytes([index]) * identity.SALT_BYTES)
     limits = dict(zip(ITEMS, shelf.item_limits, strict=True))
-    return Counter(store, NaiveSale(sale, limits, dict(zip(ITEMS, shelf.stock, strict=True))))
+    return Counter(store, NaiveSale(store.sale, limits, dict(zip(ITEMS, shelf.stock, strict=True))))
 
 
 def _target(counter: Counter, target: int, asker: str) -> tuple[UUID, str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_inventory.domain.decide import Decision, State
 from holdfast_inventory.domain.errors import NotFound
-from holdfast_inventory.domain.sale import NewSale, Sale
+from holdfast_inventory.domain.sale import NewSale
 from holdfast_inventory.ports import Stale
-from tests.property.memory_store import MemoryStore
+from tests.property.memory_store import MemoryStore, put_up
 
 
 @dataclass
@@ -62,28 +62,7 @@ class MemorySaleStore:
 
     def put_up(self, new: NewSale):
         """Creates a sale with its items and their first stock."""
-        now = self._clock.now()
-        limits = new.per_customer_limit > 0 or any(item.per_customer_limit > 0 for item in new.items)
-        sale = Sale(
-            sale_id=new.sale_id,
-            open_at=new.open_at or now,
-            close_at=new.close_at,
-            per_customer_limit=new.per_customer_limit,
-            hold_time=new.hold_time,
-            max_hold_time=new.max_hold_time,
-            paused=False,
-            cancelled_at=None,
-            created_at=now,
-            updated_at=now,
-            schedule_id=new.schedule_id,
-            sequence=0,
-            salt=new.sale_id.encode().ljust(32, b"."),
-            limits_customers=limits,
-        )
-        rows = MemoryStore(sale)
-        for item in new.items:
-            rows.add_item(item.item_id, item.on_hand, item.per_customer_limit)
-        self._shelves[new.sale_id] = Shelf(rows)
+        self._shelves[new.sale_id] = Shelf(put_up(new, self._clock.now(), new.sale_id.encode().ljust(32, b".")))
 
     @asynccontextmanager
     async def open(self, sale_id, commands, due_limit, *, exclusive):

@@ -17,11 +17,11 @@ from holdfast_inventory.domain.errors import DomainError
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement
 from holdfast_inventory.domain.reservation import Line, Reservation, merge_lines
-from holdfast_inventory.domain.sale import Sale, SaleState
+from holdfast_inventory.domain.sale import NewItem, NewSale, Sale, SaleState
 from lab.chaos.history import Event, Kind, SaleLedger
 from lab.chaos.judge import Verdict, judge
 from lab.chaos.judge.operations import RULE_CHANGES
-from tests.property.memory_store import MemoryStore, run_transfer
+from tests.property.memory_store import MemoryStore, put_up, run_transfer
 
 BEGAN = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOLD_SECONDS = 2.0
@@ -47,10 +47,8 @@ class Stage:
         self.events: list[Event] = []
         self._numbers = count(1)
         self._randoms = count(1)
-        self.stores = {name: _store(name, limit, item_limit) for name in ("a", "b")}
-        for store in self.stores.values():
-            for item, units in (stock or {"x": 5, "y": 5}).items():
-                store.add_item(item, units, item_limit)
+        stock = stock or {"x": 5, "y": 5}
+        self.stores = {name: _store(name, stock, limit, item_limit) for name in ("a", "b")}
         self.now = 1.0
 
     # Time and what is written down
@@ -333,24 +331,10 @@ def _ledger(store: MemoryStore, now: datetime) -> SaleLedger:
     )
 
 
-def _store(name: str, limit: int, item_limit: int) -> MemoryStore:
-    sale = Sale(
-        sale_id=name,
-        open_at=BEGAN,
-        close_at=None,
-        per_customer_limit=limit,
-        hold_time=timedelta(seconds=HOLD_SECONDS),
-        max_hold_time=timedelta(seconds=MAX_HOLD_SECONDS),
-        paused=False,
-        cancelled_at=None,
-        created_at=BEGAN,
-        updated_at=BEGAN,
-        schedule_id=None,
-        sequence=0,
-        salt=name.encode() * 32,
-        limits_customers=bool(limit or item_limit),
-    )
-    return MemoryStore(sale)
+def _store(name: str, stock: dict[str, int], limit: int, item_limit: int) -> MemoryStore:
+    items = tuple(NewItem(item, units, item_limit) for item, units in stock.items())
+    holds = timedelta(seconds=HOLD_SECONDS), timedelta(seconds=MAX_HOLD_SECONDS)
+    return put_up(NewSale(name, None, None, limit, *holds, items), BEGAN, name.encode() * 32)
 
 
 def _rules(action: str, request: dict[str, Any]) -> dict[str, Any]:
