@@ -108,7 +108,8 @@ def _is_told(call, demanded, server):
         case CustomerLimitReached():
             return facts == [refusal.limit, refusal.used, refusal.item_id]
         case InsufficientStock():
-            return _is_told_when(call, refusal.retry_after_seconds, *facts, server)
+            [first_end] = facts
+            return _is_told_when(call, refusal.retry_after_seconds, first_end, server)
     return True
 
 
