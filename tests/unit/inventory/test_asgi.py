@@ -22,6 +22,16 @@ def part(body, *, more=False):
     return {"type": "http.request", "body": body, "more_body": more}
 
 
+def scope_of(name, *headers):
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path(name),
+        "headers": [*HEADERS, *headers],
+        "client": ("::1", 5),
+    }
+
+
 class Server:
     """Calls an application as a server of ASGI does."""
 
@@ -39,7 +49,7 @@ class Server:
         async def send(event):
             sent.append(event)
 
-        scope = {"type": "http", "method": method, "path": path(name), "headers": headers, "client": ("::1", 5)}
+        scope = scope_of(name) | {"method": method, "headers": headers}
         async with asyncio.timeout(20):
             await self.application(scope, receive, send)
         return sent
@@ -142,8 +152,7 @@ async def test_a_server_that_fails_to_send_fails_no_call(server):
     async def send(_):
         raise OSError
 
-    scope = {"type": "http", "method": "POST", "path": path("echo"), "headers": HEADERS, "client": ("::1", 5)}
-    await server.application(scope, receive, send)
+    await server.application(scope_of("echo"), receive, send)
     assert server.behaviour.seen["sizes"] == [3]
 
 
@@ -155,9 +164,8 @@ async def test_a_writer_whose_reader_has_gone_is_cancelled(server):
         if event.get("more_body"):
             raise OSError
 
-    scope = {"type": "http", "method": "POST", "path": path("flood"), "headers": HEADERS, "client": ("::1", 5)}
     async with asyncio.timeout(20):
-        await server.application(scope, receive, send)
+        await server.application(scope_of("flood"), receive, send)
     assert server.behaviour.seen["written"] == 0
 
 
@@ -170,6 +178,53 @@ async def test_what_comes_while_it_stops_is_refused_and_what_is_under_way_cut_of
     assert not hanging.done()
     await stopping
     assert status(await hanging) == Code.UNAVAILABLE
+
+
+async def test_an_empty_stream_has_no_message(server):
+    sent = await server.call("nothing", part(framed(b"")))
+    assert (body(sent), status(sent)) == (b"", Code.OK)
+
+
+async def test_a_look_for_the_caller_takes_no_request_from_a_stream(server):
+    """However slowly they come."""
+    left, sent = [part(framed(b"one"), more=True), part(framed(b"two"), more=True), part(b"")], []
+
+    async def receive():
+        await asyncio.sleep(0.25)
+        return left.pop(0) if left else await asyncio.Future()
+
+    async def send(event):
+        sent.append(event)
+
+    async with asyncio.timeout(20):
+        await server.application(scope_of("chat"), receive, send)
+    assert body(sent) == framed(b"echo one") + framed(b"echo two")
+
+
+@pytest.mark.parametrize("name", ["chat", "flood"])
+async def test_what_a_server_waits_by_is_not_cancelled_with_the_call(server, name):
+    """Envoy's module would fail on it when the time has come."""
+    given = []
+
+    def never():
+        given.append(asyncio.get_running_loop().create_future())
+        return given[-1]
+
+    async def request():
+        return part(framed(b""))
+
+    async def done():
+        return None
+
+    def receive():
+        return never() if name == "chat" else request()
+
+    def send(event):
+        return never() if event.get("more_body") else done()
+
+    async with asyncio.timeout(20):
+        await server.application(scope_of(name, (b"grpc-timeout", b"50m")), receive, send)
+    assert [future.cancelled() for future in given] == [False]
 
 
 async def test_its_peer_is_written_as_grpc_does(server):
