@@ -12,13 +12,23 @@ from holdfast_inventory.domain.schedule import Remainder, Schedule
 HOUR = timedelta(hours=1)
 
 
-def new_sale(sale_id="drop", *, limit=0, open_at=None, close_at=None, schedule_id=None, item_limit=0, **on_hand):
+def new_sale(
+    sale_id="drop",
+    *,
+    limit=0,
+    open_at=None,
+    close_at=None,
+    schedule_id=None,
+    item_limit=0,
+    hold_seconds=120,
+    **on_hand,
+):
     return NewSale(
         sale_id=sale_id,
         open_at=open_at,
         close_at=close_at,
         per_customer_limit=limit,
-        hold_time=timedelta(seconds=120),
+        hold_time=timedelta(seconds=hold_seconds),
         max_hold_time=timedelta(seconds=900),
         items=tuple(NewItem(item_id, units, item_limit) for item_id, units in on_hand.items()),
         schedule_id=schedule_id,

@@ -4,6 +4,8 @@ import asyncio
 import selectors
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 BEGINNING_SECONDS = 1_000.0
 
 
@@ -38,3 +40,21 @@ class LoopClock:
 
     def now(self):
         return datetime(2026, 11, 27, tzinfo=UTC) + timedelta(seconds=self.monotonic())
+
+
+# For a conftest to import, whose tests then run in virtual time.
+
+
+def pytest_asyncio_loop_factories(config, item):
+    return {"virtual": VirtualTimeLoop}
+
+
+@pytest.fixture
+def clock():
+    return LoopClock()
+
+
+@pytest.fixture
+def elapsed():
+    """Seconds of virtual time since the test began; call it inside the loop."""
+    return lambda: asyncio.get_running_loop().time() - BEGINNING_SECONDS

@@ -1,17 +1,14 @@
 """Replicas of the service's inside, without its outside, on one database."""
 
-import uuid
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 import pytest
 
-from holdfast_inventory.domain.commands import Confirm, Create, Release
-from holdfast_inventory.domain.reservation import Line
-from holdfast_inventory.domain.sale import NewItem, NewSale
+from holdfast_inventory.domain.commands import Confirm, Release
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
 from holdfast_inventory.watches.feed import FeedLimits, StockFeed
 from lab.kit import replica as kit
+from tests.support.shopping import hold, new_sale
 
 SALE = "drop-1"
 
@@ -30,14 +27,11 @@ class Replica(kit.Replica):
             listener(change)
 
     async def put_up(self, sale_id=SALE, hold_seconds=60, **on_hand):
-        items = tuple(NewItem(item_id, units, 0) for item_id, units in on_hand.items())
-        hold_time = timedelta(seconds=hold_seconds)
-        return await self.catalog.create_sale(NewSale(sale_id, None, None, 0, hold_time, hold_time, items))
+        return await self.catalog.create_sale(new_sale(sale_id, hold_seconds=hold_seconds, **on_hand))
 
     async def hold(self, *item_ids, quantity=1, sale_id=SALE):
-        lines = tuple(Line(item_id, quantity) for item_id in item_ids)
-        create = Create(uuid.uuid4(), "c-1", lines, None, False, False, "", b"meaning")
-        return (await self.ledger.execute(sale_id, create, None)).reservation.reservation_id
+        command = hold(**dict.fromkeys(item_ids, quantity))
+        return (await self.ledger.execute(sale_id, command, None)).reservation.reservation_id
 
     async def confirm(self, reservation_id, sale_id=SALE):
         await self.ledger.execute(sale_id, Confirm(reservation_id, "o-1", False, ""), None)

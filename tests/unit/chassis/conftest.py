@@ -4,24 +4,11 @@ import asyncio
 
 import pytest
 
-from tests.support.virtual_time import BEGINNING_SECONDS, LoopClock, VirtualTimeLoop
+from tests.support.virtual_time import clock, elapsed, pytest_asyncio_loop_factories
 
-
-def pytest_asyncio_loop_factories(config, item):
-    return {"virtual": VirtualTimeLoop}
-
-
-@pytest.fixture
-def clock():
-    return LoopClock()
+__all__ = ["clock", "elapsed", "pytest_asyncio_loop_factories"]
 
 
 @pytest.fixture
 def hurry():
     return asyncio.Event()
-
-
-@pytest.fixture
-def elapsed():
-    """Seconds of virtual time since the test began; call it inside the loop."""
-    return lambda: asyncio.get_running_loop().time() - BEGINNING_SECONDS

@@ -1,7 +1,5 @@
 """Async tests here run in virtual time."""
 
-from tests.support.virtual_time import VirtualTimeLoop
+from tests.support.virtual_time import pytest_asyncio_loop_factories
 
-
-def pytest_asyncio_loop_factories(config, item):
-    return {"virtual": VirtualTimeLoop}
+__all__ = ["pytest_asyncio_loop_factories"]

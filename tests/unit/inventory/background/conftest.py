@@ -1,22 +1,5 @@
 """Async tests here run in virtual time."""
 
-import asyncio
+from tests.support.virtual_time import clock, elapsed, pytest_asyncio_loop_factories
 
-import pytest
-
-from tests.support.virtual_time import BEGINNING_SECONDS, LoopClock, VirtualTimeLoop
-
-
-def pytest_asyncio_loop_factories(config, item):
-    return {"virtual": VirtualTimeLoop}
-
-
-@pytest.fixture
-def clock():
-    return LoopClock()
-
-
-@pytest.fixture
-def elapsed():
-    """Seconds of virtual time since the test began; call it inside the loop."""
-    return lambda: asyncio.get_running_loop().time() - BEGINNING_SECONDS
+__all__ = ["clock", "elapsed", "pytest_asyncio_loop_factories"]
