@@ -39,7 +39,7 @@ from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from holdfast_inventory.transports import health, reflection
-from holdfast_inventory.transports.health import Health, HealthWatchLimits
+from holdfast_inventory.transports.health import Health
 from holdfast_inventory.watches.fanout import Fanout, NoFanout, StockFanout
 from holdfast_inventory.watches.feed import FeedLimits, StockFeed
 
@@ -100,7 +100,7 @@ class App:
 
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
         calls = self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy, self._authenticator)
-        self._health = Health(_health_watch_limits(settings), clock, entropy)
+        self._health = Health(settings.watch_lifetime, settings.watch_heartbeat_seconds, clock, entropy)
         self._readiness = Readiness(
             self._health_board(clock),
             self._health,
@@ -292,13 +292,6 @@ def _feed_limits(settings: InventorySettings) -> FeedLimits:
         heartbeat_seconds=settings.watch_heartbeat_seconds,
         reader_seconds=settings.watch_reader_seconds,
         lifetime=settings.watch_lifetime,
-    )
-
-
-def _health_watch_limits(settings: InventorySettings) -> HealthWatchLimits:
-    return HealthWatchLimits(
-        lifetime=settings.watch_lifetime,
-        heartbeat_seconds=settings.watch_heartbeat_seconds,
     )
 
 

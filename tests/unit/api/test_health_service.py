@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import grpc
 import pytest
@@ -11,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from holdfast_inventory.api.calls import CallLimits, Calls
 from holdfast_inventory.metrics import CallMetrics
-from holdfast_inventory.transports.health import LIVENESS, SERVICE, Health, HealthWatchLimits, Serving
+from holdfast_inventory.transports.health import LIVENESS, SERVICE, Health, Serving
 from holdfast_inventory.watches.lifetime import Lifetime
 from lab.kit.refusals import reason_of
 from tests.support import transports
@@ -21,12 +20,12 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-LIMITS = HealthWatchLimits(Lifetime(100.0, 200.0), heartbeat_seconds=100.0)
+LIFETIME = Lifetime(100.0, 200.0)
 
 
 @pytest.fixture
 async def health():
-    return Health(LIMITS)
+    return Health(LIFETIME, heartbeat_seconds=100.0)
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ async def test_watches_are_bounded(stub, health):
 
 
 async def test_a_quiet_watch_says_again_what_it_has_said():
-    health = Health(replace(LIMITS, heartbeat_seconds=0.05))
+    health = Health(LIFETIME, heartbeat_seconds=0.05)
     health.set({"": Serving.SERVING})
     async with served(health) as stub, asyncio.timeout(10):
         watch = stub.Watch(request())
@@ -124,6 +123,6 @@ async def test_a_quiet_watch_says_again_what_it_has_said():
 
 
 async def test_a_watch_ends_by_itself_when_it_has_lasted_its_time():
-    health = Health(replace(LIMITS, lifetime=Lifetime(0.2, 0.4), heartbeat_seconds=0.1))
+    health = Health(Lifetime(0.2, 0.4), heartbeat_seconds=0.1)
     async with served(health) as stub, asyncio.timeout(10):
         assert await end_of(stub.Watch(request())) == (grpc.StatusCode.ABORTED, "WATCH_EXPIRED")

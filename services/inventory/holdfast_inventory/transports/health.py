@@ -7,7 +7,6 @@ liveness as well when a drain begins, keeps its watches during the whole grace, 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
@@ -42,17 +41,6 @@ _RESPONSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HealthWatchLimits:
-    """The lifetime of a health watch, and the interval at which it repeats its status.
-
-    Many proxies end a stream after a minute without data.
-    """
-
-    lifetime: Lifetime
-    heartbeat_seconds: float
-
-
 class Health:
     """The health statuses of the service and its dependencies, by name.
 
@@ -60,9 +48,17 @@ class Health:
     """
 
     def __init__(
-        self, limits: HealthWatchLimits, clock: Clock = SYSTEM_CLOCK, entropy: Entropy = SYSTEM_ENTROPY
+        self,
+        watch_lifetime: Lifetime,
+        heartbeat_seconds: float,
+        clock: Clock = SYSTEM_CLOCK,
+        entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        self._limits = limits
+        """A watch repeats its status at the interval of a heartbeat: many proxies end a stream after a minute without
+        data.
+        """
+        self._watch_lifetime = watch_lifetime
+        self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
         self._entropy = entropy
         self._states: dict[str, Serving] = {}
@@ -116,13 +112,13 @@ class Health:
         raise Draining if self._ended else WatchExpired
 
     async def _changes(self, name: str) -> AsyncGenerator[health_pb2.HealthCheckResponse]:
-        limits, monotonic = self._limits, self._clock.monotonic
-        ends_at = monotonic() + limits.lifetime.drawn(self._entropy)
+        monotonic = self._clock.monotonic
+        ends_at = monotonic() + self._watch_lifetime.drawn(self._entropy)
         while not self._ended and monotonic() < ends_at:
             state = self._states.get(name)
             yield _UNKNOWN if state is None else _RESPONSES[state]
             with suppress(TimeoutError):
-                async with asyncio.timeout(limits.heartbeat_seconds):
+                async with asyncio.timeout(self._heartbeat_seconds):
                     await self._changes_from(name, state)
 
     async def _changes_from(self, name: str, state: Serving | None) -> None:
