@@ -27,17 +27,17 @@ help: ## explain the targets
 ##### Run
 
 .PHONY: up
-up: $(VENV)/devstack.stamp ## run it all on this machine until Ctrl-C (EDGE=1: with Envoy before it; AUTH=1: asks who calls)
+up: $(VENV)/devstack.stamp ## run everything on this machine until Ctrl-C (EDGE=1: with Envoy in front; AUTH=1: with authentication)
 	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(AUTH)),--auth)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp tools ## measure it side by side with simpler ways (minutes)
+bench: $(VENV)/dev.stamp tools ## measure it and compare it with simpler solutions (minutes)
 	$(BIN)/python -m lab.bench $(ARGS)
 
 ##### Test
 
 .PHONY: test
-test: $(VENV)/dev.stamp tools ## run all tests (TEST_TRANSPORT=envoy: gRPC is served by Envoy where a test does not say)
+test: $(VENV)/dev.stamp tools ## run all tests (TEST_TRANSPORT=envoy: gRPC by Envoy, unless a test says otherwise)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: unit
@@ -60,7 +60,7 @@ bare-test: ## make up and make test on a bare Debian, as root and not (needs roo
 	scripts/bare-machine-test.sh
 
 .PHONY: drill
-drill: $(VENV)/dev.stamp ## restart, scale and hurt real processes under load; fails when anybody noticed (5 minutes)
+drill: $(VENV)/dev.stamp ## restart, scale and break real processes under load; fails if a client notices (5 minutes)
 	$(BIN)/python -m lab.drill $(ARGS)
 
 .PHONY: simulate
@@ -72,7 +72,7 @@ chaos: $(VENV)/dev.stamp ## break real processes, links and servers under load, 
 	$(BIN)/python -m lab.chaos $(ARGS)
 
 .PHONY: overload
-overload: $(VENV)/dev.stamp ## up to ten times more load than can be served: a table and a plot (minutes)
+overload: $(VENV)/dev.stamp ## offer up to ten times the capacity: a table and a plot (minutes)
 	$(BIN)/python -m lab.overload $(ARGS)
 
 .PHONY: check
@@ -96,11 +96,11 @@ contract: $(VENV)/dev.stamp ## the protos: style, compatibility with main, fresh
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check-contract.sh
 
 .PHONY: files
-files: $(VENV)/dev.stamp tools ## images, scripts, manifests and rules: each by its own validator
+files: $(VENV)/dev.stamp tools ## images, scripts, manifests and rules, each with its own validator
 	PATH="$(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$$PATH" scripts/check-files.sh
 
 .PHONY: locks
-locks: $(VENV)/dev.stamp ## requirements/ are what pyproject.toml asks for
+locks: $(VENV)/dev.stamp ## requirements/ match pyproject.toml
 	scripts/lock.sh --check
 
 ##### Change
@@ -112,16 +112,16 @@ format: $(VENV)/dev.stamp ## format and fix what can be fixed
 	$(BIN)/buf format --write --path protos/holdfast
 
 .PHONY: generate
-generate: $(VENV)/dev.stamp ## make the Python stubs from the protos, and the state diagrams from the domain
+generate: $(VENV)/dev.stamp ## generate the Python stubs from the protos, and the state diagrams from the domain
 	scripts/generate.sh
 	$(BIN)/python scripts/state_diagrams.py
 
 .PHONY: lock
-lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest that fit)
+lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest compatible ones)
 	scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 .PHONY: tools
-tools: | $(BIN)/python ## build the clients that the tests speak through, and what checks our files
+tools: | $(BIN)/python ## build the clients for the tests, and the validators of files
 	@scripts/install-tools.sh
 
 .PHONY: clean
