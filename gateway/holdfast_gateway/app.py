@@ -35,7 +35,7 @@ SERVICES = (
 )
 # More than any request may take, so that its own limit ends it.
 _MARGIN_SECONDS = 5.0
-# For what waits for nobody else.
+# The limit of steps that do not wait.
 _QUICK_SECONDS = 1.0
 
 

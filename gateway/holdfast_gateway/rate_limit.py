@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in each window of so many microseconds."""
+    """A number of requests per window, in microseconds."""
 
     requests: int
     window: int
 
     @property
     def interval(self) -> int:
-        """After how many microseconds one request comes back."""
+        """The microseconds after which one request becomes available again."""
         return max(1, self.window // self.requests)
 
     @property
@@ -27,7 +27,7 @@ class Rate:
         return self.interval * self.requests
 
     def share(self, replicas: int) -> "Rate":
-        """Return the part of one of several replicas that do not know of each other; one request at least."""
+        """Return the share of one of several independent replicas; at least one request."""
         return Rate(max(1, self.requests // max(1, replicas)), self.window)
 
 
@@ -39,12 +39,12 @@ class Verdict:
     retry_in: int = 0
 
     def remaining(self, rate: Rate) -> int:
-        """How many requests are allowed at once now."""
+        """The number of requests that are allowed now."""
         return max(0, (rate.burst - self.full_in) // rate.interval)
 
 
 def take(rate: Rate, full_at: int, now: int) -> tuple[int, Verdict]:
-    """Take one request out of a bucket: return when it is full then, and the verdict. A refusal takes nothing."""
+    """Take one request out of a bucket. Return when it will be full, and the verdict. A refusal takes nothing."""
     full_at = max(full_at, now)
     ahead = full_at + rate.interval - now
     if ahead > rate.burst:
@@ -53,7 +53,7 @@ def take(rate: Rate, full_at: int, now: int) -> tuple[int, Verdict]:
 
 
 class Buckets:
-    """The buckets of one process, as many as its memory may hold: the one that was used first is forgotten first."""
+    """The buckets of one process, with a maximum number: the oldest is forgotten first."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,4 +1,4 @@
-"""Limits how often one caller may ask, in all gateways together."""
+"""Limits the rate of each caller, over all gateways together. See ADR 26."""
 
 import hashlib
 import math
@@ -20,11 +20,11 @@ log = get_logger(__name__)
 _MICROSECONDS = 1_000_000
 _MOST_BUCKETS = 100_000
 _ALONE_SECONDS = 1.0
-"""After a failure this gateway decides alone for so long: nobody waits for a server that does not answer."""
+"""How long this gateway decides alone after a failure, so that no request waits for a server that does not answer."""
 
 
 class Shared(Protocol):
-    """Buckets that all gateways have in common."""
+    """Buckets that all gateways share."""
 
     replicas: int
 
@@ -38,7 +38,9 @@ class Shared(Protocol):
 
 
 class RateLimiter:
-    """Counts exactly while the shared buckets answer. Otherwise each gateway gives its share of the rate."""
+    """A rate limiter that is exact while the shared buckets answer. Otherwise each gateway admits its share of the
+    rate.
+    """
 
     def __init__(
         self, rate: Rate, shared: Shared | None, registry: CollectorRegistry, clock: Clock = SYSTEM_CLOCK
@@ -57,7 +59,7 @@ class RateLimiter:
         )
 
     async def admit(self, keys: Sequence[str]) -> Headers:
-        """Count a request of the caller with these keys; return the headers that tell what is left of its rate.
+        """Count a request of the caller with these keys. Return the headers with the rest of its rate.
 
         Raises ProblemError if a rate is used up.
         """
@@ -89,14 +91,14 @@ class RateLimiter:
         return [self._own.take(rate, key, int(now * _MICROSECONDS)) for key in keys]
 
     def _headers(self, verdict: Verdict) -> Headers:
-        """Return them as draft-ietf-httpapi-ratelimit-headers-10 has them."""
+        """Return the headers of draft-ietf-httpapi-ratelimit-headers-10."""
         seconds = math.ceil((verdict.retry_in or verdict.full_in) / _MICROSECONDS)
         told = f'"default";r={verdict.remaining(self._rate)};t={seconds}'
         return [("ratelimit-policy", self._policy), ("ratelimit", told)]
 
 
 def keys_of(kind: str, principal: Principal, address: str, request: Message) -> list[str]:
-    """Return by what a request is counted, in hashes, because names may be long and are nobody else's business.
+    """Return the keys of a request's buckets. They are hashes, because names may be long and private.
 
     Methods of each kind are counted apart, so that what begins purchases uses up nothing of what ends them. A buyer is
     counted as the customer that it is; a shop's backend for each customer that it names, else as itself; a caller

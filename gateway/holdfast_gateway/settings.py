@@ -64,8 +64,8 @@ class GatewaySettings(IdentitySettings):
     log_calls_per_second: int = Field(50, ge=0)
     log_slow_seconds: float = Field(1.0, ge=0)
 
-    # So many requests of one caller and kind in so long a window, which may also be written as 30s, 1m or 1h; 0: no
-    # limit. Counted exactly in Redis; while that does not answer, each gateway gives its share.
+    # The most requests of one caller and kind in a window, which may also be written as 30s, 1m or 1h; 0: no limit.
+    # Counted exactly in Redis; while that does not answer, each gateway gives its share.
     rate_limit_requests: int = Field(0, ge=0, le=1_000_000)
     rate_limit_window: Duration = Field(60.0, ge=1, le=86_400)
     redis_url: RedisUrlSetting | None = None

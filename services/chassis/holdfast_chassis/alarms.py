@@ -1,4 +1,4 @@
-"""Time limits that every call sets and almost none reaches: one timer of the event loop serves them all."""
+"""Time limits that every call sets and almost none reaches, with one timer of the event loop for all of them."""
 
 import asyncio
 from types import TracebackType
@@ -8,19 +8,19 @@ _TICK_SECONDS = 0.1
 
 
 class Alarm(Protocol):
-    """What is to be done when a time has come."""
+    """An action at a given time."""
 
     due_at: float
     """The event loop's time, in seconds."""
 
     def ring(self) -> None:
-        """Do it. Must not raise."""
+        """Execute the action. Must not raise."""
 
 
 class Alarms:
-    """Rings alarms that are due, up to a tenth of a second late. A timer of its own for each costs ten times as much.
+    """A set of alarms, which ring up to a tenth of a second late. A separate timer for each costs ten times as much.
 
-    To be used on one event loop.
+    Use it on one event loop only.
     """
 
     __slots__ = ("_alarms", "_timer")
@@ -30,13 +30,13 @@ class Alarms:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, alarm: Alarm) -> None:
-        """Ring it once when it is due, unless it is cleared before that."""
+        """Let an alarm ring once when it is due, unless it is cleared before."""
         self._alarms.add(alarm)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._look)
 
     def clear(self, alarm: Alarm) -> None:
-        """Do not ring it. Harmless when it has rung."""
+        """Clear an alarm. Has no effect if it has rung."""
         self._alarms.discard(alarm)
 
     def _look(self) -> None:
@@ -50,9 +50,9 @@ class Alarms:
 
 
 class TimeLimit:
-    """`with` it, what the block waits for ends at `due_at`; then `error` is raised in place of CancelledError.
+    """A `with` block whose wait ends at `due_at`; then `error` is raised instead of CancelledError.
 
-    As asyncio.timeout_at, at a fraction of its cost.
+    Like asyncio.timeout_at, at a fraction of its cost.
     """
 
     __slots__ = ("_alarms", "_error", "_interrupted", "_task", "due_at")

@@ -1,24 +1,24 @@
-"""Which calls are logged: each that failed or was slow, and of the others so many a second."""
+"""Selects the calls to log: each that failed or was slow, and a limited number of the others per second."""
 
 
 class CallLog:
-    """Decides it for all methods of a process.
+    """A selector of calls to log, for all methods of a process.
 
-    A line costs as much as a tenth of a call. A service with little to do logs all its calls; in a stampede the lines
-    are few, metrics count every call, and a line says how many were left out before it.
+    A line costs a tenth of a call. With little load all calls are logged; in a stampede only some are, metrics count
+    every call, and each line says how many calls were left out before it.
     """
 
     __slots__ = ("_left_out", "_per_second", "_room", "_second", "_slow_seconds")
 
     def __init__(self, per_second: int, slow_seconds: float) -> None:
-        """`per_second`: how many lines about calls that neither failed nor took `slow_seconds`."""
+        """`per_second` is the most lines about calls that neither failed nor took `slow_seconds`."""
         self._per_second = self._room = per_second
         self._slow_seconds = slow_seconds
         self._second = 0
         self._left_out = 0
 
     def wants(self, now: float, seconds: float, *, failed: bool) -> bool:
-        """Whether a call is logged that ended at `now`, a monotonic time, after `seconds`."""
+        """Return whether to log a call that ended at `now`, a monotonic time, after `seconds`."""
         second = int(now)
         if second != self._second:
             self._second, self._room = second, self._per_second
@@ -31,6 +31,6 @@ class CallLog:
         return False
 
     def left_out(self) -> int:
-        """How many calls were not logged since this was last asked."""
+        """Return the number of calls that were not logged since the last call of this method."""
         count, self._left_out = self._left_out, 0
         return count

@@ -28,9 +28,9 @@ class Entropy(Protocol):
 
 
 class SystemEntropy:
-    """The operating system's randomness, fetched in blocks: the system call for an id costs more than the rest of it.
+    """The operating system's randomness, fetched in blocks, because a system call is the largest part of an id's cost.
 
-    Ids may be asked for in any thread. A forked process does not go on with its parent's block.
+    Ids may be made in any thread. A forked process does not use its parent's block.
     """
 
     token_bytes = staticmethod(secrets.token_bytes)
@@ -41,7 +41,7 @@ class SystemEntropy:
         os.register_at_fork(after_in_child=self._ids.clear)
 
     def uuid4(self) -> uuid.UUID:
-        """Return a random id that nobody can guess (122 bits)."""
+        """Return a random id with 122 bits, which cannot be guessed."""
         number = int.from_bytes(self._id_bytes())
         return uuid.UUID(int=number & _RANDOM_BITS | _VERSION_4)
 
@@ -50,7 +50,7 @@ class SystemEntropy:
         return self._id_bytes().hex()
 
     def _id_bytes(self) -> bytes:
-        # A list is popped and extended by one thread at a time: no two of them get the same bytes.
+        # Popping and extending a list are atomic, so two threads never get the same bytes.
         while True:
             try:
                 return self._ids.pop()
@@ -61,7 +61,7 @@ class SystemEntropy:
 
 _ID_BYTES = 16
 _BLOCK_BYTES = 256 * _ID_BYTES
-# RFC 9562, 5.4: four bits say the version, two the variant.
+# RFC 9562, 5.4: four bits are the version, two the variant.
 _VERSION_4 = 0x4 << 76 | 0x2 << 62
 _RANDOM_BITS = ~(0xF << 76 | 0x3 << 62)
 

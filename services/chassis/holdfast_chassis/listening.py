@@ -1,9 +1,9 @@
-"""Where a service listens, and where it is asked on its own machine."""
+"""The addresses on which a service listens, and at which its own machine reaches it."""
 
 import socket
 
 EVERY_ADDRESS = "::"
-"""What a service listens on unless told otherwise: every address, IPv4 and IPv6."""
+"""The default address of services: every address, IPv4 and IPv6."""
 _EVERY_IPV4_ADDRESS = "0.0.0.0"  # noqa: S104 - what a machine without IPv6 has instead
 
 
@@ -13,7 +13,7 @@ def listening_address(host: str) -> str:
 
 
 def own_address(host: str) -> str:
-    """Return the address at which this machine reaches its own service that listens on `host`."""
+    """Return the address with which this machine connects to its own service on `host`."""
     return "127.0.0.1" if host in {EVERY_ADDRESS, _EVERY_IPV4_ADDRESS} else host
 
 
@@ -23,6 +23,6 @@ def authority(host: str, port: int) -> str:
 
 
 def take_ipv4_too(listener: socket.socket) -> None:
-    """Let a listener on every IPv6 address take IPv4 connections as well, whatever the machine's default is."""
+    """Let a listener on every IPv6 address accept IPv4 connections, too, regardless of the machine's default."""
     if listener.family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

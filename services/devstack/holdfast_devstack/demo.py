@@ -84,7 +84,7 @@ The same over gRPC:
 {grpc_target} holdfast.inventory.v1.ReservationService/CreateReservation
 {"" if issuer is None else _refused_call(base_url, issuer, f"{post}{buyer} {sale}:cancel -d '{{}}'")}
 The sale of this hour: {base_url}/v1/sales?schedule=saleSchedules/{SCHEDULE}&state=OPEN
-All that it can do:    {base_url}/docs
+The whole API:         {base_url}/docs
 """
 
 

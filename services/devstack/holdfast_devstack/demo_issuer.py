@@ -1,4 +1,4 @@
-"""An issuer of tokens and API keys for trying things out: files in the data directory, and no server."""
+"""An issuer of tokens and API keys for demonstrations: files in the data directory, without a server."""
 
 import json
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ _SCOPES = {"operator": sorted(GRANTABLE), "shop": ["reservations.write"]}
 
 
 class DemoIssuer:
-    """What callers of a demo prove themselves by. Kept from one run to the next."""
+    """The credentials of a demo's callers. They are kept between runs."""
 
     def __init__(self, directory: Path) -> None:
-        """`directory`: that of the data."""
+        """`directory` is the data directory."""
         self._directory = directory / "identity"
         self._private = self._directory / "issuer.pem"
         self._jwks = self._directory / "jwks.json"
@@ -40,11 +40,11 @@ class DemoIssuer:
 
     @property
     def exists(self) -> bool:
-        """Whether it was made, by this run or an earlier one."""
+        """Whether it exists, from this run or an earlier one."""
         return self._private.exists()
 
     def make(self) -> None:
-        """Make what is not there yet, and a buyer's token in any case, for it expires."""
+        """Create missing files, and always a new token of the buyer, because tokens expire."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         if not self.exists:
             self._make_keys()
@@ -72,12 +72,12 @@ class DemoIssuer:
         }
         private = load_pem_private_key(self._private.read_bytes(), None)
         if not isinstance(private, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"{self._private} is no key of the demo's")
+            raise TypeError(f"{self._private} is not a key of the demo")
         return jwt.encode(claims, private, _ALGORITHM, {"kid": _KID})
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What the services must know of it. Callers that try things out may see what there is to try."""
+        """Return the settings of the services. Reflection and documentation are on, so that callers can explore."""
         return {
             "HOLDFAST_TOKEN_ISSUER": _ISSUER,
             "HOLDFAST_TOKEN_AUDIENCE": _AUDIENCE,

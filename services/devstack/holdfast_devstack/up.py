@@ -71,7 +71,7 @@ class Stack:
         with_edge: bool,
         issuer: DemoIssuer | None,
     ) -> None:
-        """`issuer`: whose callers alone are let in; None: everybody is."""
+        """Only callers of `issuer` are admitted; None: every caller is."""
         self._settings = settings
         self._console = console
         self._issuer = issuer

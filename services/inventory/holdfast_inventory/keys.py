@@ -1,4 +1,4 @@
-"""`holdfast-inventory key`: makes API keys, shows which there are, and revokes them, in the file that services read."""
+"""`holdfast-inventory key`: creates, lists and revokes API keys in the file that the services read."""
 
 import argparse
 import os
@@ -17,24 +17,24 @@ _PRIVATE = 0o600
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `key` to the command line."""
-    parser = commands.add_parser("key", help="make, list and revoke API keys")
+    parser = commands.add_parser("key", help="create, list and revoke API keys")
     actions = parser.add_subparsers(dest="action", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--file", type=Path, help=f"the file of keys; {_VARIABLE}")
-    create = actions.add_parser("create", parents=[common], help="make a key, and print it this once")
-    create.add_argument("--name", required=True, help="whose it is: the actor of what it does is keys/NAME")
+    create = actions.add_parser("create", parents=[common], help="create a key, and print it once")
+    create.add_argument("--name", required=True, help="the name of its owner, who appears as the actor keys/NAME")
     create.add_argument("--scope", action="append", required=True, choices=sorted(GRANTABLE), dest="scopes")
-    create.add_argument("--days", type=float, help="how long it is valid; without it, until it is revoked")
-    actions.add_parser("list", parents=[common], help="list the keys, without their secrets, which nobody has")
-    revoke = actions.add_parser("revoke", parents=[common], help="make a key invalid, two seconds from now")
-    revoke.add_argument("id", help="its id, as `list` has it")
+    create.add_argument("--days", type=float, help="how long it is valid; the default is until it is revoked")
+    actions.add_parser("list", parents=[common], help="list the keys, without their secrets")
+    revoke = actions.add_parser("revoke", parents=[common], help="revoke a key, which takes effect within two seconds")
+    revoke.add_argument("id", help="its id, from `list`")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     path = arguments.file or Path(os.environ.get(_VARIABLE, ""))
     if not path.name:
-        sys.stderr.write(f"which file? Give --file, or set {_VARIABLE}\n")
+        sys.stderr.write(f"the file is missing: give --file, or set {_VARIABLE}\n")
         return 2
     try:
         keys = list(parse_keys(path.read_bytes()).values()) if path.exists() else []
@@ -68,7 +68,7 @@ def _revoke(arguments: argparse.Namespace, path: Path, keys: list[ApiKey]) -> No
 
 
 def _write(path: Path, keys: list[ApiKey]) -> None:
-    """Replace the file at once: a service may be reading it."""
+    """Replace the file atomically, because a service may be reading it."""
     mode = path.stat().st_mode if path.exists() else _PRIVATE
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
         draft.write(render_keys(keys))

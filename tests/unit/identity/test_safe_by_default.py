@@ -16,7 +16,7 @@ def test_loopback_serves_everybody(host):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "192.168.1.1", "shop.example", ""])
 def test_another_listener_needs_to_know_callers(host):
-    with pytest.raises(CannotStartError, match="would let everybody do everything") as refused:
+    with pytest.raises(CannotStartError, match="would let every caller do everything") as refused:
         require_safe_listener(IdentitySettings(), host)
     assert "\n" not in str(refused.value)
     require_safe_listener(IdentitySettings(allow_anonymous=True), host)

@@ -100,7 +100,7 @@ class Reloaded(Generic[T]):
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 self._take(await asyncio.to_thread(self._read))
-        except Exception as error:  # noqa: BLE001 - whatever happened, it is read again later
+        except Exception as error:  # noqa: BLE001 - after any error it is read again later
             self._keep(error)
 
     def _take(self, raw: bytes) -> None:

@@ -61,8 +61,8 @@ def require_safe_listener(settings: IdentitySettings, host: str) -> None:
     if settings.knows_callers or settings.allow_anonymous or _is_loopback(host):
         return
     raise CannotStartError(
-        f"it listens on {host} and would let everybody do everything: set HOLDFAST_TOKEN_ISSUER and "
-        "HOLDFAST_TOKEN_JWKS, or HOLDFAST_API_KEYS_PATH, or listen on 127.0.0.1, or give all control up with "
+        f"it listens on {host} and would let every caller do everything: set HOLDFAST_TOKEN_ISSUER and "
+        "HOLDFAST_TOKEN_JWKS, or HOLDFAST_API_KEYS_PATH, or listen on 127.0.0.1, or allow this with "
         "HOLDFAST_ALLOW_ANONYMOUS=true"
     )
 

@@ -40,7 +40,7 @@ class BoundIds:
     async def _look_up(self, sale_id: str, group: dict[UUID, asyncio.Future[bool]]) -> None:
         try:
             found = await self._store.bound_ids(sale_id, group)
-        except Exception as error:  # noqa: BLE001 -- whoever asked gets it
+        except Exception as error:  # noqa: BLE001 -- the callers get it
             for future in group.values():
                 future.set_exception(error if isinstance(error, DatabaseUnavailable) else DatabaseUnavailable())
                 future.exception()  # The caller may have gone away.

@@ -194,7 +194,7 @@ class Follower(ABC):
                 await self._follow_once()
         except DomainError as error:
             self.failure = error
-        except Exception:  # noqa: BLE001 - whatever it is, watches must end and not hang
+        except Exception:  # noqa: BLE001 - watches must end and not hang after any error
             _log.exception("following a sale failed", sale=self.sale_id)
             self.failure = Internal()
         finally:

@@ -362,7 +362,9 @@ class ListSaleChangesRequest(_message.Message):
     parent: _builtins.str
     """`sales/{sale}`."""
     page_size: _builtins.int
-    """At most so many, 1 to 1,000; unset or 0: 100. A page may hold fewer."""
+    """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
+    fewer.
+    """
     page_token: _builtins.str
     """next_page_token of the page before."""
     def __init__(
