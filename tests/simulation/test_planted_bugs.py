@@ -4,7 +4,7 @@ import asyncio
 from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
+from itertools import count, islice
 from uuid import UUID
 
 import pytest
@@ -22,6 +22,7 @@ from holdfast_inventory.stock.group_commit import GroupCommit
 from holdfast_inventory.stock.sold_out import SoldOut
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from lab.simulation import statements
+from lab.simulation.plan import plan_of
 from lab.simulation.run import run
 
 pytestmark = pytest.mark.timeout(240)
@@ -30,9 +31,9 @@ MOST_SEEDS = 1_000
 HALF_A_SECOND = timedelta(seconds=0.5)
 
 
-def find():
+def find(fits):
     """What is wrong with the first seed that fails."""
-    for seed in range(MOST_SEEDS):
+    for seed in islice(filter(fits, count()), MOST_SEEDS):
         result = run(seed)
         if not result.passed:
             return "\n".join(result.faults)
@@ -125,6 +126,18 @@ def cancel_a_slow_commit(monkeypatch):
 
 def acknowledge_replays_without_a_commit(monkeypatch):
     monkeypatch.setattr(group_commit, "_is_refusal", lambda _answer: True)
+
+
+NEED_TO_GIVE_UP_A_STANDBY = {acknowledge_replays_without_a_commit}
+"""They show only while a commit can be seen and is not on the standby yet: once in a thousand seeds, of all kinds."""
+
+
+def gives_up_a_standby(seed):
+    return any(event == "standby is given up" for _, event in plan_of(seed).events)
+
+
+def any_seed(_seed):
+    return True
 
 
 def ignore_warnings(monkeypatch):
@@ -476,5 +489,5 @@ def put_up_sales_that_are_over(monkeypatch):
 )
 def test_a_planted_bug_is_found(monkeypatch, plant, words):
     plant(monkeypatch)
-    faults = find()
+    faults = find(gives_up_a_standby if plant in NEED_TO_GIVE_UP_A_STANDBY else any_seed)
     assert any(word in faults for word in words), faults
