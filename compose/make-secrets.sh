@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Makes the secrets that the compose files name, each in a file of compose/secrets. Keeps those that are there.
+# Creates the secrets of the compose files, each in a file of compose/secrets. Existing ones are kept.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The directory keeps other users out; in it, the services' user has to be able to read.
+# Other users cannot enter the directory; the services' user must be able to read its files.
 mkdir -p -m 0700 secrets
 umask 022
 
-# Prints 32 characters that mean themselves in a URL.
+# Prints 32 characters that need no escaping in a URL.
 password() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 
 [[ -s secrets/database_password ]] || password >secrets/database_password
 [[ -s secrets/database_url ]] ||
   echo "postgresql://holdfast:$(<secrets/database_password)@postgres:5432/holdfast" >secrets/database_url
 [[ -s secrets/grafana_password ]] || password >secrets/grafana_password
-# A key of an operator's, who may do everything, and its hash, which is all that the services get to see. More are made by
+# A key of an operator with all scopes, and its hash, which is all that the services get. Create more keys with
 # `holdfast-inventory key create --file compose/secrets/api_keys.json`.
 if [[ ! -s secrets/api_keys.json ]]; then
   operator_key=holdfast_$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')

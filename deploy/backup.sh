@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Dumps Holdfast's database into a file, and checks that the file can be read. Sales go on meanwhile.
+# Dumps Holdfast's database into a file, and checks that the file is readable. Sales continue meanwhile.
 set -euo pipefail
 
 usage() {
@@ -26,7 +26,7 @@ keep_days=${KEEP_DAYS:-14}
 if [[ -n "${DATABASE_URL_FILE:-}" ]]; then DATABASE_URL=$(<"$DATABASE_URL_FILE"); fi
 url=${DATABASE_URL:?which database}
 unset DATABASE_URL
-# Others can read a program's arguments, but not its environment: so that is where the password goes.
+# Other users can read a program's arguments but not its environment, so the password is in the environment.
 if [[ "$url" =~ ^([a-z]+://[^:/@]+):([^@]*)@(.*)$ ]]; then
   url="${BASH_REMATCH[1]}@${BASH_REMATCH[3]}"
   PGPASSWORD=$(printf '%b' "${BASH_REMATCH[2]//%/\\x}")
@@ -47,7 +47,7 @@ trap 'rm -f "$dump.part"' EXIT
 "${dumping[@]}"
 pg_restore --list "$dump.part" >/dev/null
 sync "$dump.part"
-# A name without .part means that a dump is complete.
+# A dump is complete when its name does not end with .part.
 mv "$dump.part" "$dump"
 (cd "$directory" && sha256sum "${dump##*/}" >"${dump##*/}.sha256")
 find "$directory" -maxdepth 1 -name 'holdfast-*.dump*' -mtime "+$keep_days" -delete

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Rolls a version out: the schema, then the inventories, the gateways and the edge, each waited for; then a smoke test.
-# If any of it fails, what has been rolled out is rolled back. The schema stays: the version before works with it.
+# Rolls a version out: the schema, the inventories, the gateways, the edge, waiting for each; then a smoke test.
+# If a step fails, all of them are rolled back. The schema stays, because the previous version works with it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,7 +51,7 @@ declare -A before=()
 
 ##### Kubernetes
 
-# The overlay, with the version's images; kustomize knows bases by relative paths alone.
+# The overlay with the version's images; kustomize accepts bases only as relative paths.
 render() {
   cat >"$work/kustomization.yaml" <<END
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -65,13 +65,13 @@ END
   kubectl kustomize "$work" >"$work/manifests.yaml"
 }
 
-# Prints which revision of a deployment there is; nothing when there is none.
+# Prints the revision of a deployment; nothing if there is none.
 revision() {
   kubectl --namespace "$namespace" get deployment "$1" --ignore-not-found \
     --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
 }
 
-# Waits until the migration is over: by the end of this, it has succeeded.
+# Waits until the migration has succeeded.
 wait_for_migration() {
   if $dry_run; then echo "kubectl --namespace $namespace wait --for=condition=Complete job/migrate"; return; fi
   local deadline=$((SECONDS + 1800)) state
@@ -98,7 +98,7 @@ roll_out() {
   done
 }
 
-# Through the API server, so that it needs no public name, and asks the edge itself.
+# Through the API server, so that it needs no public name and tests the edge itself.
 smoke_test() {
   if $dry_run; then
     echo "kubectl --namespace $namespace port-forward service/edge :8000"
@@ -115,7 +115,7 @@ smoke_test() {
   deploy/smoke-test.sh --rest "http://127.0.0.1:$port" --grpc "127.0.0.1:$port" --version "$version" "${credential[@]}"
 }
 
-# Takes back what this deploy has changed, which is not what came before it.
+# Rolls back only what this deploy has changed.
 undo() {
   local name now changed=()
   for name in "${deployments[@]}"; do
@@ -144,15 +144,15 @@ deploy_to_kubernetes() {
 
 ##### Swarm
 
-# Prints the image of a service; nothing when there is none.
+# Prints the image of a service; nothing if there is none.
 image() {
   docker service inspect --format '{{.Spec.TaskTemplate.ContainerSpec.Image}}' "holdfast_$1" 2>/dev/null || true
 }
 
-# Prints what became of a service's update; nothing when it was not updated but made.
+# Prints the state of a service's update; nothing if it was created.
 update_state() { docker service inspect --format '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' "holdfast_$1"; }
 
-# Swarm itself rolls back a service whose new tasks fail (deploy/swarm/stack.yaml): this takes back the others.
+# Swarm itself rolls back a service whose new tasks fail (deploy/swarm/stack.yaml); this rolls back the others.
 deploy_to_swarm() {
   command -v docker >/dev/null || fail "docker is needed"
   export HOLDFAST_VERSION=$version HOLDFAST_IMAGES=$images

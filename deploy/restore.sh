@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings a dump back into an empty database: all of it, or nothing. Serve from it afterwards, when the ledger is verified:
+# Restores a dump into an empty database, all of it or nothing. Serve from it only after verifying the ledger:
 # docs/runbook/restore.md.
 set -euo pipefail
 
@@ -26,7 +26,7 @@ done
 if [[ -n "${DATABASE_URL_FILE:-}" ]]; then DATABASE_URL=$(<"$DATABASE_URL_FILE"); fi
 url=${DATABASE_URL:?which database}
 unset DATABASE_URL
-# Others can read a program's arguments, but not its environment: so that is where the password goes.
+# Other users can read a program's arguments but not its environment, so the password is in the environment.
 if [[ "$url" =~ ^([a-z]+://[^:/@]+):([^@]*)@(.*)$ ]]; then
   url="${BASH_REMATCH[1]}@${BASH_REMATCH[3]}"
   PGPASSWORD=$(printf '%b' "${BASH_REMATCH[2]//%/\\x}")
@@ -49,6 +49,6 @@ tables=$(psql --dbname="$url" --no-psqlrc --tuples-only --no-align --command \
    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'")
 [[ "$tables" == 0 ]] || fail "the database is not empty: restore into a new one, and point the services there"
 "${restoring[@]}"
-# The planner knows nothing of what has just been loaded.
+# The planner has no statistics of the loaded data yet.
 psql --dbname="$url" --no-psqlrc --quiet --command ANALYZE
 echo "restored $dump"

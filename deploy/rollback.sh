@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Goes back to what ran before: the edge first, then the gateways, then the inventories, each waited for. The schema stays:
-# the version before works with it (docs/runbook/rollback.md).
+# Rolls back to the previous version: edge, gateways, inventories, waiting for each. The schema stays:
+# the previous version works with it (docs/runbook/rollback.md).
 set -euo pipefail
 
 usage() {

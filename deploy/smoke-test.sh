@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Buys a unit of a sale of its own, `canary`, through REST and through gRPC, and gives it back: the whole way to the
-# database and back, in a few calls. Fails when anything is not as it should be, or the stock is not what it was before.
+# Buys a unit of a separate sale, `canary`, over REST and over gRPC, and gives it back. This tests the whole path to the
+# database and back in a few calls. Fails if an answer is wrong, or the stock has changed at the end.
 set -euo pipefail
 
 usage() {
@@ -38,7 +38,7 @@ run_id="smoke-$(date -u +%Y%m%dT%H%M%S)-$$-$RANDOM"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# In a file and in the environment: arguments are there for every user to see.
+# In a file and in the environment, because every user can read arguments.
 authorization=()
 if [[ -n "$key_file" ]]; then
   HOLDFAST_CREDENTIAL="Bearer $(<"$key_file")"
@@ -51,7 +51,7 @@ fi
 
 fail() { echo "smoke-test: $*" >&2; exit 1; }
 
-# Asks by REST and puts the answer into $answer: ask <method> <path> <body> [header]
+# Sends a REST request and puts the answer into $answer: ask <method> <path> <body> [header]
 ask() {
   if $dry_run; then echo "$1 $rest$2 $3"; answer='{}'; return; fi
   local status options=(--silent --show-error --max-time 15 --retry 2 --dump-header "$work/headers"
@@ -63,7 +63,7 @@ ask() {
   [[ "$status" == 200 || " ${allowed:-} " == *" $status "* ]] || fail "$1 $2: $status: $answer"
 }
 
-# Asks by gRPC and puts the answer into $answer: call <service>/<method> <body>
+# Makes a gRPC call and puts the answer into $answer: call <service>/<method> <body>
 call() {
   if $dry_run; then echo "gRPC $grpc $1 $2"; answer='{}'; return; fi
   answer=$(grpcurl "${transport[@]}" -connect-timeout 3 -max-time 15 -protoset "$protoset" -d "$2" "$grpc" "holdfast.inventory.v1.$1" 2>&1) ||

