@@ -16,16 +16,13 @@ import threading
 import time
 from datetime import timedelta
 
+# In the order in which a batch passes them, be it by an append that commits itself or by a transaction. IN_COMMIT: the
+# commit is on the wire, its answer is not read.
 BEFORE_BEGIN = "before-begin"
 AFTER_READ = "after-read"
 BEFORE_COMMIT = "before-commit"
 IN_COMMIT = "in-commit"
 BEFORE_REPLY = "before-reply"
-POINTS = (BEFORE_BEGIN, AFTER_READ, BEFORE_COMMIT, IN_COMMIT, BEFORE_REPLY)
-"""In the order in which a batch passes them, be it by an append that commits itself or by a transaction.
-
-IN_COMMIT: the commit is on the wire, its answer is not read.
-"""
 
 KILL, FREEZE, LOSE = "kill", "freeze", "lose"
 """What may happen at a point: SIGKILL, SIGSTOP, or that the connection to PostgreSQL breaks."""

@@ -41,11 +41,6 @@ LEFT = frozenset({"the client went away", "the client was stopped"})
 """Reasons of an `info` by which the client itself ended the request. They say nothing of how Holdfast is; the judge
 does not count them as unavailable after healing."""
 
-ACTIONS = (
-    *("create", "confirm", "release", "extend", "adjust", "transfer"),
-    *("pause", "resume", "update", "get_item", "get_reservation"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -103,9 +103,6 @@ class Topology:
             self.valkey.kill()
         self.desk.close()
 
-    def links_to(self, end):
-        return [link for name, link in self.links.items() if name.partition(" -> ")[2].startswith(end)]
-
     async def _add_inventory(self, number):
         inventory = Service(INVENTORY, number, dict(_INVENTORY_SETTINGS), self._logs, self.shape.bug)
         self.inventories.append(inventory)

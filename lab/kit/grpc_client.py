@@ -14,10 +14,10 @@ from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
-from lab.kit.refusals import Refused, refused
+from lab.kit.refusals import refused
 
 CALL_SECONDS = 30.0
-PAGE_SIZE = 1000
+_PAGE_SIZE = 1000
 _OWN_CONNECTIONS = ("grpc.use_local_subchannel_pool", 1)
 
 
@@ -49,7 +49,7 @@ class GrpcClient:
     async def all_of(self, request: Any, field: str) -> list[Any]:
         """Return all entries of a list, page by page; `field` is that of the response which has them."""
         found: list[Any] = []
-        request.page_size = PAGE_SIZE
+        request.page_size = _PAGE_SIZE
         while True:
             page = await self.call(request)
             found += getattr(page, field)
@@ -105,6 +105,3 @@ async def end_of(stream: Any) -> grpc.StatusCode:
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
-
-
-__all__ = ["CALL_SECONDS", "PAGE_SIZE", "GrpcClient", "Refused", "create", "end_of", "outcome"]

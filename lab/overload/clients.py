@@ -42,11 +42,6 @@ class Pool:
         self.connections = set()
         self._tasks = set()
 
-    @property
-    def held_back(self):
-        """How many wait for a place."""
-        return len(self._held_back)
-
     def send(self, request, answered):
         while self._free:
             connection = self._free[-1]
