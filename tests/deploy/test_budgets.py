@@ -1,4 +1,4 @@
-"""Whatever runs a service lets it take the time that its drain may take."""
+"""Every orchestrator allows a service the time of its drain."""
 
 import json
 import re

@@ -65,7 +65,7 @@ async def test_schedulers_of_three_replicas_open_one_sale_per_period(replicas, s
 
 
 async def test_schedulers_that_start_together_open_one_sale_per_period(replicas, start_schedule, start_inventory):
-    """Two more replicas begin while there is something to do; whoever comes first, it is done once."""
+    """Two more replicas start while there is work to do; it is done once."""
     late = [start_inventory(schedule_interval_seconds=0.1) for _ in range(2)]
     schedules = [await start_schedule() for _ in range(5)]
     for inventory in late:
@@ -109,7 +109,7 @@ async def test_sweepers_of_three_replicas_end_each_hold_once(replicas):
 
 
 async def test_a_unit_whose_hold_ran_out_is_sold_at_once(replicas):
-    """To whoever asks in that very moment, without waiting for a sweeper."""
+    """To the next request, without waiting for a sweeper."""
     sale = await replicas[0].open_sale(hold_seconds=1, sneaker=1)
     held = await replicas[0].reserve(sale, "c-1", sneaker=1)
 

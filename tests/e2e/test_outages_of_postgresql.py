@@ -1,4 +1,4 @@
-"""PostgreSQL comes up late, dies, freezes and comes back, and nobody restarts anything."""
+"""PostgreSQL starts late, dies, freezes and comes back, without a restart of the services."""
 
 import asyncio
 
@@ -119,7 +119,7 @@ async def test_reads_and_writes_are_bounded_while_the_database_is_frozen(
 async def test_connections_that_are_reset_in_mid_rush_lose_and_double_nothing(
     cluster, shop, start_inventory, grpc_client
 ):
-    """Buyers do as they are told: what may be tried again, they send again under the same key.
+    """Buyers follow the answers: they repeat retryable requests with the same key.
 
     On a machine that is busy, too, a batch may take so long that there is no room behind it: then they hear OVERLOADED.
     """

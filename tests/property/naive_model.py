@@ -21,7 +21,7 @@ class Refused(Exception):
 
 @dataclass
 class Booking:
-    """A reservation. `ended_as` is set when somebody ended it; time and cancellation need nobody."""
+    """A reservation. `ended_as` is set by commands; expiry and cancellation are derived."""
 
     reservation_id: UUID
     meaning: tuple
@@ -148,7 +148,7 @@ class NaiveSale:
             raise Refused("INSUFFICIENT_STOCK", self.may_come_back(item_id, quantity, now), short)
 
     def may_come_back(self, item_id: str, quantity: int, now: datetime) -> bool:
-        """Whether there would be so many if every hold on the item ended."""
+        """Whether there would be enough units if every hold on the item ended."""
         on_hand, _, _ = self.level(item_id, now)
         return on_hand >= quantity
 

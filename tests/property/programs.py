@@ -184,7 +184,7 @@ _acts = st.builds(lambda opening, acts: (opening, *acts), _opening, st.lists(_ac
 
 programs = st.builds(Program, st.tuples(_shelf, _shelf), _acts)
 
-# Many short holds run out at once, and then everybody wants their units.
+# Many short holds run out at once, and then many customers want their units.
 _apples = st.tuples(st.tuples(st.just("apple"), st.sampled_from((1, 1, 2, 4))))
 _short_hold = st.builds(
     Buy, _customer, _apples, st.sampled_from((1, 2)), st.just(False), st.just(False), st.just(""), st.none()

@@ -45,7 +45,7 @@ def assert_same_world(counter: Counter, played: Played) -> None:
 
 
 def without_held(answer: tuple) -> tuple:
-    """Levels without `held`: dead holds that nobody has met yet are still in it."""
+    """Levels without `held`, which still contains due holds that were not ended yet."""
     match answer:
         case ("adjusted", on_hand, _, sold, replayed):
             return ("adjusted", on_hand, sold, replayed)

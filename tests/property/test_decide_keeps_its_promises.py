@@ -1,4 +1,4 @@
-"""What holds after every batch, whatever was asked."""
+"""Invariants after every batch, for any commands."""
 
 import copy
 from collections import Counter as Tally
@@ -54,7 +54,7 @@ def test_the_ledger_is_gap_free_and_sums_up_to_the_levels(program: Program, due_
 @effort(0.3)
 @given(programs)
 def test_nobody_who_is_over_a_limit_gets_more(program: Program):
-    """Somebody may have more than a limit that was lowered since."""
+    """A customer may have more than a limit that was lowered later."""
     rehearsal = Rehearsal(program)
     before: dict[tuple, int] = Tally()
     for _ in rehearsal.play():

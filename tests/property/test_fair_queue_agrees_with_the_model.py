@@ -14,7 +14,7 @@ FLOWS = 4
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where somebody stands: `round_` is that of its flow's turns in its rank."""
+    """A position in the queue: `round_` counts the turns of its flow in its rank."""
 
     rank: int
     round_: int
@@ -38,7 +38,7 @@ class NaiveQueue:
     def pop_first(self):
         place = min(self.places)
         self.places.remove(place)
-        # A round that is being served takes nobody in.
+        # A round that is being served accepts no new items.
         self.open_round[place.rank] = max(self.open_round[place.rank], place.round_ + 1)
         return place
 
@@ -76,7 +76,7 @@ class FairQueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.naive.places)
     @rule()
     def serve_everybody(self):
-        """Whatever happens, nobody is lost, and nobody comes twice."""
+        """No item is lost, and none is served twice."""
         assert [self.queue.pop_first() for _ in range(len(self.queue))] == [
             self.naive.pop_first() for _ in range(len(self.naive.places))
         ]

@@ -9,7 +9,7 @@ from lab.simulation.run import run
 pytestmark = pytest.mark.timeout(240)
 
 FRESH = 250
-# What they found is told in simulation/README.md.
+# lab/simulation/README.md describes what they found.
 FOUND = [
     401, 489, 693, 1115, 1139, 1282, 1371, 1408, 25655594445924,
     277770846590095, 12953124917017, 12953124919046, 12953124919624, 12953124919634, 12953124920156, 12953124927063,

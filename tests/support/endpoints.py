@@ -1,4 +1,4 @@
-"""Endpoints that do one thing each, by which transports are compared, in whatever process they are served."""
+"""Endpoints that do one thing each, for the comparison of transports in any process."""
 
 import asyncio
 import json
@@ -105,7 +105,7 @@ class Behaviour:
             self.seen["written"] += 1
 
     async def gather(self, request, exchange):
-        """Answers once so many are there."""
+        """Answers when this many calls have arrived."""
         self._crowd += 1
         if self._crowd == CROWD:
             self._crowd_is_there.set()

@@ -27,7 +27,7 @@ _START_SECONDS = 20
 
 @contextlib.asynccontextmanager
 async def nginx_before(directory, free_port, *, rest=(), grpc=()):
-    """The addresses at which it serves what is behind it at the given ones, REST first."""
+    """Return its addresses for the given upstreams, REST first."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     assert program, "nginx is missing: install Debian's package of that name"
     ports = [free_port() for _ in (*rest, *grpc)]

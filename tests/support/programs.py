@@ -14,7 +14,7 @@ class Finished(NamedTuple):
 
 
 async def run(*command, path=None, within=RUN_SECONDS, cwd=None, **environment):
-    """Runs a program to its end, with `path` before the PATH; its exit status and all that it printed."""
+    """Run a program to its end, with `path` before the PATH. Return its exit status and output."""
     paths = f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
@@ -30,13 +30,13 @@ async def run(*command, path=None, within=RUN_SECONDS, cwd=None, **environment):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # And whatever it has started.
+            os.killpg(process.pid, signal.SIGKILL)  # And its children.
             await process.communicate()
     return Finished(process.returncode, output.decode())
 
 
 async def shell(command, path):
-    """Runs a command of bash's that must succeed, as somebody would paste it; what it printed."""
+    """Run a bash command that must succeed. Return its output."""
     return await succeed("bash", "-euo", "pipefail", "-c", command, path=path)
 
 

@@ -12,7 +12,7 @@ from lab.kit import replica as kit
 
 
 class Measured:
-    """What a ledger tells of its work."""
+    """A ledger's metrics."""
 
     def __init__(self):
         self.batches = []
@@ -41,7 +41,7 @@ class Statements:
             awaited.set()
 
     async def seen(self, name, times=1):
-        """Waits until a statement has run so many times since the beginning."""
+        """Wait until a statement has run this many times since the beginning."""
         news = asyncio.Event()
         self._awaited.append(news)
         async with asyncio.timeout(10):

@@ -66,7 +66,7 @@ class Cluster:
         """What is started ends with the exit stack `started`."""
         self._started = started
         self.database_url, self.redis_url = database_url, redis_url
-        # All at once: they agree on who migrates. Both transports, so that nobody can tell which it was.
+        # All at once: one of them migrates. Both transports, so that clients must not depend on either.
         transports = [*[TRANSPORT] * (replicas - 1), OTHER_TRANSPORT]
         self.inventories = [self.add_inventory(migrate_on_start=True, transport=each) for each in transports]
         self.addresses = [inventory.wait_until_serving().address for inventory in self.inventories]

@@ -13,7 +13,7 @@ INT32 = -(2**31), 2**31 - 1
 INT64 = -(2**63), 2**63 - 1
 LONG = "x" * 10_000
 
-# On the way in these are not read, as their comments say; whatever they hold must do no harm.
+# These are not read in requests, as their comments say; any value must be harmless.
 UNREAD = {
     "CreateSaleRequest.sale.name",
     "CreateSaleRequest.sale.items.name",

@@ -1,4 +1,4 @@
-"""What documents say of files is so."""
+"""Documents agree with the files that they mention."""
 
 import re
 from collections import Counter

@@ -109,7 +109,7 @@ async def test_a_refusal_has_its_code_its_text_and_its_trailers(serving):
 
 
 async def test_an_endpoint_that_raises_is_no_success(serving):
-    """Which is against the rules of the port, and must harm nobody else."""
+    """This breaks the rules of the port, and must not affect other calls."""
     async with serving() as client:
         assert (await ended(client.unary("fail"))).code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
         assert await client.unary("echo", b"on") == b"echo on"
@@ -277,7 +277,7 @@ async def _answer(call):
 
 
 async def refuses(address):
-    """Whether nobody takes new calls there."""
+    """Whether new calls are refused there."""
     async with client_of(address) as client:
         try:
             await client.unary("echo")

@@ -1,4 +1,4 @@
-"""A gateway and an inventory that do as they are told and remember what they were asked."""
+"""A fake gateway and inventory with prepared answers, which record their requests."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A stop of the edge: it is told to be unready first, serves on, and drops nothing."""
+"""A stop of the edge: it becomes unready first, continues to serve, and drops nothing."""
 
 import asyncio
 import signal

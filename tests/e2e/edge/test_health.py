@@ -1,4 +1,4 @@
-"""Who gets traffic: replicas that say that they are ready, and nobody else."""
+"""Only replicas that report readiness get traffic."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def ask_grpc(channel, count=1):
 
 
 async def healthy(edge, service, count):
-    """So many of its replicas are, to those who change something and to those who look."""
+    """This many of its replicas are healthy, for changes and for reads."""
 
     async def is_so():
         clusters = (service, f"{service}_looks")

@@ -221,7 +221,7 @@ async def test_each_kind_of_request_has_places_of_its_own(start_edge, gateway, i
     waiting = []
 
     async def send(method, count, cluster):
-        """So many that a gateway has, then as many that wait for it."""
+        """As many requests as a gateway may have, then as many that wait."""
         before = len(gateway.requests)
         for number in range(2 * count):
             waiting.append(asyncio.ensure_future(rest.request(method, f"{edge.url}/v1/wait")))
@@ -256,7 +256,7 @@ async def test_those_who_are_refused_together_do_not_come_back_together(start_ed
 
 
 async def retry_seconds(channel):
-    """When it is told to come back; None when it is served."""
+    """The retry delay; None if it is served."""
     stub = reservation_service_pb2_grpc.ReservationServiceStub(channel)
     try:
         await stub.GetReservation(reservation_service_pb2.GetReservationRequest(name="a"), timeout=10)

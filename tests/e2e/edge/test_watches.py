@@ -111,7 +111,7 @@ async def health_ends(stub):
 
 @asynccontextmanager
 async def selling(sale, client):
-    """Sells until it is left. Every request must succeed, whatever ends meanwhile."""
+    """Sells until it is stopped. Every request must succeed, even if watches end meanwhile."""
 
     async def sell():
         while True:

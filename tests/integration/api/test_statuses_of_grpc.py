@@ -76,7 +76,7 @@ async def test_a_call_that_grpc_refuses(service, method, content, options, code)
 
 
 async def test_a_deadline_that_passes_at_the_client():
-    """The connection is made, and then nobody says anything."""
+    """The connection is made, and then nothing is sent."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         async with channel_to("127.0.0.1:{1}".format(*silent.getsockname())) as channel:
             error = await error_of(raw_call(channel, "GetSale", timeout=0.2))

@@ -1,4 +1,4 @@
-"""A small inventory that does as it is told, and gateways in front of it."""
+"""A small fake inventory with prepared answers, and gateways in front of it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -48,7 +48,7 @@ async def abort_with(context, status):
 
 @dataclass
 class FakeInventory(rs_grpc.ReservationServiceServicer, ss_grpc.SaleServiceServicer, health_pb2_grpc.HealthServicer):
-    """Answers what it is told to; remembers what it was sent."""
+    """A fake with prepared answers, which records its requests."""
 
     answers: dict[str, Callable[..., Awaitable[object]]] = field(default_factory=dict)
     requests: list[object] = field(default_factory=list)

@@ -14,7 +14,7 @@ BODY = {"customer": "c", "lines": [{"item": "a", "quantity": 1}]}
 
 @pytest.fixture
 def nobody():
-    """Return the address of a port where nobody listens."""
+    """Return the address of a port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A gateway that is told to stop drops nothing."""
+"""A stopping gateway drops nothing."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ async def start_process(inventory):
 
 
 async def buy_until_refused(session, base, outcomes):
-    """Buy, over and over, until nobody listens any more. Count what came back."""
+    """Buy repeatedly until no process listens any more. Count the answers."""
     while True:
         try:
             async with session.post(base + RESERVATIONS, json=BODY) as response:

@@ -28,7 +28,7 @@ def hold(customer="c"):
 
 
 async def answers(gateways, count, **request):
-    """The statuses of so many requests at once, each to the next gateway."""
+    """The statuses of concurrent requests, each to the next gateway."""
 
     async def status(number):
         status, _, _ = await gateways[number % len(gateways)].send("POST", RESERVATIONS, **request)

@@ -1,4 +1,4 @@
-"""Watches on a real ledger: two replicas sell, and whoever follows either sees all of it once and in order."""
+"""Watches on a real ledger: two replicas sell, and watchers of either see everything once and in order."""
 
 import asyncio
 from contextlib import aclosing

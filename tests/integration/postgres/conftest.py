@@ -20,7 +20,7 @@ def plain_tracebacks():
 
 @pytest.fixture
 def commits():
-    """What catalog and ledger told of their commits."""
+    """The commits that catalog and ledger announced."""
     return []
 
 

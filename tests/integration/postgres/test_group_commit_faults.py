@@ -1,4 +1,4 @@
-"""Exactly once, and bounded, whatever happens between the ledger and its database."""
+"""Exactly once, and with bounded waits, on any fault between the ledger and its database."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ async def proxy(database_url):
 
 
 async def assert_effects(catalog, sql, *, held):
-    """So many units of socks are held, by as many reservations, and the ledger agrees."""
+    """This many units of socks are held by as many reservations, and the ledger agrees."""
     assert (await catalog.get_item("drop", "socks")).held == held
     assert await sql.fetchval("SELECT count(*) FROM reservations") == held
     assert (await catalog.verify("drop")).discrepancies == []
@@ -106,7 +106,7 @@ async def test_what_another_replica_does_after_a_lost_commit_is_not_ours(databas
 
 
 async def test_a_refusal_after_a_lost_commit_is_a_true_one(database_url, proxy, catalog, sql):
-    """The commit is lost, and the last unit goes to somebody else before it is tried again."""
+    """The commit is lost, and the last unit goes to another customer before the retry."""
     await catalog.create_sale(new_sale(socks=1))
 
     lost = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Whoever follows a sale is told only what no failover can take back, even where others can see it before."""
+"""Watches show only what no failover can undo, even if it is visible to others before."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -44,7 +44,7 @@ async def test_what_is_not_durable_yet_is_not_told(postgres, sql, catalog, ledge
         holding = asyncio.ensure_future(ledger.execute("drop", hold(socks=1), None))
         await until(sql, f"SELECT count(*) > 0 {WAITING}")
         assert await sql.fetchval("SELECT sequence FROM sales") == 1
-        # It is committed and, for its backend no longer waits, visible; the ledger tries again, and waits as well.
+        # It is committed and visible, because its backend no longer waits; the ledger retries, and waits as well.
         await sql.execute(f"SELECT pg_terminate_backend(pid) {WAITING}")
         await until(sql, "SELECT sequence = 2 FROM sales")
         reading = asyncio.ensure_future(read(catalog))

@@ -16,7 +16,7 @@ from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.xdist_group("tls")
 LIMITS = DatabaseLimits(writers=1, readers=1)
-# Everybody but the superuser comes with a certificate, which names the role.
+# Every user except the superuser has a certificate that names the role.
 HBA = f"""
 host all {SUPERUSER} 127.0.0.1/32 scram-sha-256
 hostssl all shop 127.0.0.1/32 cert

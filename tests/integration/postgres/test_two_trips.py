@@ -51,7 +51,7 @@ async def buy(store, command, meanwhile=None, age=timedelta()):
 
 @pytest.mark.parametrize(("others", "first", "last"), [(31, 100, 101), (32, 59, 60)])
 async def test_a_hold_behind_many_of_other_items_ends_no_sooner_than_these(store, sql, others, first, last):
-    """So many are read, whatever they hold."""
+    """This many are read, regardless of their lines."""
     await sql.execute("INSERT INTO items VALUES ('hats', 'drop', 40, 0, 0, 0, 0)")
     before = [hold(hold_time=timedelta(seconds=60), hats=1) for _ in range(others)]
     for command in [*before, hold(hold_time=timedelta(seconds=101), socks=10)]:
@@ -124,7 +124,7 @@ async def test_what_was_decided_two_seconds_ago_is_not_appended(store, age, is_s
 
 
 async def test_an_id_that_is_taken_without_a_trace_sends_the_batch_the_exclusive_way(database_url, catalog, sql):
-    """It cannot happen; but if it does, nobody is told a lie."""
+    """It should be impossible; if it happens, no answer is wrong."""
     await catalog.create_sale(new_sale(socks=10))
     command = hold(socks=1)
     insert = """

@@ -16,7 +16,7 @@ WAIT_SECONDS = 30
 
 @pytest.fixture
 def echo_port():
-    """Where whatever is sent comes back."""
+    """An echo server."""
 
     def serve():
         connection, _ = listener.accept()

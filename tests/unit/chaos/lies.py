@@ -18,7 +18,7 @@ from tests.unit.chaos.stage import BEGAN, Stage, adjustment, creation, time_mess
 
 @dataclass
 class Tale:
-    """What a judge is told. The messages may be changed freely."""
+    """The judge's input. The messages may be changed freely."""
 
     events: list[Event]
     ledgers: dict[str, SaleLedger]
@@ -242,7 +242,7 @@ def an_item_is_read_wrongly(tale: Tale, pick: int) -> bool:
 
 @lie("read-went-back")
 def an_item_is_read_as_it_was_at_first(tale: Tale, pick: int) -> bool:
-    """By somebody who asks when all has been sold."""
+    """By a customer who asks after everything was sold."""
     ledger = tale.ledgers["sales/a"]
     first = next(movement for movement in ledger.movements if movement["item"] == "x")
     units = first["on_hand_delta"]
@@ -270,7 +270,7 @@ def somebody_is_refused_though_stock_is_there(tale: Tale, pick: int) -> bool:
 
 @lie("given-while-closed")
 def everything_was_bought_while_the_sale_was_paused(tale: Tale, pick: int) -> bool:
-    """The last part of it, of which nobody is in doubt."""
+    """The last part of it, which is certain."""
     began = sell_out(tale)
     ask(tale, began.at - 1, "pause", {"name": "sales/a"})
     return any(event.at > began.at and event.answer["name"].startswith("sales/a/") for event in answers(tale, "create"))

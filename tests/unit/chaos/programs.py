@@ -95,7 +95,7 @@ steps = st.builds(
 
 
 def programs_of(fewest: int, most: int) -> st.SearchStrategy[Program]:
-    """Programs of so many steps."""
+    """Programs with this number of steps."""
     return st.builds(
         Program,
         stock=st.sampled_from((2, 4, 6, 12)),
@@ -117,7 +117,7 @@ class Run:
         self.unknown: list[Call] = []
         self._memory: dict[str, tuple[float, dict[str, int]]] = {}
         self._uncommitted: dict[str, dict[str, dict]] = {}
-        """Items of a sale as they were before its latest write, while nobody has been told of that."""
+        """Items of a sale before its latest write, while that is not acknowledged."""
         self._ties = count()
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self.stage.phase("load")
@@ -224,7 +224,7 @@ class Run:
                 call.outcome = Kind.FAIL, {"reason": "INSUFFICIENT_STOCK"}
                 return
         if remembering and call.action == "get_item" and sale in self._uncommitted:
-            # The latest write is in COMMIT, and nobody has seen it.
+            # The latest write is in COMMIT and not visible.
             call.outcome = Kind.OK, {"answer": self._uncommitted[sale][call.request["name"]]}
             return
         store = self.stage.stores[sale]

@@ -24,7 +24,7 @@ def test_an_acknowledged_create_that_a_failover_lost_is_found():
 
 
 def test_a_replay_that_acknowledged_what_a_failover_lost_is_found():
-    """Nobody had been told of the first; the replay was told before it was durable."""
+    """The first was never answered; the replay was answered before it was durable."""
     stage = Stage()
     first = stage.invoke("create", **creation(key="k"))
     stage.apply(first)

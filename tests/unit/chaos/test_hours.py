@@ -1,4 +1,4 @@
-"""Nothing is given while a sale is not open, and who is told that it is not is told the truth."""
+"""Nothing is given while a sale is not open, and refusals because of its state are true."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ def rules(stage: Stage) -> set[str]:
 
 
 def refused(stage: Stage, reason: str, action: str = "create", **request) -> set[str]:
-    """The rules that are broken when somebody is refused now."""
+    """The rules that a refusal would break now."""
     tale = tale_of(stage)
     ask(tale, stage.now, action, request or creation("eve", "e"), kind=Kind.FAIL, reason=reason)
     return tale.rules()
@@ -48,7 +48,7 @@ SHUT = {"SALE_PAUSED": pause, "SALE_CLOSED": close, "SALE_NOT_OPEN": open_later}
 
 @contextmanager
 def nobody_looking(stage: Stage) -> Iterator[None]:
-    """As if it were open: whoever gives now has read the sale's rules before they were changed."""
+    """As if it were open: the batch has read the sale's rules before they were changed."""
     store = stage.stores["a"]
     known = store.sale
     store.sale = replace(known, paused=False, open_at=BEGAN, close_at=None)

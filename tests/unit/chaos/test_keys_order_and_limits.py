@@ -1,4 +1,4 @@
-"""A key means one thing; what was over comes first; nobody gets more than the limit."""
+"""A key has one meaning; finished operations come first; no customer exceeds the limit."""
 
 from datetime import datetime, timedelta
 

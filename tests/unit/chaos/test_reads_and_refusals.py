@@ -137,7 +137,7 @@ def test_a_reservation_that_was_read_and_is_gone_is_lost():
 
 
 def refused(stage: Stage, reason: str = "INSUFFICIENT_STOCK", action: str = "create", /, **request) -> set[str]:
-    """The rules that are broken when somebody is refused now."""
+    """The rules that a refusal would break now."""
     tale = tale_of(stage)
     ask(tale, stage.now, action, request or creation("eve", "e"), kind=Kind.FAIL, reason=reason)
     return tale.rules()
@@ -152,7 +152,7 @@ def test_stock_that_is_held_is_short_until_the_hold_is_due():
     stage.wait(0.6)
     assert refused(stage) == set(), "it was short less than 200 ms before"
     stage.wait(0.3)
-    assert refused(stage) == {"stale-refusal"}, "the hold is dead, though nobody has ended it"
+    assert refused(stage) == {"stale-refusal"}, "the hold is due, although it was not ended"
 
 
 def test_an_extended_hold_keeps_stock_short():

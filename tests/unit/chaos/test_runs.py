@@ -1,4 +1,4 @@
-"""Honest runs are clean, whatever is lost, late or doubled on the way; and no lie about them goes unnoticed."""
+"""Correct runs pass, with any loss, delay or repetition of messages; and every false history is detected."""
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -21,7 +21,7 @@ def test_an_honest_run_is_clean(program: Program):
 def test_a_lie_is_noticed(name: str):
     tell, rules = LIES[name]
 
-    # Not every lie can be told of every run.
+    # Not every lie is possible in every run.
     @settings(effort(0.02), suppress_health_check=list(HealthCheck))
     @given(programs_of(25, 40), st.integers(0, 1000))
     def is_noticed(program: Program, pick: int):

@@ -1,4 +1,4 @@
-"""Somebody who watches a sale of the stage, loses the connection, and goes on where it was."""
+"""A watcher of a sale of the stage that loses the connection and resumes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from tests.unit.chaos.stage import Stage, item_message, movement_message
 
 
 class Watcher:
-    """`position` is the last movement that it was told of."""
+    """`position` is the last movement that it received."""
 
     action = ""
 
@@ -43,7 +43,7 @@ class MovementWatcher(Watcher):
         self.say(request=request)
 
     def take(self, most: int = 1000) -> None:
-        """Up to so many movements, or a heartbeat."""
+        """A limited number of movements, or a heartbeat."""
         movements = self.ledger[self.position : self.position + most]
         self.position += len(movements)
         self.tell(movements=[movement_message(self.sale, movement) for movement in movements])
@@ -67,7 +67,7 @@ class StockWatcher(Watcher):
         self.tell(snapshot={"items": items, "sequence": str(self.position), "lagged": lagged})
 
     def take(self, most: int = 1000) -> None:
-        """The next change, of up to so many movements, or a heartbeat."""
+        """The next change with a limited number of movements, or a heartbeat."""
         batch = self.ledger[self.position : self.position + most]
         if not batch:
             self.tell(heartbeat={"sequence": str(self.position)})

@@ -30,7 +30,7 @@ def test_nobody_has_a_second_turn_before_everybodys_first():
 
 
 def test_whoever_comes_anew_waits_for_the_turns_that_are_due():
-    """Else a stream of strangers would keep the second turn of whoever has one waiting off for ever."""
+    """Otherwise a stream of new flows would delay the second turn of an older flow forever."""
     waiting = queue("0a", "0a", "0b")
     assert waiting.pop_first() == "0a0"
     waiting.push("0c", 0, "c")

@@ -1,4 +1,4 @@
-"""Start in order, stop in reverse, whatever happens."""
+"""Start in order, stop in reverse, even on errors."""
 
 import asyncio
 import os

@@ -101,7 +101,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_alive(pid):
-    """A zombie that nobody has waited for is dead."""
+    """A zombie that was not reaped counts as dead."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""PostgreSQL refuses to be root, so root runs it as somebody else, by whichever way the machine allows."""
+"""PostgreSQL refuses to run as root, so root runs it as another user, in a way that the machine allows."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a change is told to have changed."""
+"""What a change reports as changed."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

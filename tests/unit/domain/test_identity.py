@@ -125,6 +125,6 @@ def test_a_fingerprint_tells_by_which_rules_it_was_made():
 
 
 def test_stored_meanings_stay_what_they_are():
-    """Of requests as they were sent before: a release that makes these anew refuses replays across a deploy."""
+    """Fingerprints of old requests: if a release changed them, it would refuse replays across a deploy."""
     plain = identity.create_fingerprint("ann", (Line("shoe", 1),), None, allow_partial=False, confirm=False, order="")
     assert plain.hex() == PLAIN

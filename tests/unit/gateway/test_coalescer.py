@@ -14,7 +14,7 @@ from holdfast_gateway.problems import INVENTORY_UNAVAILABLE, Problem, ProblemErr
 
 
 class Inventory:
-    """Holds Submits back until it is told to answer."""
+    """Holds Submits back until it is released."""
 
     def __init__(self):
         self.submits = []

@@ -1,4 +1,4 @@
-"""The codec says what protobuf's own JSON mapping says, whatever it is given."""
+"""The codec has the results of protobuf's own JSON mapping, for any input."""
 
 import re
 
@@ -157,7 +157,7 @@ def test_it_writes_what_json_format_writes(message_class, data):
     except json_format.ParseError:
         message = message_class()
     for outcome in getattr(message, "outcomes", ()):
-        outcome.ClearField("error")  # which is told as REST tells refusals
+        outcome.ClearField("error")  # which REST renders like other refusals
     expected = json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
     assert codec.encode(message) == without_empty_items(expected)
 

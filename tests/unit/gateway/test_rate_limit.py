@@ -79,7 +79,7 @@ class Clock:
 
 
 class Shared:
-    """Answers what it is told to."""
+    """A fake with prepared answers."""
 
     def __init__(self, *answers, replicas=1):
         self.answers, self.replicas, self.asked = list(answers), replicas, 0
@@ -97,7 +97,7 @@ def limiter(shared, requests=4):
 
 
 async def allowed(rates, count):
-    """How many of so many requests pass."""
+    """How many of the requests pass."""
     passed = 0
     for _ in range(count):
         try:

@@ -1,4 +1,4 @@
-"""A key is shown once, kept as a hash, and read anew when its file changes."""
+"""A key is shown once, stored as a hash, and read again when its file changes."""
 
 import json
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Everybody is served on loopback, or where somebody says so; anywhere else callers must be known."""
+"""Every caller is served on loopback, or if a setting allows it; elsewhere callers must authenticate."""
 
 import pytest
 from pydantic import ValidationError

@@ -92,7 +92,7 @@ async def test_a_token_without_a_signature_is_refused(authenticator, key):
 
 
 async def test_a_public_key_is_not_taken_for_a_shared_secret(authenticator, key):
-    """The classic confusion: HS256, with the public key that everybody can read as the secret."""
+    """The classic confusion: HS256 with the public key as the secret."""
     public = key.private.public_key()
     secrets = [
         public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),

@@ -1,4 +1,4 @@
-"""Who cannot become Envoy is told so, and what to do about it."""
+"""A process that cannot become Envoy says so, and what to do about it."""
 
 import sys
 

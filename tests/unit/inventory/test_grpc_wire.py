@@ -1,4 +1,4 @@
-"""gRPC's format on top of HTTP/2."""
+"""gRPC's format over HTTP/2."""
 
 import gzip
 import tracemalloc

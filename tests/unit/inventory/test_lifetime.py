@@ -1,4 +1,4 @@
-"""A watch ends before the transport would end it, whatever is set."""
+"""A watch ends before the transport would end it, with any settings."""
 
 import pytest
 from hypothesis import given

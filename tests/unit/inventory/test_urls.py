@@ -1,4 +1,4 @@
-"""DATABASE_URL and REDIS_URL: what is taken, and that what is refused is told by its rule and never by its text."""
+"""DATABASE_URL and REDIS_URL: what is accepted; refusals name the broken rule and never contain the URL."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A watcher resumes behind the last event that it was told of, and counts what it is told."""
+"""A watcher resumes after the last event that it received, and counts events."""
 
 import asyncio
 

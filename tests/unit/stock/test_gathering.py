@@ -16,7 +16,7 @@ BATCH_SECONDS = 0.002
 
 
 def after(batches, commands=5, busy=1.0):
-    """What is waited after so many batches, during which the thread was busy for that share of the time."""
+    """The wait after a number of batches during which the thread was busy for this share of the time."""
     gathering = Gathering(most_seconds=0.01)
     for number in range(1, batches + 1):
         now = number * BATCH_SECONDS

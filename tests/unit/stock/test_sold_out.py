@@ -83,7 +83,7 @@ def test_a_sale_that_changed_elsewhere_is_forgotten(memory):
     "rules", [{"paused": True}, {"cancelled_at": NOW}, {"close_at": NOW + MINUTE / 600}, {"limits_customers": True}]
 )
 def test_what_comes_before_stock_is_left_to_the_lock(memory, rules):
-    """Paused, cancelled, over meanwhile; and a customer's use is not remembered."""
+    """Paused, cancelled, or over by now; and a customer's use is not remembered."""
     memory.on_read(100.0, replace(SALE, **rules), NOW, [item("shoes", 0)], {})
 
     assert memory.refusal("drop", hold(shoes=1), 100.1) is None

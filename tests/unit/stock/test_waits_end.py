@@ -1,4 +1,4 @@
-"""On a database that does not answer, deadline and patience hold for whatever a command waits for besides its batch."""
+"""With a database that does not answer, deadline and patience apply to every wait of a command."""
 
 import asyncio
 from contextlib import asynccontextmanager

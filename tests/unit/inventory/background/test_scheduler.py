@@ -1,4 +1,4 @@
-"""The scheduler, in virtual time: whatever the boot minute, however many replicas, through outages."""
+"""The scheduler, in virtual time: started at any minute, with several replicas, through outages."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The sweeper, in virtual time, with sales that hold so many dead holds."""
+"""The sweeper, in virtual time, with sales that have a given number of due holds."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
