@@ -20,12 +20,14 @@ from lab.kit.grpc_client import create
 from lab.kit.refusals import refused
 from tests.support.issuer import ISSUER, SigningKey, jwks
 from tests.support.rest_parts import parts
-from tests.support.services import NO_DRAIN, Gateway, Inventory
+from tests.support.services import NO_DRAIN, OTHER_TRANSPORT, Gateway, Inventory
 from tests.support.sound_requests import SERVICES
 
 CALL_SECONDS = 20
 ROUTES = {route.rpc.name: route for route in routes_of(SERVICES)}
-TRANSPORTS = ["grpc", "rest", "rest through a gateway that knows nobody"]
+GRPC = ["grpc", "grpc by the other transport"]
+REST = ["rest", "rest through a gateway that knows nobody"]
+TRANSPORTS = [*GRPC, *REST]
 
 
 class Answer(NamedTuple):
@@ -51,10 +53,14 @@ class Guarded:
         known = {"token_issuer": ISSUER, "token_jwks": self.jwks_file, "api_keys_path": self.key_file}
         self.inventory = started.enter_context(Inventory(database_url, migrate_on_start=True, **known, **NO_DRAIN))
         address = self.inventory.wait_until_serving().address
+        self.other_inventory = started.enter_context(
+            Inventory(database_url, **known, **NO_DRAIN, transport=OTHER_TRANSPORT)
+        ).wait_until_serving()
         self.gateway = started.enter_context(Gateway([address], **known, **NO_DRAIN))
         self.open_gateway = started.enter_context(Gateway([address], **NO_DRAIN))
         for gateway in (self.gateway, self.open_gateway):
             gateway.wait_until_serving()
+        self.services = (self.inventory, self.other_inventory, self.gateway, self.open_gateway)
 
     def open_sale(self):
         """A new sale, and a reservation of c-1's in it; their names."""
@@ -91,19 +97,19 @@ def stock(guarded):
 class Caller:
     """Calls any method over any transport, with an Authorization or without."""
 
-    def __init__(self, guarded, channel, session):
-        self._channel, self._session = channel, session
-        self._urls = {TRANSPORTS[1]: guarded.gateway.url, TRANSPORTS[2]: guarded.open_gateway.url}
+    def __init__(self, guarded, channels, session):
+        self._channels, self._session = dict(zip(GRPC, channels, strict=True)), session
+        self._urls = dict(zip(REST, (guarded.gateway.url, guarded.open_gateway.url), strict=True))
 
     async def call(self, transport, descriptor, request, authorization, **headers):
         """How it ends; of a watch, with its first message."""
-        if transport == "grpc":
-            return await self._over_grpc(descriptor, request, authorization)
+        if transport in GRPC:
+            return await self._over_grpc(self._channels[transport], descriptor, request, authorization)
         return await self._over_rest(self._urls[transport], ROUTES[descriptor.name], request, authorization, headers)
 
-    async def _over_grpc(self, descriptor, request, authorization):
+    async def _over_grpc(self, channel, descriptor, request, authorization):
         path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
-        make = self._channel.unary_stream if descriptor.server_streaming else self._channel.unary_unary
+        make = channel.unary_stream if descriptor.server_streaming else channel.unary_unary
         method = make(path, type(request).SerializeToString, GetMessageClass(descriptor.output_type).FromString)
         metadata = () if authorization is None else (("authorization", authorization),)
         call = method(request, metadata=metadata, timeout=CALL_SECONDS)
@@ -138,6 +144,7 @@ async def caller(guarded):
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     async with (
         grpc.aio.insecure_channel(guarded.inventory.address) as channel,
+        grpc.aio.insecure_channel(guarded.other_inventory.address) as other_channel,
         aiohttp.ClientSession(timeout=timeout) as session,
     ):
-        yield Caller(guarded, channel, session)
+        yield Caller(guarded, [channel, other_channel], session)

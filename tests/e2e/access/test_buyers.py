@@ -8,7 +8,7 @@ import pytest
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from lab.kit.grpc_client import create
-from tests.e2e.access.conftest import TRANSPORTS
+from tests.e2e.access.conftest import REST, TRANSPORTS
 from tests.support.sound_requests import METHODS, NOBODY
 
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -77,7 +77,7 @@ async def test_the_request_ids_of_two_customers_do_not_meet(caller, guarded, tra
     assert names[0] == names[2] != names[1]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS[1:])
+@pytest.mark.parametrize("transport", REST)
 async def test_calls_that_travel_together_keep_their_callers(caller, guarded, transport):
     """They arrive at once, so that the gateway sends them in few Submits; each is judged by its own credential."""
     sale, foreign = guarded.open_sale()

@@ -4,7 +4,7 @@ import pytest
 
 from holdfast_chassis.contract import METHODS
 from holdfast_chassis.identity.principal import OWN
-from tests.e2e.access.conftest import TRANSPORTS
+from tests.e2e.access.conftest import REST, TRANSPORTS
 from tests.support.issuer import SigningKey
 from tests.support.sound_requests import METHODS as DESCRIPTORS
 from tests.support.sound_requests import sound_request
@@ -35,7 +35,7 @@ def send(caller, stock):
 def assert_unauthenticated(answer, transport, error):
     assert answer.reason == "UNAUTHENTICATED"
     assert answer.metadata.get("error") == error
-    if transport != "grpc":
+    if transport in REST:
         assert answer.challenge == 'Bearer realm="holdfast"' + (f', error="{error}"' if error else "")
 
 
@@ -69,7 +69,7 @@ async def test_all_other_scopes_together_are_not_enough(send, guarded, method, t
     answer = await send(transport, method, f"Bearer {guarded.key.token(others)}")
     assert answer.reason == "PERMISSION_DENIED"
     assert answer.metadata["scope"].split(" ") == list(method.scopes)
-    if transport != "grpc":
+    if transport in REST:
         wanted = " ".join(method.scopes)
         assert answer.challenge == f'Bearer realm="holdfast", error="insufficient_scope", scope="{wanted}"'
 
