@@ -13,9 +13,9 @@ export no_proxy NO_PROXY
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests run in so many processes.
+# The number of processes for tests.
 JOBS ?= 2
-# What images are tagged with.
+# The tag of images.
 VERSION ?= dev
 # More arguments for pytest: make test ARGS='-k expiry'
 ARGS ?=

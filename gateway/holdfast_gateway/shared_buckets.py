@@ -40,7 +40,7 @@ return verdicts
 
 
 class SharedBuckets:
-    """Takes requests out of shared buckets; those that are wanted while an answer is awaited go together."""
+    """The shared buckets. Requests that arrive while an answer is pending are sent together."""
 
     def __init__(self, url: str, rate: Rate, prefix: str, entropy: Entropy = SYSTEM_ENTROPY) -> None:
         """Raise ValueError for an invalid URL."""

@@ -113,7 +113,7 @@ class Service:
         return await asyncio.to_thread(self._process.wait, seconds)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """End it in order, or kills it when the time is over; then raises subprocess.TimeoutExpired."""
+        """Stop it, or kill it when the time is over. Raises subprocess.TimeoutExpired then."""
         self.terminate()
         try:
             self._process.wait(seconds)

@@ -41,7 +41,7 @@ class Step:
 
 
 class Lifecycle:
-    """Takes the steps up and down again. `hurry` is set by a second signal: waits that drain observe it and end."""
+    """Starts and stops the steps. A second signal sets `hurry`, which ends the waits of a drain."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ _EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the command and returns its exit code."""
+    """Run the command. Return its exit code."""
     arguments = _parser().parse_args()
     console = Console()
     # The console reports successes.

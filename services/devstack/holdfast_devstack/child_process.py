@@ -61,7 +61,7 @@ class ChildProcess:
         return None if self._process is None else self._process.poll()
 
     def spawn(self) -> None:
-        """Start the program and returns at once. Raises StartError when it cannot be executed."""
+        """Start the program without waiting. Raises StartError if it cannot be executed."""
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         _keep_log_small(self.log_path)
         with self.log_path.open("ab") as log:

@@ -132,7 +132,7 @@ class PostgresServer:
                 os.kill(backend, signal.SIGKILL)
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Create a database, as a copy of `template` if given, and returns its URL."""
+        """Create a database, as a copy of `template` if given. Return its URL."""
         copy = f' TEMPLATE "{template}"' if template else ""
         self.execute(f'CREATE DATABASE "{name}"{copy}')
         return self.url(name)

@@ -84,7 +84,7 @@ class StockLedger:
         return self._groups.waiting
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Take nothing new, and waits for what is queued and in flight."""
+        """Accept no more commands, and wait for the queued ones and those in flight."""
         await self._groups.stop(timeout_seconds)
 
     async def salt(self, sale_id: str, deadline: float | None = None) -> bytes:
