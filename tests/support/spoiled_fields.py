@@ -27,12 +27,14 @@ UNREAD = {
     "UpdateSaleRequest.sale.items",
     "SubmitRequest.commands.traceparent",  # What is not a trace context begins a new one, as W3C has it.
     "SubmitRequest.commands.correlation_id",
+    # As a header: not looked at where callers need no credential, and elsewhere refused as UNAUTHENTICATED.
+    "SubmitRequest.commands.authorization",
 }
 # These take any whole number that is not negative, or any at all.
 NO_CEILING = {"on_hand", "per_customer_limit", "expected_version", "after_sequence", "delta"}
 NO_FLOOR = {"delta"}
 MOST = {"lines": 100, "commands": 1000, "items": 1000}
-FREE_TEXT = {"customer", "order", "actor", "resume_token", "traceparent", "correlation_id"}
+FREE_TEXT = {"customer", "order", "actor", "resume_token", "traceparent", "correlation_id", "authorization"}
 
 
 class Spoiled(NamedTuple):
