@@ -9,6 +9,7 @@ import pytest
 from holdfast_devstack.valkey import ValkeyServer
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.usefixtures("cut_off_connections_are_collected")
 RESERVATIONS = "/v1/sales/s/reservations"
 HOUR = 3600
 

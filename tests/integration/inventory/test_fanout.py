@@ -1,10 +1,8 @@
 """Redis as it should be, and as it should not: killed, frozen, flushed, full, forbidden, silent, full of garbage."""
 
 import asyncio
-import gc
 import signal
 import socket
-import warnings
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,6 +13,7 @@ from holdfast_inventory.ports import Committed
 from holdfast_inventory.watches import fanout
 from holdfast_inventory.watches.fanout import NoFanout, StockFanout
 
+pytestmark = pytest.mark.usefixtures("cut_off_connections_are_collected")
 BOUND_SECONDS = 20
 CHANNEL = "holdfast:stock-changed"
 
@@ -92,17 +91,6 @@ def own_valkey(tmp_path):
     yield server
     server.child.send_signal(signal.SIGCONT)
     server.kill()
-
-
-@pytest.fixture(autouse=True)
-def _cut_off_attempts_are_collected_here():
-    """An attempt to connect that is cut off while it is made is left to the collector by asyncio's streams, which
-    would blame whichever test comes next.
-    """
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(autouse=True)

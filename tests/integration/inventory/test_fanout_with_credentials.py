@@ -15,6 +15,8 @@ from holdfast_inventory.watches import fanout
 from tests.integration.inventory.test_fanout import CHANNEL, commit, replicas, speak_until_heard
 from tests.support.certificates import Authority
 
+pytestmark = pytest.mark.usefixtures("cut_off_connections_are_collected")
+
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
