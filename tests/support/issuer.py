@@ -37,7 +37,7 @@ class SigningKey:
             "sub": "c-1",
             "iat": now,
             "nbf": now,
-            "exp": now + 600,
+            "exp": now + 7200,
             "scope": scope,
         } | claims
         present = {name: value for name, value in whole.items() if value is not None}

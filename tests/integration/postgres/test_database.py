@@ -368,7 +368,7 @@ async def test_a_commit_waits_for_its_standby_for_longer_than_a_statement_may_ta
     postgres, database_url, opened, sql, table, monkeypatch
 ):
     """Be it a COMMIT or a statement that commits itself; or the server would give up, and say yes with a warning."""
-    monkeypatch.setitem(WRITER_SESSION, "statement_timeout", "50ms")
+    monkeypatch.setitem(WRITER_SESSION, "statement_timeout", "500ms")
     database = await opened(database_url, DatabaseLimits(transaction_seconds=20))
     await sql.execute("SET synchronous_commit = local")
     postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
@@ -376,9 +376,7 @@ async def test_a_commit_waits_for_its_standby_for_longer_than_a_statement_may_ta
         postgres.execute("SELECT pg_reload_conf()")
         await until(sql, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
         committing = [asyncio.ensure_future(_insert(database, 1)), asyncio.ensure_future(_insert_alone(database, 2))]
-        long = (
-            f"FROM pg_stat_activity WHERE {OURS} AND wait_event = 'SyncRep' AND query_start < now() - interval '0.2 s'"
-        )
+        long = f"FROM pg_stat_activity WHERE {OURS} AND wait_event = 'SyncRep' AND query_start < now() - interval '1 s'"
         await until(sql, f"SELECT count(*) = 2 {long}")
         assert not any(task.done() for task in committing)
     finally:
