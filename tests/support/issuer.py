@@ -7,6 +7,8 @@ from base64 import urlsafe_b64encode
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+LIFE_SECONDS = 7200
+"""Of a token: longer than a run of all tests takes."""
 ISSUER = "https://issuer.example"
 AUDIENCE = "holdfast"
 
@@ -37,7 +39,7 @@ class SigningKey:
             "sub": "c-1",
             "iat": now,
             "nbf": now,
-            "exp": now + 7200,
+            "exp": now + LIFE_SECONDS,
             "scope": scope,
         } | claims
         present = {name: value for name, value in whole.items() if value is not None}

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_chassis.identity.refusals import Unauthenticated
-from tests.support.issuer import AUDIENCE, ISSUER, SigningKey, jwks, unsigned
+from tests.support.issuer import AUDIENCE, ISSUER, LIFE_SECONDS, SigningKey, jwks, unsigned
 
 
 class LaterClock:
@@ -75,9 +75,9 @@ async def test_a_token_that_is_remembered_ends_when_it_expires(authenticating, k
     async with authenticating(clock) as authenticator:
         token = key.token()
         assert await authenticator.principal_of(f"Bearer {token}")
-        clock.later = timedelta(seconds=7200)
+        clock.later = timedelta(seconds=LIFE_SECONDS)
         assert await authenticator.principal_of(f"Bearer {token}")
-        clock.later = timedelta(seconds=631)
+        clock.later = timedelta(seconds=LIFE_SECONDS + 31)
         assert await refusal(authenticator, token) == "the token has expired"
 
 
