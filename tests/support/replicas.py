@@ -4,6 +4,8 @@ import asyncio
 import uuid
 from contextlib import asynccontextmanager
 
+import asyncpg
+
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Create, Transfer
 from holdfast_inventory.domain.reservation import merge_lines
@@ -116,3 +118,22 @@ async def until(sql, question, *arguments):
             if await sql.fetchval(question, *arguments):
                 return
             await asyncio.sleep(0.01)
+
+
+async def until_commits_wait(postgres, sql):
+    """Wait until commits wait for a standby: the checkpointer tells them to, some time after a backend has reloaded."""
+    probe = await asyncpg.connect(postgres.url(await sql.fetchval("SELECT current_database()")))
+    waits = "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $1"
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                commit = asyncio.ensure_future(probe.execute("SELECT pg_logical_emit_message(true, 'probe', '')"))
+                while not commit.done():
+                    if await sql.fetchval(waits, probe.get_server_pid()):
+                        # It ends its wait, and with a warning only.
+                        await sql.execute("SELECT pg_cancel_backend($1)", probe.get_server_pid())
+                        await commit
+                        return
+                await commit
+    finally:
+        await probe.close()

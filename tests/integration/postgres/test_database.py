@@ -10,7 +10,7 @@ from holdfast_inventory.postgres.database import Database, DatabaseLimits, Unava
 from holdfast_inventory.postgres.preconditions import WRITER_SESSION
 from tests.support.eventually import eventually
 from tests.support.postgres import on_every_version
-from tests.support.replicas import until
+from tests.support.replicas import until, until_commits_wait
 from tests.support.tcp_proxy import tcp_proxy
 
 QUICK = DatabaseLimits(
@@ -374,7 +374,7 @@ async def test_a_commit_waits_for_its_standby_for_longer_than_a_statement_may_ta
     postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     try:
         postgres.execute("SELECT pg_reload_conf()")
-        await until(sql, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        await until_commits_wait(postgres, sql)
         committing = [asyncio.ensure_future(_insert(database, 1)), asyncio.ensure_future(_insert_alone(database, 2))]
         long = f"FROM pg_stat_activity WHERE {OURS} AND wait_event = 'SyncRep' AND query_start < now() - interval '1 s'"
         await until(sql, f"SELECT count(*) = 2 {long}")

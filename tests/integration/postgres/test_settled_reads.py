@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.postgres import on_every_version
-from tests.support.replicas import until
+from tests.support.replicas import until, until_commits_wait
 from tests.support.shopping import hold, new_sale
 
 pytestmark = on_every_version
@@ -23,7 +23,7 @@ async def standby_missing(postgres, sql):
     postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     try:
         postgres.execute("SELECT pg_reload_conf()")
-        await until(sql, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        await until_commits_wait(postgres, sql)
         yield
     finally:
         postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")

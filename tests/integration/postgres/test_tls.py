@@ -14,7 +14,7 @@ from tests.conftest import DEBIAN_POSTGRES_15, POSTGRES_SETTINGS
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
 
-pytestmark = pytest.mark.xdist_group("tls")
+pytestmark = pytest.mark.usefixtures("cut_off_connections_are_collected")
 LIMITS = DatabaseLimits(writers=1, readers=1)
 # Every user except the superuser has a certificate that names the role.
 HBA = f"""
