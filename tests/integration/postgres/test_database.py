@@ -341,7 +341,7 @@ async def test_a_commit_that_the_server_gives_up_replicating_is_in_doubt(postgre
     postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     try:
         postgres.execute("SELECT pg_reload_conf()")
-        await until(sql, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+        await until_commits_wait(postgres, sql)
         # The setting reaches a backend between two statements.
         async with transaction(database, commits=False) as writer:
             await until(writer.connection, "SELECT current_setting('synchronous_standby_names') = 'nobody'")
