@@ -92,7 +92,7 @@ class GatewaySettings(IdentitySettings):
     cors_origins: CommaSeparated = ()
 
     # Calls of one sale are combined: the most commands in one Submit, the most Submits in progress, and the most
-    # waiting # calls. One sale may use as many of these as it leaves free.
+    # waiting calls. One sale may use as many of these as it leaves free.
     submit_limit_commands: int = Field(256, ge=1, le=1000)
     submit_limit_bytes: int = Field(1_048_576, ge=1024)
     submit_concurrency: int = Field(2, ge=1)

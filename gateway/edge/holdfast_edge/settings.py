@@ -61,7 +61,7 @@ class EdgeSettings(ServiceSettings):
     edge_threads: int = Field(2, ge=1)
     edge_connection_limit: int = Field(10_000, ge=1)
     edge_memory_limit_bytes: int = Field(536_870_912, ge=67_108_864)
-    # The most concurrent requests that begin a purchase or make any other change. The same number may end a purchase, #
+    # The most concurrent requests that begin a purchase or make any other change. The same number may end a purchase,
     # and an eighth of it may read.
     edge_request_limit: int = Field(1_024, ge=16)
     edge_requests_per_second: int = Field(20_000, ge=1)
@@ -76,7 +76,7 @@ class EdgeSettings(ServiceSettings):
     edge_request_timeout_seconds: float = Field(15.0, gt=0)
 
     edge_start_timeout_seconds: float = Field(30.0, gt=0)
-    # A drain: the quiet time that ends it, its minimum and maximum duration, and the time for requests that are then #
+    # A drain: the quiet time that ends it, its minimum and maximum duration, and the time for requests that are then
     # still in progress.
     edge_drain_quiet_seconds: float = Field(2.0, ge=0)
     edge_drain_min_seconds: float = Field(5.0, ge=0)

@@ -27,7 +27,7 @@ _OURS = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
 }
-# Reads that were planned while a table was empty must not scan it when it is full. Only at this isolation level does #
+# Reads that were planned while a table was empty must not scan it when it is full. Only at this isolation level does
 # each statement have its own snapshot, and does an append check the newest version of its sale.
 READER_SESSION: Mapping[str, str] = _OURS | {
     "default_transaction_isolation": "read committed",

@@ -34,7 +34,7 @@ _STOPPING = Ending(b"", (), Code.UNAVAILABLE, "the server stops: try another one
 _BROKEN = Ending(b"", (), Code.INTERNAL, "internal error")
 _NO_SINGLE_REQUEST = "exactly one request is expected, not {}"
 # The first and the longest interval at which a call checks whether its caller is still connected, because a server may
-# # not report a disconnect by itself.
+# not report a disconnect by itself.
 _LOOK_SECONDS = 0.1
 _LOOK_SECONDS_MAX = 2.0
 
