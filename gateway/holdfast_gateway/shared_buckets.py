@@ -1,14 +1,11 @@
-"""The buckets of all gateways, in Redis or Valkey. Nothing else in the gateway imports its client."""
+"""The buckets of all gateways, in Redis or Valkey. Nothing else in the gateway uses its client."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.redis_client import redis_client
 from holdfast_gateway.rate_limit import Rate, Verdict
 
 _ANSWER_SECONDS = 0.1
@@ -44,15 +41,7 @@ class SharedBuckets:
 
     def __init__(self, url: str, rate: Rate, prefix: str, entropy: Entropy = SYSTEM_ENTROPY) -> None:
         """Raise ValueError for an invalid URL."""
-        self._client: Redis = Redis.from_url(
-            url,
-            protocol=2,
-            driver_info=None,
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=2,
-        )
+        self._client = redis_client(url, answer_seconds=_ANSWER_SECONDS, connections=2)
         self._script = self._client.register_script(_SCRIPT)
         self._rate, self._prefix = rate, prefix
         self._own_name = entropy.token_hex()

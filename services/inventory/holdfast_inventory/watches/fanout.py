@@ -10,14 +10,12 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import orjson
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from holdfast_chassis.backoff import Backoff
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.redis_client import redis_client
 
 if TYPE_CHECKING:
     from holdfast_inventory.ports import Committed
@@ -102,16 +100,7 @@ class StockFanout:
 
         Raises ValueError for an invalid URL.
         """
-        # Without RESP3 and client info: this works with any server since Redis 2, and saves a round trip.
-        self._client: Redis = Redis.from_url(
-            url,
-            protocol=2,
-            driver_info=None,
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=4,
-        )
+        self._client = redis_client(url, answer_seconds=_ANSWER_SECONDS, connections=4)
         self._channel = f"{channel_prefix}:stock-changed"
         self._origin = entropy.token_bytes(8).hex()
         self._on_change = on_change
