@@ -8,7 +8,7 @@ from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
-from holdfast_chassis.identity.settings import require_safe_listener
+from holdfast_chassis.identity.step import identity_step
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
@@ -91,22 +91,12 @@ class App:
         answering = settings.request_timeout_max_seconds + settings.body_timeout_seconds + _MARGIN_SECONDS
         return [
             Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
-            Step("identity", self._start_identity, self._stop_identity, 2 * _MARGIN_SECONDS, _QUICK_SECONDS),
+            identity_step(settings, settings.http_host, self._authenticator),
             Step("rate limits", _nothing, self._stop_rates, _QUICK_SECONDS, _QUICK_SECONDS),
             Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("http server", self._serve, self.http.stop, _MARGIN_SECONDS, answering),
             Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),
         ]
-
-    async def _start_identity(self) -> None:
-        """Start the authenticator, or refuse to start without one beyond loopback. Raises CannotStartError."""
-        require_safe_listener(self._settings, self._settings.http_host)
-        if self._authenticator is not None:
-            await self._authenticator.start()
-
-    async def _stop_identity(self) -> None:
-        if self._authenticator is not None:
-            await self._authenticator.stop()
 
     async def _stop_rates(self) -> None:
         if self._rates is not None:

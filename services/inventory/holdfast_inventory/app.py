@@ -7,7 +7,7 @@ from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.identity.authenticator import Authenticator
-from holdfast_chassis.identity.settings import require_safe_listener
+from holdfast_chassis.identity.step import identity_step
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.listening import authority, listening_address
 from holdfast_chassis.logs import get_logger
@@ -143,7 +143,7 @@ class App:
         batches = settings.database_transaction_seconds + short
         return [
             Step("metrics", self._start_metrics, self.metrics.stop, short, short),
-            Step("identity", self._start_identity, self._stop_identity, 2 * short, short),
+            identity_step(settings, settings.grpc_host, self._authenticator),
             Step("database", self._open_database, self._database.close, database, 2 * short),
             Step("schema", self._check_schema, _nothing, 2 * database, short),
             Step("redis", self._fanout.start, self._fanout.stop, short, short),
@@ -160,16 +160,6 @@ class App:
     async def _start_metrics(self) -> None:
         await self.metrics.start()
         log.info("metrics listening", address=authority(self._settings.metrics_host, self.metrics.bound_port))
-
-    async def _start_identity(self) -> None:
-        """Start the authenticator, or refuse to start without one beyond loopback. Raises CannotStartError."""
-        require_safe_listener(self._settings, self._settings.grpc_host)
-        if self._authenticator is not None:
-            await self._authenticator.start()
-
-    async def _stop_identity(self) -> None:
-        if self._authenticator is not None:
-            await self._authenticator.stop()
 
     async def _open_database(self) -> None:
         await self._database.open(self._settings.database_wait_seconds)
