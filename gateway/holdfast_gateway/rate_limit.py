@@ -5,8 +5,9 @@ requests, and one comes back every `window / requests`. Times are in whole micro
 says the same.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
+
+from holdfast_chassis.recent_map import RecentMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,13 @@ def take(rate: Rate, full_at: int, now: int) -> tuple[int, Verdict]:
 
 
 class Buckets:
-    """The buckets of one process, with a maximum number: the oldest is forgotten first."""
+    """The buckets of one process, with a maximum number: the oldest are forgotten first."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._full_at: OrderedDict[str, int] = OrderedDict()
+        self._full_at: RecentMap[str, int] = RecentMap(most // 2)
 
     def take(self, rate: Rate, key: str, now: int) -> Verdict:
         """Take one request out of the bucket of `key`; `now` is in microseconds."""
-        full_at, verdict = take(rate, self._full_at.pop(key, 0), now)
-        self._full_at[key] = full_at
-        if len(self._full_at) > self._most:
-            self._full_at.popitem(last=False)
+        full_at, verdict = take(rate, self._full_at.get(key) or 0, now)
+        self._full_at.set(key, full_at)
         return verdict

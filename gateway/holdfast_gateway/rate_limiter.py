@@ -108,8 +108,7 @@ def keys_of(kind: str, principal: Principal, address: str, request: Message) -> 
 
 
 def _callers(principal: Principal, address: str, request: Message) -> Iterator[str]:
-    named = getattr(request, "customer", "") if "customer" in request.DESCRIPTOR.fields_by_name else ""
-    customer = principal.customer or named
+    customer = principal.customer or getattr(request, "customer", "")
     if principal == ANONYMOUS:
         yield f"address {address}"
     elif not customer:

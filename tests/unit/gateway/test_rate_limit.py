@@ -17,17 +17,17 @@ pauses = st.lists(st.integers(0, 5 * SECOND), max_size=60)
 
 
 def asked(rate, pauses):
-    """When each request came, and its verdict."""
+    """When each request came, its verdict, and when the bucket is full then."""
     now, full_at = 1_000 * SECOND, 0
     for pause in pauses:
         now += pause
         full_at, verdict = take(rate, full_at, now)
-        yield now, verdict
+        yield now, verdict, full_at
 
 
 @given(rates, pauses)
 def test_in_no_time_more_is_allowed_than_a_bucket_and_what_comes_back(rate, pauses):
-    allowed = [now for now, verdict in asked(rate, pauses) if not verdict.retry_in]
+    allowed = [now for now, verdict, _ in asked(rate, pauses) if not verdict.retry_in]
     for first, begin in enumerate(allowed):
         for number, end in enumerate(allowed[first:], start=1):
             assert number <= rate.requests + (end - begin) // rate.interval
@@ -35,10 +35,7 @@ def test_in_no_time_more_is_allowed_than_a_bucket_and_what_comes_back(rate, paus
 
 @given(rates, pauses)
 def test_a_refusal_says_exactly_when_the_next_request_is_allowed(rate, pauses):
-    now, full_at = 1_000 * SECOND, 0
-    for pause in pauses:
-        now += pause
-        full_at, verdict = take(rate, full_at, now)
+    for now, verdict, full_at in asked(rate, pauses):
         if verdict.retry_in:
             assert take(rate, full_at, now + verdict.retry_in - 1)[1].retry_in == 1
             assert take(rate, full_at, now + verdict.retry_in)[1].retry_in == 0
@@ -46,10 +43,7 @@ def test_a_refusal_says_exactly_when_the_next_request_is_allowed(rate, pauses):
 
 @given(rates, pauses)
 def test_what_remains_is_what_is_allowed_at_once(rate, pauses):
-    now, full_at = 1_000 * SECOND, 0
-    for pause in pauses:
-        now += pause
-        full_at, verdict = take(rate, full_at, now)
+    for now, verdict, full_at in asked(rate, pauses):
         left, then = 0, full_at
         while not (answer := take(rate, then, now))[1].retry_in:
             then, left = answer[0], left + 1
