@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 import tempfile
 import uuid
 import warnings
@@ -110,6 +111,16 @@ def valkey_url(valkey_server: ValkeyServer) -> str:
     """URL of a Valkey with nothing in it."""
     valkey_server.flush()
     return valkey_server.url
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Valkey of the test's own, which it may kill, freeze and spoil."""
+    server = ValkeyServer(tmp_path)
+    server.start()
+    yield server
+    server.child.send_signal(signal.SIGCONT)
+    server.kill()
 
 
 @pytest.fixture

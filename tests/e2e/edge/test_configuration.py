@@ -16,7 +16,7 @@ from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.cors import Cors
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.settings import InventorySettings
-from tests.e2e.edge.certificates import write_certificate
+from tests.support.certificates import write_certificate
 
 CLUSTERS = ("gateways", "gateways_looks", "inventories", "inventories_looks")
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from holdfast.inventory.v1 import reservation_service_pb2, reservation_service_pb2_grpc
-from tests.e2e.edge.certificates import write_certificate
+from tests.support.certificates import write_certificate
 from tests.support.eventually import eventually
 
 

@@ -6,22 +6,11 @@ from collections import Counter
 
 import pytest
 
-from holdfast_devstack.valkey import ValkeyServer
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.usefixtures("cut_off_connections_are_collected")
 RESERVATIONS = "/v1/sales/s/reservations"
 HOUR = 3600
-
-
-@pytest.fixture
-def own_valkey(tmp_path):
-    """A Valkey to be killed and frozen."""
-    server = ValkeyServer(tmp_path)
-    server.start()
-    yield server
-    server.child.send_signal(signal.SIGCONT)
-    server.kill()
 
 
 def hold(customer="c"):

@@ -83,16 +83,6 @@ async def speak_until_heard(speaker, listener, sequence):
             return sequence
 
 
-@pytest.fixture
-def own_valkey(tmp_path):
-    """A Valkey to be cruel to."""
-    server = ValkeyServer(tmp_path)
-    server.start()
-    yield server
-    server.child.send_signal(signal.SIGCONT)
-    server.kill()
-
-
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(fanout, "_PING_SECONDS", 0.3)

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from holdfast_chassis.redis_url import parse_redis_url
 from holdfast_inventory.postgres.database_url import KeepAlive, parse_database_url
-from tests.e2e.edge.certificates import write_certificate
+from tests.support.certificates import write_certificate
 
 SECRET = "s3cr3t"
 ESCAPED = "%40"
