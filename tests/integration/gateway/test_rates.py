@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.support.eventually import eventually
 
@@ -95,3 +96,15 @@ async def test_by_default_nobody_is_limited(start_gateway):
     _, _, headers = await gateway.send("POST", RESERVATIONS, json=hold())
     assert "RateLimit" not in headers
     assert await answers([gateway], 150, json=hold()) == {200: 150}
+
+
+async def test_the_user_of_a_gateway_needs_the_keys_of_the_rates_and_nine_commands(start_gateway, own_valkey):
+    commands = ["evalsha", "script|load", "time", "zadd", "zremrangebyscore", "zcard", "pexpire", "get", "set"]
+    rules = ["reset", "on", ">secret", "~holdfast:rate:*", *(f"+{command}" for command in commands)]
+    async with Redis.from_url(own_valkey.url) as admin:
+        await admin.execute_command("ACL", "SETUSER", "gateway", *rules)
+    rate = {"rate_limit_requests": 4, "rate_limit_window": HOUR}
+    url = f"redis://gateway:secret@{own_valkey.address}/0"
+    gateways = [await start_gateway(redis_url=url, **rate) for _ in range(2)]
+    # Each by itself would have given four.
+    assert await answers(gateways, 12, json=hold()) == {200: 4, 429: 8}
