@@ -13,7 +13,9 @@ TRANSPORT = os.environ.get("TEST_TRANSPORT") or InventorySettings.model_fields["
 OTHER_TRANSPORT = "grpc_aio" if TRANSPORT == "envoy" else "envoy"
 NO_DRAIN = {"drain_quiet_seconds": 0, "drain_min_seconds": 0}
 """For processes whose end is not what is tested."""
-_LOCAL = {
+_DEFAULTS = {
+    # Every call is logged: in a rush the line that a test looks for would be left out.
+    "log_slow_seconds": 0,
     **dict.fromkeys(("grpc_host", "http_host", "metrics_host"), "127.0.0.1"),
     **dict.fromkeys(("grpc_port", "metrics_port", "http_port", "gateway_metrics_port"), 0),
 }
@@ -23,7 +25,7 @@ class Service(kit.Service):
     """On free ports of the loopback interface; settings by their names."""
 
     def __init__(self, module, **settings):
-        super().__init__(module, kit.variables(_LOCAL | settings))
+        super().__init__(module, kit.variables(_DEFAULTS | settings))
 
     def wait_until_serving(self):
         self.wait_for("serving")
