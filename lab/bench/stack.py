@@ -1,9 +1,9 @@
 """The processes that are measured: servers on one core, PostgreSQL and the clients on the other."""
 
 import resource
+import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,9 +19,8 @@ from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from holdfast_devstack.ports import free_port
 from holdfast_devstack.postgres import PostgresServer
 from lab.bench.load import CLIENT_CORE, SERVER_CORE
-from lab.kit.service import command, environment
+from lab.kit.service import START_SECONDS, logged, migrate, program
 
-START_SECONDS = 60
 STOP_SECONDS = 60
 UNITS = 2_000_000_000
 
@@ -63,8 +62,7 @@ class Stack:
         return self._postgres.execute(sql, "bench")
 
     def migrate(self):
-        run = command("holdfast_inventory", "migrate")
-        subprocess.run(run, env=self._environment(), check=True, capture_output=True, timeout=START_SECONDS)
+        migrate(self._variables())
 
     @property
     def database_port(self):
@@ -84,51 +82,53 @@ class Stack:
         grpc_port, metrics_port = free_port(), free_port()
         pid = self._spawn(
             f"inventory-{grpc_port}",
-            command("holdfast_inventory", "serve"),
+            program("holdfast_inventory", "serve"),
             core,
+            lambda: _serves(grpc_port),
             HOLDFAST_GRPC_PORT=grpc_port,
             HOLDFAST_METRICS_PORT=metrics_port,
             DATABASE_URL=database_url or self.database_url,
         )
-        _wait_for(lambda: _serves(grpc_port))
         return Inventory(grpc_port, metrics_port, pid)
 
     def end(self, pid):
         """End a process before all others."""
         process = next(process for process in self._processes if process.pid == pid)
         del self._processes[process]
-        _stop(process)
+        process.stop(STOP_SECONDS)
 
     def gateway(self, grpc_port, core=SERVER_CORE):
         """A gateway before the inventory on `grpc_port`; its port and its pid."""
         http_port = free_port()
         pid = self._spawn(
             f"gateway-{http_port}",
-            command("holdfast_gateway", "serve"),
+            program("holdfast_gateway", "serve"),
             core,
+            lambda: get(f"http://127.0.0.1:{http_port}/health/ready") is not None,
             HOLDFAST_HTTP_PORT=http_port,
             HOLDFAST_GATEWAY_METRICS_PORT=free_port(),
             HOLDFAST_INVENTORY_TARGET=f"ipv4:127.0.0.1:{grpc_port}",
         )
-        _wait_for(lambda: get(f"http://127.0.0.1:{http_port}/health/ready"))
         return http_port, pid
 
     def yardstick(self, kind, *arguments, core=SERVER_CORE):
         """One of the servers of `bench.yardsticks`; its port."""
         port = free_port()
-        self._spawn(f"yardstick-{kind}-{port}", command("lab.bench.yardsticks", kind, str(port), *arguments), core)
-        _wait_for(lambda: _listens(port))
+        yardstick = program("lab.bench.yardsticks", kind, str(port), *arguments)
+        self._spawn(f"yardstick-{kind}-{port}", yardstick, core, lambda: _listens(port))
         return port
 
-    def _spawn(self, name, program, core, **variables):
-        log = self._exit.enter_context((self._directory / f"{name}.log").open("wb"))
-        pinned = ["taskset", "-c", str(core), *program]
-        process = subprocess.Popen(pinned, env=self._environment(**variables), stdout=log, stderr=log)
-        self._exit.callback(_stop, process)
+    def _spawn(self, name, command, core, is_ready, **variables):
+        pinned = ["taskset", "-c", str(core)]
+        log = self._directory / f"{name}.log"
+        process = logged(log, command, self._variables(**variables), prefix=pinned, stop_signal=signal.SIGTERM)
+        process.spawn()
+        self._exit.callback(process.stop, STOP_SECONDS)
         self._processes[process] = name.rpartition("-")[0]
+        process.wait_until(is_ready, START_SECONDS)
         return process.pid
 
-    def _environment(self, **more):
+    def _variables(self, **more):
         # Short waits at the end: there is nothing to drain.
         quiet = {
             "HOLDFAST_DRAIN_QUIET_SECONDS": "0",
@@ -137,7 +137,7 @@ class Stack:
             "HOLDFAST_HTTP_HOST": "127.0.0.1",
             "HOLDFAST_METRICS_HOST": "127.0.0.1",
         }
-        return environment(quiet | self._settings | {"DATABASE_URL": self.database_url} | more)
+        return quiet | self._settings | {"DATABASE_URL": self.database_url} | more
 
 
 def create_sale(grpc_port, sale_id, on_hand=UNITS):
@@ -192,20 +192,3 @@ def _serves(port):
 def _listens(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _wait_for(is_ready):
-    deadline = time.monotonic() + START_SECONDS
-    while not is_ready():
-        if time.monotonic() > deadline:
-            raise TimeoutError("a server did not come up; see its log")
-        time.sleep(0.1)
-
-
-def _stop(process):
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

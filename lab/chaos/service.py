@@ -1,15 +1,14 @@
-"""A place where a service runs: a process, and after its death the next, on the same ports, as supervisors do it."""
+"""A service under a supervisor: when its process ends, the next one is started on the same ports."""
 
 import asyncio
 import signal
 from contextlib import suppress
-from pathlib import Path
 
 import aiohttp
 
 from holdfast_devstack.ports import LOOPBACK, free_port
 from lab.kit.metrics import total
-from lab.kit.service import command, environment
+from lab.kit.service import ended, logged, program
 
 INVENTORY, GATEWAY = "inventory", "gateway"
 _MODULES = {INVENTORY: "holdfast_inventory", GATEWAY: "holdfast_gateway"}
@@ -21,7 +20,7 @@ _ANSWER_SECONDS = 1.0
 
 
 class Service:
-    """An inventory or a gateway. Whenever its process ends, another is started, until `stop`."""
+    """An inventory or a gateway. Whenever its process ends, another is started, until `stop` or `close`."""
 
     def __init__(self, kind, number, settings, log_directory, bug=None):
         self.kind, self.name = kind, f"{kind}-{number}"
@@ -30,7 +29,7 @@ class Service:
         self.frozen = False
         self.starts = 0
         self.faults = []
-        """What was not as it must be about the end of a process that nobody had harmed."""
+        """What was wrong with the end of a process that no fault had harmed."""
         self._harmed = False
         self._settings, self._bug = settings, bug
         self._log_path = log_directory / f"{self.name}.log"
@@ -51,20 +50,20 @@ class Service:
 
     @property
     def is_running(self):
-        return self.process is not None and self.process.returncode is None
+        return self.process is not None and self.process.is_running
 
     def set(self, **settings):
-        """Settings of its next processes, as variables of the environment."""
+        """Set variables of the environment of its next processes."""
         self._settings.update(settings)
 
     async def start(self):
-        await self._spawn()
+        self._spawn()
         self._keeper = asyncio.create_task(self._keep())
 
     async def until_ready(self):
-        """Returns once it says that it takes calls. Raises TimeoutError."""
+        """Wait until it reports that it accepts calls. Raises TimeoutError."""
         async with asyncio.timeout(_READY_SECONDS):
-            while not await self.is_ready():  # noqa: ASYNC110 - another process, which does not tell
+            while not await self.is_ready():  # noqa: ASYNC110 - another process: there is no event
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def is_ready(self):
@@ -76,7 +75,7 @@ class Service:
         return await _get(self.metrics_url) or ""
 
     def kill(self):
-        """SIGKILL. Its successor follows."""
+        """Send SIGKILL. Its successor follows."""
         self._harmed = True
         self._send(signal.SIGKILL)
 
@@ -88,19 +87,19 @@ class Service:
         self._send(signal.SIGCONT)
 
     def was_harmed(self):
-        """Somebody else did something to it: how it ends is not held against it."""
+        """Note that a fault hit it, so that its exit code is not judged."""
         self._harmed = True
 
     async def restart(self):
-        """SIGTERM, as a deployment sends it, and its successor."""
+        """Send SIGTERM, as a deployment does, and wait until its successor is ready."""
         process = self.process
         if not await self.is_ready():
-            # One that is only starting may not even know the signal yet.
+            # While it starts it may not handle the signal yet.
             self._harmed = True
         self._send(signal.SIGTERM)
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
+                await ended(process.pid)
         except TimeoutError:
             if not self._harmed:
                 self.faults.append(f"{self.name} did not end within {_STOP_SECONDS:g} s of SIGTERM")
@@ -108,7 +107,7 @@ class Service:
         await self.until_ready()
 
     async def stop(self):
-        """Ends it for good, in order if it can."""
+        """Stop it for good with SIGTERM, and with SIGKILL when it does not end in time."""
         self._stopping = True
         if self.process is None:
             return
@@ -116,45 +115,39 @@ class Service:
         self._send(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
-                await self.process.wait()
+                await ended(self.process.pid)
         self.close()
         if self._keeper is not None:
             await self._keeper
 
     def close(self):
-        """Ends it for good, at once."""
+        """Kill it for good."""
         self._stopping = True
         self._send(signal.SIGKILL)
 
     def _send(self, number):
-        if self.is_running:
-            with suppress(ProcessLookupError):
-                self.process.send_signal(number)
+        if self.process is not None:
+            self.process.send_signal(number)
 
-    async def _spawn(self):
+    def _spawn(self):
         self._harmed = False
         self.starts += 1
-        with self._log_path.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *command(_MODULES[self.kind], "serve", launcher="lab.chaos.launcher"),
-                env=self._environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=asyncio.subprocess.STDOUT,
-                cwd=Path(__file__).parents[2],
-            )
+        command = program(_MODULES[self.kind], "serve", launcher="lab.chaos.launcher")
+        self.process = logged(self._log_path, command, self._variables(), stop_signal=signal.SIGKILL)
+        self.process.spawn()
 
     async def _keep(self):
         while True:
-            code = await self.process.wait()
+            await ended(self.process.pid)
+            code = self.process.exit_status
             if code != 0 and not self._harmed and not self._stopping:
-                self.faults.append(f"{self.name} ended with {code} though nobody had harmed it")
+                self.faults.append(f"{self.name} ended with {code} though no fault had harmed it")
             if self._stopping:
                 return
             await asyncio.sleep(_AGAIN_SECONDS)
-            await self._spawn()
+            self._spawn()
 
-    def _environment(self):
+    def _variables(self):
         of_kind = {
             INVENTORY: {
                 "HOLDFAST_GRPC_HOST": LOOPBACK,
@@ -170,11 +163,11 @@ class Service:
             },
         }
         ours = {"CHAOS_ORDERS_PORT": self.orders_port} | ({"CHAOS_BUG": self._bug} if self._bug else {})
-        return environment({"HOLDFAST_LOG_FORMAT": "json"} | of_kind[self.kind] | ours | self._settings)
+        return of_kind[self.kind] | ours | self._settings
 
 
 async def _get(url):
-    """The body of a 200; None for anything else."""
+    """Return the body of a 200; None for anything else."""
     try:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:

@@ -11,7 +11,7 @@ import time
 from holdfast_devstack.ports import free_port
 from lab.drill.name_server import Addresses, NameServer
 from lab.drill.replica import Kind, Replica
-from lab.kit.service import command, environment
+from lab.kit.service import migrate
 
 READY_SECONDS = 60.0
 _PROBE_EVERY_SECONDS = 0.5
@@ -94,7 +94,7 @@ class Orchestrator:
             label,
             address,
             self.version,
-            self._environment(kind, address, fault or self._fault, environment),
+            self._variables(kind, address, fault or self._fault, environment),
             self._directory / f"{label}.log",
         )
         self.replicas.append(replica)
@@ -144,20 +144,10 @@ class Orchestrator:
         return new
 
     async def migrate(self):
-        """The migration job of a release; what it said."""
-        process = await asyncio.create_subprocess_exec(
-            *command("holdfast_inventory", "migrate"),
-            env=environment(self._urls | {"HOLDFAST_VERSION": self.version}),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await asyncio.wait_for(process.communicate(), READY_SECONDS)
-        if process.returncode != 0:
-            raise RuntimeError(f"migrating failed: {said.decode()}")
-        return said.decode()
+        """Run the migration job of a release, and return its output."""
+        return await asyncio.to_thread(migrate, self._urls | {"HOLDFAST_VERSION": self.version})
 
-    # Who is well
+    # Probes
 
     async def _probe(self, replica):
         """Readiness decides who is published; liveness decides who is killed and started again."""
@@ -190,7 +180,7 @@ class Orchestrator:
             return replica.is_running
         return now < replica.terminated_at + (replica.lag_seconds or LAG_SECONDS)
 
-    def _environment(self, kind, address, fault, more):
+    def _variables(self, kind, address, fault, more):
         inventory, gateway, edge = (self.kinds[name] for name in (INVENTORY, GATEWAY, EDGE))
         of_kind = {
             INVENTORY: {
@@ -222,7 +212,7 @@ class Orchestrator:
             "DRILL_NAME_SERVER_PORT": self.names.port,
             **({"DRILL_FAULT": fault} if fault else {}),
         }
-        return environment(_COMMON | of_kind[kind.name] | ours | more)
+        return _COMMON | of_kind[kind.name] | ours | more
 
 
 def _kind(name, last_step):

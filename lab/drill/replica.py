@@ -1,10 +1,11 @@
-"""One process of a service: what it says, in which phase it is, whether it can be scraped, and how it ended."""
+"""One process of a service: its log, its phase, whether it can be scraped, and how it ended."""
 
 import asyncio
 import json
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,16 +13,15 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from lab.kit.service import command
+from lab.kit.service import Service, ended
 
 PROBE_SECONDS = 1.0
 SCRAPE_EVERY_SECONDS = 0.25
 _SCRAPE_SECONDS = 2.0
-_START_SECONDS = 60.0
-# The event loop of the drill is busy, too: so close to the end it may have seen an end that had come.
+# The event loop of the drill is busy, too: a scrape this close to the end may come after it.
 _LAST_SCRAPE_SECONDS = 0.75
 
-# A probe is made afresh each time; a channel would wait ever longer before it connects again.
+# Each probe connects again soon: by default, a channel waits longer after each failure.
 _PROBE_OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -55,7 +55,7 @@ class Kind:
 class Replica:
     """A process from its start to its end. Times are those of `time.monotonic`."""
 
-    def __init__(self, kind, name, address, version, environment, log_path):
+    def __init__(self, kind, name, address, version, variables, log_path):
         self.kind, self.name, self.address, self.version = kind, name, address, version
         self.phases = []
         self.events = []
@@ -69,8 +69,8 @@ class Replica:
         self.killed_because = ""
         self.must_be_quiet = True
         self.lag_seconds = None
-        self.process = None
-        self._environment, self._log_path = environment, log_path
+        self._variables, self._log_path = variables, log_path
+        self._service = None
         self._tasks = []
         self._exited = asyncio.Event()
         self._channel = None
@@ -91,43 +91,49 @@ class Replica:
 
     @property
     def is_running(self):
-        return self.process is not None and not self._exited.is_set()
+        return self._service is not None and not self._exited.is_set()
 
     async def start(self):
         """Start the process, and the tasks that look after it. It need not serve yet."""
         self._enter(Phase.STARTING)
-        self.process = await asyncio.create_subprocess_exec(
-            *command(self.kind.module, "serve", launcher="lab.drill.launcher", stop_signal=signal.SIGTERM),
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=1 << 20,
-            process_group=0,
+        loop, self._log = asyncio.get_running_loop(), self._log_path.open("w")
+
+        def on_line(text):
+            print(text, file=self._log)
+            if any(event in text for event in _LIFECYCLE_EVENTS):
+                loop.call_soon_threadsafe(self._hear, json.loads(text))
+
+        self._service = Service(
+            self.kind.module,
+            self._variables,
+            launcher="lab.drill.launcher",
+            stop_signal=signal.SIGTERM,
+            on_line=on_line,
         )
         self._channel = grpc.aio.insecure_channel(self.target, options=_PROBE_OPTIONS)
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_SECONDS))
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._scrape())]
+        self._tasks = [asyncio.create_task(self._wait_for_exit()), asyncio.create_task(self._scrape())]
 
     def send(self, number):
         if self.is_running:
-            self.process.send_signal(number)
+            self._service.send(number)
 
     def terminate(self):
-        """SIGTERM, as the first or as a further one."""
+        """Send SIGTERM, as the first or as a further one."""
         if self.terminated_at is None:
             self.terminated_at = time.monotonic()
             self._enter(Phase.DRAINING)
         self.send(signal.SIGTERM)
 
     def kill(self, because):
-        """SIGKILL to it and what it started, which no drill that goes well needs."""
+        """Send SIGKILL to it and to what it started. A drill that passes never needs this."""
         self.killed_because = self.killed_because or because
         if self.is_running:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self._service.pid, signal.SIGKILL)
 
     async def ended(self, seconds):
-        """Whether it ends within the time."""
+        """Return whether it ends within the time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._exited.wait()
@@ -136,7 +142,7 @@ class Replica:
         return True
 
     async def close(self):
-        """Leave nothing of it behind."""
+        """Kill it, and release what it used."""
         self.kill("the drill was over")
         await self._exited.wait()
         for task in self._tasks:
@@ -177,11 +183,11 @@ class Replica:
     # What it tells
 
     def said(self, event, **fields):
-        """The lines of that event with those fields."""
+        """Return the lines of that event with those fields."""
         return [line for line in self.events if line["event"] == event and fields.items() <= line.items()]
 
     def faults(self) -> list[str]:
-        """What was not as it must be about its end; nothing while it runs."""
+        """Return what was wrong with its end; nothing while it runs."""
         if self.exit_code is None:
             return []
         faults = []
@@ -208,14 +214,12 @@ class Replica:
             ]
         return []
 
-    async def _listen(self):
-        with self._log_path.open("wb") as log:
-            async for line in self.process.stdout:
-                log.write(line)
-                text = line.decode(errors="replace")
-                if any(event in text for event in _LIFECYCLE_EVENTS):
-                    self._hear(json.loads(text))
-        self.exit_code = await self.process.wait()
+    async def _wait_for_exit(self):
+        await ended(self._service.pid)
+        # Its log is read to the end, and what it said there was heard, before it counts as ended.
+        await asyncio.to_thread(self._service.kill)
+        self._log.close()
+        self.exit_code = await self._service.exit_code()
         self.ended_at = time.monotonic()
         self._enter(Phase.ENDED)
         self._exited.set()
@@ -229,13 +233,13 @@ class Replica:
         self.phases.append((time.monotonic(), phase))
 
     def be_ready(self):
-        """It has said for the first time that it is ready."""
+        """Note that its readiness probe succeeded."""
         if not self.ready:
             self._enter(Phase.SERVING)
         self.ready = True
 
     async def _scrape(self):
-        """Look at the metrics all the time, as a monitoring system does, only more often."""
+        """Scrape the metrics, as a monitoring system does but more often."""
         while not self._exited.is_set():
             at = time.monotonic()
             try:

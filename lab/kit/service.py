@@ -1,4 +1,7 @@
-"""How a service of ours is started: by which command, with which environment, and so that it ends with its parent."""
+"""How a service is started: its command, its environment, where its log goes, and how its end is awaited.
+
+A `Service` is read for the events of its log; `logged` starts a service that writes its log to a file.
+"""
 
 import asyncio
 import json
@@ -8,11 +11,13 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
-from holdfast_devstack.child_process import stopped_with_parent
+from holdfast_devstack.child_process import ChildProcess, stopped_with_parent
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -23,12 +28,9 @@ _URLS = {"database_url", "redis_url"}
 _OURS = ("HOLDFAST_", "CHAOS_", "DRILL_", "DATABASE_URL", "REDIS_URL")
 
 
-def command(
-    module: str, *arguments: str, launcher: str = "", stop_signal: signal.Signals = signal.SIGKILL
-) -> list[str]:
-    """`python -m MODULE ARGUMENTS`; a launcher is a module that runs it. `stop_signal` comes when the parent ends."""
-    modules = [launcher, module] if launcher else [module]
-    return [*stopped_with_parent(stop_signal), sys.executable, "-m", *modules, *arguments]
+def program(module: str, *arguments: str, launcher: str = "") -> list[str]:
+    """Return `python -m MODULE ARGUMENTS`; a launcher is a module that runs it."""
+    return [sys.executable, "-m", *([launcher] if launcher else []), module, *arguments]
 
 
 def environment(wanted: Mapping[str, object]) -> dict[str, str]:
@@ -42,18 +44,63 @@ def variables(settings: Mapping[str, object]) -> dict[str, object]:
     return {name.upper() if name in _URLS else f"HOLDFAST_{name.upper()}": settings[name] for name in settings}
 
 
+def logged(log_path: Path, command: list[str], wanted: Mapping[str, object], **options: Any) -> ChildProcess:
+    """Return a program, not yet spawned, that appends its output to a file. `options` are those of a ChildProcess."""
+    return ChildProcess(log_path.stem, command, log_path, environment=_logging_json(wanted), **options)
+
+
+def migrate(wanted: Mapping[str, object]) -> str:
+    """Bring the schema up to date, and return the output. Raises subprocess.SubprocessError."""
+    return subprocess.run(
+        program("holdfast_inventory", "migrate"),
+        env=environment(wanted),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=START_SECONDS,
+        check=True,
+        text=True,
+    ).stdout
+
+
+async def ended(pid: int) -> None:
+    """Wait until a child process has ended. Returns at once if it was waited for already."""
+    over = asyncio.Event()
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+
 class Service:
     """A process that serves, from its start until it was waited for. Start it on the main thread; `with` kills it."""
 
-    def __init__(self, module: str, wanted: Mapping[str, object], *, prefix: Sequence[str] = ()) -> None:
-        """`wanted` are variables of its environment, beside JSON logs, which are read for their events."""
+    def __init__(
+        self,
+        module: str,
+        wanted: Mapping[str, object],
+        *,
+        launcher: str = "",
+        stop_signal: signal.Signals = signal.SIGKILL,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """`wanted` are variables of its environment, beside JSON logs, which are read for their events.
+
+        `stop_signal` is sent to it when its parent ends. `on_line` is called with each line of its log, on a thread.
+        """
         self._process = subprocess.Popen(
-            [*prefix, *command(module, "serve")],
-            env=environment({"HOLDFAST_LOG_FORMAT": "json", **wanted}),
+            [*stopped_with_parent(stop_signal), *program(module, "serve", launcher=launcher)],
+            env=_logging_json(wanted),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            process_group=0,
         )
+        self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -109,8 +156,10 @@ class Service:
         self.send(signal.SIGTERM)
 
     async def exit_code(self, seconds: float = STOP_SECONDS) -> int:
-        """Wait until it has ended by itself. Raises subprocess.TimeoutExpired."""
-        return await asyncio.to_thread(self._process.wait, seconds)
+        """Wait until it has ended by itself. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            await ended(self.pid)
+        return self._process.wait()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Stop it, or kill it when the time is over. Raises subprocess.TimeoutExpired then."""
@@ -130,11 +179,18 @@ class Service:
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
+            text = line.decode(errors="replace").rstrip("\n")
+            if self._on_line is not None:
+                self._on_line(text)
             with self._news:
-                self._lines.append(line.decode(errors="replace").rstrip("\n"))
+                self._lines.append(text)
                 self._news.notify_all()
         with self._news:
             self._news.notify_all()
+
+
+def _logging_json(wanted: Mapping[str, object]) -> dict[str, str]:
+    return environment({"HOLDFAST_LOG_FORMAT": "json", **wanted})
 
 
 def _parsed(line: str) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from holdfast_devstack.ports import free_port
 from lab.bench.load import CLIENT_CORE, SERVER_CORE
-from lab.bench.stack import Stack, _wait_for, family, get
-from lab.kit.service import command
+from lab.bench.stack import Stack, family, get
+from lab.kit.service import program
 
 CPU_GROUP = Path("/sys/fs/cgroup/cpu") / f"holdfast-overload-{os.getpid()}"
 PERIOD_MICROSECONDS = 50_000
@@ -66,9 +66,9 @@ class System(Stack):
         ports = {name: free_port() for name in ("HTTP", "METRICS", "ADMIN")}
         pid = self._spawn(
             f"edge-{ports['HTTP']}",
-            command("holdfast_edge", "serve"),
+            program("holdfast_edge", "serve"),
             CLIENT_CORE,
-            HOLDFAST_LOG_FORMAT="json",
+            lambda: get(f"http://127.0.0.1:{ports['ADMIN']}/ready") is not None,
             HOLDFAST_EDGE_HOST="127.0.0.1",
             HOLDFAST_EDGE_METRICS_HOST="127.0.0.1",
             HOLDFAST_EDGE_THREADS=1,
@@ -81,12 +81,11 @@ class System(Stack):
             HOLDFAST_EDGE_SALE_REQUESTS_PER_SECOND=int(sale_requests_per_second),
             **{f"HOLDFAST_EDGE_{name}_PORT": port for name, port in ports.items()},
         )
-        _wait_for(lambda: get(f"http://127.0.0.1:{ports['ADMIN']}/ready"))
         return ports["HTTP"], pid
 
-    def _environment(self, **more):
+    def _variables(self, **more):
         # So that a sale, which may have half of what may wait, cannot fill the places at the edge.
-        return super()._environment(HOLDFAST_QUEUE_LIMIT_COMMANDS=self._requests_in_flight, **more)
+        return super()._variables(HOLDFAST_QUEUE_LIMIT_COMMANDS=self._requests_in_flight, **more)
 
     def _confine(self, pids):
         """Give the services a part of their core, where one may: so that ten times their capacity can be offered."""
