@@ -17,7 +17,7 @@ from holdfast_chassis.alarms import Alarms
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import METHODS, Kind
 from holdfast_chassis.fair_queue import FairQueue, fair_share
-from holdfast_chassis.recent_set import RecentSet
+from holdfast_chassis.recent import RecentSet
 from holdfast_gateway.metrics import SubmitMetrics
 from holdfast_gateway.problems import (
     DEADLINE_IN_QUEUE,

@@ -7,7 +7,7 @@ says the same.
 
 from dataclasses import dataclass
 
-from holdfast_chassis.recent_map import RecentMap
+from holdfast_chassis.recent import RecentMap
 
 
 @dataclass(frozen=True, slots=True)

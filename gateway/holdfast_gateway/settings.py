@@ -1,53 +1,17 @@
 """The settings of the gateway; .env.example documents them."""
 
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.redis_url import RedisUrlSetting
-from holdfast_chassis.settings import CommaSeparated, Duration, ServiceSettings
+from holdfast_chassis.settings import CommaSeparated, Duration
 
 
 class GatewaySettings(IdentitySettings):
     """The gateway's settings, each with the unit at the end of its name."""
-
-    # Settings of the inventory: both services may share one environment file. A test checks that this list is complete.
-    sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names | {
-        "allow_unsafe_durability",
-        "batch_limit_commands",
-        "call_default_seconds",
-        "call_limit_seconds",
-        "connection_age_grace_seconds",
-        "connection_age_seconds",
-        "connection_streams_limit",
-        "database_acquire_seconds",
-        "database_read_seconds",
-        "database_readers",
-        "database_transaction_seconds",
-        "database_url",
-        "database_wait_seconds",
-        "database_writers",
-        "drain_grace_seconds",
-        "grpc_host",
-        "grpc_port",
-        "metrics_port",
-        "migrate_on_start",
-        "queue_limit_commands",
-        "queue_wait_limit_seconds",
-        "readiness_interval_seconds",
-        "reflection",
-        "request_limit_bytes",
-        "schedule_interval_seconds",
-        "sold_out_memory_seconds",
-        "stock_metrics_limit_items",
-        "sweep_interval_seconds",
-        "transport",
-        "watch_heartbeat_seconds",
-        "watch_limit",
-        "watch_reader_seconds",
-    }
 
     http_host: str = EVERY_ADDRESS
     http_port: int = Field(8080, ge=0, le=65535)

@@ -2,31 +2,32 @@
 
 import pytest
 
-from holdfast_chassis.settings import environment_name
+from holdfast_chassis.settings import SettingsError, environment_name
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_inventory.settings import InventorySettings
+from scripts import setting_names
+
+SERVICES = (DevstackSettings, EdgeSettings, GatewaySettings, InventorySettings)
 
 
-def test_inventory_tolerates_what_only_the_gateway_knows():
-    assert (
-        GatewaySettings.model_fields.keys() - InventorySettings.model_fields.keys() <= InventorySettings.sibling_names
-    )
+def test_list_of_all_settings_is_up_to_date():
+    assert setting_names.LIST.read_text() == setting_names.rendered(), "run `make generate`"
 
 
-def test_gateway_tolerates_what_only_the_inventory_knows():
-    assert InventorySettings.model_fields.keys() - GatewaySettings.model_fields.keys() <= GatewaySettings.sibling_names
-
-
-@pytest.mark.parametrize("service", [InventorySettings, GatewaySettings, EdgeSettings])
-def test_services_tolerate_what_only_the_runner_knows(service, monkeypatch):
+@pytest.mark.parametrize("service", SERVICES)
+def test_services_tolerate_the_settings_of_others(service, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1/holdfast")
-    for name in DevstackSettings.model_fields.keys() - DevstackSettings.sibling_names:
-        monkeypatch.setenv(environment_name(name), "1234")
+    for other in SERVICES:
+        for name in other.model_fields.keys() - service.model_fields.keys():
+            monkeypatch.setenv(environment_name(name), "1234")
     service.load(None)
 
 
-def test_nothing_is_tolerated_that_neither_knows():
-    known = GatewaySettings.model_fields.keys() | InventorySettings.model_fields.keys() | {"version"}
-    assert known >= GatewaySettings.sibling_names | InventorySettings.sibling_names
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_service_tolerates_a_name_that_is_no_setting(service, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1/holdfast")
+    monkeypatch.setenv(f"{service.own_prefix}NAME", "1")
+    with pytest.raises(SettingsError, match=f"{service.own_prefix}NAME: unknown"):
+        service.load(None)

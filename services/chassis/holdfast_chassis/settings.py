@@ -5,11 +5,13 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BeforeValidator, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -18,8 +20,8 @@ _PREFIX = "HOLDFAST_"
 _UNPREFIXED = frozenset({"database_url", "redis_url"})
 # Names that many programs share: they count where the prefixed ones are not set.
 _WELL_KNOWN = {"rate_limit_requests": "RATE_LIMIT_REQUESTS", "rate_limit_window": "RATE_LIMIT_WINDOW"}
-# Not settings of any service: the deployment's name for the build, and what only `holdfast up` has.
-_ALWAYS_KNOWN = frozenset({"version", "data_dir", "postgres_port", "valkey_port", "start_timeout_seconds"})
+# Not a setting of any service: the deployment's name for the build.
+_ALWAYS_KNOWN = frozenset({"version"})
 # The edge has its own namespace within Holdfast's, and checks it itself.
 _EDGE_PREFIX = "HOLDFAST_EDGE_"
 # Variables by which an orchestrator announces services: a service named `holdfast-x` is not a misspelt setting.
@@ -47,6 +49,31 @@ Duration = Annotated[float, BeforeValidator(_in_seconds)]
 """Seconds; as text also with a unit: 500ms, 30s, 1m, 1h."""
 
 
+L = TypeVar("L")
+
+
+def limit(
+    *uses: tuple[type, str], ge: float | None = None, gt: float | None = None, le: float | None = None, description: str
+) -> Any:  # noqa: ANN401 - as pydantic's Field
+    """Return a pydantic field that sets a limit of a part of the service: a field of a dataclass, with its default.
+
+    One setting may set limits of several parts. Raises LookupError if a field does not exist, and ValueError if their
+    defaults differ.
+    """
+    defaults = {_default(part, name) for part, name in uses}
+    if len(defaults) != 1:
+        raise ValueError(f"one setting has several defaults: {defaults}")
+    places: list[JsonValue] = [f"{part.__name__}.{name}" for part, name in uses]
+    return Field(defaults.pop(), ge=ge, gt=gt, le=le, description=description, json_schema_extra={_LIMITS: places})
+
+
+_LIMITS = "limits"
+
+
+def _default(part: type, name: str) -> object:
+    return {field.name: field.default for field in fields(part)}[name]
+
+
 class SettingsError(Exception):
     """The settings are invalid. The message lists every fault, one per line."""
 
@@ -68,9 +95,6 @@ class ServiceSettings(BaseSettings):
     own_prefix: ClassVar[str] = _PREFIX
     """Only variables with this prefix are checked for misspelt names."""
 
-    sibling_names: ClassVar[frozenset[str]] = frozenset()
-    """Fields of other services: all services may share one environment file, so these are not faults here."""
-
     @classmethod
     def load(cls, config_path: Path | None) -> Self:
         """Read the environment and the JSON file, if any. Raises SettingsError with all faults."""
@@ -85,6 +109,10 @@ class ServiceSettings(BaseSettings):
         if faults:
             raise SettingsError(faults)
         return settings
+
+    def limits(self, part: type[L], **others: object) -> L:
+        """Return the limits of a part of the service: those that settings set (see `limit`), and `others`."""
+        return part(**{name: getattr(self, field) for name, field in _settings_of(type(self), part)}, **others)
 
     @classmethod
     def settings_customise_sources(
@@ -178,7 +206,24 @@ def _unknown_keys(cls: type[ServiceSettings], document: Mapping[str, Any]) -> It
 
 
 def _known(cls: type[ServiceSettings]) -> Iterable[str]:
-    return {*cls.model_fields, *cls.sibling_names, *_ALWAYS_KNOWN}
+    return {*cls.model_fields, *_names_of_all_services(), *_ALWAYS_KNOWN}
+
+
+@cache
+def _names_of_all_services() -> tuple[str, ...]:
+    """Return the names of all settings: services share one environment file, so those of others are no faults."""
+    return tuple(resources.files("holdfast_chassis").joinpath("setting_names.txt").read_text("utf-8").split())
+
+
+def _settings_of(cls: type[ServiceSettings], part: type) -> Iterator[tuple[str, str]]:
+    """Yield the limits of a part that have a setting, each with the name of the setting."""
+    for name, field in cls.model_fields.items():
+        extra = field.json_schema_extra
+        places = extra.get(_LIMITS) if isinstance(extra, dict) else None
+        for place in places if isinstance(places, list) else ():
+            owner, _, limited = str(place).partition(".")
+            if owner == part.__name__:
+                yield limited, name
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

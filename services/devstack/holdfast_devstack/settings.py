@@ -1,7 +1,6 @@
 """The settings of `holdfast up`; .env.example documents them."""
 
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -15,10 +14,6 @@ from holdfast_inventory.settings import DatabaseUrlSetting, InventorySettings
 
 class DevstackSettings(ServiceSettings):
     """The settings of `holdfast up`. Settings of the services are passed on to them."""
-
-    sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names.union(
-        InventorySettings.model_fields, GatewaySettings.model_fields, EdgeSettings.model_fields
-    )
 
     # If set, these servers are used instead of embedded ones.
     database_url: DatabaseUrlSetting | None = None
@@ -52,5 +47,9 @@ class DevstackSettings(ServiceSettings):
     start_timeout_seconds: float = Field(60.0, gt=0)
 
 
-SHARED_NAMES = frozenset(DevstackSettings.model_fields) & DevstackSettings.sibling_names
+SHARED_NAMES = DevstackSettings.model_fields.keys() & {
+    *InventorySettings.model_fields,
+    *GatewaySettings.model_fields,
+    *EdgeSettings.model_fields,
+}
 """Fields that a service also has, and gets from the runner."""

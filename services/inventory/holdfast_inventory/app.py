@@ -77,21 +77,23 @@ class App:
 
         self._database = Database(
             settings.database_url.get_secret_value(),
-            _database_limits(settings),
+            settings.limits(DatabaseLimits),
             allow_unsafe_durability=settings.allow_unsafe_durability,
             on_query=ledger_metrics.query,
             entropy=entropy,
         )
         self._ledger = StockLedger(
             PostgresSaleStore(self._database),
-            _group_commit_limits(settings),
+            settings.limits(GroupCommitLimits),
             ledger_metrics,
             self._committed,
             sold_out_seconds=settings.sold_out_memory_seconds,
             entropy=entropy,
         )
         catalog = Catalog(self._database, self._committed, entropy=entropy)
-        self._feed = StockFeed(catalog, _feed_limits(settings), clock=clock, entropy=entropy)
+        self._feed = StockFeed(
+            catalog, settings.limits(FeedLimits, lifetime=settings.watch_lifetime), clock=clock, entropy=entropy
+        )
         self._fanout = self._new_fanout(FanoutMetrics(registry), clock, entropy)
         self._sweeper = Sweeper(
             catalog, self._ledger, ledger_metrics, interval_seconds=settings.sweep_interval_seconds, entropy=entropy
@@ -99,7 +101,7 @@ class App:
         self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
-        calls = self._calls = Calls(_call_limits(settings), call_metrics, clock, entropy, self._authenticator)
+        calls = self._calls = Calls(settings.limits(CallLimits), call_metrics, clock, entropy, self._authenticator)
         self._health = Health(settings.watch_lifetime, settings.watch_heartbeat_seconds, clock, entropy)
         self._readiness = Readiness(
             self._health_board(clock),
@@ -258,52 +260,6 @@ async def _nothing() -> None:
     """Do nothing: some parts need no start or no stop."""
 
 
-def _database_limits(settings: InventorySettings) -> DatabaseLimits:
-    return DatabaseLimits(
-        writers=settings.database_writers,
-        readers=settings.database_readers,
-        acquire_seconds=settings.database_acquire_seconds,
-        read_seconds=settings.database_read_seconds,
-        transaction_seconds=settings.database_transaction_seconds,
-    )
-
-
-def _group_commit_limits(settings: InventorySettings) -> GroupCommitLimits:
-    return GroupCommitLimits(
-        batch_commands=settings.batch_limit_commands,
-        queue_seconds=settings.queue_wait_limit_seconds,
-        queue_commands=settings.queue_limit_commands,
-    )
-
-
-def _feed_limits(settings: InventorySettings) -> FeedLimits:
-    return FeedLimits(
-        max_watches=settings.watch_limit,
-        heartbeat_seconds=settings.watch_heartbeat_seconds,
-        reader_seconds=settings.watch_reader_seconds,
-        lifetime=settings.watch_lifetime,
-    )
-
-
-def _call_limits(settings: InventorySettings) -> CallLimits:
-    return CallLimits(
-        in_flight=settings.call_limit,
-        default_seconds=settings.call_default_seconds,
-        max_seconds=settings.call_limit_seconds,
-        write_seconds=settings.watch_reader_seconds,
-        log_per_second=settings.log_calls_per_second,
-        log_slow_seconds=settings.log_slow_seconds,
-    )
-
-
 def server_limits(settings: InventorySettings) -> ServerLimits:
     """Return the address and the limits of the server."""
-    return ServerLimits(
-        host=listening_address(settings.grpc_host),
-        port=settings.grpc_port,
-        max_request_bytes=settings.request_limit_bytes,
-        max_connection_age_seconds=settings.connection_age_seconds,
-        max_connection_age_grace_seconds=settings.connection_age_grace_seconds,
-        max_streams_per_connection=settings.connection_streams_limit,
-        max_connections=settings.connection_limit,
-    )
+    return settings.limits(ServerLimits, host=listening_address(settings.grpc_host), port=settings.grpc_port)

@@ -151,11 +151,11 @@ class ServerLimits:
 
     host: str
     port: int
-    max_request_bytes: int
-    max_connection_age_seconds: float
-    max_connection_age_grace_seconds: float
-    max_streams_per_connection: int
-    max_connections: int
+    max_request_bytes: int = 4_194_304
+    max_connection_age_seconds: float = 300.0
+    max_connection_age_grace_seconds: float = 400.0
+    max_streams_per_connection: int = 2_000
+    max_connections: int = 4096
 
     def address_with(self, port: int) -> str:
         """Return host and port as clients write them. Port 0 is replaced when the server listens."""

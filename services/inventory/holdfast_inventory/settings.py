@@ -1,14 +1,19 @@
 """The settings of the inventory service; .env.example documents them."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.redis_url import RedisUrlSetting
-from holdfast_chassis.settings import ServiceSettings
+from holdfast_chassis.settings import limit
+from holdfast_inventory.api.calls import CallLimits
+from holdfast_inventory.ports import ServerLimits
+from holdfast_inventory.postgres.database import DatabaseLimits
 from holdfast_inventory.postgres.database_url import parse_database_url
+from holdfast_inventory.stock.group_commit import GroupCommitLimits
+from holdfast_inventory.watches.feed import FeedLimits
 from holdfast_inventory.watches.lifetime import Lifetime, lifetime_within
 
 
@@ -22,34 +27,6 @@ DatabaseUrlSetting = Annotated[SecretStr, AfterValidator(_usable)]
 
 class InventorySettings(IdentitySettings):
     """The inventory's settings, each with its unit at the end of its name."""
-
-    # Settings of the gateway: both services may share one environment file. A test checks that this list is complete.
-    sibling_names: ClassVar[frozenset[str]] = ServiceSettings.sibling_names | {
-        "body_limit_bytes",
-        "body_timeout_seconds",
-        "connect_wait_seconds",
-        "cors_origins",
-        "docs",
-        "gateway_metrics_port",
-        "header_limit_bytes",
-        "header_timeout_seconds",
-        "http_host",
-        "http_port",
-        "inventory_target",
-        "rate_limit_requests",
-        "rate_limit_window",
-        "request_timeout_max_seconds",
-        "request_timeout_seconds",
-        "stalled_client_seconds",
-        "stream_heartbeat_seconds",
-        "stream_limit_bytes",
-        "stream_retry_seconds",
-        "submit_concurrency",
-        "submit_limit_bytes",
-        "submit_limit_commands",
-        "submit_queue_limit",
-        "trusted_hops",
-    }
 
     database_url: DatabaseUrlSetting = Field(description="The PostgreSQL database, 14 or later.")
     redis_url: RedisUrlSetting | None = Field(
@@ -73,11 +50,15 @@ class InventorySettings(IdentitySettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="The format of logs; auto: readable on a terminal, otherwise JSON."
     )
-    log_calls_per_second: int = Field(
-        50, ge=0, description="The most calls per second that are logged although they neither failed nor were slow."
+    log_calls_per_second: int = limit(
+        (CallLimits, "log_per_second"),
+        ge=0,
+        description="The most calls per second that are logged although they neither failed nor were slow.",
     )
-    log_slow_seconds: float = Field(
-        1.0, ge=0, description="A call that takes this long is always logged. 0: every call."
+    log_slow_seconds: float = limit(
+        (CallLimits, "log_slow_seconds"),
+        ge=0,
+        description="A call that takes this long is always logged. 0: every call.",
     )
 
     reflection: bool | None = Field(
@@ -93,52 +74,82 @@ class InventorySettings(IdentitySettings):
     database_wait_seconds: float = Field(
         60.0, gt=0, description="How long to wait at the start for a database that starts late."
     )
-    database_writers: int = Field(
-        4, ge=1, le=100, description="Connections that write: the number of sales that can commit at the same time."
+    database_writers: int = limit(
+        (DatabaseLimits, "writers"),
+        ge=1,
+        le=100,
+        description="Connections that write: the number of sales that can commit at the same time.",
     )
-    database_readers: int = Field(8, ge=1, le=100, description="Connections that read.")
-    database_acquire_seconds: float = Field(
-        2.0, gt=0, description="How long to wait for a free connection before DATABASE_UNAVAILABLE."
+    database_readers: int = limit((DatabaseLimits, "readers"), ge=1, le=100, description="Connections that read.")
+    database_acquire_seconds: float = limit(
+        (DatabaseLimits, "acquire_seconds"),
+        gt=0,
+        description="How long to wait for a free connection before DATABASE_UNAVAILABLE.",
     )
-    database_read_seconds: float = Field(5.0, gt=0, description="The longest time that a read may take.")
-    database_transaction_seconds: float = Field(
-        5.0, gt=0, description="The longest time that a transaction may take before its connection is closed."
+    database_read_seconds: float = limit(
+        (DatabaseLimits, "read_seconds"), gt=0, description="The longest time that a read may take."
+    )
+    database_transaction_seconds: float = limit(
+        (DatabaseLimits, "transaction_seconds"),
+        gt=0,
+        description="The longest time that a transaction may take before its connection is closed.",
     )
 
-    batch_limit_commands: int = Field(256, ge=1, le=1000, description="The most commands in one transaction.")
-    queue_wait_limit_seconds: float = Field(
-        1.0, gt=0, description="A command with a longer expected wait is refused as OVERLOADED."
+    batch_limit_commands: int = limit(
+        (GroupCommitLimits, "batch_commands"), ge=1, le=1000, description="The most commands in one transaction."
     )
-    queue_limit_commands: int = Field(
-        20_000, ge=1, description="The most commands that may wait; one sale may use as many as it leaves free."
+    queue_wait_limit_seconds: float = limit(
+        (GroupCommitLimits, "queue_seconds"),
+        gt=0,
+        description="A command with a longer expected wait is refused as OVERLOADED.",
+    )
+    queue_limit_commands: int = limit(
+        (GroupCommitLimits, "queue_commands"),
+        ge=1,
+        description="The most commands that may wait; one sale may use as many as it leaves free.",
     )
     sold_out_memory_seconds: float = Field(
         0.2, ge=0, le=0.2, description="The maximum age of remembered stock from which a hold may be refused."
     )
 
-    call_limit: int = Field(
-        2_000,
+    call_limit: int = limit(
+        (CallLimits, "in_flight"),
         ge=1,
         description="The most calls in progress; reads may use half, calls that begin a purchase four fifths.",
     )
-    call_default_seconds: float = Field(10.0, gt=0, description="How long a call without a deadline may take.")
-    call_limit_seconds: float = Field(60.0, gt=0, description="The longest deadline of a caller that is respected.")
-    request_limit_bytes: int = Field(4_194_304, ge=1024, description="The largest request.")
-    connection_limit: int = Field(4096, ge=1, description="The most connections; more are closed at once.")
-    connection_streams_limit: int = Field(2_000, ge=1, description="The most calls in progress on one connection.")
-    connection_age_seconds: float = Field(
-        300.0, gt=0, description="After this time a client is asked to reconnect, so that it finds new replicas."
+    call_default_seconds: float = limit(
+        (CallLimits, "default_seconds"), gt=0, description="How long a call without a deadline may take."
     )
-    connection_age_grace_seconds: float = Field(
-        400.0,
+    call_limit_seconds: float = limit(
+        (CallLimits, "max_seconds"), gt=0, description="The longest deadline of a caller that is respected."
+    )
+    request_limit_bytes: int = limit((ServerLimits, "max_request_bytes"), ge=1024, description="The largest request.")
+    connection_limit: int = limit(
+        (ServerLimits, "max_connections"), ge=1, description="The most connections; more are closed at once."
+    )
+    connection_streams_limit: int = limit(
+        (ServerLimits, "max_streams_per_connection"), ge=1, description="The most calls in progress on one connection."
+    )
+    connection_age_seconds: float = limit(
+        (ServerLimits, "max_connection_age_seconds"),
+        gt=0,
+        description="After this time a client is asked to reconnect, so that it finds new replicas.",
+    )
+    connection_age_grace_seconds: float = limit(
+        (ServerLimits, "max_connection_age_grace_seconds"),
         gt=0,
         description="How long calls on such a connection may continue. Watches end by themselves before: they last as "
         "long as a connection, but at most nine tenths of this less a heartbeat and a reader's time for an event.",
     )
-    watch_limit: int = Field(1_000, ge=1, description="The most watches.")
-    watch_heartbeat_seconds: float = Field(10.0, gt=0, description="The interval of heartbeats on a quiet watch.")
-    watch_reader_seconds: float = Field(
-        30.0, gt=0, description="How long a watch's reader may take to accept one event before the watch ends."
+    watch_limit: int = limit((FeedLimits, "max_watches"), ge=1, description="The most watches.")
+    watch_heartbeat_seconds: float = limit(
+        (FeedLimits, "heartbeat_seconds"), gt=0, description="The interval of heartbeats on a quiet watch."
+    )
+    watch_reader_seconds: float = limit(
+        (FeedLimits, "reader_seconds"),
+        (CallLimits, "write_seconds"),
+        gt=0,
+        description="How long a watch's reader may take to accept one event before the watch ends.",
     )
 
     sweep_interval_seconds: float = Field(1.0, gt=0, description="The interval at which due holds are searched.")

@@ -3,17 +3,15 @@
 import json
 import os
 import traceback
-from typing import ClassVar
+from dataclasses import dataclass
 
 import pytest
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
-from holdfast_chassis.settings import CommaSeparated, ServiceSettings, SettingsError, environment_name
+from holdfast_chassis.settings import CommaSeparated, ServiceSettings, SettingsError, environment_name, limit
 
 
 class Settings(ServiceSettings):
-    sibling_names: ClassVar[frozenset[str]] = frozenset({"cors_origins_of_the_other"})
-
     database_url: SecretStr
     grpc_port: int = Field(default=50051, ge=0, le=65535)
     drain_quiet_seconds: float = Field(default=2.0, gt=0)
@@ -133,8 +131,8 @@ def test_an_unusable_file_is_a_fault(document, tmp_path, content, expected):
 
 
 def test_what_the_sibling_service_knows_is_tolerated(environment, document):
-    environment(HOLDFAST_CORS_ORIGINS_OF_THE_OTHER="https://a", HOLDFAST_VERSION="7")
-    Settings.load(document({"cors_origins_of_the_other": []}))
+    environment(HOLDFAST_CORS_ORIGINS="https://a", HOLDFAST_VERSION="7")
+    Settings.load(document({"submit_concurrency": []}))
 
 
 def test_what_an_orchestrator_announces_services_by_is_tolerated(environment):
@@ -156,6 +154,44 @@ def test_no_secret_is_ever_printed(environment):
     assert "s3cret" not in printed
     assert "hunter2" not in printed
     assert "hunter2" not in repr(Settings(token=None, grpc_port=1))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    size: int = 4
+    wait_seconds: float = 2.0
+    retry_seconds: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    wait_seconds: float = 2.0
+
+
+class Limited(ServiceSettings):
+    pool_size: int = limit((PoolLimits, "size"), ge=1, description="Connections.")
+    acquire_seconds: float = limit(
+        (PoolLimits, "wait_seconds"), (CallLimits, "wait_seconds"), gt=0, description="Wait."
+    )
+
+
+def test_limits_have_their_default_where_they_are_defined():
+    assert Limited().pool_size == 4
+    assert Limited().limits(PoolLimits) == PoolLimits()
+
+
+def test_one_setting_may_set_limits_of_several_parts(environment):
+    environment(HOLDFAST_POOL_SIZE="9", HOLDFAST_ACQUIRE_SECONDS="7")
+    settings = Limited.load(None)
+    assert settings.limits(PoolLimits, retry_seconds=1.0) == PoolLimits(9, 7.0, 1.0)
+    assert settings.limits(CallLimits) == CallLimits(7.0)
+
+
+def test_a_setting_of_limits_with_different_defaults_cannot_be_defined():
+    with pytest.raises(ValueError, match="several defaults"):
+        limit((PoolLimits, "wait_seconds"), (PoolLimits, "retry_seconds"), description="Wait.")
+    with pytest.raises(LookupError):
+        limit((PoolLimits, "misspelt"), description="Wait.")
 
 
 def test_settings_are_frozen():

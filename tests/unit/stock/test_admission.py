@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from holdfast_chassis.recent_set import RecentSet
+from holdfast_chassis.recent import RecentSet
 from holdfast_inventory.domain.commands import Confirm, Extend, Release, Sweep
 from holdfast_inventory.stock.admission import BatchTimer, Rank, flow_of, rank_of
 from tests.support.shopping import adjust, hold

@@ -13,7 +13,7 @@ from holdfast_chassis.identity.refusals import Unauthenticated
 from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.identity.tokens import TokenRules, TokenVerifier, VerifiedToken
 from holdfast_chassis.lifecycle import CannotStartError
-from holdfast_chassis.recent_map import RecentMap
+from holdfast_chassis.recent import RecentMap
 
 _REMEMBERED_TOKENS = 20_000
 _bearer = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,8000})", re.ASCII | re.IGNORECASE).fullmatch

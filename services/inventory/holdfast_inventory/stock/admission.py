@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
 
-from holdfast_chassis.recent_set import RecentSet
+from holdfast_chassis.recent import RecentSet
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep
 
 REMEMBERED_GRANTS = 10_000

@@ -16,7 +16,7 @@ from holdfast_chassis.clock import thread_cpu_seconds
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.logs import get_logger
-from holdfast_chassis.recent_set import RecentSet
+from holdfast_chassis.recent import RecentSet
 from holdfast_inventory.domain.commands import Command, Create, Sweep
 from holdfast_inventory.domain.decide import Adjusted, Answer, Decision, Done, State, decide
 from holdfast_inventory.domain.errors import (

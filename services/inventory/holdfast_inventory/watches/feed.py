@@ -59,7 +59,7 @@ class FeedLimits:
     max_watches_per_sale: int = 500
     heartbeat_seconds: float = 10.0
     poll_seconds: float = 0.3
-    reader_seconds: float = 60.0
+    reader_seconds: float = 30.0
     lifetime: Lifetime = field(default_factory=lambda: Lifetime(150.0, 300.0))
     followers: FollowerLimits = field(default_factory=FollowerLimits)
 

@@ -1,4 +1,4 @@
-from holdfast_chassis.recent_set import RecentSet
+from holdfast_chassis.recent import RecentSet
 
 
 def test_the_last_are_remembered_and_no_more_than_twice_as_many():

@@ -1,4 +1,4 @@
-"""What was worked out lately, in bounded memory."""
+"""Recent values, in bounded memory."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class RecentMap(Generic[K, V]):
-    """Remembers the last `count` values at least, and never more than twice as many."""
+    """A map of at least the last `count` values, and at most twice as many."""
 
     __slots__ = ("_count", "_new", "_old")
 
@@ -17,15 +17,28 @@ class RecentMap(Generic[K, V]):
         self._new: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._new or key in self._old
+
     def get(self, key: K) -> V | None:
-        """Return the value of a key, if it is remembered. One that is asked for stays longer."""
+        """Return the value of a key, or None. It is kept as long as a new one."""
         value = self._new.get(key)
         if value is None and (value := self._old.get(key)) is not None:
             self.set(key, value)
         return value
 
     def set(self, key: K, value: V) -> None:
-        """Remember one more."""
+        """Set the value of a key."""
         if len(self._new) >= self._count:
             self._new, self._old = {}, self._new
         self._new[key] = value
+
+
+class RecentSet(RecentMap[K, None]):
+    """A set of at least the last `count` values, and at most twice as many."""
+
+    __slots__ = ()
+
+    def add(self, value: K) -> None:
+        """Add a value."""
+        self.set(value, None)
