@@ -30,6 +30,16 @@ class Measured:
         self.from_memory += 1
 
 
+class Lags:
+    """The metrics of a sweeper: how late holds expired, in seconds."""
+
+    def __init__(self):
+        self.seen = []
+
+    def expiry_lag(self, seconds):
+        self.seen.append(seconds)
+
+
 class Statements:
     """The names of the statements that a database ran, to wait for."""
 

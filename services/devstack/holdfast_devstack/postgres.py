@@ -14,14 +14,14 @@ from pathlib import Path
 from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_chassis.entropy import SYSTEM_ENTROPY
 from holdfast_devstack.child_process import ChildProcess, StartError
-from holdfast_devstack.ports import LOOPBACK, free_port
+from holdfast_devstack.ports import LOOPBACK
+from holdfast_devstack.server import Server
 from holdfast_devstack.unprivileged import Identity, identity_for
 
 SUPERUSER = "holdfast"
 
 _INITDB_TIMEOUT_SECONDS = 120.0
 _STATEMENT_TIMEOUT_SECONDS = 60.0
-_START_TIMEOUT_SECONDS = 120.0  # Recovery after a crash may take its time.
 _STOP_TIMEOUT_SECONDS = 15.0
 _SOCKET_PATH_LIMIT = 100
 _PROC = Path("/proc")
@@ -38,13 +38,14 @@ def embedded_binaries() -> Path:
     return Path(wheel.origin).parent / "pginstall" / "bin"
 
 
-class PostgresServer:
+class PostgresServer(Server):
     """A cluster in a directory, and the postmaster that serves it on the loopback interface.
 
     fsync and synchronous_commit stay on, because Holdfast promises durability.
     """
 
     name = "PostgreSQL"
+    start_timeout_seconds = 120.0  # Recovery after a crash may take long.
 
     def __init__(
         self,
@@ -54,39 +55,16 @@ class PostgresServer:
         port: int = 0,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`directory` is made when missing and keeps data, password and log; port 0 means any free one."""
-        self.port = port
-        self._directory = directory.resolve()
+        """`binaries` are those of the wheel unless given; `settings` are parameters of PostgreSQL."""
+        super().__init__(directory, port)
         self._cluster = self._directory / "cluster"
         self._password_file = self._directory / "password"
         self._binaries = binaries or embedded_binaries()
         self._settings = dict(settings or {})
-        self._child: ChildProcess | None = None
-
-    @property
-    def address(self) -> str:
-        """Its host and port."""
-        return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def child(self) -> ChildProcess:
-        """The postmaster's process. Raises RuntimeError before the first `spawn`."""
-        if self._child is None:
-            raise RuntimeError("PostgreSQL was never started")
-        return self._child
 
     def url(self, database: str = "postgres") -> str:
         """Return a connection URL of one database, with the superuser and its password."""
         return f"postgresql://{SUPERUSER}:{self._password_file.read_text()}@{LOOPBACK}:{self.port}/{database}"
-
-    def start(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
-        """Create the cluster if there is none, start the server and wait until it accepts connections.
-
-        Raises StartError, with the end of the log, if it does not do so in time.
-        """
-        self.prepare()
-        self.spawn()
-        self.wait_until_ready(timeout_seconds)
 
     def prepare(self) -> None:
         """Create the cluster if there is none. Raises StartError if that fails."""
@@ -100,23 +78,7 @@ class PostgresServer:
     def spawn(self) -> None:
         """Start the postmaster without waiting for it. Call it on the main thread (see ChildProcess)."""
         self._evict_orphan()
-        self.port = self.port or free_port()
-        self._child = ChildProcess(
-            self.name,
-            [str(self._binaries / "postgres"), "-D", str(self._cluster), *self._options()],
-            self._directory / "postgres.log",
-            stop_signal=signal.SIGINT,
-            prefix=self._identity.prefix,
-        )
-        self._child.spawn()
-
-    def wait_until_ready(self, timeout_seconds: float = _START_TIMEOUT_SECONDS) -> None:
-        """Wait until it accepts connections. Raises StartError if it ends or the time is up."""
-        try:
-            self.child.wait_until(self._is_ready, timeout_seconds)
-        except StartError:
-            self.child.kill()
-            raise
+        super().spawn()
 
     def stop(self, timeout_seconds: float = _STOP_TIMEOUT_SECONDS) -> None:
         """Stop it with a fast shutdown, or after the timeout an immediate one, which recovers at the next start."""
@@ -170,6 +132,15 @@ class PostgresServer:
         if result.returncode != 0:
             raise RuntimeError(f"{statement}: {result.stderr.strip()}")
         return result.stdout.strip()
+
+    def _new_child(self) -> ChildProcess:
+        return ChildProcess(
+            self.name,
+            [str(self._binaries / "postgres"), "-D", str(self._cluster), *self._options()],
+            self._directory / "postgres.log",
+            stop_signal=signal.SIGINT,
+            prefix=self._identity.prefix,
+        )
 
     @cached_property
     def _identity(self) -> Identity:

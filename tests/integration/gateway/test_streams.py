@@ -70,7 +70,8 @@ async def test_events_have_a_name_an_id_and_json(open_stream, inventory):
     assert await events.next() is None
 
 
-async def test_head_of_a_stream_ends_at_once(gateway, inventory):
+def watched_until_cancelled(inventory):
+    """Let watches send a snapshot and nothing more. Return the event that is set when one ends."""
     ended = asyncio.Event()
 
     async def watch(request, context):
@@ -81,6 +82,11 @@ async def test_head_of_a_stream_ends_at_once(gateway, inventory):
             ended.set()
 
     inventory.answers["WatchStock"] = watch
+    return ended
+
+
+async def test_head_of_a_stream_ends_at_once(gateway, inventory):
+    ended = watched_until_cancelled(inventory)
     status, nothing, headers = await gateway.send("HEAD", WATCH)
     assert (status, nothing, headers["Content-Type"]) == (200, None, "text/event-stream")
     async with asyncio.timeout(5):
@@ -206,16 +212,7 @@ async def test_a_quiet_stream_is_kept_alive(start_gateway, open_stream, inventor
 
 
 async def test_a_client_that_goes_ends_the_call(open_stream, inventory):
-    ended = asyncio.Event()
-
-    async def watch(request, context):
-        try:
-            yield snapshot()
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    inventory.answers["WatchStock"] = watch
+    ended = watched_until_cancelled(inventory)
     response = await open_stream()
     await Events(response).next()
     response.close()

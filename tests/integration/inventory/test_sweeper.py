@@ -9,17 +9,10 @@ from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.domain.movement import MovementKind
 from holdfast_inventory.domain.reservation import ReservationState
 from tests.support.postgres import on_every_version
+from tests.support.replicas import Lags
 
 SALE = "drop-1"
 BOUND_SECONDS = 30
-
-
-class Lags:
-    def __init__(self):
-        self.seen = []
-
-    def expiry_lag(self, seconds):
-        self.seen.append(seconds)
 
 
 @pytest.fixture

@@ -84,8 +84,8 @@ async def test_a_replay_whose_commit_is_lost_is_still_a_replay(database_url, pro
     await assert_effects(catalog, sql, held=1)
 
 
-async def test_what_another_replica_does_after_a_lost_commit_is_not_ours(database_url, proxy, catalog, sql):
-    await catalog.create_sale(new_sale(socks=5))
+def lose_commit_and_server(proxy):
+    """Lose the next commit, and refuse connections from then on. Return the event that is set when it happens."""
     lost = asyncio.Event()
 
     async def lose_it_and_the_server(link):
@@ -93,9 +93,15 @@ async def test_what_another_replica_does_after_a_lost_commit_is_not_ours(databas
         lost.set()
         return await lose_commit(link)
 
+    proxy.at_next_commits(lose_it_and_the_server)
+    return lost
+
+
+async def test_what_another_replica_does_after_a_lost_commit_is_not_ours(database_url, proxy, catalog, sql):
+    await catalog.create_sale(new_sale(socks=5))
     async with Replica(proxy.url) as one, Replica(database_url) as other:
         command = await one.bound_hold("r-1", socks=1)
-        proxy.at_next_commits(lose_it_and_the_server)
+        lost = lose_commit_and_server(proxy)
         slower = asyncio.ensure_future(one.execute(command))
         await lost.wait()
         assert not (await other.execute(command)).replayed
@@ -108,16 +114,8 @@ async def test_what_another_replica_does_after_a_lost_commit_is_not_ours(databas
 async def test_a_refusal_after_a_lost_commit_is_a_true_one(database_url, proxy, catalog, sql):
     """The commit is lost, and the last unit goes to another customer before the retry."""
     await catalog.create_sale(new_sale(socks=1))
-
-    lost = asyncio.Event()
-
-    async def lose_it_and_the_server(link):
-        proxy.accepts = False
-        lost.set()
-        return await lose_commit(link)
-
     async with Replica(proxy.url) as one, Replica(database_url) as other:
-        proxy.at_next_commits(lose_it_and_the_server)
+        lost = lose_commit_and_server(proxy)
         slower = asyncio.ensure_future(one.execute(hold("slower", socks=1)))
         await lost.wait()
         await other.execute(hold("quicker", socks=1))

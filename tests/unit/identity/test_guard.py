@@ -13,26 +13,18 @@ DESCRIPTORS = {method.name: method for service in SERVICES for method in service
 BUYER = Principal("customers/c-1", frozenset({OWN}), "c-1")
 BACKEND = Principal("keys/shop", frozenset({"reservations.write", "stock.write"}))
 
+WITH_A_RESERVATION = {
+    "CreateReservation",
+    "GetReservation",
+    "ListReservations",
+    "ConfirmReservation",
+    "ReleaseReservation",
+    "ExtendReservation",
+    "WatchStock",
+}
 ALLOWED = {
-    "reservations.own": {
-        "CreateReservation",
-        "GetReservation",
-        "ListReservations",
-        "ConfirmReservation",
-        "ReleaseReservation",
-        "ExtendReservation",
-        "WatchStock",
-    },
-    "reservations.write": {
-        "CreateReservation",
-        "GetReservation",
-        "ListReservations",
-        "ConfirmReservation",
-        "ReleaseReservation",
-        "ExtendReservation",
-        "WatchStock",
-        "Submit",
-    },
+    "reservations.own": WITH_A_RESERVATION,
+    "reservations.write": WITH_A_RESERVATION | {"Submit"},
     "stock.read": {"GetItem", "ListItems", "ListMovements", "WatchMovements", "VerifyLedger", "WatchStock"},
     "stock.write": {"AdjustStock", "TransferStock"},
     "sales.read": {"GetSale", "ListSales", "ListSaleChanges", "GetSaleSchedule", "ListSaleSchedules"},

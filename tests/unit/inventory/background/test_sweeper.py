@@ -10,6 +10,7 @@ from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.domain.commands import Sweep
 from holdfast_inventory.domain.decide import Swept
 from holdfast_inventory.domain.errors import DatabaseUnavailable, Internal, Overloaded
+from tests.support.replicas import Lags
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 BATCH = 1_000
@@ -52,14 +53,6 @@ class Sales:
         ended = min(BATCH, self.dead_holds[sale_id])
         self.dead_holds[sale_id] -= ended
         return Swept(ended)
-
-
-class Lags:
-    def __init__(self):
-        self.seen = []
-
-    def expiry_lag(self, seconds):
-        self.seen.append(seconds)
 
 
 @pytest.fixture
