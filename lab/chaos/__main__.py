@@ -41,7 +41,7 @@ def main():
 
 
 async def _until_terminated(run):
-    """SIGTERM, too, ends a run in order: nothing is left."""
+    """Let SIGTERM end a run as an interrupt does, so that no process is left behind."""
     task = asyncio.ensure_future(run)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task

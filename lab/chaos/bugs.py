@@ -1,6 +1,6 @@
-"""Bugs to plant, each with the strikes that bring it to light, and the rules that must then be found broken.
+"""Planted bugs, each with the faults that reveal it and the rules of the judge that it breaks.
 
-They are put into the running services, or into the servers' settings; the product has none of them.
+They are patched into the running services, or into the servers' settings; the product does not contain them.
 """
 
 # ruff: noqa: PLC0415 - only what the launched service itself imports
@@ -23,12 +23,12 @@ _ANSWER_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Bug:
-    """`strikes` are as a schedule has them: at, seconds, fault, target."""
+    """`strikes` are the entries of a schedule: at, seconds, fault, target."""
 
     plant: Callable[[], None]
     strikes: tuple[tuple[float, float, str, str], ...]
     found_as: frozenset[str]
-    """Some of the rules of the judge that it breaks; one of them at least must be found broken."""
+    """Rules of the judge that it breaks; the judge must report at least one of them."""
     seconds: float = 2.0
     """The duration of the faults and of their effects; they are repeated until there were `operations` operations."""
     operations: int = 500
@@ -38,11 +38,11 @@ class Bug:
 
 
 _BUYING = {"weights": {"create": 40, "replay": 25, "adjust": 20, "confirm": 10, "race": 5}}
-"""Much comes and goes, and is asked for again."""
+"""Many short reservations and many repeated requests."""
 
 
 def _acknowledge_before_commit():
-    """Answers go out when everything is decided; the commit follows."""
+    """Answers are sent before the commit."""
     import asyncpg
 
     from holdfast_inventory.postgres.statements import load
@@ -72,7 +72,7 @@ def _acknowledge_before_commit():
 
 
 def _redis_as_truth():
-    """Which reservation a request id is bound to is what Redis says."""
+    """Redis decides to which reservation a request id is bound."""
     from redis import Redis, RedisError
 
     from holdfast_inventory.api.reservation_requests import CreateRequest
@@ -93,7 +93,7 @@ def _redis_as_truth():
 
 
 def _retry_without_key():
-    """What is tried again after a lost COMMIT is a new request."""
+    """A retry after a lost COMMIT has a new request id."""
     from holdfast_inventory.domain.commands import Create
     from holdfast_inventory.stock.group_commit import GroupCommit
 
@@ -110,14 +110,14 @@ def _retry_without_key():
 
 
 def _replay_without_durability():
-    """A batch of nothing but replays commits nothing: there is nothing to write."""
+    """A batch that contains only replays commits nothing."""
     from holdfast_inventory.stock import group_commit
 
     group_commit._must_commit = lambda _state, decision, _batch: not decision.is_empty
 
 
 def _confirm_racing_expiry():
-    """Whether a hold has run out is what the service's own clock says."""
+    """The service's own clock decides whether a hold has expired."""
     from holdfast_chassis.clock import SYSTEM_CLOCK
     from holdfast_inventory.domain.reservation import Reservation
 
@@ -126,7 +126,7 @@ def _confirm_racing_expiry():
 
 
 def _dropped_watch_event():
-    """Of every fifth page of movements, the first is dropped."""
+    """The first movement of every fifth page is dropped."""
     from holdfast_inventory.watches.followers import MovementFollower
 
     movements_after = MovementFollower.movements_after
@@ -145,7 +145,7 @@ def _dropped_watch_event():
 
 
 class _Memory:
-    """How long a read state is used, even if another one is read meanwhile."""
+    """How long a state that was read is used, even if a newer one is read in the meantime."""
 
     def __init__(self, seconds):
         self._seconds = seconds
@@ -160,7 +160,7 @@ class _Memory:
 
 
 def _limit_outside_lock():
-    """What a customer has is remembered for a while, rather than read for each batch."""
+    """A customer's use is cached for some time instead of being read for each batch."""
     from holdfast_inventory.domain.commands import Create
     from holdfast_inventory.postgres import sale_store
 
@@ -177,7 +177,7 @@ def _limit_outside_lock():
 
 
 def _remembered_rules():
-    """A sale's rules are remembered for a while, rather than read for each batch."""
+    """A sale's rules are cached for some time instead of being read for each batch."""
     from holdfast_inventory.postgres import sale_store
 
     read, memory = sale_store.read, _Memory(_REMEMBERED_SECONDS)
@@ -193,7 +193,7 @@ def _remembered_rules():
 
 
 def _version_outside_lock():
-    """Versions are compared with what was read a while ago."""
+    """Versions are compared with an older state."""
     from holdfast_inventory.domain import decide as module
     from holdfast_inventory.domain.commands import Adjust
 
@@ -209,7 +209,7 @@ def _version_outside_lock():
 
 
 def _unlimited_extensions():
-    """Extensions have a second more than they may."""
+    """Extensions may exceed the maximum hold time by one second."""
     from datetime import timedelta
 
     from holdfast_inventory.domain import decide as module
@@ -229,7 +229,7 @@ def _unlimited_extensions():
 
 
 def _nothing():
-    """The servers' settings are the bug."""
+    """Do nothing: the bug is in the servers' settings."""
 
 
 _LINK = "standby -> primary"
@@ -238,7 +238,7 @@ BUGS = {
         _acknowledge_before_commit,
         tuple((1.0 + 1.5 * at, 1.0, "kill-in-commit", f"inventory-{1 + at % 2} before-commit") for at in range(4)),
         frozenset({"acknowledged-lost"}),
-        # Who asks again for what was lost gets it then, and all that remains is that it came late.
+        # A retry creates what was lost, and the only trace left is that it was created late.
         habits={"weights": {"create": 40, "adjust": 20, "confirm": 10}},
     ),
     "redis-as-truth": Bug(
@@ -262,13 +262,13 @@ BUGS = {
     "replay-without-durability": Bug(
         _replay_without_durability,
         (
-            # Who waits loses the connection once, and has the time to ask again, on a busy machine too.
+            # A waiting client loses the connection once, and has enough time for a retry even on a busy machine.
             (0.5, 7.0, "swallow-answers", _LINK),
             (1.5, 0.1, "terminate-backends", "primary"),
             (3.5, 0.1, "terminate-backends", "primary"),
             (6.0, 0.1, "promote-standby", "standby"),
         ),
-        # Lost for good, or made anew for one who asked once more.
+        # Lost for good, or created again by a retry.
         frozenset({"acknowledged-lost", "fields-differ"}),
         operations=100,
     ),
@@ -283,7 +283,7 @@ BUGS = {
     "remembered-rules": Bug(
         _remembered_rules,
         (),
-        # What was opened is still refused, as what was shut is still given.
+        # A reopened sale still refuses, and a closed one still sells.
         frozenset({"given-while-closed", "needless-refusal"}),
         habits={"weights": {"create": 60, "shut": 8}},
     ),
@@ -300,4 +300,4 @@ BUGS = {
         habits={"weights": {"create": 30, "extend": 30, "adjust": 10}},
     ),
 }
-"""By what is wrong. Each is looked for on two inventories and a gateway."""
+"""The planted bugs by name. Each is tested on two inventories and one gateway."""

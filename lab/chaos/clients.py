@@ -13,7 +13,7 @@ from lab.kit.refusals import reason_of
 
 CALL_SECONDS = 4.0
 GRPC, REST = "grpc", "rest"
-# Reasons that leave open whether the request was, or still will be, carried out. All others promise that it was not.
+# With these reasons the request may have been applied, or may still be. All other reasons promise that it was not.
 _INDEFINITE = {"OUTCOME_UNKNOWN", "INVENTORY_UNAVAILABLE", "INTERNAL"}
 _CHANNEL_OPTIONS = [
     ("grpc.enable_retries", 0),
@@ -25,7 +25,7 @@ _CHANNEL_OPTIONS = [
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request ended, as a history has it."""
+    """How a request ended, as it is written to the history."""
 
     kind: Kind
     answer: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class GrpcClient:
 
 
 class RestClient:
-    """Asks gateways, one at random."""
+    """A client of gateways. It chooses one at random."""
 
     transport = REST
 
@@ -90,7 +90,7 @@ class RestClient:
 
 
 def _not_granted(reason, otherwise):
-    """`otherwise` says what happened where there is no reason."""
+    """Return the outcome of a refusal; `otherwise` is its text if there is no reason."""
     if reason and reason not in _INDEFINITE:
         return Outcome(Kind.FAIL, reason=reason)
     return Outcome(Kind.INFO, reason=reason or otherwise)

@@ -1,4 +1,4 @@
-"""After the faults: each unknown is sent again by its key, holds run out, what is left is bought, ledgers are read."""
+"""After the faults: unknown requests are sent again, holds expire, the rest is bought, and the ledgers are read."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ _SINGLE_UNITS = 6
 
 
 class Ending:
-    """What is left to do, by a client that asks healthy services."""
+    """The last steps of a run, by a client of healthy services."""
 
     def __init__(self, desk, client):
         self._desk, self._client = desk, client
@@ -42,17 +42,17 @@ class Ending:
         return len(unknown)
 
     async def drain(self):
-        """Return when no reservation is held any more. Raises TimeoutError when some never end."""
+        """Wait until no reservation is held any more. Raises TimeoutError if some never end."""
         client = self._client.one()
         async with asyncio.timeout(_DRAIN_SECONDS):
             for sale in SALES:
                 request = rs.ListReservationsRequest(parent=f"sales/{sale}", state=rs.Reservation.HELD)
-                # Nothing tells when the last hold has ended.
+                # There is no event for the end of the last hold.
                 while (await client.call(request, CALL_SECONDS)).reservations:  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_SECONDS)
 
     async def sell_out(self):
-        """Fresh customers buy what is left of every item, until they are told that there is none.
+        """Buy what is left of every item with new customers, until all are refused because nothing is left.
 
         A sale may be closed by a late request whose answer was lost.
         """
@@ -69,7 +69,7 @@ class Ending:
         while True:
             level = await client.item(f"sales/{sale}", item)
             number += 1
-            # A few at a time at first, and the last ones singly: the limits are of a customer, not of a purchase.
+            # Several units at first, then single ones: limits apply to a customer, not to a purchase.
             quantity = 2 if level.available > _SINGLE_UNITS else 1
             message = rs.CreateReservationRequest(
                 parent=f"sales/{sale}",
@@ -84,11 +84,11 @@ class Ending:
                 return
 
     async def read(self):
-        """Each sale's ledger, by the sale's name."""
+        """Return each sale's ledger, by the sale's name."""
         return {f"sales/{sale}": await self._read(f"sales/{sale}") for sale in SALES}
 
     async def _read(self, name):
-        """Return the whole state of a sale at one time: it is read again if a hold ran out meanwhile."""
+        """Return the whole state of a sale at one time: it is read again if a hold expired in the meantime."""
         while True:
             ledger = await self._read_once(name)
             if ledger.sale["sequence"] == ledger.verified["sequence"]:

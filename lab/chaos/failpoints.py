@@ -1,7 +1,7 @@
-"""Runs inside a launched service: points at which it can be killed or frozen, and a clock that can be moved.
+"""Failpoints inside a launched service, at which it can be killed or frozen, and a clock that can be moved.
 
-Orders come as datagrams to a port of the process, and are obeyed by a thread of their own, so that nothing on the
-service's paths ever looks for them. The thread that armed a point learns, by a datagram, that it was reached.
+Orders arrive as datagrams at a port of the process and are handled by a separate thread, so that the service's code
+never looks for them. The sender of an order gets a datagram when the armed point is reached.
 """
 
 # ruff: noqa: PLC0415 - only what the launched service itself imports
@@ -16,8 +16,8 @@ import threading
 import time
 from datetime import timedelta
 
-# In the order in which a batch passes them, be it by an append that commits itself or by a transaction. IN_COMMIT: the
-# commit is on the wire, its answer is not read.
+# In the order in which a batch passes them, with an append that commits by itself or with a transaction. IN_COMMIT: the
+# commit has been sent, its answer is not read.
 BEFORE_BEGIN = "before-begin"
 AFTER_READ = "after-read"
 BEFORE_COMMIT = "before-commit"
@@ -25,13 +25,13 @@ IN_COMMIT = "in-commit"
 BEFORE_REPLY = "before-reply"
 
 KILL, FREEZE, LOSE = "kill", "freeze", "lose"
-"""What may happen at a point: SIGKILL, SIGSTOP, or that the connection to PostgreSQL breaks."""
+"""What may happen at a point: SIGKILL, SIGSTOP, or a broken connection to PostgreSQL."""
 
 _ON_THE_WIRE_SECONDS = 0.003
 
 
 class Orders:
-    """What the process has been told. One for each process."""
+    """The orders that the process has got. There is one of these in each process."""
 
     def __init__(self):
         self.armed = {}
@@ -61,7 +61,7 @@ class Orders:
             self._socket.sendto(json.dumps(answer).encode(), sender)
 
     def reached(self, point):
-        """The action that was ordered for this point, which is told and forgotten; None as a rule."""
+        """Return the action that was ordered for this point, report it as reached, and disarm it; usually None."""
         if not self.armed or point not in self.armed:
             return None
         action, sender = self.armed.pop(point)
@@ -73,7 +73,7 @@ ORDERS = Orders()
 
 
 def install(port, module):
-    """Begin to listen, and put the offset into the clock and the points into asyncpg. Before the service starts."""
+    """Listen for orders, and patch the clock and asyncpg. Call it before the service starts."""
     ORDERS.listen(port)
     _know_the_loop()
     _move_clocks()
@@ -145,7 +145,7 @@ def _know_the_loop():
 
 
 def _move_clocks():
-    """Wall clocks only: what is monotonic stays so when a clock jumps."""
+    """Move the wall clock only: monotonic clocks do not jump."""
     from holdfast_chassis.clock import SystemClock
 
     now, unix_time = SystemClock.now, time.time

@@ -1,11 +1,11 @@
-"""The faults. Each begins, lasts, and repairs its damage, unless another fault has repaired it already."""
+"""The faults. Each one begins, lasts, and repairs its damage unless another fault has repaired it already."""
 
 import asyncio
 import itertools
 import random
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 import asyncpg
@@ -25,14 +25,14 @@ _EVERY_SECONDS = 0.25
 
 
 class Stage:
-    """What faults act on, and where they write down what they do."""
+    """What faults act on, and the history that records them."""
 
     def __init__(self, topology, recorder):
         self.topology, self.recorder = topology, recorder
         self.databases_taken = asyncio.Lock()
-        """Held by who has killed, frozen or replaced a database server: one at a time."""
+        """Held by the fault that has killed, frozen or replaced a database server: one at a time."""
         self.failures = []
-        """What a fault could not do."""
+        """Faults that could not be injected."""
         self._reached = {}
         topology.desk.on_reached = self._on_reached
 
@@ -40,10 +40,10 @@ class Stage:
         self.recorder.record(Kind.FAULT, action=action, client=target, reason=reason)
 
     async def play(self, strike):
-        """One strike, from its beginning to its end."""
+        """Inject one fault, from its beginning to its end."""
         fault = FAULTS[strike.fault]
         try:
-            async with self.databases_taken if fault.takes_databases else _nobody():
+            async with self.databases_taken if fault.takes_databases else nullcontext():
                 if fault.tells_itself:
                     await fault.act(self, strike)
                     return
@@ -54,7 +54,7 @@ class Stage:
             self.failures.append(f"{strike.fault} on {strike.target}: {type(error).__name__}: {error}")
 
     async def reaches(self, service, point, action, seconds):
-        """Arm a point; whether the service came to it in time."""
+        """Arm a point. Return whether the service reached it in time."""
         event = self._reached[service.orders_port, point] = asyncio.Event()
         try:
             if await self.topology.desk.send(service.orders_port, "arm", point=point, action=action) is None:
@@ -67,7 +67,7 @@ class Stage:
         return True
 
     async def ask(self, statement, database=DATABASE):
-        """Ask the primary, past every link."""
+        """Query the primary directly, without a link."""
         connection = await asyncpg.connect(self.topology.databases.primary.url(database), timeout=_SQL_SECONDS)
         try:
             return await connection.fetch(statement, timeout=_SQL_SECONDS)
@@ -83,7 +83,7 @@ class Stage:
 
 
 class Fault(NamedTuple):
-    """`targets` says what it can be done to. `seconds` is how long it lasts, at least and at most."""
+    """A kind of fault. `targets` returns what it can hit. `seconds` is its minimum and maximum duration."""
 
     act: Callable[[Stage, "object"], Awaitable[None]]
     targets: Callable[[object], list[str]]
@@ -188,7 +188,7 @@ async def _freeze_standby(stage, strike):
 
 
 async def _promote_standby(stage, strike):
-    """It has another name if the standby lacks commits: they were not acknowledged, but may have been seen."""
+    """Promote the standby. The action has another name if it lacks commits: not acknowledged, but maybe visible."""
     databases = stage.topology.databases
     action = strike.fault if await _has_caught_up(stage) else LOSSY_PROMOTION
     stage.tell(action, strike.target, "begin")
@@ -211,7 +211,7 @@ FROM pg_stat_replication
 
 
 async def _exhaust_connections(stage, strike):
-    """Take every place for a connection, those of the services, too."""
+    """Use up all connections of the server, including those of the services."""
     url = stage.topology.databases.primary.url()
     taken = []
     try:
@@ -226,11 +226,11 @@ async def _exhaust_connections(stage, strike):
 
 
 async def _fill_wal_disk(stage, strike):
-    """No room for the next segment: PostgreSQL panics, and cannot recover before there is room again."""
+    """Fill the disk of the WAL: PostgreSQL panics, and cannot recover until there is space again."""
     databases = stage.topology.databases
     primary = databases.primary
     if primary.wal_disk is None:
-        return  # The report says so.
+        return  # The report contains the failure.
     await asyncio.to_thread(primary.wal_disk.fill)
     for _ in _during(strike.seconds):
         with suppress(*_NO_ANSWER):
@@ -264,7 +264,7 @@ async def _flush_valkey(stage, strike):
 
 
 async def _garble_valkey(stage, strike):
-    """Garbage on the services' channel, and lies that look like news."""
+    """Publish garbage and false messages on the services' channel."""
     chance = random.Random(strike.at)
     garbage = itertools.cycle(
         [
@@ -288,7 +288,7 @@ async def _garble_valkey(stage, strike):
 
 
 def _on_link(begin):
-    """A fault that does something to a link, and heals it."""
+    """Return a fault that disturbs a link and heals it."""
 
     async def act(stage, strike):
         link = stage.topology.links[strike.target]
@@ -329,14 +329,6 @@ def _one(name):
 
 def _during(seconds, every_seconds=_EVERY_SECONDS):
     return range(max(1, round(seconds / every_seconds)))
-
-
-class _nobody:  # noqa: N801 - reads as a function
-    async def __aenter__(self):
-        pass
-
-    async def __aexit__(self, *_):
-        pass
 
 
 def _database(act, target, *seconds):

@@ -1,8 +1,8 @@
-"""What was done to Holdfast during a run and what it said: one line of JSON for each event, written as it happens.
+"""The requests, answers and faults of a run: one line of JSON for each event, written when it happens.
 
 A request is recorded before it is sent, so that all of its effects can be explained. Requests and answers are the
-messages of the contract in protobuf's JSON mapping, with the names of the protos and every field, whichever transport
-carried them: `{"parent": "sales/a", "customer": "c-1", "lines": [{"item": "x", "quantity": 1}], ...}`.
+messages of the contract in protobuf's JSON mapping, with the names of the protos and every field, for both
+transports: `{"parent": "sales/a", "customer": "c-1", "lines": [{"item": "x", "quantity": 1}], ...}`.
 """
 
 import json
@@ -20,33 +20,33 @@ class Kind(StrEnum):
     OK = "ok"
     """It was granted: `answer` is the response."""
     FAIL = "fail"
-    """It was refused, and surely not applied: `reason` is Holdfast's."""
+    """It was refused and certainly not applied: `reason` is Holdfast's."""
     INFO = "info"
-    """The outcome is unknown: OUTCOME_UNKNOWN, a lost connection, no answer in time. `reason` says which."""
+    """The outcome is unknown; `reason` says why: OUTCOME_UNKNOWN, a lost connection, no answer in time."""
     WATCH = "watch"
-    """A watch was opened (`request`) or said something (`answer`)."""
+    """A watch was opened (`request`) or had an event (`answer`)."""
     FAULT = "fault"
-    """Something was done to the system: `action` is what, `client` to whom, `reason` is begin or end."""
+    """A fault: `action` is its name, `client` its target, `reason` is begin or end."""
     YARDSTICK = "yardstick"
-    """An empty call to a service or a bare commit, beside the load: `answer` has the `seconds` that it took."""
+    """An empty call to a service, or a bare commit, during the load: `answer` has its duration in `seconds`."""
     PHASE = "phase"
     """A part of the run begins: `action` is its name, of `PHASES`."""
 
 
 PHASES = ("warm-up", "calm", "load", "heal", "healed", "replay", "drain", "sell-out", "end")
-"""Connections and caches are made; load without faults; load under faults; everything is repaired; load without faults
-again; each unknown is sent again by its key; holds run out; what is left is bought; the ledger is read."""
+"""Connections and caches warm up; load without faults; load with faults; everything is repaired; load without faults
+again; unknown requests are sent again; holds expire; the rest is bought; the ledger is read."""
 
 LEFT = frozenset({"the client went away", "the client was stopped"})
-"""Reasons of an `info` by which the client itself ended the request. They say nothing of how Holdfast is; the judge
-does not count them as unavailable after healing."""
+"""Reasons of an `info` for a request that the client itself ended. They are no fault of Holdfast, so the judge does
+not count them as unavailability."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line. `at` is seconds since the run began, `wall` Unix time by the clock that the database has, too.
+    """One line. `at` is seconds since the run began, `wall` is Unix time by the clock that the database uses, too.
 
-    `operation` joins an invocation with its one completion; of a watch it joins an opening with what came by it.
+    `operation` connects an invocation with its completion, and the opening of a watch with its events.
     """
 
     kind: Kind
@@ -63,7 +63,7 @@ class Event:
 
 
 class Recorder:
-    """Writes a history. Every event is in the operating system's hands before `record` returns."""
+    """Writes a history. Every event is passed to the operating system before `record` returns."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", encoding="utf-8", buffering=1)
@@ -77,7 +77,7 @@ class Recorder:
         return self._operations
 
     def now(self) -> float:
-        """Seconds since the run began."""
+        """Return the seconds since the run began."""
         return time.monotonic() - self._began
 
     def record(self, kind: Kind, **fields: Any) -> Event:
@@ -93,9 +93,9 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class SaleLedger:
-    """A sale as it was read at the end: messages of the contract, as in events. `verified` is VerifyLedger's answer.
+    """A sale at the end of the run: messages of the contract, as in events. `verified` is VerifyLedger's answer.
 
-    All of it belongs to one sequence: it is read again if the sale has changed meanwhile.
+    All of it belongs to one sequence: it is read again if the sale has changed in the meantime.
     """
 
     sale: dict[str, Any]
@@ -121,7 +121,7 @@ def read_ledgers(path: Path) -> dict[str, SaleLedger]:
 
 
 def completions(events: Iterable[Event]) -> dict[int, tuple[Event, Event | None]]:
-    """Return each operation's invocation and completion, by its number; none when the run ended before it had one."""
+    """Return each operation's invocation and completion, or None if the run ended before, by its number."""
     invoked: dict[int, tuple[Event, Event | None]] = {}
     for event in events:
         if event.kind is Kind.INVOKE:

@@ -1,7 +1,7 @@
-"""`python -m lab.chaos.launcher MODULE ...` runs a service as `python -m MODULE ...` does, but one that takes orders.
+"""`python -m lab.chaos.launcher MODULE ...` runs `python -m MODULE ...` with failpoints that take orders.
 
-The points at which it can be made to die, its clock and, when CHAOS_BUG names one, a planted bug are put into the
-running program; the product has no such thing.
+Failpoints, the clock and, if CHAOS_BUG names one, a planted bug are patched into the running program; the product
+does not contain them.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What must not be left over after everything is healed and quiet: descriptors, tasks, calls, connections, locks."""
+"""Leaks: descriptors, tasks, calls, connections or locks that remain after everything is healed and quiet."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from lab.kit.metrics import total
 
 _QUIET_SECONDS = 12.0
 _LOOK_SECONDS = 0.25
-# Caches fill, and whom a client asks is its own choice, so it may have a connection more.
+# Caches fill up, and clients choose replicas at random, so a service may have more connections than before.
 _MORE_FILES, _MORE_TASKS = 12, 12
 _IDLE_GAUGES = ("holdfast_calls_in_flight", "holdfast_waiting_commands", "holdfast_open_watches")
 _SQL_SECONDS = 5.0
@@ -25,7 +25,7 @@ _CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = '
 
 
 class Use(NamedTuple):
-    """What a process has. `files` are descriptors other than connections to PostgreSQL, which come and go."""
+    """What a process uses. `files` are descriptors except connections to PostgreSQL, whose number changes."""
 
     files: int
     tasks: int
@@ -33,13 +33,13 @@ class Use(NamedTuple):
 
 
 async def measure(topology):
-    """What each service uses at this moment."""
+    """Return what each service uses now."""
     return {service.name: await _use(topology, service) for service in topology.services}
 
 
 async def leaks(topology, before):
-    """What there is more of than before; empty as soon as there is nothing, and at the latest after a while."""
-    found = ["it was never looked"]
+    """Return what is used more than before, as soon as that is nothing, or after a time limit."""
+    found = ["not measured"]
     try:
         async with asyncio.timeout(_QUIET_SECONDS):
             while found:
@@ -92,4 +92,4 @@ async def _in_the_database(topology):
 
 
 _MOST_CONNECTIONS = 8
-"""Of each inventory: 4 writers and 4 readers."""
+"""The connections of each inventory: 4 writers and 4 readers."""

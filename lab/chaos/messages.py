@@ -1,4 +1,4 @@
-"""The contract's messages as a history has them, and as either transport carries them."""
+"""The contract's messages as they are written to a history, and as both transports carry them."""
 
 from google.protobuf import json_format
 
@@ -6,7 +6,7 @@ from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 
-# What is asked and what is answered, by action.
+# The request and the response, by action.
 REQUESTS = {
     "create": rs.CreateReservationRequest,
     "confirm": rs.ConfirmReservationRequest,
@@ -34,24 +34,24 @@ READS = ("get_item", "get_reservation")
 
 
 def as_dict(message):
-    """A message as a history has it: every field, by the protos' names."""
+    """Return a message as it is written to a history: every field, by the protos' names."""
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
 
 
 def request_of(action, fields):
-    """The message that a history has as `fields`."""
+    """Return the message that is written to a history as `fields`."""
     return json_format.ParseDict(fields, REQUESTS[action]())
 
 
 def answer_of_json(action, document):
-    """An answer of REST as a history has it."""
+    """Return an answer of REST as it is written to a history."""
     return as_dict(json_format.ParseDict(document, ANSWERS[action](), ignore_unknown_fields=True))
 
 
 def http_of(action, fields):
-    """The HTTP request for a request: method, path, body and headers. Sales are changed by gRPC alone."""
+    """Return the HTTP method, path, body and headers of a request. Sales are changed over gRPC only."""
     document = json_format.MessageToDict(request_of(action, fields))
     key = document.pop("requestId", None) if action == "create" else None
     headers = {"Idempotency-Key": key} if key else {}

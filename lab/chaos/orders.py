@@ -1,4 +1,4 @@
-"""Orders to launched services, by datagrams, and what these say when a point was reached. See chaos/failpoints.py."""
+"""Orders to launched services as datagrams, and their reports that a point was reached. See chaos/failpoints.py."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ _ANSWER_SECONDS = 0.5
 
 
 class Desk(asyncio.DatagramProtocol):
-    """Sends orders. `on_reached(port, point, action)` is called when a process has come to an armed point."""
+    """Sends orders. `on_reached(port, point, action)` is called when a process has reached an armed point."""
 
     def __init__(self):
         self.on_reached = lambda _port, _point, _action: None
@@ -27,7 +27,7 @@ class Desk(asyncio.DatagramProtocol):
             self._transport.close()
 
     async def send(self, port, order, **fields):
-        """The answer, or None when there is none: who is dead or frozen takes no orders."""
+        """Send an order. Return the answer, or None if there is none: a dead or frozen process takes no orders."""
         number = next(self._numbers)
         answer = self._awaited[number] = asyncio.get_running_loop().create_future()
         message = {"id": number, "order": order, **fields}
@@ -51,4 +51,4 @@ class Desk(asyncio.DatagramProtocol):
             answer.set_result(told)
 
     def error_received(self, exc):
-        """Nobody listens on that port: it will not answer either."""
+        """No process listens on that port, so no answer will come."""

@@ -1,4 +1,4 @@
-"""What can be run: the whole thing, half a minute of it, or a planted bug with what brings it to light."""
+"""The plans of runs: all faults, half a minute of them, or a planted bug with the faults that reveal it."""
 
 from functools import partial
 
@@ -12,17 +12,17 @@ _BRIEF_SECONDS = 18.0
 
 
 def full(output, seed, seconds, faults=tuple(FAULTS)):
-    """Everything, or those faults, for so long."""
+    """Return a run with all faults, or the given ones, for some seconds."""
     return Plan(output, seed, partial(schedule, seconds=seconds, faults=faults), seconds)
 
 
 def brief(output, seed):
-    """A fixed choice, on whom the seed says."""
+    """Return a short run with fixed faults. The seed chooses their targets."""
     return Plan(output, seed, brief_schedule, _BRIEF_SECONDS, Shape(wal_disk=False))
 
 
 def planted(output, seed, name):
-    """A planted bug. The end of the run is left out, because the bug is found before."""
+    """Return a run with a planted bug. Its end is left out, because the bug is found earlier."""
     bug = BUGS[name]
     shape = Shape(
         inventories=2,

@@ -1,4 +1,4 @@
-"""The result for people."""
+"""The result as text."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ def table(result):
 
 
 def _operations(operations):
-    """How requests ended, by what they asked."""
+    """Return the outcomes of requests by method."""
     kinds, reasons = Counter(), Counter()
     for (kind, action, reason), count in operations.items():
         kinds[action, kind] += count

@@ -1,4 +1,4 @@
-"""A run from its beginning to its end: everything is started, loaded, harmed, healed, emptied, and judged."""
+"""A run: start everything, load it, inject faults, heal, drain the stock, and judge."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ _ENOUGH_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Shape:
-    """How many there are of each, and how they are set."""
+    """The number of each kind of process, and their settings."""
 
     inventories: int = 3
     gateways: int = 2
@@ -51,19 +51,19 @@ class Shape:
 
 @dataclass(frozen=True)
 class Plan:
-    """`strikes` makes the schedule, from the seed and the topology."""
+    """What to run. `strikes` makes the schedule from the seed and the topology."""
 
     output: Path
     seed: int
     strikes: Callable[[int, Topology], Sequence[Strike]]
     seconds: float
-    """How long the load is harmed."""
+    """The duration of the phase with faults."""
     shape: Shape = Shape()
     habits: Habits = field(default_factory=Habits)
     operations: int = 0
-    """Faults are repeated until there were this many operations, because machines are not equally fast."""
+    """Faults are repeated until there were this many operations, because machines differ in speed."""
     is_whole: bool = True
-    """Otherwise it ends once every outcome is known, with what it left behind."""
+    """Whether the rest is bought at the end. Otherwise the run ends when every outcome is known."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Result:
     strikes: Counter = field(default_factory=Counter)
     operations: Counter = field(default_factory=Counter)
     paces: tuple = (None, None)
-    """Before the faults, and after healing."""
+    """The duration of the phases without faults, before the faults and after healing."""
     replayed: int = 0
     leaks: list = field(default_factory=list)
     notes: list = field(default_factory=list)
@@ -158,14 +158,14 @@ class Run:
         self.result.verdict = judge(self._recorder.events, ledgers, leaks=self.result.leaks)
 
     async def _end(self):
-        """Every outcome becomes known and, in a whole run, everything is sold; the ledgers."""
+        """Find out every outcome and, in a whole run, sell everything. Return the ledgers."""
         ending = Ending(self._desk, self._grpc[0])
         self._phase("replay")
         self.result.replayed = await ending.replay()
         if self._plan.is_whole:
             self._phase("drain")
             with suppress(TimeoutError):
-                # Of holds that never end, the ledger tells.
+                # The ledger shows holds that never end.
                 await ending.drain()
             self._phase("sell-out")
             await ending.sell_out()
@@ -189,11 +189,11 @@ class Run:
         client = self._grpc[0].one()
         for name, template in SALES.items():
             await client.call(ss.CreateSaleRequest(sale_id=name, sale=template), wait_for_ready=True)
-        # With a planted bug it might be lost, and that is not what is looked for.
+        # A planted bug might lose it, and that is not the symptom to find.
         await self._stage.ask("CHECKPOINT")
 
     async def _warm_up(self):
-        """Some load, by which caches and connections are made; what everything uses when it pauses."""
+        """Warm up caches and connections with some load. Return what each service uses when it pauses."""
         self._phase("warm-up")
         self._shop.open.set()
         await asyncio.sleep(_WARM_UP_SECONDS)
@@ -202,8 +202,8 @@ class Run:
         return await leaks.measure(self._topology)
 
     async def _measure(self, phase):
-        """A phase in which nothing but the load goes on, with the yardsticks beside it; again where a machine stood
-        still for so long that there is nothing to go by.
+        """Run a phase without faults, and measure the yardsticks. Repeat it if the machine was stopped for so long that
+        there are too few measurements.
         """
         for _ in range(_MEASUREMENTS):
             self._phase(phase)
@@ -240,7 +240,7 @@ class Run:
         await asyncio.gather(*self._tasks)
 
     async def _watchers_catch_up(self, ledgers):
-        """All who watch are given the time to see the last movement; then they go."""
+        """Give all watchers the time to see the last movement, and stop them."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CATCH_UP_SECONDS):
                 for watcher in self.watchers:

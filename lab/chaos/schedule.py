@@ -1,4 +1,4 @@
-"""When which fault strikes whom: a pure function of the seed. They overlap, and leave healthy moments in between."""
+"""The times and targets of faults: a pure function of the seed. Faults overlap, with healthy moments in between."""
 
 import random
 from typing import NamedTuple
@@ -11,7 +11,7 @@ _STRIKES_PER_ROUND = 4
 
 
 class Strike(NamedTuple):
-    """`at` is seconds since the load began to be harmed."""
+    """One fault of a schedule. `at` is seconds since the beginning of the phase with faults."""
 
     at: float
     seconds: float
@@ -20,7 +20,7 @@ class Strike(NamedTuple):
 
 
 def schedule(seed, topology, seconds, faults):
-    """Rounds of strikes, dealt from a deck with each fault once, so that all occur in a run that is long enough."""
+    """Return rounds of faults, each with every fault once, so that all occur in a run that is long enough."""
     chance = random.Random(f"{seed} schedule")
     strikes, deck = [], []
     for number in range(max(1, int(seconds / _ROUND_SECONDS))):
@@ -39,7 +39,7 @@ def strike(chance, at, name, topology):
     return Strike(at, chance.uniform(*fault.seconds), name, chance.choice(fault.targets(topology)))
 
 
-# A run of half a minute: what each kind of promise needs at least.
+# A run of half a minute: the faults that each kind of promise needs at least.
 _BRIEF = (
     (0.5, "kill-in-commit"),
     (1.5, "swallow-answers"),
@@ -59,6 +59,6 @@ _BRIEF = (
 
 
 def brief_schedule(seed, topology):
-    """The same faults at the same times for every seed, on whom the seed says."""
+    """Return the same faults at the same times for every seed. The seed chooses their targets."""
     chance = random.Random(f"{seed} schedule")
     return [strike(chance, at, name, topology) for at, name in _BRIEF]

@@ -1,4 +1,4 @@
-"""PostgreSQL with a synchronous standby that can take over, and WAL on a file system of its own that can be full."""
+"""PostgreSQL with a synchronous standby that can take over, and its WAL on a small file system that can be filled."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ _SETTINGS = {
     "wal_level": "replica",
     "max_wal_senders": "8",
     "hot_standby": "on",
-    # In the data directory: a server that is killed leaves its shared memory behind otherwise.
+    # In the data directory, because a killed server leaves its shared memory behind elsewhere.
     "dynamic_shared_memory_type": "mmap",
     "max_connections": "80",
     "shared_buffers": "32MB",
@@ -37,18 +37,18 @@ _SETTINGS = {
     "wal_sender_timeout": "5s",
     "wal_receiver_timeout": "5s",
     "wal_retrieve_retry_interval": "200ms",
-    # What is kept for a standby that was away for a while.
+    # WAL that is kept for a standby that was disconnected.
     "wal_keep_size": "64MB",
 }
 
 
 class Server(PostgresServer):
-    """A server that can be frozen, and made as the copy of another."""
+    """A server that can be frozen, and created as the copy of another."""
 
     def __init__(self, directory, settings, logs, copy_of=None, wal_disk=None):
-        """`copy_of` gives the connection URL of the primary, through the link that the standby is to use.
+        """`copy_of` returns the connection URL of the primary, through the link that the standby uses.
 
-        What it logged is kept in `logs` when it is discarded.
+        Its log is kept in `logs` when it is discarded.
         """
         super().__init__(directory, settings=settings)
         self.wal_disk = wal_disk
@@ -64,7 +64,7 @@ class Server(PostgresServer):
         return self._child is not None and self._child.is_running
 
     def freeze(self):
-        """SIGSTOP to the postmaster and all its children."""
+        """Send SIGSTOP to the postmaster and all its children."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self):
@@ -76,7 +76,7 @@ class Server(PostgresServer):
         super().prepare()
 
     def discard(self):
-        """Ends it for good, with its data."""
+        """Stop it, and delete its data."""
         if self._child is not None:
             self.thaw()
             self.kill()
@@ -156,7 +156,7 @@ class WalDisk:
             subprocess.run(["umount", "--lazy", str(self.directory)], check=False, capture_output=True, timeout=10)
 
     def fill(self):
-        """Takes all that is left."""
+        """Fill it completely."""
         piece = bytes(1 << 20)
         with suppress(OSError), self._filler.open("wb", buffering=0) as filler:
             while filler.write(piece) == len(piece):
@@ -167,17 +167,17 @@ class WalDisk:
 
 
 class Databases:
-    """A primary and the standby that every COMMIT waits for, from the first on: whoever is promoted has them all."""
+    """A primary and a standby that every COMMIT waits for, so that the promoted standby has all commits."""
 
     def __init__(self, directory, settings, logs, replication, with_wal_disk=True):
         """`replication` is the link by which the standby reaches the primary."""
         self.primary = None
         self.standby = None
         self.service_links = []
-        """Links that lead to the primary, whoever that is."""
+        """Links to the present primary."""
         self.wal_disk_missing = False
         self.troubles = Counter()
-        """Why the primary could not be copied, and how often."""
+        """The reasons why the primary could not be copied, with their numbers."""
         self._directory, self._settings = directory, _SETTINGS | settings
         self._logs = logs
         self._replication = replication
@@ -185,16 +185,16 @@ class Databases:
         self._servers = 0
 
     def url(self, link):
-        """The services' database, through a link."""
+        """Return the URL of the services' database, through a link."""
         return link.through(self.primary.url(DATABASE))
 
     def prepare(self):
-        """Makes the primary's data. Call it on any thread, before `start`."""
+        """Create the primary's data. Call it on any thread, before `start`."""
         self.primary = self._new_server()
         self.primary.prepare()
 
     async def start(self):
-        """Starts both."""
+        """Start both."""
         await self.start_primary()
         await asyncio.to_thread(self.primary.create_database, DATABASE)
         await self._ask("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
@@ -203,17 +203,17 @@ class Databases:
 
     async def start_primary(self):
         """Starts it, or starts it again after its death."""
-        self.primary.spawn()  # On the main thread, by which it must not be outlived.
+        self.primary.spawn()  # On the main thread: the kernel stops it when the thread that started it ends.
         await asyncio.to_thread(self.primary.wait_until_ready, _START_SECONDS)
         self.aim_links()
 
     def aim_links(self):
-        """All links lead to the primary."""
+        """Let all links lead to the primary."""
         for link in (*self.service_links, self._replication):
             link.aim(self.primary.port)
 
     async def add_standby(self):
-        """A new standby, a copy of the primary; returns once COMMITs are confirmed by it."""
+        """Create a new standby as a copy of the primary, and wait until it confirms COMMITs."""
         async with asyncio.timeout(_NEW_STANDBY_SECONDS):
             while True:
                 self.standby = self._new_server(copy_of=lambda: self._replication.through(self.primary.url()))
@@ -222,28 +222,28 @@ class Databases:
                     break
                 except (StartError, subprocess.SubprocessError) as error:
                     self.troubles[str(error).splitlines()[-1][-200:]] += 1
-                    # Who is copied may die meanwhile, of what was done to it before, or the link.
+                    # The primary or the link may fail in the meantime because of an earlier fault.
                     await asyncio.to_thread(self.standby.discard)
                     await self.ensure_primary()
             await self.start_standby()
             await self.until_synchronous(_NEW_STANDBY_SECONDS)
 
     async def start_standby(self):
-        """Starts it, or starts it again after its death; it need not have caught up."""
+        """Start it, or start it again after its death. It need not have caught up."""
         self.standby.spawn()
         await asyncio.to_thread(self.standby.wait_until_ready, _START_SECONDS)
 
     async def ensure_synchronous(self):
-        """Returns once a standby confirms COMMITs: a new one, if this cannot catch up any more."""
+        """Wait until a standby confirms COMMITs: a new one, if this one cannot catch up any more."""
         try:
             await self.until_synchronous()
         except TimeoutError:
-            # What it lacks may have been removed.
+            # The WAL that it lacks may have been removed.
             await asyncio.to_thread(self.standby.discard)
             await self.add_standby()
 
     async def until_synchronous(self, within_seconds=_CAUGHT_UP_SECONDS):
-        """Returns once the standby confirms COMMITs and has caught up. Raises TimeoutError."""
+        """Wait until the standby confirms COMMITs and has caught up. Raises TimeoutError."""
         position = None
         async with asyncio.timeout(within_seconds):
             while True:
@@ -257,7 +257,7 @@ class Databases:
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def promote(self):
-        """The primary is dead for good, and the standby takes over: by name, the primary."""
+        """Discard the primary, and promote the standby, which becomes the primary."""
         former = self.primary
         former.kill()
         await asyncio.to_thread(self.standby.execute, "SELECT pg_promote()")
@@ -266,7 +266,7 @@ class Databases:
         await asyncio.to_thread(former.discard)
 
     async def repair(self):
-        """Whatever was done to them: both run, and the standby has caught up."""
+        """Repair all faults: both run, and the standby has caught up."""
         self.primary.thaw()
         if self.primary.wal_disk is not None:
             self.primary.wal_disk.free()
@@ -279,14 +279,14 @@ class Databases:
         await self.ensure_synchronous()
 
     def close(self):
-        """Ends both, with their data."""
+        """Stop both, and delete their data."""
         for server in (self.standby, self.primary):
             if server is not None:
                 server.discard()
 
     async def ensure_primary(self):
-        """Returns once the primary answers. It is started again if it has ended, or if it does not come back: a
-        PostgreSQL whose recovery fails for want of room may neither end nor try again.
+        """Wait until the primary answers. It is started again if it has ended, or if it does not recover: a PostgreSQL
+        whose recovery fails because the disk is full may neither end nor try again.
         """
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):

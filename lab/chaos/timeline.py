@@ -48,7 +48,7 @@ def _plot_harm(axes, strikes):
 
 
 def _strikes(events):
-    """When each began and ended, and what it was."""
+    """Return the begin, the end and the name of each fault."""
     last = events[-1].at if events else 0.0
     begun, found = {}, []
     for event in events:

@@ -1,4 +1,4 @@
-"""Everything that runs: services, servers, and a link of our own between any two of them that talk."""
+"""Everything that runs: services, servers, and a link between any two of them that are connected."""
 
 import asyncio
 import signal
@@ -34,7 +34,7 @@ _GATEWAY_SETTINGS = {
 
 
 class Topology:
-    """`start` first, `close` last; nothing is left then."""
+    """Call `start` first and `close` last. `close` leaves nothing behind."""
 
     def __init__(self, directory, logs, shape):
         self.shape = shape
@@ -77,7 +77,7 @@ class Topology:
         await asyncio.gather(*(service.until_ready() for service in self.services))
 
     async def repair(self):
-        """Heals all links, thaws and starts all that was harmed, and waits until everybody is ready."""
+        """Heal all links, resume and restart all processes that were harmed, and wait until all are ready."""
         for link in self.links.values():
             link.heal()
         for service in self.services:
@@ -91,7 +91,7 @@ class Topology:
         await self.until_ready()
 
     async def close(self):
-        """Ends everything, at once: how services stop is looked at before."""
+        """Kill everything at once: the orderly stop of services is tested before."""
         for service in self.services:
             service.close()
         for link in self.links.values():

@@ -8,7 +8,7 @@ MOVEMENTS, STOCK = "watch_movements", "watch_stock"
 
 
 class Watcher(watching.Watcher):
-    """Follows movements or stock of a sale until cancelled."""
+    """Follow movements or stock of a sale until cancelled."""
 
     silence_seconds = 4.0
 

@@ -1,6 +1,6 @@
-"""Who shops and who keeps the shelves: two dozen clients that collide over few units, each with decisions of its own.
+"""The load: two dozen clients, customers and staff of the shop, that compete for few units.
 
-What a client decides follows from the seed and from the answers that it gets.
+The decisions of a client depend on the seed and on the answers that it gets.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Habits:
-    """What clients do how often: `weights` relative to each other, `late` the share of those who come too late."""
+    """The mix of requests: `weights` are relative to each other, `late` is the share of requests that are late."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: _WEIGHTS)
     late: float = 0.15
@@ -81,14 +81,14 @@ SALES = {
 
 
 class Desk:
-    """Where requests go through: each is written down before it is sent, and so is what became of it."""
+    """Sends requests, and records each one before it is sent and when it has an outcome."""
 
     def __init__(self, recorder):
         self.recorder = recorder
         self.performed = 0
 
     async def perform(self, who, client, action, fields, *, operation=None, impatient_seconds=None):
-        """Send a request once. Impatient clients go away, and leave it open what became of it."""
+        """Send a request once. Impatient clients disconnect, so that the outcome is unknown."""
         operation = operation or self.recorder.next_operation()
         about = {"client": who, "operation": operation, "action": action, "transport": client.transport}
         self.recorder.record(Kind.INVOKE, **about, request=fields)
@@ -107,19 +107,19 @@ class Desk:
 
 
 class Shop:
-    """What the clients know in common: who shops, what is held, and what was asked before."""
+    """What the clients share: customers, held reservations and earlier requests."""
 
     def __init__(self, desk, seed, habits):
         self.desk = desk
         self.seed = seed
         self.habits = habits
         self.held = deque(maxlen=_HELD)
-        """Reservations that were held when they were last heard of, and when they run out."""
+        """Reservations that were held in their last answer, and when they expire."""
         self.asked = deque(maxlen=_REMEMBERED)
         self.open = asyncio.Event()
         """Set while clients should send requests."""
         self.shutting = asyncio.Lock()
-        """Held by who shuts a sale for a moment: the others are open."""
+        """Held by the client that closes a sale for a moment, so that the other sales stay open."""
         self.items = [(sale, item.item) for sale, template in SALES.items() for item in template.items]
         self._numbers = itertools.count(1)
         self._customers = [f"c-{next(self._numbers)}" for _ in range(_CUSTOMERS)]
@@ -140,7 +140,7 @@ class Client:
     """One of the clients. Its decisions are drawn from the seed and its number."""
 
     def __init__(self, shop, number, client, other):
-        """`client` is how it sends; `other` is what it sends by as well when it races itself."""
+        """`client` sends its requests; `other` sends the second one of two concurrent requests."""
         self.name = f"{client.transport}-{number}"
         self._shop, self._client, self._other = shop, client, other
         self._grpc = client if client.transport == GRPC else other
@@ -148,7 +148,7 @@ class Client:
         self.busy = False
 
     async def run(self, leave):
-        """Shop until told to leave; what has begun comes to its end."""
+        """Shop until told to stop, and finish what has begun."""
         while not leave.is_set():
             await self._shop.open.wait()
             weights = self._shop.habits.weights
@@ -231,13 +231,13 @@ class Client:
             if self._chance.random() < 0.7:
                 end = _unix_time(reservation["expire_time"]) + later
             else:
-                # As long as it may be held at most, or somewhat longer.
+                # The longest allowed hold, or somewhat longer.
                 end = _unix_time(reservation["create_time"]) + LONGEST_HOLD_SECONDS + self._chance.choice((0, later))
             message = rs.ExtendReservationRequest(name=reservation["name"], expire_time=_timestamp(end))
             await self._send("extend", message)
 
     def _some_reservation(self):
-        """One that may still be held or, by those who come too late, one that cannot be."""
+        """Return a reservation that may still be held or, for a late request, one that is no longer held."""
         latest = time.time() - _CLOSE_SECONDS
         alive, dead = [], []
         for expire_time, reservation in self._shop.held:
@@ -246,21 +246,21 @@ class Client:
         candidates = (dead or alive) if late else (alive or dead)
         return self._chance.choice(candidates) if candidates else None
 
-    # Those who send again
+    # Repeated requests
 
     async def _replay(self):
         if asked := self._some_request():
             await self._send_fields(*asked)
 
     async def _race(self):
-        """The same key several times at once, by both transports."""
+        """Send the same key several times at once, over both transports."""
         message = self._new_create()
         self._shop.asked.append(("create", as_dict(message)))
         clients = [self._client, self._other, self._client][: self._chance.choice((2, 3))]
         await asyncio.gather(*(self._send("create", message, client) for client in clients))
 
     async def _reuse(self):
-        """The same key with another meaning."""
+        """Send the same key with another meaning."""
         creates = [fields for action, fields in self._shop.asked if action == "create"]
         if creates:
             fields = self._chance.choice(creates)
@@ -269,7 +269,7 @@ class Client:
             await self._send_fields("create", other)
 
     def _some_request(self):
-        """Something that was asked before, the latest more often."""
+        """Return an earlier request, the latest ones more often."""
         asked = self._shop.asked
         if not asked:
             return None
@@ -282,7 +282,7 @@ class Client:
         await self._adjust_by(f"sales/{sale}/items/{item}", self._chance.choice((1, 1, 2, 3, 4, -1)))
 
     async def _recount(self):
-        """Look, and changes what was seen and nothing newer; sometimes so do two at once, and one may."""
+        """Read an item, and change exactly that version; sometimes twice at once, and only one may succeed."""
         sale, item = self._chance.choice(self._shop.items)
         name = f"sales/{sale}/items/{item}"
         seen = await self._send("get_item", ss.GetItemRequest(name=name))
@@ -321,10 +321,10 @@ class Client:
         await self._send("transfer", message, operation=operation)
 
     async def _shut(self):
-        """Nothing is sold for a moment: a sale is paused, closed, or to open a little later.
+        """Pause or close a sale for a moment, or let it open a little later.
 
-        By gRPC, which sends once here: of what a gateway sends again, without a request id, the first may come late
-        and undo what came after the second.
+        This uses gRPC, which sends once here. A gateway would send a request without a request id again, and the first
+        one could arrive late and undo later changes.
         """
         if self._shop.shutting.locked():
             return
@@ -343,13 +343,13 @@ class Client:
             await self._until_granted("update", window(name, close_time=None))
 
     async def _until_granted(self, action, message):
-        """Ask again and again, but not for ever: whoever shuts the sale next opens it, and at last the end does."""
+        """Repeat a change some times. If all fail, the next client that closes the sale opens it, or the run's end."""
         for _ in range(_OPENING_ATTEMPTS):
             if (await self._send(action, message, self._grpc)).kind is Kind.OK:
                 return
             await asyncio.sleep(self._chance.uniform(*_PAUSE_SECONDS))
 
-    # Who only looks
+    # Readers
 
     async def _get_item(self):
         sale, item = self._chance.choice(self._shop.items)
@@ -361,7 +361,7 @@ class Client:
 
 
 def window(name, **times):
-    """An update of a sale's open_time or close_time, Unix seconds; None takes it away."""
+    """Return an update of a sale's open_time or close_time in Unix seconds; None removes it."""
     message = ss.UpdateSaleRequest(sale=sale_pb2.Sale(name=name))
     for field_name, moment in times.items():
         message.update_mask.paths.append(field_name)

@@ -1,7 +1,7 @@
-"""What a machine has to give at the moment: an empty call to a service, and a bare commit in the same PostgreSQL.
+"""The present speed of the machine: an empty call to a service, and a bare commit in the same PostgreSQL.
 
-Neither passes through anything of Holdfast's but its server. Whatever else the machine has to do slows them as it slows
-requests; so requests that take longer beside them have become slower themselves.
+Both use only the server of Holdfast, none of its logic. Other load slows them as it slows requests, so requests that
+take longer relative to them have become slower themselves.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @asynccontextmanager
 async def yardsticks(recorder, topology):
-    """Within the block both are taken again and again, of each inventory in turn, and written down; so is, when it
-    begins and ends, how much CPU the services and the primary have used.
+    """Within the block, measure and record both repeatedly, with each inventory in turn. At its begin and end, record
+    the CPU time that the services and the primary have used.
     """
     channels = [
         grpc.aio.insecure_channel(topology.links[f"client -> {each.name}"].address) for each in topology.inventories
     ]
-    # Directly to the primary, and to a database that Holdfast does not use.
+    # Directly to the primary, in a database that Holdfast does not use.
     connection = await asyncpg.connect(topology.databases.primary.url(), command_timeout=_ANSWER_SECONDS)
     try:
         await connection.execute(_TABLE)
@@ -76,7 +76,7 @@ def _record(recorder, name, seconds):
 
 
 def _cpu_seconds(topology):
-    """What the services' processes, the primary's, and those of its backends that have ended, have used."""
+    """Return the CPU seconds of the services and the primary, including backends that have ended."""
     postmaster = topology.databases.primary.child.pid
     pids = [service.process.pid for service in topology.services]
     ticks = sum(_ticks(pid)[0] for pid in (*pids, *children_of(postmaster))) + sum(_ticks(postmaster))
@@ -84,7 +84,7 @@ def _cpu_seconds(topology):
 
 
 def _ticks(pid):
-    """A process's own, and those of its children that have ended: proc(5)."""
+    """Return the CPU seconds of a process and of its children that have ended: proc(5)."""
     try:
         _, _, fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")
     except FileNotFoundError:  # a backend that has ended since

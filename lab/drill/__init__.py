@@ -1,1 +1,1 @@
-"""The drill: real processes are restarted and replaced under load, and clients must not notice."""
+"""The drill: real processes are restarted and replaced under load, and no request may fail because of it."""

@@ -1,4 +1,4 @@
-"""`python -m lab.drill [SCENARIO ...]`: restarts and hurts real processes under load; fails when anybody noticed."""
+"""`python -m lab.drill [SCENARIO ...]`: restarts real processes under load; fails if a client noticed."""
 
 import argparse
 import asyncio

@@ -1,7 +1,7 @@
-"""How shoppers and shops talk to Holdfast: over REST and gRPC, through the edge and past it, and with bad manners.
+"""The clients of the drill: over REST and gRPC, through the edge and directly, and slow or broken ones.
 
-A command is sent once; whoever wants it to be retried does so. Answers are reservations' names, and everything else is
-raised as `Refused` or `Lost`.
+A command is sent once; retries are the caller's. The result is the reservation's name; everything else is raised as
+`Refused` or `Lost`.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ _RETRYABLE = {
     "DEADLINE_IN_QUEUE",
     "DRAINING",
 }
-# gRPC's messages for: no healthy server was found by this name, so nothing was sent.
+# gRPC's messages if no healthy server was found for the name, so that nothing was sent.
 _NO_ADDRESS = ("empty address list", "connections to all backends failing", "DNS resolution failed")
 
 
 class Command(NamedTuple):
-    """One thing to do: hold, buy, confirm or release. `id` is whom it is for, too."""
+    """One command: hold, buy, confirm or release. `id` is also the customer."""
 
     operation: str
     id: str
@@ -42,15 +42,15 @@ class Command(NamedTuple):
 
 
 class Refused(Exception):
-    """Holdfast says no, and that a retry may help."""
+    """A refusal that says that a retry may help."""
 
 
 class Lost(Exception):
-    """No answer, or none that there should be."""
+    """No answer, or an unexpected one."""
 
 
 class RestClient(rest_client.RestClient):
-    """Keep-alive over REST. Each new connection goes to one of the replicas that are published then."""
+    """A REST client with keep-alive. Each new connection goes to a replica that is published at that time."""
 
     def __init__(self, orchestrator, name, *, keep_alive=True, address=None):
         connector = aiohttp.TCPConnector(
@@ -64,7 +64,7 @@ class RestClient(rest_client.RestClient):
         self.versions = set()
 
     async def shop(self, command, body=None):
-        """The reservation's name. `body` may be a generator that gives the request's body slowly."""
+        """Send a command and return the reservation's name. `body` may be a generator that sends the body slowly."""
         path, content, headers = _rest_request(command)
         sent = {"json": content} if body is None else {"data": body(content)}
         headers["Content-Type"] = "application/json"
@@ -93,7 +93,7 @@ class _Published(AbstractResolver):
     async def resolve(self, host, port=0, family=socket.AF_INET):
         address = self._address or self._orchestrator.next_published(self._name)
         if address is None:
-            raise NoAddress(f"nobody is published as {self._name}")
+            raise NoAddress(f"no replica is published as {self._name}")
         return [
             {
                 "hostname": host,
@@ -118,7 +118,7 @@ def _rest_request(command):
 
 
 class GrpcClient(grpc_client.GrpcClient):
-    """A channel to a name, or to one replica. gRPC itself sends again only what has provably not been sent."""
+    """A channel to a name, or to one replica. gRPC itself retries only requests that were certainly not sent."""
 
     def __init__(self, target, *, health_checked=False):
         health = '"healthCheckConfig": {"serviceName": "holdfast.inventory.v1.ReservationService"}, '
@@ -136,7 +136,7 @@ class GrpcClient(grpc_client.GrpcClient):
         )
 
     async def shop(self, command):
-        """The reservation's name."""
+        """Send a command and return the reservation's name."""
         try:
             return (await self.call(_grpc_request(command), REQUEST_SECONDS)).name
         except grpc.aio.AioRpcError as error:
@@ -159,7 +159,7 @@ def _grpc_request(command):
 
 
 def dripping(seconds):
-    """A body that takes so long to be sent: a phone on a bad line."""
+    """Yield a body slowly, as a phone on a bad connection sends it."""
 
     def body(content):
         return _pieces(content, lambda: asyncio.sleep(seconds / 4))
@@ -168,7 +168,7 @@ def dripping(seconds):
 
 
 def halted(until):
-    """A body whose second half is sent once the event is set."""
+    """Yield a body whose second half is sent when the event is set."""
 
     def body(content):
         return _pieces(content, until.wait, count=2)

@@ -1,4 +1,4 @@
-"""What the requests did, read from the product's own ledger of movements and held against the drill's book."""
+"""The effects of requests: the product's ledger of movements compared with the drill's record of requests."""
 
 from collections import Counter, defaultdict
 
@@ -12,7 +12,7 @@ _MOVES = {"hold": "HOLD", "buy": "CONFIRM", "confirm": "CONFIRM", "release": "RE
 
 
 async def faults_of_effects(client, sale, book):
-    """What was lost, doubled or done without anybody having asked; and the last movement's sequence."""
+    """Return what was lost, applied twice or never requested, and the last movement's sequence."""
     movements = await client.all_of(ss.ListMovementsRequest(parent=sale), "movements")
     numbers = [movement.sequence for movement in movements]
     faults = [] if numbers == list(range(1, len(numbers) + 1)) else ["the movements are not numbered without gaps"]
@@ -29,7 +29,7 @@ async def faults_of_effects(client, sale, book):
 
 
 async def _asked(client, sale, book):
-    """The moves that answers promised, and those that a request without a final yes may have caused."""
+    """Return the movements that answers promised, and those that requests without a final success may have caused."""
     certain, possible = defaultdict(Counter), defaultdict(Counter)
     for entry in book.entries:
         move = _MOVES[entry.operation]

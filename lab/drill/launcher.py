@@ -1,7 +1,8 @@
-"""`python -m lab.drill.launcher MODULE ...` runs a service as `python -m MODULE ...` does, on the drill's terms.
+"""`python -m lab.drill.launcher MODULE ...` runs `python -m MODULE ...` with the drill's changes.
 
-The edge asks the drill's name server, as /etc/resolv.conf would make it elsewhere. And faults may be planted, to see
-that the drill finds them: DRILL_FAULT names one. They are put into the running program; the product has no such thing.
+The edge asks the drill's name server; elsewhere /etc/resolv.conf names the server. DRILL_FAULT may name a planted
+fault, which verifies that the drill finds it. Faults are patched into the running program; the product does not
+contain them.
 """
 
 # ruff: noqa: PLC0415 - only what the launched service itself imports
@@ -10,7 +11,7 @@ import os
 
 from lab.kit.launcher import launch
 
-# Envoy's own way to say whom it asks for names; the last part of the file, at its top level.
+# Envoy's setting for its name server. It is appended to the configuration at the top level.
 _RESOLVER = """
 typed_dns_resolver_config:
   name: envoy.network.dns_resolver.cares
@@ -35,7 +36,7 @@ def _ask_our_name_server(port):
 
 
 def _no_quiet_wait(module):
-    """SIGTERM stops at once, as most servers do."""
+    """Stop at once on SIGTERM, as most servers do."""
     from holdfast_chassis.drain import Arrivals
 
     async def at_once(self, *_):
@@ -52,7 +53,7 @@ def _no_quiet_wait(module):
 
 
 def _liveness_on_database(module):
-    """An inventory without its database says that it is dead."""
+    """Let the liveness of an inventory depend on its database."""
     if module != "holdfast_inventory":
         return
     from holdfast_inventory.transports import health
@@ -71,7 +72,7 @@ def _liveness_on_database(module):
 
 
 def _no_connection_close(module):
-    """A draining gateway does not tell its clients to go."""
+    """Let a draining gateway keep its clients' connections."""
     if module == "holdfast_gateway":
         from holdfast_gateway.gateway import Gateway
 
@@ -79,7 +80,7 @@ def _no_connection_close(module):
 
 
 def _dying_hook(module):
-    """A part dies while it is being stopped."""
+    """Let a part fail while it is being stopped."""
     if module == "holdfast_inventory":
         from holdfast_inventory.watches.fanout import StockFanout
 

@@ -1,4 +1,4 @@
-"""Who shops during the drill: all at a steady pace that two cores can carry, each in a way of its own."""
+"""The load of the drill: shoppers with different clients, each at a constant rate that two cores can carry."""
 
 import asyncio
 import itertools
@@ -12,12 +12,12 @@ from lab.drill.watchers import Watcher
 
 RETRY_SECONDS = 20.0
 _SLOW_BODY_SECONDS = 1.5
-# What a shopper does, again and again: `confirm` and `release` are about the hold before.
+# What a shopper does repeatedly: `confirm` and `release` are about the hold before.
 _ROUND = ("hold", "confirm", "buy", "hold", "release")
 
 
 class Shopper:
-    """Sends commands, `per_second` of them."""
+    """Sends `per_second` commands."""
 
     def __init__(self, name, client, book, sale, per_second, *, retries, body=None):
         self.name, self._client, self._book, self._sale = name, client, book, sale
@@ -26,7 +26,7 @@ class Shopper:
         self._options = {} if body is None else {"body": body}
 
     async def run(self, leave):
-        """Shop until told to leave; what has begun is finished."""
+        """Shop until told to stop, and finish what has begun."""
         held = None
         for number in itertools.count():
             operation = _ROUND[number % len(_ROUND)]
@@ -38,7 +38,7 @@ class Shopper:
                 return
 
     async def do(self, operation, request_id, reservation=""):
-        """One request, to its one final answer: the reservation's name, or None."""
+        """Send one request until its final answer. Return the reservation's name, or None."""
         return await send(
             self._client,
             self._book,
@@ -50,7 +50,7 @@ class Shopper:
 
 
 async def send(client, book, command, client_name="", retries=False, options=None):
-    """Send a command and enters it in the book; the reservation's name, or None."""
+    """Send a command and record it in the book. Return the reservation's name, or None."""
     command = Command(*command)
     entry = book.begin(command.id, client_name, command.operation, command.reservation)
     deadline = asyncio.get_running_loop().time() + RETRY_SECONDS
@@ -69,7 +69,7 @@ async def send(client, book, command, client_name="", retries=False, options=Non
 
 
 class Load:
-    """All shoppers and watchers. `pace` multiplies how often they come."""
+    """All shoppers and watchers. `pace` multiplies their rates."""
 
     def __init__(self, orchestrator, book, sale, pace=1.0):
         self._orchestrator, self._book, self._sale, self._pace = orchestrator, book, sale, pace
@@ -83,7 +83,7 @@ class Load:
         self._tasks += [asyncio.create_task(watcher.run()) for watcher in self.watchers]
 
     async def finish_shopping(self):
-        """No more begins; what has begun is answered."""
+        """Start no more requests, and wait for the answers of those in progress."""
         self._leave.set()
         await asyncio.gather(*self._tasks[: len(self.shoppers)])
 
@@ -96,12 +96,12 @@ class Load:
             await client.close()
 
     def rest(self, name, **options):
-        """A REST client of its own, closed with the load."""
+        """Return a new REST client, which is closed with the load."""
         self._clients.append(RestClient(self._orchestrator, name, **options))
         return self._clients[-1]
 
     def grpc(self, name):
-        """A gRPC client of its own. Replicas of the inventory tell it of their health; the edge is in front of many."""
+        """Return a new gRPC client. It checks the health of inventories; the edge does that by itself."""
         self._clients.append(GrpcClient(self._orchestrator.target(name), health_checked=name == INVENTORY))
         return self._clients[-1]
 

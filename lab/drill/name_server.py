@@ -1,8 +1,8 @@
-"""A DNS server of its own, for what an orchestrator does with a headless service: one A record for each ready replica.
+"""A DNS server that has one A record for each ready replica, as an orchestrator has for a headless service.
 
-Every replica has an address of the loopback network for itself, as pods have, and all of a kind have the same port. So
-edge, gateways and gRPC clients find replicas by name, as they do in production, and notice a change as late as they do
-there: the edge asks every 2 s, gRPC asks when a connection ends.
+Every replica has its own address of the loopback network, as a pod has, and all of a kind have the same port. So edge,
+gateways and gRPC clients find replicas by name, and notice changes with the same delay as in production: the edge asks
+every 2 s, gRPC asks when a connection ends.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _HEADER_BYTES = 12
 
 
 class Addresses:
-    """127.x.y.1, 127.x.y.2, and so on; x.y by the process, so that drills at the same time do not meet."""
+    """127.x.y.1, 127.x.y.2, and so on; x.y depends on the process, so that concurrent drills do not collide."""
 
     def __init__(self):
         pid = os.getpid()
@@ -29,7 +29,7 @@ class Addresses:
     def take(self):
         self._taken += 1
         if self._taken > 250:
-            raise RuntimeError("a drill does not need so many processes")
+            raise RuntimeError("all addresses of this drill are used")
         return f"{self._network}.{self._taken}"
 
 
@@ -51,7 +51,7 @@ class NameServer(asyncio.DatagramProtocol):
         self._transport.close()
 
     def target(self, name, port):
-        """What a gRPC client dials to find the replicas of `name`."""
+        """Return the target by which a gRPC client finds the replicas of `name`."""
         return f"dns://{LOCALHOST}:{self.port}/{name}.{DOMAIN}:{port}"
 
     def connection_made(self, transport):
@@ -72,7 +72,7 @@ class NameServer(asyncio.DatagramProtocol):
 
 
 def _question(query):
-    """The name that is asked for, and where it ends."""
+    """Return the name in a query, and the offset of its end."""
     labels, at = [], _HEADER_BYTES
     while length := query[at]:
         labels.append(query[at + 1 : at + 1 + length].decode("ascii").lower())

@@ -1,7 +1,6 @@
-"""What Kubernetes and its like do: start replicas, publish those that are ready, and end them within their time.
+"""What Kubernetes and other orchestrators do: start replicas, publish those that are ready, and stop them in time.
 
-`LAG_SECONDS`, or a replica's own `lag_seconds`, is how much later than SIGTERM the world learns that it is not to be
-called any more.
+`LAG_SECONDS`, or a replica's own `lag_seconds`, is the delay between SIGTERM and the removal of its address.
 """
 
 import asyncio
@@ -18,8 +17,8 @@ _PROBE_EVERY_SECONDS = 0.5
 _LIVENESS_FAILURES = 4
 _ENOUGH_TO_DIE_SECONDS = 5.0
 
-# Of the drains' settings (20 s at most until it is quiet), what may then be under way (10 s; the edge 6 s, for it cuts
-# watches off) and 15 s for the steps that remain. deploy/, k8s/ and compose/ allow for the longest requests as well.
+# The sum of the drain (20 s at most until it is quiet), requests in progress (10 s; 6 s at the edge, because it cuts
+# watches off) and 15 s for the other steps. deploy/, k8s/ and compose/ allow for the longest requests as well.
 INVENTORY, GATEWAY, EDGE = "inventory", "gateway", "edge"
 _BUDGETS = {INVENTORY: 45.0, GATEWAY: 45.0, EDGE: 41.0}
 CONNECTION_AGE_SECONDS = 8.0
@@ -28,7 +27,7 @@ _COMMON = {
     "HOLDFAST_LOG_FORMAT": "json",
     "HOLDFAST_CONNECTION_AGE_SECONDS": CONNECTION_AGE_SECONDS,
     "HOLDFAST_CONNECTION_AGE_GRACE_SECONDS": 15,
-    # A watch ends by itself before its connection does, and lasts two heartbeats at least.
+    # A watch ends by itself before its connection does, and lasts at least two heartbeats.
     "HOLDFAST_WATCH_HEARTBEAT_SECONDS": 2,
     "HOLDFAST_WATCH_READER_SECONDS": 6,
     "HOLDFAST_EDGE_FINISH_SECONDS": 6,
@@ -37,7 +36,7 @@ _COMMON = {
 
 
 class Orchestrator:
-    """Call `start` first and `close` last; nothing is left then."""
+    """Call `start` first and `close` last. `close` leaves nothing behind."""
 
     def __init__(self, directory, database_url, redis_url, fault=None):
         self.kinds = {
@@ -68,20 +67,21 @@ class Orchestrator:
         self.names.stop()
 
     def target(self, name):
-        """What a gRPC client dials."""
+        """Return the target of a gRPC client."""
         return self.names.target(name, self.kinds[name].port)
 
     def next_published(self, name):
-        """The address that a client gets which asks for that name now, or None. Replicas take turns, as a load balancer
-        has them: each gets its share of the connections for sure, not only in the mean."""
+        """Return the address for a new connection to that name, or None. It is round robin, as in a load balancer, so
+        that each replica certainly gets its share of the connections.
+        """
         addresses = self._published[name]
         return addresses[next(self._turns[name]) % len(addresses)] if addresses else None
 
     def serving(self, name):
-        """The replicas that are to serve, the oldest first."""
+        """Return the replicas that should serve, the oldest first."""
         return [each for each in self.replicas if each.kind.name == name and each.is_running and not each.terminated_at]
 
-    # Replicas come and go
+    # Starting and stopping replicas
 
     async def add(self, name, *, wait=True, fault=None, **environment):
         """Start one more replica, and wait until it is ready unless told otherwise."""
@@ -113,7 +113,7 @@ class Orchestrator:
         self._publish()
 
     async def remove(self, replica):
-        """SIGTERM, and its end. The world learns of it a little later."""
+        """Send SIGTERM, and wait for its end. Its address is removed a little later."""
         replica.terminate()
         await self.gone(replica)
 
@@ -125,7 +125,7 @@ class Orchestrator:
             await replica.ended(_ENOUGH_TO_DIE_SECONDS)
 
     async def replace(self, name, **environment):
-        """A new replica, then the oldest goes: one more than needed, never one less."""
+        """Start a new replica, then stop the oldest: there is one more than needed, never one less."""
         oldest = self.serving(name)[0]
         await self.add(name, **environment)
         await self.remove(oldest)
@@ -136,7 +136,7 @@ class Orchestrator:
             await self.replace(name)
 
     async def scale(self, name, replicas):
-        """Start or ends replicas, all at once; the new ones."""
+        """Start or stop replicas, all at once. Return the new ones."""
         serving = self.serving(name)
         surplus = serving[: max(0, len(serving) - replicas)]
         new = await asyncio.gather(*(self.add(name) for _ in range(replicas - len(serving))))
@@ -150,7 +150,7 @@ class Orchestrator:
     # Probes
 
     async def _probe(self, replica):
-        """Readiness decides who is published; liveness decides who is killed and started again."""
+        """Probe a replica: readiness decides whether it is published, liveness whether it is killed."""
         failures = 0
         while replica.is_running:
             if replica.is_running and await replica.is_ready():
@@ -161,7 +161,7 @@ class Orchestrator:
             self._publish()
             failures = 0 if await replica.is_alive() or not replica.phases[1:] else failures + 1
             if failures >= _LIVENESS_FAILURES and replica.terminated_at is None:
-                replica.kill("it did not say that it lives")
+                replica.kill("its liveness probe failed")
             await asyncio.sleep(_PROBE_EVERY_SECONDS)
         self._publish()
 

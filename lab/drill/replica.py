@@ -49,7 +49,7 @@ class Kind:
     metrics_port: int
     budget_seconds: float
     last_step: str
-    """The step at whose stop the metrics end."""
+    """The step that stops the metrics."""
 
 
 class Replica:
@@ -86,7 +86,7 @@ class Replica:
 
     @property
     def metrics_url(self):
-        # Envoy has thousands; the services take no notice of a query.
+        # Envoy has thousands of metrics; the services ignore the query.
         return f"http://{self.address}:{self.kind.metrics_port}/metrics?usedonly&filter=downstream_rq"
 
     @property
@@ -94,7 +94,7 @@ class Replica:
         return self._service is not None and not self._exited.is_set()
 
     async def start(self):
-        """Start the process, and the tasks that look after it. It need not serve yet."""
+        """Start the process, and the tasks that observe it. It need not serve yet."""
         self._enter(Phase.STARTING)
         loop, self._log = asyncio.get_running_loop(), self._log_path.open("w")
 
@@ -151,7 +151,7 @@ class Replica:
         await self._session.close()
         await self._channel.close()
 
-    # What an orchestrator asks
+    # Probes
 
     async def is_ready(self):
         if self.kind.name == "inventory":
@@ -180,7 +180,7 @@ class Replica:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    # What it tells
+    # Observations
 
     def said(self, event, **fields):
         """Return the lines of that event with those fields."""
@@ -198,13 +198,13 @@ class Replica:
         elif self.terminated_at is None:
             faults.append(f"{self.name} ended without being asked to")
         if self.must_be_quiet and self.said("drained", quiet=False):
-            faults.append(f"{self.name} was never left alone: its clients did not know that they were to go")
+            faults.append(f"{self.name} never became quiet: its clients did not know that it drained")
         return faults + self._faults_of_metrics()
 
     def _faults_of_metrics(self) -> list[str]:
         if self.terminated_at is None or self.killed_because:
             return []
-        # To exit takes a while, too, on a busy machine.
+        # The exit takes time, too, on a busy machine.
         stopping = [line["at"] for line in self.said("step_stopping", step=self.kind.last_step)]
         until = min([self.ended_at, *stopping]) - _LAST_SCRAPE_SECONDS
         draining = [done for at, done in self.scrapes if self.terminated_at < at < until]
@@ -216,7 +216,7 @@ class Replica:
 
     async def _wait_for_exit(self):
         await ended(self._service.pid)
-        # Its log is read to the end, and what it said there was heard, before it counts as ended.
+        # It counts as ended when its log has been read to the end.
         await asyncio.to_thread(self._service.kill)
         self._log.close()
         self.exit_code = await self._service.exit_code()

@@ -24,7 +24,7 @@ _PHASE_COLOURS = {
 
 
 def table(result):
-    """For people."""
+    """Return the result as text."""
     rows = [_HEADINGS, *(_cells(row) for row in result.rows)]
     heading, *told = columns(rows)
     lines = [heading]
@@ -47,7 +47,7 @@ def _cells(row):
 
 
 def write(result, directory):
-    """drill.json and timeline.png; requests.jsonl and the processes' logs are there already."""
+    """Write drill.json and timeline.png; requests.jsonl and the processes' logs exist already."""
     document = {
         "passed": result.passed,
         "scenarios": [asdict(row) | {"passed": row.passed} for row in result.rows],

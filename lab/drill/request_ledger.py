@@ -1,4 +1,4 @@
-"""The drill's own book of requests, which knows nothing of the product: each has an id and exactly one final answer."""
+"""The drill's record of requests, independent of the product: each has an id and exactly one final answer."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from pathlib import Path
 class Outcome(StrEnum):
     ANSWERED = "answered"
     REFUSED = "refused"
-    """An orderly no that says that a retry may help."""
+    """A refusal that says that a retry may help."""
     FAILED = "failed"
     """Anything else: a lost connection, a wrong status, nothing at all."""
 
@@ -26,14 +26,14 @@ class Entry:
     reservation: str
     began_at: float
     ended_at: float = inf
-    """In no time yet, as long as it is open."""
+    """Its duration; infinite while it is open."""
     attempts: int = 0
     outcome: Outcome | None = None
     reason: str = ""
 
 
 class RequestLedger:
-    """Written to a file as it goes, a line for each request that came to its end."""
+    """A record of requests that is also written to a file, a line for each finished request."""
 
     def __init__(self, path: Path) -> None:
         self.began_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The drill from its beginning to its end: everything is started, hurt, looked at and stopped again."""
+"""A drill: start everything, run the scenarios, check the results, and stop everything."""
 
 import asyncio
 import traceback
@@ -88,7 +88,7 @@ async def _drill(plan, orchestrator, postgres):
         for name in plan.scenarios:
             result.rows.append(await _play(name, scenarios.ALL[name], stage))
         result.rows.append(await _finish(stage))
-        # Requests may have ended after their scenario had.
+        # Requests may have ended after their scenario.
         for row in result.rows:
             judge(row, result.rows, book, orchestrator.replicas)
         return result
@@ -130,7 +130,7 @@ async def _play(name, scenario, stage):
 
 
 async def _finish(stage):
-    """Let clients get their answers and stop; compare the books; stop the processes, in order if there is time."""
+    """Wait for the clients' answers, compare the records, and stop the processes in order if there is time."""
     row = Row("the-end", "books compared, everything stopped in order", stage.book.now())
     await stage.load.finish_shopping()
     row.faults += [f"{entry.id} has no answer" for entry in stage.book.open.values()][:5]

@@ -1,7 +1,7 @@
-"""What is done to the processes, one thing after the other, while everybody shops.
+"""The scenarios of the drill: what is done to the processes, one after the other, under load.
 
-A scenario gets the stage; what it finds wrong in what only it knows, it adds to `stage.faults`. That requests, effects,
-watches and ends of processes are as they must be is looked at for all of them, in `verdict`.
+A scenario gets the stage, and adds faults that only it can see to `stage.faults`. Requests, effects, watches and the
+ends of processes are checked for all scenarios in `verdict`.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from lab.kit.metrics import total
 
 QUEUED_CALLS = 200
 _NOTICED_SECONDS = 3.0
-"""The edge's checks come every 1.1 s and take at most 1 s; then it sends nothing more."""
+"""The edge checks health every 1.1 s, and a check takes at most 1 s; then it sends nothing more."""
 _DISCOVERY_SECONDS = 4.0
-"""The edge asks for names every 2.2 s, and then whether those that it found are well."""
+"""The edge resolves names every 2.2 s, and then checks the health of the addresses."""
 _LAG_SECONDS = 30.0
 _LAG_DRAIN = {
     "HOLDFAST_DRAIN_MIN_SECONDS": 32,
@@ -29,7 +29,7 @@ _LAG_DRAIN = {
     "HOLDFAST_EDGE_DRAIN_MIN_SECONDS": 32,
     "HOLDFAST_EDGE_DRAIN_MAX_SECONDS": 45,
 }
-"""Where the world learns so late, a drain must last as long: two quiet seconds prove nothing when traffic is sparse."""
+"""If an address is removed late, the drain must last as long: with little traffic, two quiet seconds prove nothing."""
 _OUTAGE_SECONDS = 9.0
 _HURRY_SECONDS = 15.0
 _LONG_DRAIN = {
@@ -42,7 +42,7 @@ _LONG_DRAIN = {
 
 @dataclass
 class Stage:
-    """Everything that a scenario plays with."""
+    """What a scenario works with."""
 
     orchestrator: Orchestrator
     postgres: PostgresServer
@@ -50,14 +50,14 @@ class Stage:
     book: RequestLedger
     sale: str
     brief: bool = False
-    """Do each thing once, rather than to all replicas."""
+    """Whether each action is done once instead of to all replicas."""
     faults: list = field(default_factory=list)
 
     async def replace_all(self, name):
         await self.orchestrator.roll(name, 1 if self.brief else None)
 
     async def expect(self, what, condition, within_seconds):
-        """Adds a fault unless the condition comes true within the time."""
+        """Add a fault unless the condition becomes true within the time."""
         try:
             async with asyncio.timeout(within_seconds):
                 while not condition():  # noqa: ASYNC110 - what another process says has no event
@@ -120,14 +120,14 @@ async def _queued_at_gateway(stage):
 
 
 async def _end_with_queue(stage, victim, clients):
-    """Frozen, it takes nothing; the calls and the signal are all there when it goes on."""
+    """Freeze the victim, so that the calls and the signal are all waiting when it continues."""
     try:
         victim.send(signal.SIGSTOP)
         calls = [
             asyncio.create_task(send(clients[n % len(clients)], stage.book, stage.command(n, f"queued-{victim.name}")))
             for n in range(QUEUED_CALLS)
         ]
-        # Time for them to be written: all share this event loop.
+        # Time to send them: all share this event loop.
         await asyncio.sleep(0.4)
         victim.terminate()
         victim.send(signal.SIGCONT)
@@ -154,7 +154,7 @@ async def _half_a_body(stage, name):
         ]
         await asyncio.sleep(0.5)
         victim.terminate()
-        # Longer than a drain that waits for nobody, shorter than the time for a body.
+        # Longer than a drain that does not wait for requests, shorter than the timeout of a body.
         await asyncio.sleep(4.0)
         rest.set()
         await asyncio.gather(*sending)
@@ -215,7 +215,7 @@ async def dying_hook(stage):
 
 
 async def database_first(stage):
-    """the database gone first, and back: nobody is killed for it"""
+    """the database fails first, and recovers: no replica is killed for that"""
     orchestrator = stage.orchestrator
     await asyncio.to_thread(stage.postgres.stop)
     await asyncio.sleep(1)
@@ -242,7 +242,7 @@ async def scale(stage):
     # A tenth of the age is gRPC's jitter; names are asked for again after 2 s, and metrics read four times a second.
     patience = CONNECTION_AGE_SECONDS * 1.1 + 5
     await asyncio.gather(
-        # Not before then can everybody know the new, and the old be missed by nobody.
+        # Only then do all clients know the new replicas and no longer use the old ones.
         asyncio.sleep(patience),
         *(stage.expect(f"{each.name} gets traffic", lambda each=each: _traffic(each) > 0, patience) for each in new),
     )
@@ -251,9 +251,9 @@ async def scale(stage):
 
 
 def _traffic(replica):
-    """Requests that came to a gateway; creates that came to an inventory from the edge or from a gRPC client.
+    """Return the requests to a gateway, or the creates to an inventory from the edge or from a gRPC client.
 
-    From gateways only those of the drill's one sale could come, and they all go to one replica.
+    Gateways send only requests of the drill's one sale, and all of those go to one replica.
     """
     if replica.kind.name == GATEWAY:
         return total(replica.metrics, "http_requests_total", 'method="POST"')
@@ -266,13 +266,13 @@ async def blue_green(stage):
     names = INVENTORY, GATEWAY
     old = [replica for name in names for replica in orchestrator.serving(name)]
     await asyncio.gather(*(orchestrator.add(replica.kind.name) for replica in old))
-    # What minReadySeconds is for. Gateways do not look for new inventories until they miss the old.
+    # As minReadySeconds does. Gateways look for new inventories only when they lose the old ones.
     await asyncio.sleep(_DISCOVERY_SECONDS)
     await asyncio.gather(*map(orchestrator.remove, old))
 
 
 async def readiness_lag(stage):
-    """30 s until the world learns that a replica is leaving"""
+    """30 s until the address of a stopping replica is removed"""
     orchestrator = stage.orchestrator
     leaving = await asyncio.gather(*(orchestrator.add(name, **_LAG_DRAIN) for name in (INVENTORY, GATEWAY, EDGE)))
     await asyncio.sleep(_DISCOVERY_SECONDS)

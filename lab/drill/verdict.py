@@ -1,4 +1,4 @@
-"""What is wrong, scenario by scenario: the same questions for each of them."""
+"""The verdict on each scenario: the same checks for all of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from lab.drill.request_ledger import Entry, Outcome, RequestLedger
 from lab.kit.percentile import percentile
 
 _SHOWN = 4
-# Whom an orderly refusal may meet, by the beginning of the client's name. Without its database Holdfast can do nothing
-# else. And who dials inventories by name, rather than the edge, learns of new ones within a connection's age: gRPC asks
-# again only when a connection ends. Gateways know how to do better.
+# The clients that may be refused, by the beginning of their names. Without its database Holdfast must refuse. Clients
+# that connect to inventories by name, instead of the edge, find new ones within a connection's age, because gRPC
+# resolves a name again only when a connection ends. Gateways resolve it earlier.
 MAY_REFUSE = {"database-first": "", "blue-green": "grpc-inventory"}
 _UNHURRIED = ("rest-", "grpc-")
 _BUSY, _BUSY_SHARE = ("OVERLOADED", "DEADLINE_IN_QUEUE"), 0.01
-"""What a machine may say on which a dozen processes start at once, and of how many of a scenario's requests: it is a
-real answer, as promised, but not to be the usual one."""
+"""The reasons that are allowed on a machine on which a dozen processes start at once, and the maximum share of a
+scenario's requests. Such a refusal keeps the promise, but must be rare."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ def _may_be_refused(entry: Entry, row: Row) -> bool:
 
 
 def _row_of(entry: Entry, rows: Sequence[Row]) -> Row | None:
-    """Return where it began; but what an outage may have met belongs to that."""
+    """Return the scenario in which it began, or the outage that may have affected it."""
     of_outage = [row for row in rows if row.name in MAY_REFUSE and row.began_at < entry.ended_at]
     began_in = [row for row in rows if row.began_at <= entry.began_at]
     met = [row for row in of_outage if entry.began_at < row.ended_at]

@@ -1,4 +1,4 @@
-"""Watchers, which follow a sale, resume when their watch ends, and must see everything once and in order."""
+"""Watchers that follow a sale, resume when their watch ends, and must see everything once and in order."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ class Watcher(watching.Watcher):
         self._slow_seconds = slow_seconds
 
     async def has_seen(self, sequence):
-        """Whether it has come so far, in a while."""
+        """Return whether it reaches the sequence within some time."""
         self._slow_seconds = 0.0
         try:
             async with asyncio.timeout(_CATCH_UP_SECONDS):
@@ -35,7 +35,7 @@ class Watcher(watching.Watcher):
 
     async def on_event(self, event):
         if self.stock:
-            # A snapshot begins anew; a heartbeat tells where one is.
+            # A snapshot starts from the beginning; a heartbeat has the present sequence.
             if event.WhichOneof("event") == "change":
                 self._compare(event.change.previous_sequence, self.sequence)
             await asyncio.sleep(self._slow_seconds)

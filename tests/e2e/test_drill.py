@@ -24,8 +24,8 @@ async def test_nobody_notices_that_inventories_gateways_and_the_edge_are_restart
     ("fault", "scenarios", "words"),
     [
         ("no-quiet-wait", ("queued", "fresh-connections"), "failed: "),
-        ("no-connection-close", ("gateways",), "was never left alone"),
-        ("liveness-on-database", ("database-first",), "did not say that it lives"),
+        ("no-connection-close", ("gateways",), "never became quiet"),
+        ("liveness-on-database", ("database-first",), "its liveness probe failed"),
     ],
 )
 async def test_the_drill_finds_a_planted_fault(tmp_path, fault, scenarios, words):

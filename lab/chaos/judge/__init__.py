@@ -1,12 +1,12 @@
-"""The judge of the fault checker: what in a history, and in the ledgers that it led to, breaks which promise.
+"""The judge of chaos runs: compares a history and the resulting ledgers with the promises.
 
-Pure functions: `judge(events, ledgers)` tells the violations of the rules in `RULES`, what was witnessed, and whether
-the run is void. A violation is never reported for what the promises allow; what cannot be known is given the benefit.
+Pure functions: `judge(events, ledgers)` returns the violations of the rules in `RULES`, what was witnessed, and whether
+the run is void. What the promises allow is never reported, and neither is anything that may have been allowed.
 
     python -m lab.chaos.judge HISTORY LEDGERS
 
 judges a recorded run again. Each family of rules is a module: stock, lives, limits, effects, changes, hours, identity,
-order, reads, refusals, watches, recovery. The bugs of chaos/bugs.py are found by these rules, by one at least of each
+order, reads, refusals, watches, recovery. Each planted bug of chaos/bugs.py is found by at least one rule of its
 line:
 
     acknowledge-before-commit    acknowledged-lost

@@ -11,7 +11,7 @@ _USAGE = "usage: python -m lab.chaos.judge HISTORY LEDGERS"
 
 
 def main(arguments: list[str]) -> int:
-    """0 when it is clean, 1 when there are violations, 3 when it is void."""
+    """Return the exit code: 0 if the run is clean, 1 if there are violations, 3 if it is void."""
     if len(arguments) != 2:
         print(_USAGE, file=sys.stderr)
         return 2
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
 
 
 def told(verdict: Verdict) -> str:
-    """Return the verdict for people."""
+    """Return the verdict as text."""
     lines = [str(violation) for violation in verdict.violations]
     lines += [f"void: {reason}" for reason in verdict.void_because]
     lines += [f"{count:>9} {name.replace('_', ' ')}" for name, count in verdict.witnessed.items()]

@@ -1,4 +1,4 @@
-"""A history and the ledgers that it led to, parsed once for all rules."""
+"""A history and the resulting ledgers, parsed once for all rules."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -49,7 +49,7 @@ class ItemLog:
 
 @dataclass(frozen=True)
 class Book:
-    """A sale at the end, and how it came there. `lives` has each reservation's movements.
+    """A sale at the end of the run, with its movements. `lives` has each reservation's movements.
 
     `close_time` and `cancel_time` are infinity when there is none.
     """
@@ -73,7 +73,7 @@ class Book:
         return self.cancel_time < inf
 
     def latest_end(self, reservation: Reservation) -> float:
-        """Until when it may be held at most, over all its extensions."""
+        """Return the latest time until which it may be held, with all its extensions."""
         return round(reservation.create_time + self.max_hold_seconds, 6)
 
     @cached_property
@@ -118,7 +118,7 @@ def _book(name: str, ledger: SaleLedger) -> Book:
 
 @dataclass(frozen=True)
 class Case:
-    """All that is known."""
+    """The history and the ledgers of a run."""
 
     events: Sequence[Event]
     books: Mapping[str, Book]
@@ -126,7 +126,7 @@ class Case:
 
     @cached_property
     def phases(self) -> Mapping[str, Event]:
-        """When each part of the run began, by its name."""
+        """When each phase of the run began, by its name."""
         return {event.action: event for event in self.events if event.kind is Kind.PHASE}
 
     @cached_property
@@ -164,7 +164,7 @@ class Case:
 
     @cached_property
     def by_actor(self) -> Mapping[str, Sequence[tuple[str, Movement]]]:
-        """Who moved stock by hand, with the sales in which it moved."""
+        """The actors of stock changes, with the sales that they changed."""
         found: dict[str, list[tuple[str, Movement]]] = defaultdict(list)
         for book in self.books.values():
             for movement in book.movements:

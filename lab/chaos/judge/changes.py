@@ -1,4 +1,4 @@
-"""Exactly once, of stock changed by hand: a row for each adjustment, two for each transfer. Promises 2 and 3."""
+"""Adjustments and transfers happen exactly once: one row for each adjustment, two for each transfer. Promises 2, 3."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from lab.chaos.judge.verdict import Violation, violation
 
 
 class _Row(NamedTuple):
-    """A movement of stock by hand, and where."""
+    """A movement of an adjustment or a transfer, and its sale."""
 
     book: Book
     movement: Movement
@@ -42,13 +42,13 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _is_first_stock(book: Book, movement: Movement) -> bool:
-    """Return a sale is set up with stock before the history begins."""
+    """Return whether the movement belongs to the setup of its sale, before the history begins."""
     is_first = book.logs[movement.item].sequences[0] == movement.sequence
     return is_first and movement.kind == "ADJUST" and movement.reason == "RECEIVED" and movement.actor == ""
 
 
 def _actor(case: Case, movement: Movement) -> Operation | None:
-    """Return the operation that the actor names, whose key it is that did it."""
+    """Return the operation that caused the movement: the actor contains its key."""
     number = movement.actor.removeprefix("op-")
     operation = case.by_number.get(int(number)) if number.isdecimal() else None
     return operation if operation and operation.action.upper() == movement.kind else None
@@ -88,7 +88,7 @@ def _of_another_version(intent: Intent, rows: Sequence[_Row]) -> Iterator[Violat
 
 
 def _expected(operation: Operation) -> Iterator[tuple[str, str, int]]:
-    """Sale, item and change of each row."""
+    """Return sale, item and change of each row."""
     request = operation.request
     if operation.action == "adjust":
         yield operation.sale, _item(request["name"]), request["delta"]

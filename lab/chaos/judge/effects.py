@@ -1,4 +1,4 @@
-"""Exactly once, of reservations: what was acknowledged is in the ledger, as told, and nothing else. Promises 2, 3."""
+"""Reservations happen exactly once: the ledger has what was acknowledged and nothing else. Promises 2 and 3."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ def _unlike_request(operation: Operation, kept: Reservation) -> Iterator[str]:
 
 
 def _grants(operation: Operation, reservation: Reservation) -> bool:
-    """Return all lines or none; of a partial one at most what was asked."""
+    """Return whether all lines are granted; of a partial reservation, whether each line is at most what was asked."""
     if not operation.request.get("allow_partial"):
         return operation.lines == reservation.lines
     asked = dict(operation.lines)
@@ -79,7 +79,7 @@ def _grants(operation: Operation, reservation: Reservation) -> bool:
 
 
 def _unasked_reservations(case: Case, attributed: set[str]) -> Iterator[Violation]:
-    """Check that a reservation that no answer named belongs to an unknown create of its customer, each to one."""
+    """Check that each reservation without an answer belongs to one create of its customer with an unknown outcome."""
     orphans = [found for name, found in case.reservations.items() if name not in attributed]
     open_intents: dict[tuple[str, str], list[Intent]] = defaultdict(list)
     for intent in case.intents_of("create"):
@@ -131,7 +131,7 @@ def _endings(case: Case) -> Iterator[Violation]:
 
 
 def _acknowledged_ending(case: Case, intent: Intent) -> Iterator[Violation]:
-    """Check that a reservation ended by its acknowledged confirm or release, finally, with the given order."""
+    """Check that an acknowledged confirm or release is the final end of its reservation, with the given order."""
     state = "CONFIRMED" if intent.action == "confirm" else "RELEASED"
     for operation in intent.acknowledged:
         kept = case.reservations.get(operation.target)
@@ -171,7 +171,9 @@ def _unasked_endings(case: Case, intents: Mapping[tuple[str, str], Sequence[Inte
         asked = [one for intent in intents.get((name, kind), ()) for one in intent.operations]
         fitting = [one for one in asked if kind == "RELEASE" or one.request.get("order", "") == kept.order]
         if not fitting:
-            yield violation("row-without-operation", f"{name} {_sequences(case.life(name)[-1:])}: nobody asked for it.")
+            yield violation(
+                "row-without-operation", f"{name} {_sequences(case.life(name)[-1:])}: no request caused it."
+            )
         elif all(one.is_refused for one in fitting):
             known = ", ".join(str(one.number) for one in fitting)
             told = f"{name} {_sequences(case.life(name)[-1:])}"
@@ -204,7 +206,7 @@ def _extensions(case: Case) -> Iterator[Violation]:
 def out_of_time(intent: Intent, movements: Iterable[Movement]) -> Iterator[Violation]:
     """Check that a movement's time, the database's, is between the invocation and the answer of its operation.
 
-    An operation that was refused has caused nothing, so when only one of these was there in time, it did.
+    A refused operation has no effect, so if only one operation was under way at that time, it is the cause.
     """
     earliest = min((one.invoked_wall for one in intent.possible), default=None)
     latest = min((one.completed_wall for one in intent.acknowledged), default=None)

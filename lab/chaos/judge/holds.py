@@ -1,4 +1,4 @@
-"""Open holds, which end when they are due, even if the ledger records it later."""
+"""Open holds. They end when they are due, even if the ledger records it later."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ class LiveHolds:
         heappush(self._ends, (expire_time, hold))
 
     def end(self, hold: Hold) -> int:
-        """Return the units that it still held: none if it was due."""
+        """End a hold, and return the units that it still held: none if it was due."""
         return self._units.pop(hold, 0)
 
     def due(self, time: float) -> Iterator[tuple[float, Hold, int]]:
-        """End the holds that are due by then. Return when they ended."""
+        """End the holds that are due by then. Return the times at which they ended."""
         while self._ends and self._ends[0][0] <= time:
             expire_time, hold = heappop(self._ends)
             if hold in self._units:
@@ -48,5 +48,5 @@ class Timeline:
         self._values.append(value)
 
     def between(self, first: float, last: float) -> list[int]:
-        """Return all that it was between two times, from what it was just before the first."""
+        """Return all its values between two times, beginning with the value just before the first."""
         return self._values[bisect_left(self._times, first) : bisect_right(self._times, last) + 1]

@@ -1,9 +1,9 @@
 """Stock is given only while its sale is open, and refusals because of the sale's state are true. Promises 4 and 5.
 
-Staff pause a sale and move its window while others buy. Each of these rules is what the last change made of it; of
-changes that overlap any may be the last, and one without an answer may still come, or never. So what a rule was at a
-time is a set of values, and only what none of them allows is a violation. The product reads the rules under the sale's
-lock, as it reads the stock, so nothing is stale.
+Staff pause a sale and change its window while customers buy. A rule has the value of the last change. Of concurrent
+changes each may be the last, and a change without an answer may be applied later or never. So a rule has a set of
+possible values at a time, and only what none of them allows is a violation. The product reads the rules under the
+sale's lock, as it reads the stock, so they are never stale.
 """
 
 from collections import defaultdict
@@ -17,19 +17,19 @@ from lab.chaos.judge.records import parsed_time
 from lab.chaos.judge.verdict import Violation, violation
 
 LATE_SECONDS = 15.0
-"""How long after it was sent a change may come that got no answer: it may lie in a black hole, then in a process that
-is stopped, and then wait for the sale's lock, some seconds each."""
+"""How long after it was sent a change without an answer may be applied: it may be delayed by a link, then by a frozen
+process, and then wait for the sale's lock, some seconds each."""
 
 _STATES = {
     "SALE_NOT_OPEN": {"SCHEDULED"},
     "SALE_CLOSED": {"CLOSED", "CANCELLED"},
     "SALE_PAUSED": {"PAUSED"},
 }
-"""What a sale is doing that refuses so."""
+"""The state of a sale for each reason of a refusal."""
 
 
 class Change(NamedTuple):
-    """A rule was set, at some time from `began` to `ended`; if not `is_sure`, perhaps."""
+    """A rule was set between `began` and `ended`, or maybe not at all if not `is_sure`."""
 
     began: float
     ended: float
@@ -38,14 +38,14 @@ class Change(NamedTuple):
 
 
 class Register:
-    """A rule that is changed now and then."""
+    """A rule and its changes."""
 
     def __init__(self, first: float, changes: Iterable[Change]) -> None:
         self._first = first
         self._changes = list(changes)
 
     def between(self, first: float, last: float) -> set[float]:
-        """Return all that it may have been between two times."""
+        """Return all values that it may have had between two times."""
         settled = [change.began for change in self._changes if change.is_sure and change.ended < first]
         # Changes that were over before this one began were overwritten by it.
         latest = max(settled, default=-inf)
@@ -54,14 +54,14 @@ class Register:
 
 
 class Hours:
-    """What a sale may have been doing, and when."""
+    """The states that a sale may have had, and when."""
 
     def __init__(self, book: Book, operations: Iterable[Operation]) -> None:
         changes: dict[str, list[Change]] = defaultdict(list)
         for operation in operations:
             for rule, value in _set_by(operation):
                 changes[rule].append(_change(operation, value))
-        # A sale whose window is moved is set up open.
+        # A sale whose window is changed is open at its setup.
         opens_at = -inf if changes["open_time"] else book.open_time
         closes_at = inf if changes["close_time"] else book.close_time
         self._cancelled_at = book.cancel_time
@@ -76,7 +76,7 @@ class Hours:
         return cancelled | (self._uncancelled(first, last) if first < self._cancelled_at else set())
 
     def _uncancelled(self, first: float, last: float) -> set[str]:
-        """Return a sale that has closed is that, whatever else; one that does not open yet is not paused."""
+        """Return the states by precedence: a sale that is closed or not yet open is never reported as paused."""
         opens_at, closes_at = self._opens_at.between(first, last), self._closes_at.between(first, last)
         states = {"CLOSED"} if min(closes_at) <= last else set()
         if max(closes_at) > first:
@@ -87,7 +87,7 @@ class Hours:
 
 
 def hours_of(case: Case) -> Mapping[str, Hours]:
-    """Return those of each sale."""
+    """Return the hours of each sale."""
     operations: dict[str, list[Operation]] = defaultdict(list)
     for operation in case.operations:
         operations[operation.sale].append(operation)
@@ -109,7 +109,7 @@ def _given(book: Book, hours: Hours) -> Iterator[Violation]:
 
 
 def _left(case: Case, book: Book, hours: Hours) -> Iterator[Violation]:
-    """Check that acknowledged changes by staff are there at the end."""
+    """Check that acknowledged changes by staff are in the final state."""
     end = case.phases.get("end") or (case.events[-1] if case.events else None)
     states = hours.between(end.wall, inf) if end else {book.state}
     if book.state not in states:
@@ -126,7 +126,7 @@ def untrue(operation: Operation, hours: Hours) -> Iterator[Violation]:
 
 
 def _set_by(operation: Operation) -> Iterator[tuple[str, float]]:
-    """Rules and the values that the operation gives them."""
+    """Return the rules that the operation sets, with their values."""
     if operation.is_refused:
         return
     if operation.action in {"pause", "resume"}:

@@ -21,7 +21,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _meanings(acknowledged: Sequence[Operation]) -> Iterator[Violation]:
-    """Another meaning under a used id is refused, so those that were granted mean the same."""
+    """Check that all granted requests with one id have the same meaning: others must be refused."""
     if len({operation.meaning for operation in acknowledged}) > 1:
         yield violation("key-of-two-meanings", f"{_key(acknowledged)} was granted for different requests.")
 
@@ -49,7 +49,7 @@ def _refusals(group: Sequence[Operation]) -> Iterator[Violation]:
             if other.meaning != operation.meaning and not other.is_refused and other.invoked <= operation.completed
         ]
         if not others:
-            yield violation("key-refused-wrongly", f"{_key([operation])}: nobody used the id with another meaning.")
+            yield violation("key-refused-wrongly", f"{_key([operation])}: no request used the id with another meaning.")
 
 
 def _key(operations: Sequence[Operation]) -> str:

@@ -1,4 +1,4 @@
-"""No customer holds and has bought more than a limit, at any sequence."""
+"""No customer's holds and purchases exceed a limit, at any sequence."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _exceeded(book: Book) -> Iterator[Violation]:
-    """Limits count confirmed units and open holds; a hold that is due counts no more, whether or not it has ended."""
+    """Check limits. They count confirmed units and open holds; due holds do not count, even if they have not ended."""
     uses: dict[str, Use] = defaultdict(Use)
     for movement in book.movements:
         reservation = book.reservations.get(movement.reservation)
@@ -37,12 +37,12 @@ def _exceeded(book: Book) -> Iterator[Violation]:
 
 
 def _gives(movement: Movement) -> bool:
-    """Return whether it gives a customer units that they did not have: a hold, or a sale of what was not held."""
+    """Return whether the movement gives a customer more units: a hold, or a late sale of an expired hold."""
     return movement.kind == "HOLD" or (movement.kind == "CONFIRM" and not movement.held)
 
 
 class Use:
-    """What a customer holds and has bought, movement by movement."""
+    """The units that a customer holds and has bought, movement by movement."""
 
     def __init__(self) -> None:
         self.units: dict[str, int] = defaultdict(int)
@@ -64,7 +64,7 @@ class Use:
             self.units[movement.item] += movement.sold - self._holds.end(hold)
 
     def pass_to(self, time: float) -> Iterator[tuple[float, str]]:
-        """Forget the holds that are due by then. Return when they ended, and their items."""
+        """Remove the holds that are due by then. Return when they ended, and their items."""
         for expire_time, hold, units in self._holds.due(time):
             self.units[hold.item] -= units
             yield expire_time, hold.item

@@ -1,7 +1,7 @@
-"""A reservation lives one life: held, then sold, released or expired; expired, it may yet be sold late.
+"""A reservation is held once and ends once: sold, released or expired. An expired one may be sold late.
 
-Its final expire_time is exact at any earlier time too: extending succeeds only before a hold is due, so a hold was
-live until the last time that it was extended to, or until a movement ended it.
+Its final expire_time is valid at any earlier time, too: only a hold that is not due can be extended, so a hold was
+open until its final expire_time, or until a movement ended it.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from lab.chaos.judge.records import Lines, Movement, Reservation
 from lab.chaos.judge.verdict import Violation, violation
 
 _SWEEP_SECONDS = 5.0
-"""How long a due hold may stay open in an idle sale: some rounds of the sweeper."""
+"""How long a due hold may stay open in an idle sale: some intervals of the sweeper."""
 
 _LIVES = {
     ("HOLD",): "HELD",
@@ -34,7 +34,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def chapters(life: Sequence[Movement]) -> list[list[Movement]]:
-    """Return a life in its parts: movements of one kind, one for each line."""
+    """Return the movements of a reservation in groups of one kind, with one movement for each line."""
     parts: list[list[Movement]] = []
     for movement in life:
         if not parts or parts[-1][0].kind != movement.kind:
@@ -66,7 +66,7 @@ def _is_whole(part: Sequence[Movement], lines: Lines) -> bool:
 
 
 def _times(reservation: Reservation, parts: Sequence[Sequence[Movement]]) -> Iterator[Violation]:
-    """Promises 2 and 5: before its end a hold does not expire; from then on it is not sold or released."""
+    """Check promises 2 and 5: a hold does not expire before its expire_time, and is not sold or released after it."""
     if len(parts) == 1:
         return
     end = parts[1][0]
@@ -79,7 +79,7 @@ def _times(reservation: Reservation, parts: Sequence[Sequence[Movement]]) -> Ite
 
 
 def _held_too_long(book: Book) -> Iterator[Violation]:
-    """Promise 5: however often a hold is extended, it keeps units from others for max_hold_time at most."""
+    """Check promise 5: with all extensions a hold lasts at most max_hold_time."""
     for reservation in book.reservations.values():
         over = reservation.expire_time - book.latest_end(reservation)
         if over > 0:
@@ -87,7 +87,7 @@ def _held_too_long(book: Book) -> Iterator[Violation]:
 
 
 def _outlived(case: Case, book: Book) -> Iterator[Violation]:
-    """Promise 5: when the drain ends, whatever ran out in time for the sweeper has been ended."""
+    """Check promise 5: at the end of the drain, the sweeper has ended all holds that were due early enough."""
     drain = case.phases["drain"]
     later = [phase.wall for phase in case.phases.values() if phase.at > drain.at]
     swept = max(drain.wall, min(later, default=drain.wall) - _SWEEP_SECONDS)

@@ -1,8 +1,8 @@
-"""Commits that may be visible and then lost, because they were never acknowledged.
+"""Commits that may be visible and then lost, which is allowed because they were never acknowledged.
 
-A commit is seen by others only when the standby has it, unless the wait for that was broken off: its backend was
-terminated, or the primary came back from a crash. Reads and refusals may then have shown what a failover to a standby
-that lags takes back. Acknowledgements and watches wait until what they tell is durable.
+A commit becomes visible to others when the standby has it, or earlier if that wait was interrupted: its backend was
+terminated, or the primary recovered from a crash. Reads and refusals may then have shown what is lost by a failover
+to a standby that lags. Acknowledgements and watches wait until their content is durable.
 """
 
 from dataclasses import replace
@@ -11,15 +11,15 @@ from lab.chaos.history import Event, Kind
 from lab.chaos.judge.case import Case
 
 LOSSY_PROMOTION = "promote-lagging-standby"
-"""The fault's action that makes a standby the primary which has not all that the primary had."""
+"""The action of the fault that promotes a standby which lacks commits of the primary."""
 LAG_SECONDS = 15.0
-"""How long before its promotion such a standby lacked something, at most."""
+"""The maximum time before its promotion for which such a standby may have lagged."""
 
 _READS = {"get_item", "get_reservation"}
 
 
 def without_what_may_be_lost(case: Case) -> Case:
-    """Return the case without reads and refusals that may rest on what a promotion took back."""
+    """Return the case without reads and refusals that may be based on commits that a promotion lost."""
     shadows = _shadows(case)
     if not shadows:
         return case
@@ -33,7 +33,7 @@ def without_what_may_be_lost(case: Case) -> Case:
 
 
 def _shadows(case: Case) -> list[tuple[float, float]]:
-    """From when each such promotion's standby may have lagged, until the promotion was over."""
+    """Return for each such promotion the time from which its standby may have lagged, and the promotion's end."""
     told = [event for event in case.events if event.kind is Kind.FAULT and event.action == LOSSY_PROMOTION]
     begins = [event.at for event in told if event.reason == "begin"]
     ends = [event.at for event in told if event.reason == "end"]

@@ -1,4 +1,4 @@
-"""Assigns effects to operations by a maximum matching: nothing is blamed that another assignment explains."""
+"""Assignment of effects to operations by a maximum matching, so that nothing is reported that may be explained."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -8,7 +8,7 @@ _Cause = TypeVar("_Cause")
 
 
 def unmatched(rows: Sequence[_Row], causes: Sequence[_Cause], may: Callable[[_Row, _Cause], bool]) -> list[_Row]:
-    """Return the rows that are left when as many as possible have a cause, each cause having one row at most (Kuhn)."""
+    """Return the rows without a cause in a maximum matching of rows and causes (Kuhn's algorithm)."""
     candidates = [[number for number, cause in enumerate(causes) if may(row, cause)] for row in rows]
     row_of: dict[int, int] = {}
 

@@ -1,6 +1,6 @@
-"""What was asked, and what became of it.
+"""Operations: each request with its outcome.
 
-`at` and `wall` are those of the history: seconds since the run began, and the clock that the database has as well.
+`at` and `wall` are those of the history: seconds since the run began, and Unix time by the clock of the database.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,19 +22,19 @@ from lab.chaos.judge.records import (
 )
 
 CLOCK_SLACK_SECONDS = 0.05
-"""Between a process's reading of the clock and the moment that it stands for. The database and the runner read the
-same clock, so all that comes between is the scheduler of a busy machine."""
+"""The maximum delay between reading the clock and the moment that the value stands for. The database and the runner
+read the same clock, so only the scheduler of a busy machine causes a delay."""
 
 Key = tuple[object, ...]
-"""What must be equal for two to be the same."""
+"""The fields that define the meaning of each method's request."""
 
 RULE_CHANGES = frozenset({"pause", "resume", "update"})
-"""What staff do to a sale's rules; its answer is the sale."""
+"""Methods that change a sale's rules; their answer is the sale."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """An invocation and what became of it. Without an answer it ended never: `completed` is infinity."""
+    """An invocation and its completion. Without an answer, `completed` is infinity."""
 
     number: int
     client: str
@@ -64,7 +64,7 @@ class Operation:
 
     @cached_property
     def target(self) -> str:
-        """The sale, item or reservation that it is about; of a transfer, the source."""
+        """The sale, item or reservation that it names; for a transfer, the source."""
         about = self.request["sale"] if self.action == "update" else self.request
         return str(about.get("parent") or about.get("source") or about["name"])
 
@@ -74,17 +74,17 @@ class Operation:
 
     @cached_property
     def lines(self) -> Lines:
-        """What a create asks for."""
+        """The lines of a create."""
         return merged(self.request.get("lines", ()))
 
     @cached_property
     def reservation(self) -> Reservation:
-        """What the answer says, of an operation on reservations."""
+        """The reservation in the answer."""
         return parsed_reservation(self.answer)
 
     @cached_property
     def items(self) -> tuple[Item, ...]:
-        """The stock levels that the answer tells."""
+        """The stock levels in the answer."""
         if self.action in {"get_item", "adjust"}:
             return (parsed_item(self.answer),)
         if self.action == "transfer":
@@ -93,13 +93,13 @@ class Operation:
 
     @property
     def expected_version(self) -> int | None:
-        """The version that an adjustment's item must have, if it says so."""
+        """The expected version of an adjustment, if it has one."""
         version = self.request.get("expected_version")
         return None if version is None else int(version)
 
     @cached_property
     def key(self) -> Key:
-        """What makes it happen once: operations with one key are one."""
+        """The idempotency key: operations with one key have one effect."""
         request = self.request
         match self.action:
             case "create" if request.get("request_id"):
@@ -121,7 +121,7 @@ class Operation:
 
     @cached_property
     def meaning(self) -> Key:
-        """What must be equal for the key to be the same request."""
+        """The part of the request that must be equal in all requests with one key."""
         ask = self.request.get
         match self.action:
             case "create":
@@ -155,7 +155,7 @@ class Intent:
 
     @cached_property
     def possible(self) -> tuple[Operation, ...]:
-        """Those that may have done it: all that were not refused."""
+        """Return the operations that may have had the effect: all that were not refused."""
         return tuple(operation for operation in self.operations if not operation.is_refused)
 
     @cached_property
@@ -164,6 +164,6 @@ class Intent:
 
 
 def numbers(operations: Iterable[Operation]) -> str:
-    """Return how a violation names operations."""
+    """Return the operations as text for a violation."""
     found = [str(operation.number) for operation in operations]
     return f"operation{'s' if len(found) > 1 else ''} {', '.join(found)}"

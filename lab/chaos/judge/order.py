@@ -1,4 +1,4 @@
-"""Real time: what was over before something else began comes before it."""
+"""Real-time order: an operation that ended before another began has the smaller sequence."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from lab.chaos.judge.verdict import Violation, violation
 
 
 class Span(NamedTuple):
-    """Something that surely happened between two times, and its places `first` to `last` in an order."""
+    """An event that certainly happened between two times, and its positions `first` to `last` in an order."""
 
     began: float
     ended: float
@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
 
 def reversals(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
-    """Yield each span that is placed before one that had ended when it began, with the worst of those. O(n log n)."""
+    """Yield each span with a position before one that had ended when it began, with the worst of those. O(n log n)."""
     by_began = sorted(spans, key=lambda span: span.began)
     by_ended = iter(sorted(by_began, key=lambda span: span.ended))
     ended = next(by_ended, None)
@@ -36,7 +36,7 @@ def reversals(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
 
 
 def violations(case: Case) -> Iterator[Violation]:
-    """If one operation was acknowledged before another was invoked, all its sequences are smaller."""
+    """Check that all sequences are smaller if one operation was acknowledged before another was invoked."""
     spans: dict[str, list[Span]] = defaultdict(list)
     for intent, movements in effects(case):
         by_sale: dict[str, list[int]] = defaultdict(list)
@@ -58,7 +58,7 @@ def _span(intent: Intent, sequences: list[int]) -> Span:
 
 
 def effects(case: Case) -> Iterator[tuple[Intent, list[tuple[str, Movement]]]]:
-    """Yield each intent whose movements are certain, with these and their sales."""
+    """Yield each intent whose movements are certain, with its movements and their sales."""
     for intent in case.intents:
         if intent.possible:
             movements = list(_movements(case, intent))

@@ -1,7 +1,7 @@
-"""How long operations take beside yardsticks, an empty call and a bare commit, and how much CPU they take.
+"""The time of operations relative to yardsticks, an empty call and a bare commit, and the CPU time that they take.
 
-A neighbour's load slows all three alike, and for moments only. So they are compared within slots of half a second,
-and the middle one of the slots counts. CPU is what the services and their PostgreSQL have used, whoever else uses some.
+Other load on the machine slows all three alike, and only for moments. So they are compared within slots of half a
+second, and the median of the slots counts. CPU time is that of the services and their PostgreSQL only.
 """
 
 from collections import defaultdict
@@ -12,15 +12,15 @@ from statistics import fmean, median
 from lab.chaos.history import Event, Kind, completions
 
 EMPTY_CALL, COMMIT, CPU = "empty-call", "commit", "cpu"
-"""Yardsticks, as actions of events. CPU: the seconds that all have used so far, when a phase begins and ends."""
+"""Yardsticks, as actions of events. CPU: the CPU seconds used so far, at the beginning and the end of a phase."""
 SLOT_SECONDS = 0.5
 ENOUGH_SLOTS = 4
-"""In which there are operations and both yardsticks; of fewer, the middle one says little."""
+"""The minimum number of slots with operations and both yardsticks: a median of fewer is not meaningful."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast operations are for the machine as it is at the moment.
+    """The speed of operations relative to the machine's present speed.
 
     `cost` is an operation's time as a multiple of an empty call and a commit together.
     """
@@ -33,7 +33,7 @@ class Pace:
 
     @property
     def yardsticks_seconds(self) -> float:
-        """What an empty call and a commit take together."""
+        """The duration of an empty call and a commit together."""
         return self.empty_call_seconds + self.commit_seconds
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Pace:
 
 
 def paces(events: Sequence[Event]) -> tuple[Pace | None, Pace | None]:
-    """That of the calm before the faults, and that after healing; None for what was not measured, or too little."""
+    """Return the pace before the faults and after healing; None if there are too few measurements."""
     starts = {event.action: event.at for event in events if event.kind is Kind.PHASE}
     calm = pace(events, starts["calm"], starts["load"]) if "calm" in starts else None
     healed = pace(events, starts["healed"], starts["replay"]) if "healed" in starts else None
@@ -51,7 +51,7 @@ def paces(events: Sequence[Event]) -> tuple[Pace | None, Pace | None]:
 
 
 def pace(events: Sequence[Event], begin: float, end: float) -> Pace | None:
-    """Of what began within a time and was answered."""
+    """Return the pace of the operations that began within a time and were answered."""
     pairs = completions(events).values()
     answered = [(asked.at, done.at) for asked, done in pairs if done is not None and done.kind is not Kind.INFO]
     operations = _by_slot((at, done - at) for at, done in answered if begin <= at < end)
@@ -71,12 +71,12 @@ def pace(events: Sequence[Event], begin: float, end: float) -> Pace | None:
 
 
 def _seconds(events: Iterable[Event], name: str) -> list[tuple[float, float]]:
-    """Return when a yardstick was taken, and what it said."""
+    """Return when a yardstick was measured, and its results."""
     return [(event.at, float(event.answer["seconds"])) for event in events if event.action == name]
 
 
 def _by_slot(measured: Iterable[tuple[float, float]]) -> dict[int, float]:
-    """Return the mean of each slot that there is anything in."""
+    """Return the mean of each slot that is not empty."""
     slots: dict[int, list[float]] = defaultdict(list)
     for at, seconds in measured:
         slots[int(at / SLOT_SECONDS)].append(seconds)

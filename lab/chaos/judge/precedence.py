@@ -1,6 +1,6 @@
 """Of several reasons against creating a reservation, the first in the contract's order is given. Promise 4.
 
-A history tells with certainty what was so all the time while a request was under way; of anything else nothing is said.
+Only facts that were certainly true during the whole request are judged.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ Grants = Mapping[Key, Sequence[Operation]]
 
 @dataclass(frozen=True)
 class Refused:
-    """A create that was refused, and what there is to say about it. `stale_seconds`: so old may its reason be."""
+    """A refused create and the facts about it. `stale_seconds`: the maximum age of the state behind its reason."""
 
     operation: Operation
     book: Book
@@ -31,13 +31,13 @@ class Refused:
 
     @property
     def granted_before(self) -> list[Operation]:
-        """Those with the same request id that had been acknowledged before."""
+        """Creates with the same request id that had been acknowledged before."""
         operation = self.operation
         return [one for one in self.grants.get(operation.key, ()) if one.completed < operation.invoked]
 
     @cached_property
     def span(self) -> tuple[float, float]:
-        """When its reason may have been looked for, by the wall's clock."""
+        """The time in which its reason may have been evaluated, by the wall clock."""
         return self.operation.invoked_wall - self.stale_seconds, self.operation.completed_wall
 
     @property
@@ -55,7 +55,7 @@ class Refused:
 
     @property
     def was_always_over_a_limit(self) -> bool:
-        """By what is asked for; who takes what there is may ask for less."""
+        """Whether the lines exceed a limit; a create with allow_partial may take fewer units."""
         lines = self.operation.lines
         limits = [(self.book.items[item].limit, item, units) for item, units in lines if item in self.book.items]
         limits.append((self.book.limit, "", sum(units for _, units in lines)))
@@ -100,7 +100,7 @@ _PRECEDENCE: tuple[Question, ...] = (
     ),
     (frozenset({"INSUFFICIENT_STOCK"}), "", lambda _refused: False),
 )
-"""Reasons in their order, what one of them says, and whether it certainly was so all the time."""
+"""The reasons by precedence, each with a check whether it was certainly true during the whole request."""
 
 
 def grants_of(case: Case) -> Grants:
@@ -121,7 +121,7 @@ def violations(refused: Refused) -> Iterator[Violation]:
 
 
 def untrue(refused: Refused) -> Iterator[Violation]:
-    """INVALID_REQUEST and NOT_FOUND do not depend on when they are told."""
+    """Yield INVALID_REQUEST and NOT_FOUND, which do not depend on the time."""
     operation = refused.operation
     questions = {"INVALID_REQUEST": refused.is_asked_for_too_long, "NOT_FOUND": refused.names_no_item}
     if not questions.get(operation.reason, True):

@@ -1,8 +1,8 @@
 """Reads show states that existed, and later reads never show an earlier state. Promise 2.
 
-An answer to whatever was asked is a reading too: an adjustment tells its item, a confirmation its reservation. How
-long after its time a movement could be seen is not known, for its commit comes later; so a state may be read until
-somebody has been told of the next one.
+Every answer counts as a read: an adjustment returns its item, a confirmation its reservation. The time at which a
+movement becomes visible is not known, because its commit is later than its time. So a state may be read until an
+answer has shown the next one.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from lab.chaos.judge.verdict import Violation, violation
 _ENDINGS = {"CONFIRMED": "CONFIRM", "RELEASED": "RELEASE", "EXPIRED": "EXPIRE"}
 
 _NOT_BEHIND = 2**63
-"""The place of something that is behind nothing."""
+"""The position of something that nothing precedes."""
 
 
 def violations(case: Case) -> Iterator[Violation]:
@@ -34,7 +34,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Violation]:
-    """Check that a stock level in an answer is that of the ledger at its version."""
+    """Check that a stock level in an answer is the ledger's at that version."""
     for item in operation.items:
         book = case.books.get(sale_of(item.name))
         log = book.logs.get(item.item) if book else None
@@ -47,7 +47,7 @@ def _items(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> It
 
 
 def _reservation(case: Case, operation: Operation, spans: dict[str, list[Span]]) -> Iterator[Violation]:
-    """Check that an answered reservation is a state that it had; a due hold may be HELD until it is ended."""
+    """Check that a reservation in an answer has a state that it had; a due hold may be HELD until it is ended."""
     told, life = operation.reservation, case.life(operation.reservation.name)
     kept = case.reservations.get(told.name)
     if kept is None or not life:
@@ -77,7 +77,7 @@ def _add_writers(case: Case, spans: dict[str, list[Span]]) -> None:
             if name in spans:
                 for operation in intent.acknowledged:
                     span = _span(operation, movement.sequence, f"movement {movement.sequence}")
-                    # A replay's movement may be long ago, and says nothing of what is read now.
+                    # The movement of a replay may be old, so it does not show what is read now.
                     spans[name].append(span._replace(first=_NOT_BEHIND))
 
 

@@ -1,4 +1,4 @@
-"""The contract's messages as tidy records. All times are Unix seconds."""
+"""The contract's messages as records. All times are Unix seconds."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -61,12 +61,12 @@ class Reservation(NamedTuple):
 
 
 def parsed_time(text: str) -> float:
-    """0 for a time that is not set."""
+    """Return Unix seconds; 0 for a time that is not set."""
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def parsed_seconds(duration: str) -> float:
-    """Of a duration as JSON has it: `"1.500s"`."""
+    """Return the seconds of a duration in JSON: `"1.500s"`."""
     return float(duration.rstrip("s"))
 
 
@@ -120,5 +120,5 @@ def parsed_reservation(message: Mapping[str, Any]) -> Reservation:
 
 
 def sale_of(name: str) -> str:
-    """`sales/a` of anything that is in it."""
+    """Return `sales/a` of the name of anything in that sale."""
     return "/".join(name.split("/")[:2])

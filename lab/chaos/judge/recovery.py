@@ -9,22 +9,22 @@ from lab.chaos.judge.pace import Pace, paces
 from lab.chaos.judge.verdict import Violation, violation
 
 RECOVERY_SECONDS = 5.0
-"""So long after the phase heal began may anything still be slow or refused."""
+"""How long after the beginning of the phase heal requests may still be slow or refused."""
 SLOWER, COSTLIER = 2.0, 1.4
-"""How many times as slow as before the faults, in terms of the yardsticks, operations may be then, and how many times
-as much CPU they may take. Without any fault, and beside neighbours that leave a tenth of two cores, the slowest of many
-measurements was 1.5 to 2 times the quickest, and 1.3 times in CPU."""
+"""The maximum ratio of an operation's time, relative to the yardsticks, to that before the faults, and the maximum
+ratio of CPU time. Without faults, and with other load that left a tenth of two cores, the slowest of many measurements
+was 1.5 to 2 times the fastest, and 1.3 times in CPU time."""
 USUAL_SECONDS = 1.0
-"""What 99 of 100 operations take at most from then on."""
+"""The maximum time of 99 of 100 operations from then on."""
 LONGEST_SECONDS = 5.0
-"""What any operation takes at most; far more than USUAL_SECONDS, for two cores carry the whole run."""
+"""The maximum time of any operation; far above USUAL_SECONDS, because two cores carry the whole run."""
 QUIET_SECONDS = 0.02
-"""What an empty call and a commit together take at most where no neighbour slows them. Where they take longer, so may
-operations, by as much."""
+"""The maximum time of an empty call and a commit together on an idle machine. If they take longer, operations may
+take longer by the same difference."""
 
 BUSY_SHARE = 0.05
-"""What part of the operations may then be told to come back in a moment. It is a real answer, as promised, and two
-cores are easily busy; but it is not to be the usual one."""
+"""The maximum share of operations that may be refused with a hint to retry. Such a refusal keeps the promise, and two
+cores are easily busy, but it must be rare."""
 
 _BROKEN = {"DATABASE_UNAVAILABLE", "INVENTORY_UNAVAILABLE", "DRAINING"}
 _BUSY = {"OVERLOADED", "RATE_LIMITED", "DEADLINE_IN_QUEUE"}
@@ -68,7 +68,7 @@ def _unavailable(operations: Sequence[Operation]) -> Iterator[Violation]:
 
 
 def _slow(operations: Sequence[Operation], slowed: float) -> Iterator[Violation]:
-    """99 of 100 take at most USUAL_SECONDS, and all at most LONGEST_SECONDS, on a machine that is not slowed."""
+    """Check that 99 of 100 take at most USUAL_SECONDS, and all at most LONGEST_SECONDS, corrected by the yardsticks."""
     took = sorted((one.completed - one.invoked, one.number) for one in operations if not one.is_unknown)
     if not took:
         return

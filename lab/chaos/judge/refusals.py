@@ -1,7 +1,7 @@
-"""A refusal was true at some moment while the request was under way; of short stock, or 200 ms before. Promises 4, 5.
+"""A refusal was true at some moment of the request, or, for short stock, up to 200 ms before it. Promises 4 and 5.
 
-Every batch ends due holds before it decides, so a refusal rests on what is left without them. The ledger's times
-tell when: each batch reads the clock after what it builds on was committed.
+Every batch ends due holds before it decides, so a refusal is based on the stock without them. The ledger's times are
+exact enough: each batch reads the clock after the commit of the state that it builds on.
 """
 
 from collections import defaultdict
@@ -19,13 +19,13 @@ from lab.chaos.judge.records import Lines, Movement, parsed_time
 from lab.chaos.judge.verdict import Violation, violation
 
 STALE_SECONDS = 0.2
-"""Promise 4: so old may the memory be from which short stock is refused."""
+"""Promise 4: the maximum age of remembered stock from which a hold is refused."""
 
 
 class Truth(NamedTuple):
-    """The state of each sale at any time, by the ledger, and when each reservation was first answered."""
+    """The state of each sale at any time, from the ledger, and when each reservation was first in an answer."""
 
-    shelves: Mapping[str, Mapping[str, Timeline]]
+    stock: Mapping[str, Mapping[str, Timeline]]
     uses: Mapping[str, Mapping[tuple[str, str], Timeline]]
     hours: Mapping[str, Hours]
     told_at: Mapping[str, float]
@@ -33,12 +33,12 @@ class Truth(NamedTuple):
 
 
 def violations(case: Case) -> Iterator[Violation]:
-    shelves = {name: available(book) for name, book in case.books.items()}
+    stock = {name: available(book) for name, book in case.books.items()}
     uses = {name: used(book) for name, book in case.books.items()}
-    truth = Truth(shelves, uses, hours_of(case), _told_at(case), precedence.grants_of(case))
+    truth = Truth(stock, uses, hours_of(case), _told_at(case), precedence.grants_of(case))
     for operation in case.operations:
         if operation.reason == "INTERNAL":
-            # Whether as a refusal or as something that proves nothing: it is no answer.
+            # It is no valid answer, neither as a refusal nor as an unknown outcome.
             yield violation("internal-error", f"Operation {operation.number}, {operation.action}.")
         if operation.is_refused and operation.sale in case.books:
             yield from _untrue(case, operation, truth)
@@ -59,7 +59,7 @@ def _refused_create(case: Case, operation: Operation, truth: Truth) -> precedenc
 def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Violation]:
     match operation.reason:
         case "INSUFFICIENT_STOCK" | "BELOW_HELD":
-            yield from _short(case, operation, truth.shelves[operation.sale])
+            yield from _short(case, operation, truth.stock[operation.sale])
         case "CUSTOMER_LIMIT_REACHED":
             yield from _over_limit(case, operation, truth.uses[operation.sale])
         case "SALE_NOT_OPEN" | "SALE_CLOSED" | "SALE_PAUSED":
@@ -78,7 +78,7 @@ def _untrue(case: Case, operation: Operation, truth: Truth) -> Iterator[Violatio
 
 
 def available(book: Book) -> Mapping[str, Timeline]:
-    """Return what was available of each item without dead holds, after every change."""
+    """Return the available units of each item without due holds, after every change."""
     return {item: _available(book, log.movements) for item, log in book.logs.items()}
 
 
@@ -103,12 +103,12 @@ def _available(book: Book, movements: Sequence[Movement]) -> Timeline:
     return timeline
 
 
-def _short(case: Case, operation: Operation, shelves: Mapping[str, Timeline]) -> Iterator[Violation]:
+def _short(case: Case, operation: Operation, stock: Mapping[str, Timeline]) -> Iterator[Violation]:
     """Check that one of the lines was short; with allow_partial, that all items had no units."""
     first = operation.invoked_wall - STALE_SECONDS - CLOCK_SLACK_SECONDS
     last = operation.completed_wall + CLOCK_SLACK_SECONDS
     asked = _asked(case, operation)
-    least = {item: min(shelves[item].between(first, last)) for item, _ in asked if item in shelves}
+    least = {item: min(stock[item].between(first, last)) for item, _ in asked if item in stock}
     is_partial = bool(operation.request.get("allow_partial"))
     short = [item for item, units in asked if least.get(item, 0) < (1 if is_partial else units)]
     if asked and (len(short) < len(asked) if is_partial else not short):
@@ -120,7 +120,7 @@ def _short(case: Case, operation: Operation, shelves: Mapping[str, Timeline]) ->
 
 
 def _asked(case: Case, operation: Operation) -> Lines:
-    """Units that it takes from its sale."""
+    """Return the units that it takes from its sale."""
     request = operation.request
     match operation.action:
         case "create":
@@ -135,7 +135,7 @@ def _asked(case: Case, operation: Operation) -> Lines:
 
 
 def _unchanged(case: Case, operation: Operation) -> Iterator[Violation]:
-    """STOCK_CHANGED: the item had another version than was expected. Under the lock, so nothing is stale."""
+    """Check STOCK_CHANGED: the item had another version. It is read under the lock, so it is never stale."""
     log = case.books[operation.sale].logs.get(operation.target.rpartition("/")[2])
     if log is None:
         return
@@ -152,7 +152,7 @@ def _unchanged(case: Case, operation: Operation) -> Iterator[Violation]:
 
 
 def used(book: Book) -> Mapping[tuple[str, str], Timeline]:
-    """Return what each customer held and had bought of each item, and of all together (item ""), after every change."""
+    """Return each customer's units, held and bought, of each item and of all items (item ""), after every change."""
     uses: dict[str, Use] = defaultdict(Use)
     timelines: dict[tuple[str, str], Timeline] = defaultdict(Timeline)
 
@@ -201,7 +201,7 @@ def _customer(case: Case, operation: Operation) -> str:
 
 
 def _within_limit(case: Case, operation: Operation) -> Iterator[Violation]:
-    """EXTENSION_LIMIT_REACHED: it was to be held longer than it may. That does not depend on when it is asked."""
+    """Check EXTENSION_LIMIT_REACHED: the requested time is over the limit, at whatever time the call was made."""
     kept = case.reservations.get(operation.target)
     asked = operation.request["expire_time"]
     if kept and parsed_time(asked) <= case.books[operation.sale].latest_end(kept):
@@ -227,7 +227,7 @@ def _not_found(case: Case, operation: Operation, told_at: Mapping[str, float]) -
 
 
 def _ended(case: Case, operation: Operation) -> Iterator[Violation]:
-    """It had ended so, or run out, before the answer; and under another order, if that is why it is not sold."""
+    """Check that it had ended that way, or was due, before the answer; for a repeated confirm, with another order."""
     kept, life = case.reservations.get(operation.target), case.life(operation.target)
     if kept is None or not life:
         return

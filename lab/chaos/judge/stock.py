@@ -1,4 +1,4 @@
-"""Stock is conserved: at every sequence, and in what is stored. Promises 1 and 5."""
+"""Stock is conserved, at every sequence and in the stored levels. Promises 1 and 5."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def _oversold(book: Book) -> Iterator[Violation]:
 
 
 def _balances(book: Book) -> Iterator[Violation]:
-    """Check that the sum of an item's movements is its stock level, and its version the last of them."""
+    """Check that the sum of an item's movements is its stock level, and that its version is the last movement."""
     for name, log in book.logs.items():
         item = book.items.get(name)
         if item is None:
@@ -82,7 +82,7 @@ def _balances(book: Book) -> Iterator[Violation]:
 
 
 def _held(book: Book) -> Iterator[Violation]:
-    """No hold leaks: an item holds what open reservations hold, no more and no less."""
+    """Check that no hold leaks: an item's held units are exactly those of open reservations."""
     open_holds: Counter[str] = Counter()
     for reservation in book.reservations.values():
         if reservation.state == "HELD":
@@ -102,7 +102,7 @@ def _verified(book: Book) -> Iterator[Violation]:
 
 
 def _undersold(book: Book) -> Iterator[Violation]:
-    """Promise 5: after the phase sell-out has bought until refused, nothing is available."""
+    """Check promise 5: after the phase sell-out, which buys until it is refused, nothing is available."""
     for name, item in book.items.items():
         if item.available > 0 and not book.is_cancelled:
             yield violation("undersold", f"{book.name}, {name}: {item.available} units could not be sold in the end.")

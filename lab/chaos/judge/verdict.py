@@ -1,4 +1,4 @@
-"""What a judgement says, and the rules that it goes by."""
+"""The rules of the judge, and its verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """A fact that holds in every honest history. `promise` is its number in the design, section 1."""
+    """A fact that holds in every history of a correct system. `promise` is the number of the promise that it checks."""
 
     promise: int
     fact: str
@@ -20,59 +20,61 @@ RULES: Mapping[str, Rule] = {
     "balance-differs": Rule(1, "An item's level is the sum of its movements."),
     "held-differs": Rule(5, "What an item holds is what its open reservations hold."),
     "ledger-unverified": Rule(1, "VerifyLedger finds nothing."),
-    "undersold": Rule(5, "When everybody has bought what they could, nothing is left."),
+    "undersold": Rule(5, "When customers have bought until refused, nothing is left."),
     # lives
-    "ended-twice": Rule(3, "A reservation is held and ended once, all its lines alike; expired, it may be sold late."),
-    "state-differs": Rule(2, "A reservation's state and lines are what its movements made of it."),
+    "ended-twice": Rule(
+        3, "A reservation is held and ended once, with all its lines; an expired one may be sold late."
+    ),
+    "state-differs": Rule(2, "A reservation's state and lines are the result of its movements."),
     "expired-early": Rule(2, "A hold does not expire before its time."),
-    "ended-after-expiry": Rule(5, "A hold that has run out is not sold or released as if it had not."),
-    "hold-outlived": Rule(5, "After the drain no hold is open that has run out."),
-    "held-too-long": Rule(5, "No hold lasts longer than the sale's max_hold_time, however often it is extended."),
+    "ended-after-expiry": Rule(5, "A hold that is due is not sold or released as an open one."),
+    "hold-outlived": Rule(5, "After the drain no due hold is open."),
+    "held-too-long": Rule(5, "No hold lasts longer than the sale's max_hold_time, with all its extensions."),
     # effects
     "acknowledged-lost": Rule(2, "What was acknowledged is in the ledger."),
     "applied-twice": Rule(3, "An operation has its effect once."),
-    "fields-differ": Rule(3, "What was acknowledged, what was asked and what is in the ledger are the same."),
-    "row-without-operation": Rule(3, "Every movement was asked for by an operation, or by the clock."),
+    "fields-differ": Rule(3, "Request, answer and ledger have the same fields."),
+    "row-without-operation": Rule(3, "Every movement is caused by an operation, or by the clock."),
     "refused-but-applied": Rule(3, "What was refused is not in the ledger."),
     "applied-out-of-time": Rule(3, "An operation has its effect between its invocation and its answer."),
-    "transfer-torn": Rule(1, "A transfer takes from one sale what it gives to the other."),
+    "transfer-torn": Rule(1, "A transfer takes the same units from one sale that it gives to the other."),
     # changes
-    "changed-unseen": Rule(4, "Who expects a version of an item changes that one and no later."),
+    "changed-unseen": Rule(4, "A change with an expected version is made to exactly that version."),
     # hours
-    "given-while-closed": Rule(4, "Nothing is given while a sale is paused, closed, cancelled or not yet open."),
+    "given-while-closed": Rule(4, "Nothing is sold while a sale is paused, closed, cancelled or not yet open."),
     # identity
     "key-of-two-reservations": Rule(3, "A request id belongs to one reservation."),
-    "replay-differs": Rule(3, "All answers to one request id are about the same thing, further on in its life."),
+    "replay-differs": Rule(3, "All answers to one request id show the same reservation, in the same or a later state."),
     "key-of-two-meanings": Rule(3, "A request id has one meaning."),
-    "key-refused-wrongly": Rule(3, "REQUEST_ID_REUSED is said only of an id that was used with another meaning."),
+    "key-refused-wrongly": Rule(3, "REQUEST_ID_REUSED is answered only if the id was used with another meaning."),
     # order
-    "order-reversed": Rule(2, "What was acknowledged before another operation began has the smaller sequence."),
+    "order-reversed": Rule(2, "An operation that was acknowledged before another began has the smaller sequence."),
     # limits
-    "limit-exceeded": Rule(1, "No customer holds and has bought more than a limit, at any sequence."),
+    "limit-exceeded": Rule(1, "A customer's holds and purchases are within the limits, at any sequence."),
     # reads
-    "read-differs": Rule(2, "What is read is what the ledger says of that version."),
-    "read-went-back": Rule(2, "Who asks later does not see an earlier state."),
+    "read-differs": Rule(2, "A read agrees with the ledger at that version."),
+    "read-went-back": Rule(2, "A later read does not show an earlier state."),
     # refusals
-    "stale-refusal": Rule(4, "Short stock was short at most 200 ms before the request came, dead holds not counted."),
-    "needless-refusal": Rule(5, "A refusal for a limit, a state or a version was true while the request was there."),
-    "reason-out-of-order": Rule(4, "Of several reasons the first by the contract is told; what was granted is none."),
-    "internal-error": Rule(8, "Nobody is told INTERNAL."),
+    "stale-refusal": Rule(4, "Short stock was short at most 200 ms before the request, not counting due holds."),
+    "needless-refusal": Rule(5, "A refusal because of a limit, a state or a version was true during the request."),
+    "reason-out-of-order": Rule(4, "The first of several reasons is given; a replay of a granted request is granted."),
+    "internal-error": Rule(8, "No request is answered with INTERNAL."),
     # watches
-    "watch-gap": Rule(7, "A watch leaves nothing out, across its resumes."),
-    "watch-repeat": Rule(7, "A watch says nothing twice and does not go back, across its resumes."),
-    "watch-differs": Rule(7, "What a watch says is what the ledger says."),
-    "watch-unfinished": Rule(7, "Every watch arrives at the last movement."),
+    "watch-gap": Rule(7, "A watch has no gap, across its resumes."),
+    "watch-repeat": Rule(7, "A watch repeats nothing and does not go back, across its resumes."),
+    "watch-differs": Rule(7, "A watch agrees with the ledger."),
+    "watch-unfinished": Rule(7, "Every watch reaches the last movement."),
     # recovery
     "slow-after-healing": Rule(8, "Soon after everything is repaired, latency is normal."),
-    "costly-after-healing": Rule(8, "Soon after everything is repaired, an operation takes no more CPU than before."),
+    "costly-after-healing": Rule(8, "Soon after everything is repaired, operations take no more CPU than before."),
     "unavailable-after-healing": Rule(8, "Soon after everything is repaired, every request gets its real answer."),
-    "leak": Rule(8, "No connection, task, descriptor or hold is left behind."),
+    "leak": Rule(8, "No connection, task, descriptor or hold leaks."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A rule that was broken, and by which operations or sequences."""
+    """A broken rule, with the operations or sequences that broke it."""
 
     rule: str
     promise: int
@@ -89,7 +91,7 @@ def violation(rule: str, text: str) -> Violation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`witnessed` counts what the run has met; `void_because` says what it should have met and did not."""
+    """`witnessed` counts the events that make a run meaningful; `void_because` names those that did not occur."""
 
     violations: list[Violation]
     witnessed: Mapping[str, int]

@@ -1,7 +1,7 @@
-"""A watch tells everything once and in order, across all its resumes. Promise 7.
+"""A watch reports everything once and in order, across all its resumes. Promise 7.
 
-A watcher is a client; each of its openings says where it goes on: at a resume token that it was given, behind a
-sequence, or anew. What it was told must follow on that.
+A watcher is a client. Each time it opens a watch, it says where to continue: at a resume token that it got, after a
+sequence, or from the beginning. The events must continue from there.
 """
 
 from collections import defaultdict
@@ -31,7 +31,7 @@ def violations(case: Case) -> Iterator[Violation]:
 
 
 class _Watcher:
-    """One that watches a sale, and stands behind `position`; nowhere, before its first snapshot."""
+    """A watcher of a sale. `position` is the last sequence that it has seen, None before its first snapshot."""
 
     starts_at: int | None = None
 
@@ -59,14 +59,14 @@ class _Watcher:
         raise NotImplementedError
 
     def _open(self, request: Mapping[str, Any]) -> None:
-        """Go on where the opening says. A token that nobody was given leaves it where it is."""
+        """Continue where the request says. A token that was never sent does not change the position."""
         if token := request.get("resume_token"):
             self.position = self._tokens.get(token, self.position)
         else:
             self.position = int(request.get("after_sequence") or 0) or self.starts_at
 
     def is_newer(self, event: Event, sequence: int) -> bool:
-        """Return whether it tells of what came after the ledger had been read."""
+        """Return whether it reports something that happened after the ledger was read."""
         return sequence > self.book.sequence and event.at >= self._ledger_read
 
     def told(self, event: Event) -> str:

@@ -1,4 +1,4 @@
-"""What a run has met. One that has not met what it is for proves nothing, and is void."""
+"""What happened in a run. A run in which the faults did not have their effects proves nothing: it is void."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -9,21 +9,21 @@ from lab.chaos.judge.operations import Key, Operation, numbers
 from lab.chaos.judge.pace import paces
 
 KILL_IN_COMMIT = "kill-in-commit"
-"""The fault's action that ends a process, or its connection, while it waits for a COMMIT."""
+"""The action of the fault that ends a process, or its connection, while it waits for a COMMIT."""
 
 NEEDED = {
     "unknown_outcomes": "no outcome was unknown",
     "replays": "nothing was replayed",
     "sell_outs": "nothing was sold out",
-    "kills_in_commit": "nobody was killed inside COMMIT",
+    "kills_in_commit": "no process was killed inside COMMIT",
 }
 
 _STEADY_SECONDS = 1.0
-"""What may lie between readings of both clocks: a busy machine can stop anybody between the two for a while."""
+"""The maximum difference between readings of both clocks: a busy machine can stop a process between the two."""
 
 
 def witnessed(case: Case) -> Mapping[str, int]:
-    """Count of everything that makes a run worth judging."""
+    """Count the events that make a run meaningful."""
     granted = [operation for operation in case.operations if operation.is_ok]
     refusals = Counter(operation.reason for operation in case.operations if operation.is_refused)
     kinds = Counter(movement.kind for book in case.books.values() for movement in book.movements)
@@ -56,10 +56,10 @@ def witnessed(case: Case) -> Mapping[str, int]:
 
 
 def void_because(case: Case, counts: Mapping[str, int]) -> list[str]:
-    """Return why the run proves nothing, if so."""
+    """Return the reasons why the run proves nothing; empty if it does."""
     reasons = [reason for name, reason in NEEDED.items() if not counts[name]]
     if left := unresolved(case):
-        reasons.append(f"nobody asked again what became of {numbers(left)}")
+        reasons.append(f"{numbers(left)} have an unknown outcome and were not sent again")
     if "healed" in case.phases and None in paces(case.events):
         reasons.append("too little was measured to tell whether it is as fast as before the faults")
     offsets = [event.wall - event.at for event in case.events]
@@ -69,7 +69,7 @@ def void_because(case: Case, counts: Mapping[str, int]) -> list[str]:
 
 
 def unresolved(case: Case) -> list[Operation]:
-    """Unknown operations whose key never got an answer. One without a key cannot be asked about."""
+    """Return operations with an unknown outcome that have a key, but no answer to any request with it."""
     return [
         operation
         for intent in case.intents
@@ -84,7 +84,7 @@ def _settles(other: Operation, unknown: Operation) -> bool:
 
 
 def _concurrent_same_keys(case: Case) -> int:
-    """Operations that began while another of the same key was under way."""
+    """Return operations that began while another with the same key was under way."""
     groups: dict[Key, list[Operation]] = defaultdict(list)
     for operation in case.operations:
         if operation.request.get("request_id"):

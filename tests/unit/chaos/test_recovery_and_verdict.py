@@ -183,7 +183,7 @@ def test_a_run_that_met_all_that_it_is_for_is_not_void():
     call = stage.invoke("create", **creation(key="k"))
     stage.apply(call)
     stage.lose(call)
-    assert any("asked again" in reason for reason in stage.verdict().void_because)
+    assert any("not sent again" in reason for reason in stage.verdict().void_because)
     stage.create(key="k")
     stage.create(key="k2")
     verdict = stage.verdict()
