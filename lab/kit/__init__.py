@@ -1,1 +1,1 @@
-"""What the proofs of the lab and the tests have in common, once: processes, links, refusals, event streams, numbers."""
+"""What labs and tests share: processes, links, clients, refusals, event streams and reports."""

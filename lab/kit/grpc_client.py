@@ -1,4 +1,4 @@
-"""A client of Holdfast over gRPC: one channel, and what is asked most."""
+"""A client of Holdfast over gRPC: one channel, and the most frequent requests."""
 
 import uuid
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _OWN_CONNECTIONS = ("grpc.use_local_subchannel_pool", 1)
 
 
 class GrpcClient:
-    """Speaks to one address or name, on connections of its own. Open and close it in the same event loop."""
+    """A client of one address or name, with its own connections. Open and close it in the same event loop."""
 
     def __init__(self, target: str, options: Iterable[tuple[str, Any]] = ()) -> None:
         """`options` are arguments of the channel."""
@@ -41,13 +41,13 @@ class GrpcClient:
         await self.close()
 
     def call(self, request: Message, seconds: float | None = CALL_SECONDS, **options: Any) -> Any:
-        """Call the method that takes this request: a call of grpc.aio's, to be awaited or, of a watch, iterated."""
+        """Call the method that takes this request. Return grpc.aio's call, to await or, for a watch, to iterate."""
         method = type(request).__name__.removesuffix("Request")
         service = self.reservations if hasattr(self.reservations, method) else self.sales
         return getattr(service, method)(request, timeout=seconds, **options)
 
     async def all_of(self, request: Any, field: str) -> list[Any]:
-        """Return all entries of a list, page by page; `field` is that of the response which has them."""
+        """Return all entries of a list, from all pages; `field` is the response's field that has them."""
         found: list[Any] = []
         request.page_size = _PAGE_SIZE
         while True:
@@ -58,7 +58,7 @@ class GrpcClient:
                 return found
 
     async def open_sale(self, limit: int = 0, hold_seconds: int = 120, **on_hand: int) -> str:
-        """Put up a new sale of `on_hand`, by item; its name."""
+        """Create a sale with `on_hand` units by item, and return its name."""
         sale = sale_pb2.Sale(per_customer_limit=limit)
         sale.items.extend(sale_pb2.Item(item=item, on_hand=units) for item, units in on_hand.items())
         sale.hold_time.FromSeconds(hold_seconds)
@@ -66,7 +66,7 @@ class GrpcClient:
         return name
 
     async def reserve(self, sale: str, customer: str, request_id: str = "", **quantities: int) -> Any:
-        """Hold stock; the reservation."""
+        """Hold stock, and return the reservation."""
         return await self.call(create(sale, customer, request_id, **quantities))
 
     async def get(self, name: str) -> Any:
@@ -78,7 +78,7 @@ class GrpcClient:
         return await self.call(ss.GetItemRequest(name=f"{sale}/items/{item}"))
 
     async def check_ledger(self, sale: str) -> None:
-        """Fail unless the movements sum up to the stock."""
+        """Raise AssertionError unless the movements sum up to the stock."""
         verified = await self.call(ss.VerifyLedgerRequest(name=sale))
         assert verified.consistent, json_format.MessageToDict(verified)
 
@@ -90,7 +90,7 @@ def create(sale: str, customer: str, request_id: str = "", **quantities: int) ->
 
 
 async def outcome(call: Any) -> Any:
-    """Return what a call returns or, as `Refused`, why it was refused."""
+    """Return the result of a call or, as `Refused`, the reason of its refusal."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
@@ -98,7 +98,7 @@ async def outcome(call: Any) -> Any:
 
 
 async def end_of(stream: Any) -> grpc.StatusCode:
-    """Read a stream to its end; the code that it ended with."""
+    """Read a stream to its end, and return its status code."""
     try:
         while await stream.read() is not grpc.aio.EOF:
             pass

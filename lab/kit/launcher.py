@@ -1,4 +1,4 @@
-"""Runs a service with parts of it replaced: its faults are planted into the running program, not into the product."""
+"""Running a service with some parts replaced: faults are patched into the running program, not into the product."""
 
 import runpy
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def launch(prepare: Callable[[str], None]) -> None:
-    """Runs the module that is the first argument as `python -m` does, after `prepare(module)`."""
+    """Run the module that is the first argument as `python -m` does, after `prepare(module)`."""
     module = sys.argv[1]
     prepare(module)
     sys.argv = sys.argv[1:]

@@ -1,7 +1,7 @@
-"""A small TCP proxy for one link, which can delay, drip, black-hole either way, reset and cut it, and aim elsewhere.
+"""A small TCP proxy for one link. It can delay, throttle, drop either direction, reset, cut and redirect it.
 
-What is sent into a black hole is not lost: it arrives when the hole is closed, as TCP sends again what has not been
-acknowledged. So a caller that gave up meanwhile may be answered, or obeyed, late.
+Data that is sent while a direction is dropped is not lost: it arrives when the fault ends, as TCP retransmits it. So
+the request of a caller that has given up may be executed, or answered, late.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ CHUNK_BYTES = 65_536
 _DRIP_BYTES = 16
 _DRIP_SECONDS = 0.005
 _CONNECT_SECONDS = 2.0
-_NO_LINGERING = struct.pack("ii", 1, 0)  # A close then resets the connection.
+_NO_LINGERING = struct.pack("ii", 1, 0)  # With this option, closing resets the connection.
 _ACCEPT_TURNS = 10
 """More turns of the event loop than pass between accepting a connection and serving it."""
 
@@ -25,18 +25,18 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Link:
-    """A link to where the other end listens. `start` first, `close` last; faults may be set at any time."""
+    """A link to a server. Call `start` first and `close` last; faults may be set at any time."""
 
     drip_bytes, drip_seconds = _DRIP_BYTES, _DRIP_SECONDS
 
     def __init__(self, name: str, port: int) -> None:
-        """`port` is the other end's; 0 until `aim` if it is not known yet."""
+        """`port` is the server's, or 0 if it is not known before `aim`."""
         self.name = name
         self.port = 0
-        """Where it is dialled."""
+        """Its own address, for clients."""
         self.requests_flow, self.answers_flow = asyncio.Event(), asyncio.Event()
         self.connected, self.refused = asyncio.Event(), asyncio.Event()
-        """Set by each caller that is let through, and by each that is not."""
+        """Set by each connection that is accepted, and by each that is refused."""
         self._target = port
         self._server: asyncio.Server | None = None
         self._connections: dict[Connection, asyncio.Task[Any] | None] = {}
@@ -47,14 +47,14 @@ class Link:
         return f"{LOOPBACK}:{self.port}"
 
     def through(self, url: str) -> str:
-        """A URL of the other end, by way of the link."""
+        """Return a URL of the server that leads through the link."""
         parts = urlsplit(url)
         credentials, at, _ = parts.netloc.rpartition("@")
         return parts._replace(netloc=f"{credentials}{at}{self.address}").geturl()
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def start(self) -> None:
@@ -68,18 +68,18 @@ class Link:
         self.heal()
         self.accepts = False
         for _ in range(_ACCEPT_TURNS):
-            # A connection may have been accepted before, and be served only now.
+            # A connection may have been accepted earlier, and be served only now.
             await asyncio.sleep(0)
         self.reset()
         await asyncio.gather(*filter(None, self._connections.values()), return_exceptions=True)
 
     def aim(self, port: int) -> None:
-        """From now on it leads there; open connections are reset."""
+        """Lead to another port from now on, and reset open connections."""
         self._target = port
         self.reset()
 
     def heal(self) -> None:
-        """As good as new, for open connections too."""
+        """End all faults, of open connections too."""
         self.delay_seconds = 0.0
         self.drips = False
         self.accepts = True
@@ -93,17 +93,17 @@ class Link:
         self.answers_flow.clear()
 
     def cut(self) -> None:
-        """No connection gets through any more, and open ones are reset."""
+        """Refuse all connections, and reset open ones."""
         self.accepts = False
         self.reset()
 
     def reset(self) -> None:
-        """Resets each open connection, at both ends."""
+        """Reset each open connection, at both ends."""
         for connection in list(self._connections):
             connection.reset()
 
     def connection(self, caller: Ends) -> "Connection":
-        """What carries a new caller's bytes."""
+        """Return the connection that carries a new client's bytes."""
         return Connection(self, caller)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -121,7 +121,7 @@ class Link:
 
 
 class Connection:
-    """A caller's connection, and the one to the other end that belongs to it."""
+    """A client's connection, and the connection to the server that belongs to it."""
 
     def __init__(self, link: Link, caller: Ends) -> None:
         self.link = link
@@ -129,7 +129,7 @@ class Connection:
         self._other: Ends | None = None
 
     async def run(self, port: int) -> None:
-        """Carries bytes both ways until one end has no more."""
+        """Carry bytes in both directions until one end closes."""
         pumps: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -148,24 +148,24 @@ class Connection:
             self.reset()
 
     def reset(self) -> None:
-        """Resets it, at both ends."""
+        """Reset it, at both ends."""
         for _, writer in filter(None, (self._caller, self._other)):
             with suppress(OSError):
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
             writer.transport.abort()
 
     async def pump_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carries what the caller says."""
+        """Carry the client's bytes."""
         while data := await reader.read(CHUNK_BYTES):
             await self.forward(data, writer, self.link.requests_flow)
 
     async def pump_answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carries what the other end says."""
+        """Carry the server's bytes."""
         while data := await reader.read(CHUNK_BYTES):
             await self.forward(data, writer, self.link.answers_flow)
 
     async def forward(self, data: bytes, writer: asyncio.StreamWriter, flow: asyncio.Event) -> None:
-        """Passes data on, as the link is at the moment."""
+        """Forward data with the link's present faults."""
         link = self.link
         if link.delay_seconds:
             await asyncio.sleep(link.delay_seconds)

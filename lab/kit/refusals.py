@@ -1,4 +1,4 @@
-"""Why Holdfast refuses a call over gRPC, as google.rpc.Status tells it."""
+"""The reason of a refusal over gRPC, from google.rpc.Status."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 
 class Refused(NamedTuple):
-    """`violations` are by field, `metadata` is that of the reason; `retry_seconds` is None when no retry is advised."""
+    """A refusal. `violations` are by field, `metadata` is the reason's; `retry_seconds` is None without RetryInfo."""
 
     code: str
     reason: str
@@ -17,7 +17,7 @@ class Refused(NamedTuple):
 
 
 def refused(error: grpc.aio.AioRpcError) -> Refused:
-    """Read an error's details; one without any has no reason."""
+    """Read an error's details. Without details the reason is empty."""
     details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
     return told(status_pb2.Status.FromString(details), error.code().name)
 
@@ -36,5 +36,5 @@ def told(status: status_pb2.Status, code: str = "") -> Refused:
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
-    """Return the reason; empty when the error has no details, as those that gRPC makes by itself."""
+    """Return the reason; empty if the error has no details, as errors that gRPC itself raises."""
     return refused(error).reason

@@ -1,4 +1,4 @@
-"""The inside of an inventory, put together as `holdfast_inventory.app` does: database, ledger and catalog."""
+"""An inventory without its server, composed as in `holdfast_inventory.app`: database, ledger and catalog."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 class _Unmeasured:
-    """An observer of every part that ignores what it observes."""
+    """Metrics for every part that ignore all values."""
 
     def __getattr__(self, _name: str) -> Callable[..., None]:
         return lambda *_arguments: None
@@ -25,7 +25,7 @@ UNMEASURED: Any = _Unmeasured()
 
 
 class Replica:
-    """`async with` opens it and closes it."""
+    """A replica. `async with` opens and closes it."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Replica:
         entropy: Entropy = SYSTEM_ENTROPY,
         **options: Any,
     ) -> None:
-        """`on_commit` is told of what ledger and catalog commit. `options` are further ones of a StockLedger."""
+        """`on_commit` is called with what ledger and catalog commit. `options` are those of a StockLedger."""
         self.database = database
         self.store = PostgresSaleStore(database)
         limits = limits or GroupCommitLimits()

@@ -1,4 +1,4 @@
-"""How the labs show their results: tables for a terminal or in Markdown, JSON, and plots in files."""
+"""Reports of the labs: tables for a terminal or in Markdown, JSON, and plots in files."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -29,14 +29,14 @@ def markdown(rows: Rows) -> list[str]:
 
 
 def write_json(path: Path, document: object) -> None:
-    """Write a document, readable; the directory is made if need be."""
+    """Write a document as indented JSON. Create the directory if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
 @contextmanager
 def figure(path: Path, *shape: int, **options: Any) -> Iterator[Any]:
-    """Give the axes of a figure, which is written to a file at the end. Shape and options are those of `subplots`."""
+    """Provide the axes of a figure, and write it to a file at the end. Shape and options are those of `subplots`."""
     drawn, axes = plt.subplots(*shape, layout="constrained", **options)
     yield axes
     drawn.savefig(path, dpi=_DOTS_PER_INCH)

@@ -1,4 +1,4 @@
-"""A client of Holdfast over REST: connections that are kept alive, and what is asked most."""
+"""A client of Holdfast over REST: connections that are kept alive, and the most frequent requests."""
 
 from typing import Any, NamedTuple, Self
 
@@ -7,11 +7,11 @@ import aiohttp
 CALL_SECONDS = 30.0
 _EVENT_BYTES = 1 << 22
 NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
-"""What is raised where there is no answer, or none that can be read."""
+"""What is raised if there is no answer, or none that can be read."""
 
 
 class Answer(NamedTuple):
-    """`body` is the JSON that came, parsed."""
+    """An answer. `body` is its parsed JSON."""
 
     status: int
     body: Any
@@ -19,15 +19,15 @@ class Answer(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why it was refused; empty when it was not, or when that is not told."""
+        """The reason of a refusal; empty if it was not refused, or if there is no reason."""
         return str(self.body.get("reason", "")) if isinstance(self.body, dict) else ""
 
 
 class RestClient:
-    """Speaks to one gateway or edge. Open and close it in the same event loop."""
+    """A client of one gateway or edge. Open and close it in the same event loop."""
 
     def __init__(self, url: str, seconds: float = CALL_SECONDS, connector: aiohttp.BaseConnector | None = None) -> None:
-        """A request may take so long. `connector` is another than one with as many connections as requests."""
+        """`seconds` is the timeout of a request. By default there are as many connections as requests."""
         self.url = url
         self._seconds = seconds
         self.session = aiohttp.ClientSession(connector=connector or aiohttp.TCPConnector(limit=0))
@@ -42,7 +42,7 @@ class RestClient:
         await self.close()
 
     async def send(self, method: str, path: str, seconds: float | None = None, **options: Any) -> Answer:
-        """Return one request, with options of aiohttp's; its answer. Raises one of NO_ANSWER."""
+        """Send one request, with options of aiohttp's, and return its answer. Raises one of NO_ANSWER."""
         timeout = aiohttp.ClientTimeout(total=seconds or self._seconds)
         async with self.session.request(method, self.url + path, timeout=timeout, **options) as response:
             return Answer(response.status, await response.json(content_type=None), response.headers)
@@ -60,6 +60,6 @@ class RestClient:
         return await self.post(f"/v1/{sale}/reservations", {"customer": customer, "lines": lines}, **headers)
 
     def stream(self, path: str, **headers: str) -> Any:
-        """Return an open answer for reading server-sent events; it may be silent for the time-out of a request."""
+        """Return an open answer for server-sent events; it may be silent for the timeout of a request."""
         timeout = aiohttp.ClientTimeout(sock_connect=self._seconds, sock_read=self._seconds)
         return self.session.get(self.url + path, headers=headers, timeout=timeout, read_bufsize=_EVENT_BYTES)

@@ -1,19 +1,19 @@
-"""Server-sent events as a client reads them."""
+"""A reader of server-sent events."""
 
 from typing import Protocol
 
 
 class Lines(Protocol):
-    """The body of an answer, as aiohttp gives it."""
+    """The body of an answer, with aiohttp's interface."""
 
     async def readline(self) -> bytes:
-        """Return the next line with its end; empty at the end of the body."""
+        """Return the next line with its line end; empty at the end of the body."""
 
 
 async def next_block(content: Lines) -> dict[str, str] | None:
-    """Return the next block, a comment or a hint as well, as a dict of its lines; None at the end.
+    """Return the next block, also a comment or a retry time, as a dict of its lines; None at the end.
 
-    A comment's name is empty. The lines of a body are to be shorter than its reader's limit.
+    A comment's name is empty. The lines of a body must be shorter than its reader's limit.
     """
     block: dict[str, str] = {}
     while line := (await content.readline()).decode().rstrip("\n"):

@@ -24,7 +24,7 @@ STOP_SECONDS = 40.0
 _LOG_LINES = 20_000
 _LOOK_SECONDS = 0.5
 _URLS = {"database_url", "redis_url"}
-# What Holdfast and the lab's launchers read. Of the parent's environment, none of it is inherited.
+# The variables of Holdfast and of the lab's launchers, which are not inherited from the parent's environment.
 _OURS = ("HOLDFAST_", "CHAOS_", "DRILL_", "DATABASE_URL", "REDIS_URL")
 
 
@@ -34,13 +34,13 @@ def program(module: str, *arguments: str, launcher: str = "") -> list[str]:
 
 
 def environment(wanted: Mapping[str, object]) -> dict[str, str]:
-    """Return the parent's environment without any setting of Holdfast's, and with the wanted variables."""
+    """Return the parent's environment without Holdfast's settings, and with the wanted variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return inherited | {name: str(value) for name, value in wanted.items()}
 
 
 def variables(settings: Mapping[str, object]) -> dict[str, object]:
-    """Settings by the names of their variables: `grpc_port` is HOLDFAST_GRPC_PORT."""
+    """Return settings by the names of their variables: `grpc_port` is HOLDFAST_GRPC_PORT."""
     return {name.upper() if name in _URLS else f"HOLDFAST_{name.upper()}": settings[name] for name in settings}
 
 
@@ -77,7 +77,7 @@ async def ended(pid: int) -> None:
 
 
 class Service:
-    """A process that serves, from its start until it was waited for. Start it on the main thread; `with` kills it."""
+    """A process of a service. Start it on the main thread; `with` kills it at the end."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Service:
         stop_signal: signal.Signals = signal.SIGKILL,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        """`wanted` are variables of its environment, beside JSON logs, which are read for their events.
+        """`wanted` are variables of its environment. Its log is JSON, and is read for its events.
 
         `stop_signal` is sent to it when its parent ends. `on_line` is called with each line of its log, on a thread.
         """
@@ -118,7 +118,7 @@ class Service:
 
     @property
     def output(self) -> str:
-        """Return its output so far."""
+        """Its output so far."""
         with self._news:
             return "\n".join(self._lines)
 
@@ -127,9 +127,9 @@ class Service:
         return [line for line in map(_parsed, self.output.splitlines()) if line.get("event") == name]
 
     def wait_for(self, event: str, seconds: float = START_SECONDS, **fields: object) -> dict[str, Any]:
-        """Return the first log line of that event with those fields, now or as soon as it is there.
+        """Return the first log line of that event with those fields, as soon as there is one.
 
-        Raises AssertionError, with the end of the log, when it does not come in time or the process ends first.
+        Raises AssertionError, with the end of the log, if there is none in time or the process ends first.
         """
         deadline = SYSTEM_CLOCK.monotonic() + seconds
         with self._news:
@@ -141,7 +141,7 @@ class Service:
                         return line
                 seen = len(lines)
                 remaining = deadline - SYSTEM_CLOCK.monotonic()
-                assert remaining > 0, f"it did not say {event!r}:\n{chr(10).join(lines[-40:])}"
+                assert remaining > 0, f"it did not log {event!r}:\n{chr(10).join(lines[-40:])}"
                 assert self._reader.is_alive(), f"it ended without {event!r}:\n{chr(10).join(lines[-40:])}"
                 self._news.wait(min(remaining, _LOOK_SECONDS))
 
@@ -162,7 +162,7 @@ class Service:
         return self._process.wait()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Stop it, or kill it when the time is over. Raises subprocess.TimeoutExpired then."""
+        """Stop it, or kill it after that time. Raises subprocess.TimeoutExpired in that case."""
         self.terminate()
         try:
             self._process.wait(seconds)

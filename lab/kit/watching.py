@@ -33,8 +33,8 @@ def request_for(sale: str, *, stock: bool, resume_token: str = "") -> Request:
 def events(client: Client, request: Request, silence_seconds: float = SILENCE_SECONDS) -> AsyncGenerator[Event, None]:
     """Return the events of one watch, until it ends. Close it (`contextlib.aclosing`).
 
-    Raises grpc.aio.AioRpcError over gRPC, one of NO_ANSWER over REST, and TimeoutError after a silence: over gRPC of
-    `silence_seconds`, over REST of what the client gives a request.
+    Raises grpc.aio.AioRpcError over gRPC, one of NO_ANSWER over REST, and TimeoutError if there is no event for
+    `silence_seconds` over gRPC, or for the client's timeout over REST.
     """
     if isinstance(client, GrpcClient):
         return _over_grpc(client, request, silence_seconds)
@@ -98,7 +98,7 @@ class Watcher:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def until(self, sequence: int) -> None:
-        """Return once it has been told of a movement."""
+        """Wait until it has received a movement."""
         while self.sequence < sequence:
             self._news.clear()
             await self._news.wait()
@@ -117,17 +117,17 @@ class Watcher:
             return type(error).__name__
         return "ended"
 
-    # What a kind of watcher says
+    # For subclasses
 
     def choose(self) -> Client:
-        """Return the client by which the next watch is opened."""
+        """Return the client for the next watch."""
         raise NotImplementedError
 
     def on_opened(self, request: Request) -> None:
-        """A watch is about to be opened."""
+        """Called before a watch is opened."""
 
     async def on_event(self, event: Event) -> None:
-        """Another event, before it counts."""
+        """Called with each event, before the position advances."""
 
     def on_ended(self, how: str) -> None:
-        """A watch has ended: by a code of gRPC's, the name of an exception, or `ended` in order."""
+        """Called when a watch has ended, with a gRPC code, the name of an exception, or `ended`."""

@@ -1,1 +1,1 @@
-"""The stock core on virtual time, against a model of its database: any number of seeds, each of them exactly again."""
+"""The stock core on virtual time, against a model of its database. Each seed can be repeated exactly."""

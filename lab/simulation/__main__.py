@@ -71,10 +71,10 @@ def _seventy_two_hours(base):
 
 
 def _side_by_side(simulate, plans, ends_at):
-    """What comes of each plan, as it comes; a process for each core, for each has a course of events of its own."""
+    """Yield the result of each plan as soon as it is known. Plans run in one process for each core."""
     plans = iter(plans)
     with ProcessPoolExecutor(_PROCESSES, multiprocessing.get_context("spawn")) as processes:
-        # One more for each process than it works at, so that none has to wait for us.
+        # One more plan for each process than it works on, so that no process is idle.
         running = {processes.submit(simulate, plan) for plan in islice(plans, 2 * _PROCESSES)}
         while running:
             finished, running = wait(running, return_when=FIRST_COMPLETED)

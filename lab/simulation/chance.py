@@ -1,16 +1,16 @@
-"""Chance, all of it from one seed: a stream of its own for each part, so that one does not disturb the other."""
+"""Randomness from one seed: each part has its own stream, so that parts do not influence each other."""
 
 import uuid
 from random import Random
 
 
 def stream(seed: int, part: str) -> Random:
-    # A string's seed is a digest of it, not its hash(): PYTHONHASHSEED does not matter.
+    # The seed of a string is a digest of it, not its hash(), which depends on PYTHONHASHSEED.
     return Random(f"{seed} {part}")
 
 
 class SeededEntropy:
-    """What the product takes for chance."""
+    """The product's source of randomness, from a stream."""
 
     def __init__(self, random: Random) -> None:
         self._random = random

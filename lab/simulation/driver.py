@@ -1,4 +1,4 @@
-"""The model server's clients, which answer as asyncpg's connections and pools do."""
+"""Clients of the model server, with the interface of asyncpg's connections and pools."""
 
 # ruff: noqa: ASYNC109 -- their timeouts are parameters, as asyncpg's are
 
@@ -16,14 +16,14 @@ _IN_QUOTES = re.compile(r"'([^']*)'")
 
 @dataclass
 class ServerWarning:
-    """As asyncpg has a message of the server's log."""
+    """A message of the server's log, as asyncpg has it."""
 
     message: str
     severity_en: str = "WARNING"
 
 
 class ModelDriver:
-    """One process's way to the server."""
+    """The driver of one process, with its connections to the server."""
 
     def __init__(self, server, process):
         self._server = server
@@ -54,7 +54,7 @@ class ModelDriver:
         return pool
 
     def vanish(self):
-        """The process is gone, and so are its sockets."""
+        """Close all sockets, because the process has ended."""
         for connection in self._connections:
             connection.terminate()
 
@@ -64,7 +64,7 @@ class ModelDriver:
 
 
 class ModelConnection:
-    """One statement at a time."""
+    """A connection, which runs one statement at a time."""
 
     def __init__(self, server, process):
         self._server = server
@@ -72,7 +72,7 @@ class ModelConnection:
         self._closed = False
         self._pending = None
         self._listeners = []
-        self._transport = self  # Whose socket the product would keep alive.
+        self._transport = self  # The product sets keepalive options on its socket.
         self.arrives_at = 0.0
         self.is_severed = False
         self.command_timeout = None
@@ -92,7 +92,7 @@ class ModelConnection:
         pass
 
     def add_log_listener(self, callback):
-        """`callback(connection, message)` is called before the result that a warning stands before."""
+        """Call `callback(connection, message)` for each warning, before the result of its statement is returned."""
         self._listeners.append(callback)
 
     def warned(self, text):
@@ -151,7 +151,7 @@ class ModelConnection:
         finally:
             timer.cancel()
 
-    # What the server and the network do
+    # Calls by the server and the network
 
     def answered(self, sent, outcome):
         if self._pending is not sent:
@@ -166,7 +166,7 @@ class ModelConnection:
             sent.answer.set_result(outcome)
 
     def broken(self, error):
-        """The connection ends, from the other side."""
+        """Close the connection from the other side."""
         if not self._closed:
             self._closed = True
             self._server.injector.leave(self._server, self)
@@ -179,7 +179,7 @@ class ModelConnection:
 
 
 class ModelPool:
-    """As asyncpg's, for connections that come back as they were."""
+    """A pool, as asyncpg's, without a reset of connections."""
 
     def __init__(self, connect, max_size, command_timeout):
         self._connect = connect
@@ -205,7 +205,7 @@ class ModelPool:
         self.idle = [connection for connection in self.idle if not connection.is_closed()]
         if not self.idle or self._places.locked() or self._closing:
             return None
-        self._places._value -= 1  # As acquire() does, which would not wait either.
+        self._places._value -= 1  # As acquire() does, which does not wait in this case either.
         return self._taken(self.idle.pop())
 
     async def take(self):
@@ -261,7 +261,7 @@ class ModelPool:
 
 
 def _named(sql, arguments):
-    """A statement's name and its arguments; those of a string of statements stand in it."""
+    """Return a statement's name and arguments. A string of several statements contains its arguments."""
     if sql.startswith("BEGIN;"):
         return "begin_locking", tuple(_IN_QUOTES.findall(sql))
     return name_of(sql), arguments

@@ -1,4 +1,4 @@
-"""What goes wrong between a client and its server: drawn from the seed, and over at a known time."""
+"""Faults between a client and its server: drawn from the seed, and over at a known time."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ import asyncpg
 
 from lab.simulation.server import fatal
 
-# What may become of a statement. Each seed has some of them, each with a rate of its own.
+# The faults of a statement. Each seed has some of them, each with its own rate.
 FATES = (
-    "cut",  # the connection breaks, and the statement never arrives
-    "answer lost",  # it is done, and then the connection breaks
-    "last word",  # it is done, and the server ends the connection instead of saying so
-    "hole there",  # it vanishes, without an error
-    "hole back",  # it is done, and the answer vanishes
-    "late",  # it arrives late, however long its client has been gone
-    "slow answer",  # it is done, and the answer comes late
+    "cut",  # the connection breaks before the statement arrives
+    "answer lost",  # it is executed, and then the connection breaks
+    "last word",  # it is executed, and the server closes the connection instead of answering
+    "hole there",  # it is lost without an error
+    "hole back",  # it is executed, and the answer is lost
+    "late",  # it arrives late, even if its client has disconnected
+    "slow answer",  # it is executed, and the answer is late
     "serialization",  # refused: try again
     "deadlock",
     "no room",
@@ -44,7 +44,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How it is in one seed. `latency`: seconds from a client to the server, about; rates are shares of statements."""
+    """The faults of one seed. `latency`: typical seconds from client to server; rates are shares of statements."""
 
     latency: float = 0.001
     rates: tuple = ()
@@ -56,7 +56,7 @@ HEALTHY = Conditions()
 
 
 class FaultInjector:
-    """`heal` ends all of it, for what comes after to be judged."""
+    """Injects faults. `heal` ends all of them, so that the recovery can be judged."""
 
     def __init__(self, loop, trace, random, conditions=HEALTHY):
         self._loop = loop
@@ -78,7 +78,7 @@ class FaultInjector:
         self.change(HEALTHY)
         self._refuses_until = self._reads_only_until = self._standby_stalls_until = 0.0
 
-    # What may be arranged
+    # Planned faults
 
     def refuse_connections(self, seconds=None, by=None):
         seconds = self._random.choice((0.05, 0.3, 1.0, 2.5)) if seconds is None else seconds
@@ -99,7 +99,7 @@ class FaultInjector:
     def standby_is_stalled(self):
         return self._loop.time() < self._standby_stalls_until
 
-    # How long things take
+    # Delays
 
     def latency(self):
         return self._climate.latency * (0.5 + self._random.random())
@@ -110,10 +110,10 @@ class FaultInjector:
     def replication_seconds(self):
         return self._climate.replication * self._random.random() * 2
 
-    # A connection's life
+    # Connections
 
     def refusal(self):
-        """Why a new connection is refused, if it is; "silent" is no answer at all."""
+        """Return the reason why a new connection is refused, or None; "silent" means that there is no answer."""
         if self._loop.time() >= self._refuses_until:
             return None
         return {
@@ -124,7 +124,7 @@ class FaultInjector:
         }[self._refuses_by]
 
     def send(self, server, sent):
-        """Send a statement to its backend, or not."""
+        """Send a statement to its backend, or inject a fault."""
         delay = self.latency()
         fate = sent.fate = self._fate(sent) if self._sum else None
         client = sent.client
@@ -158,7 +158,7 @@ class FaultInjector:
         return None
 
     def leave(self, server, client):
-        """The client is gone: its backend hears of that, in time or never."""
+        """Report to the backend that its client has disconnected: soon, late or never."""
         if client.is_severed and self._random.random() < 0.5:
             return
         self._arrive(server, client, self.latency(), None)
@@ -176,7 +176,7 @@ class FaultInjector:
             backend.receive(message)
 
     def reply(self, server, sent, outcome):
-        """Bring an answer back, or not."""
+        """Return an answer to the client, or inject a fault."""
         client = sent.client
         match sent.fate:
             case "hole back":
@@ -194,7 +194,7 @@ class FaultInjector:
                 server.after(self.latency(), client.answered, sent, outcome)
 
     def farewell(self, server, client, sent, error):
-        """A backend's last word."""
+        """Report to the client that its backend has ended."""
         del sent
         if self._random.random() < 0.9:
             error = error or ConnectionResetError("connection reset by peer")

@@ -14,14 +14,14 @@ from lab.simulation.shop import TRANSIENT
 _MOST_SECONDS = 40.0
 _MOST_TRIES = 10
 _STALE_SECONDS = 0.25
-"""For so long, and a little more, a refusal may rest on what was true before."""
+"""The maximum age of the state behind a refusal, with a margin."""
 
 
 async def wait_until_quiet(world):
-    """No transaction is open and no hold is left, in bounded time: the longest hold, and what a backend may idle."""
+    """Check that no transaction is open and no hold is left after the longest hold time and a backend's idle limit."""
     server = world.server
     give_up = world.loop.time() + _MOST_SECONDS
-    # A command whose caller has gone may still be under way.
+    # A command without a caller may still be in progress.
     while server.busy or any(server.tables.open_holds.values()) or any(replica.is_busy for replica in world.replicas):
         if world.loop.time() >= give_up:
             held = sorted(sale_id for sale_id, holds in server.tables.open_holds.items() if holds)
@@ -31,7 +31,7 @@ async def wait_until_quiet(world):
 
 
 async def sell_out(world):
-    """Every unit that is there can be bought, from any replica, and no unit more."""
+    """Check that every remaining unit can be bought from any replica, and no more than that."""
     await asyncio.sleep(_STALE_SECONDS)
     faults = []
     for sale in _open_sales(world.server):
@@ -42,20 +42,20 @@ async def sell_out(world):
 
 async def _sell_out(world, sale, item_id):
     sale_id = sale["sale_id"]
-    shelf = world.server.tables.partition("items", sale_id)
-    limits = (sale["per_customer_limit"], shelf[item_id]["per_customer_limit"])
+    stock = world.server.tables.partition("items", sale_id)
+    limits = (sale["per_customer_limit"], stock[item_id]["per_customer_limit"])
     most = min((limit for limit in limits if limit), default=MAX_UNITS)
-    # A schedule may draw from the same shelf meanwhile.
-    while units := min(shelf[item_id]["on_hand"], most):
+    # A schedule may draw from the same stock in the meantime.
+    while units := min(stock[item_id]["on_hand"], most):
         answer = await _buy(world, sale_id, item_id, units)
         if isinstance(answer, SaleClosed):
-            return []  # It was open a moment ago; whether this is true is for the judge.
-        if not isinstance(answer, Done) and shelf[item_id]["on_hand"] >= units:
+            return []  # It was open a moment ago; the judge checks whether this refusal is true.
+        if not isinstance(answer, Done) and stock[item_id]["on_hand"] >= units:
             return [
-                f"{sale_id}: {shelf[item_id]['on_hand']} of {item_id} are left, and {units} are refused: {answer!r}"
+                f"{sale_id}: {stock[item_id]['on_hand']} of {item_id} are left, and {units} are refused: {answer!r}"
             ]
     answer = await _buy(world, sale_id, item_id, 1)
-    if isinstance(answer, InsufficientStock | SaleClosed) or shelf[item_id]["on_hand"]:
+    if isinstance(answer, InsufficientStock | SaleClosed) or stock[item_id]["on_hand"]:
         return []
     return [f"{sale_id}: {item_id} is sold out, and one more gets {answer!r}"]
 

@@ -1,4 +1,4 @@
-"""What callers did and were told: all that a judge may know besides the ledger itself."""
+"""The commands and answers of callers: with the server's log, all that the judge knows."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -9,11 +9,11 @@ from holdfast_inventory.domain.errors import DomainError, OutcomeUnknown
 
 @dataclass(eq=False)
 class Call:
-    """One command, sent once. Moments are (place in the history, loop time).
+    """One command, sent once. Moments are (position in the history, loop time).
 
-    `answer` is a reply, a refusal, or none: the caller went away, or the replica died. `replicated` is how far the
-    standby was when it was answered. After `patience_seconds` its answer is overdue, whatever it is. `queued_at` is
-    when it was given to the ledger. One that is not `alone` is answered when the others are that were sent with it.
+    `answer` is a reply, a refusal, or None if the caller disconnected or the replica died. `replicated` is the
+    position of the standby at the time of the answer. An answer after `patience_seconds` is too late. `queued_at` is
+    when it was given to the ledger. If it is not `alone`, it is answered together with the others of its call.
     """
 
     number: int
@@ -31,7 +31,7 @@ class Call:
 
     @property
     def is_refused(self):
-        """Whether the caller was told that nothing was done."""
+        """Whether the answer says that nothing was done."""
         return isinstance(self.answer, DomainError) and not isinstance(self.answer, OutcomeUnknown)
 
     @property
@@ -40,7 +40,7 @@ class Call:
 
     @property
     def may_be_done(self):
-        """Whether an effect of its can be in the ledger."""
+        """Whether the ledger may have an effect of it."""
         return self.command is not None and not self.is_refused
 
 

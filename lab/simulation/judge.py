@@ -1,7 +1,7 @@
-"""Whether a run kept the promises: asked of the history and of the server's log, and never of the product.
+"""Judges whether a run kept the promises, by the history and the server's log, never by the product.
 
-Written naively from the design: it knows nothing of batches, memory or retries. Each function is one question, and
-answers with what is wrong.
+It is written naively from the promises: it knows nothing of batches, memory or retries. Each function checks one rule
+and yields what is wrong.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ from lab.simulation.refusals import false_refusals, late_refusals
 
 
 def judge(history, server):
-    """What is wrong, in words; nothing, if all is well."""
+    """Return what is wrong, as text; empty if nothing is."""
     records = {record.sale_id: record for record in records_of(server)}
     faults = list(late_refusals(history.calls, server.loop))
     calls = [call for call in history.calls if call.command is not None]
@@ -53,11 +53,11 @@ def judge(history, server):
     return faults
 
 
-# The ledger by itself
+# The ledger alone
 
 
 def _bad_sums(record):
-    """Never oversold at any prefix, and in sum what the levels say."""
+    """Check that the sale is never oversold at any prefix, and that the sums are the stock levels."""
     where = record.sale_id
     levels = {item_id: [0, 0, 0, 0] for item_id in record.items}
     for entry in record.entries:
@@ -82,7 +82,7 @@ def _gaps(record):
 
 
 def _bad_holds(record):
-    """What items hold is what open reservations hold."""
+    """Check that held units are exactly those of open reservations."""
     open_units = defaultdict(int)
     for row in record.reservations.values():
         if row["state"] == HELD:
@@ -95,7 +95,7 @@ def _bad_holds(record):
 
 
 def _bad_stories(record, calls):
-    """Each reservation has one beginning and one end, which was requested or is its expiry."""
+    """Check that each reservation begins and ends once, by a request or by its expiry."""
     by_id = defaultdict(list)
     for call in calls:
         if isinstance(call.command, Create | Confirm | Release | Extend):
@@ -136,7 +136,7 @@ def _bad_story(record, row, entries, calls):
     able = [call.command for call in calls if call.may_be_done]
     creates = [command for command in able if isinstance(command, Create)]
     if not any(_is_meant(command, row, lines) for command in creates):
-        yield f"was asked for by nobody: {row}"
+        yield f"was not requested: {row}"
     yield from _bad_end(record, row, entries, kinds, able)
 
 
@@ -146,13 +146,13 @@ def _bad_end(record, row, entries, kinds, able):
         late = EXPIRE in kinds
         confirms = [command for command in able if isinstance(command, Confirm)]
         if not any(c.order == row["order_id"] and (c.allow_late or not late) for c in confirms):
-            yield "was confirmed by nobody"
+            yield "was confirmed without a request"
         if not late and ended_at >= row["expires_at"]:
             yield "was confirmed after its end"
     if RELEASE in kinds and not any(isinstance(command, Release) for command in able):
         cancelled_at = record.sale["cancelled_at"]
         if cancelled_at is None or ended_at < cancelled_at:
-            yield "was released by nobody"
+            yield "was released without a request"
     if EXPIRE in kinds:
         [expired_at] = {entry.at for entry in entries if entry.kind == EXPIRE}
         if expired_at < row["expires_at"]:
@@ -160,7 +160,7 @@ def _bad_end(record, row, entries, kinds, able):
 
 
 def _steps(entries):
-    """A reservation's movements, a step for all lines of the same kind."""
+    """Return a reservation's movements in steps, one step for all lines of one kind."""
     steps = []
     for entry in entries:
         if not steps or steps[-1][0] != entry.kind or entry.item_id in steps[-1][1]:
@@ -178,7 +178,7 @@ def _is_meant(command, row, lines):
 
 
 def _unasked_changes(record, calls):
-    """Each adjustment and transfer was asked for, and moved stock once."""
+    """Check that each adjustment and transfer was requested, and moved stock once."""
     able = {call.command.change_id: call for call in calls if _is_change(call) and call.may_be_done}
     moved = defaultdict(list)
     for entry in record.entries:
@@ -188,9 +188,9 @@ def _unasked_changes(record, calls):
     for change_id, row in record.stock_changes.items():
         call = able.get(change_id)
         if call is None:
-            yield f"{record.sale_id}: change {change_id} was asked for by nobody"
+            yield f"{record.sale_id}: change {change_id} was not requested"
         elif all(other.command.fingerprint != row["fingerprint"] for other in calls if _of_change(other, change_id)):
-            yield f"{record.sale_id}: change {change_id} has a meaning that nobody asked for"
+            yield f"{record.sale_id}: change {change_id} has a meaning that was not requested"
         if len(moved.pop(str(change_id), ())) != 1:
             yield f"{record.sale_id}: change {change_id} did not move stock exactly once"
     for change_id, entries in moved.items():
@@ -207,7 +207,7 @@ def _of_change(call, change_id):
 
 
 def _unbalanced_transfers(records):
-    """What leaves one sale arrives at another."""
+    """Check that the units that leave one sale arrive at another."""
     sums = defaultdict(int)
     for record in records:
         for entry in record.entries:
@@ -216,11 +216,11 @@ def _unbalanced_transfers(records):
     return [f"{actor} moved {units} more than it took" for actor, units in sums.items() if units]
 
 
-# The ledger and what callers were told
+# The ledger and the answers
 
 
 def _unkept_words(record, calls):
-    """What was acknowledged is there, with the same fields, and was durable when it was acknowledged."""
+    """Check that what was acknowledged is stored with the same fields, and was durable at that time."""
     for call in calls:
         if call.is_done and (fault := _unkept_word(record, call)):
             yield f"call {call.number} ({type(call.command).__name__}) {fault}; answered {call.answer}"
@@ -272,7 +272,7 @@ def _contradiction(command, told, row):
 
 
 def _false_firsts(calls):
-    """Of several creates of the same reservation, one is answered as the first execution and the others as replays."""
+    """Check that only one create of a reservation is answered as the first execution, the others as replays."""
     creates = defaultdict(list)
     for call in calls:
         if isinstance(call.command, Create) and call.may_be_done:
@@ -285,7 +285,7 @@ def _false_firsts(calls):
 
 
 def _out_of_order(records, calls):
-    """What was answered before something else was asked has a smaller sequence."""
+    """Check that a command that was answered before another was sent has the smaller sequence."""
     spans = defaultdict(list)
     for call in calls:
         if call.is_done and not getattr(call.answer, "replayed", True):
@@ -307,7 +307,7 @@ def _out_of_order(records, calls):
 
 
 def _spans(records, call):
-    """The first and last sequence of what the call did, for each sale."""
+    """Return the first and the last sequence of the call's movements, for each sale."""
     command = call.command
     if isinstance(command, Adjust | Transfer):
         mine = {
@@ -329,7 +329,7 @@ def _spans(records, call):
 
 
 def _untimely(record):
-    """Nothing is held or sold anew but while the sale is open, by the rules that its batch had locked."""
+    """Check that units are only held or sold while the sale is open, by the rules that the batch had locked."""
     seen = set()
     for commit in record.commits:
         rules = commit.writes.get(("sales", record.sale_id, ""))
@@ -342,7 +342,7 @@ def _untimely(record):
 
 
 def _over_limits(record):
-    """No customer has more than the limits allow, counting what is confirmed and what is held and not over."""
+    """Check the customers' limits, which count confirmed units and holds that are not due."""
     limit = record.sale["per_customer_limit"]
     item_limits = {item_id: row["per_customer_limit"] for item_id, row in record.items.items()}
     if not limit and not any(item_limits.values()):

@@ -1,4 +1,4 @@
-"""Where the product's log goes, while it runs here."""
+"""The product's log during a simulation."""
 
 import logging
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import structlog
 
 @contextmanager
 def remarked_in(trace):
-    """The product's log, as remarks of the trace."""
+    """Write the product's log to the trace, as remarks."""
 
     def remark(_logger, level, event):
         trace.remark(f"{level}: {event.pop('event')} {event}")
@@ -20,7 +20,7 @@ def remarked_in(trace):
 
 @contextmanager
 def silent():
-    """Nowhere: it would take longer than all the rest."""
+    """Discard the product's log, which would take longer than everything else."""
     with _configured(logging.CRITICAL, []):
         yield
 

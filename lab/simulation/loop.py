@@ -1,7 +1,7 @@
 """An event loop on virtual time: when nothing is left to do, time jumps to the next timer.
 
-It does no I/O and asks the machine for nothing, so what runs on it depends on the seed alone. Whatever belongs to a
-process that was killed never runs again, not even its `finally`: that is what a killed process is like.
+It does no I/O and does not use the machine's clock or randomness, so what runs on it depends on the seed alone. The
+tasks of a killed process never run again, not even their `finally` blocks, as with a real process.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ BEGINNING = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 class DeadEndError(Exception):
-    """A deadlock: there is nothing to do and no timer, but a task still waits."""
+    """There is nothing to do and no timer, but a task still waits."""
 
 
 class EndlessError(Exception):
-    """It goes on and on: in no time, or past the end of time."""
+    """It never ends: virtual time does not advance, or passes its limit."""
 
 
 class Process:
-    """Whose code it is that runs. A task belongs to the process that was current when it was made."""
+    """A simulated process. A task belongs to the process that was current when it was created."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -37,14 +37,14 @@ PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 def context_of(process: Process | None):
-    """A context in which all that is started belongs to `process`."""
+    """Return a context in which every task that is started belongs to `process`."""
     context = copy_context()
     context.run(PROCESS.set, process)
     return context
 
 
 class _Handle:
-    """A callback to be called, as asyncio has them, for half of what asyncio's take."""
+    """A scheduled callback, as asyncio's Handle, at half its cost."""
 
     __slots__ = ("_callback", "_cancelled", "_context", "_when")
 
@@ -66,7 +66,7 @@ class _Handle:
 
 
 class VirtualTimeLoop(asyncio.BaseEventLoop):
-    """`stalls` sometimes makes a jump longer than the timer asked for, as a busy machine does."""
+    """`stalls` returns extra seconds for some jumps of time, as on a busy machine."""
 
     def __init__(self, stalls: Random | None = None, stall_share: float = 0.0) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when, callback, *args, context=None):
         handle = _Handle((callback, args), copy_context() if context is None else context, when)
-        # Those of the same moment in the order of their making.
+        # Timers of the same moment run in the order of their creation.
         self._timed += 1
         heapq.heappush(self._timers, (when, self._timed, handle))
         return handle
@@ -143,13 +143,13 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             ready.append(heapq.heappop(timers)[2])
 
     def kill(self, process: Process) -> None:
-        """Nothing of the process runs from now on. What it was doing is kept, for the end of the run."""
+        """Kill a process: none of its tasks runs again. They are kept until the end of the run."""
         process.killed = True
         self._killed.append(process)
         self._dead += asyncio.all_tasks(self)
 
     def bury(self) -> None:
-        """End, once all is judged, whatever still waits: what was killed, and what belongs to nobody any more."""
+        """End all tasks that still wait, after the run was judged."""
         self.ends_at, self._turns_at_once = float("inf"), 0
         self.set_exception_handler(lambda _loop, _context: None)
         for process in self._killed:
@@ -170,7 +170,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return self._now
 
     def stalled_seconds(self, begin: float, end: float) -> float:
-        """Return how much longer than it should have been the time between two moments was."""
+        """Return by how much stalls have prolonged the time between two moments."""
         return sum(seconds for at, seconds in self._stalled if begin < at <= end)
 
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict) -> None:
@@ -178,7 +178,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self.complaints.append(f"{context['message']}: {error!r}")
 
     def _write_to_self(self) -> None:
-        # No thread sleeps that would have to be woken.
+        # There is only one thread, so there is none to wake up.
         pass
 
 
@@ -187,7 +187,7 @@ def _waits(task: asyncio.Task) -> str:
 
 
 class LoopClock:
-    """The loop's time, and a wall clock with an offset."""
+    """A clock with the loop's time, and a wall clock with an offset."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, skew_seconds: float = 0.0) -> None:
         self._loop = loop

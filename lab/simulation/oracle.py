@@ -1,4 +1,4 @@
-"""What a command had to be told at a moment: a second reading of the contract, which says which reason comes first."""
+"""The required answer to a command at a moment: an independent implementation of the contract and its precedence."""
 
 from collections import defaultdict
 from typing import Any
@@ -18,7 +18,7 @@ from lab.simulation.record import CONFIRM, EXPIRE, HOLD, RELEASE, entries_in, st
 
 
 class SaleThen:
-    """A sale at one moment of its log: its rules, what is on hand and who has what."""
+    """A sale at one moment of its log: its rules, its stock and its reservations."""
 
     def __init__(self, sale_id):
         self.sale_id = sale_id
@@ -29,10 +29,10 @@ class SaleThen:
         self._kinds = {}
         self._taken = {}
 
-    # The log goes on
+    # Applying the log
 
     def learn(self, commit):
-        """Make the reservations of a commit known. Return its movements, which are yet to be made."""
+        """Add the reservations of a commit. Return its movements, which are not applied yet."""
         entries = []
         for (table, of, _), row in commit.writes.items():
             if of == self.sale_id and table == "reservations":
@@ -52,17 +52,17 @@ class SaleThen:
             self._taken.pop(place, None)
 
     def keep(self, commit):
-        """Go by the rules and items that a commit leaves. Within a batch, those before it are in force."""
+        """Apply the rules and items of a commit. Within its batch, the previous ones are valid."""
         for (table, of, key), row in commit.writes.items():
             if of == self.sale_id and table == "sales":
                 self.rules = row
             elif of == self.sale_id and table == "items":
                 self._items[key] = row
 
-    # What can be said of it
+    # Queries
 
     def turns(self):
-        """When it may become something else without a commit: it opens or closes, or a hold runs out."""
+        """Return the times at which its state may change without a commit: it opens or closes, or a hold expires."""
         hours = () if self.rules is None else (self.rules["open_at"], self.rules["close_at"])
         return {*hours, *(self._reservations[reservation_id]["expires_at"] for reservation_id, _ in self._taken)}
 
@@ -107,7 +107,7 @@ class SaleThen:
         return self._of_units(row["customer"], lines, now, takes_less=False)
 
     def _of_units(self, customer, lines, now, *, takes_less):
-        """The customer's limits come first, then the stock."""
+        """Return the refusal by the customer's limits first, then by the stock."""
         left = {item_id: self._on_hand[item_id] - self._held(item_id, now) for item_id, _ in lines}
         wanted = {item_id: min(units, left[item_id]) if takes_less else units for item_id, units in lines}
         if limit := self._limit_reached(customer, wanted, now):
@@ -129,7 +129,7 @@ class SaleThen:
         return (limit, total, None) if 0 < limit < total + sum(wanted.values()) else None
 
     def _used(self, customer, now):
-        """What a customer has bought and holds, by item. What has run out does not count."""
+        """Return the units that a customer has bought and holds, by item. Due holds do not count."""
         used = defaultdict(int)
         for (reservation_id, item_id), (units, is_sold) in self._taken.items():
             row = self._reservations[reservation_id]
@@ -144,7 +144,7 @@ class SaleThen:
         return min(expires_at for _, expires_at in self._holds(item_id, now))
 
     def _holds(self, item_id, now):
-        """The units of each open hold on an item that has not run out, and when it does."""
+        """Return the units and the expiry of each hold on an item that is not due."""
         for (reservation_id, of), (units, is_sold) in self._taken.items():
             expires_at = self._reservations[reservation_id]["expires_at"]
             if of == item_id and not is_sold and expires_at > now:

@@ -1,4 +1,4 @@
-"""What a seed is made of. Each has a few kinds of faults only, for with all of them at once nothing would get far."""
+"""The plan of a seed. Each has only a few kinds of faults: with all kinds at once, few commands would succeed."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,9 +23,9 @@ _NEED_A_STANDBY = {"failover", "standby stalls", "standby is given up"}
 
 @dataclass(frozen=True)
 class Plan:
-    """`news`: how other replicas hear of stock that moved. `acts` begin within `seconds`, most of them early.
+    """`news`: how other replicas learn of changed stock. `acts` begin within `seconds`, most of them early.
 
-    `hours`: after how many seconds the first sale opens and closes; none: it is open from the beginning, and stays so.
+    `hours`: the seconds after which the first sale opens and closes; None: it is always open.
     """
 
     conditions: Conditions

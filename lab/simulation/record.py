@@ -1,4 +1,4 @@
-"""What the server has of a sale, and the commits that made it so: what a judge knows besides what callers were told."""
+"""The server's rows of a sale, and the commits that wrote them, for the judge."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Entry:
 
 @dataclass
 class SaleRecord:
-    """All that the server has of a sale, and the commits that made it so."""
+    """The server's rows of a sale, and the commits that wrote them."""
 
     sale: dict
     entries: list[Entry]
@@ -45,12 +45,12 @@ class SaleRecord:
 
     @cached_property
     def seen(self):
-        """The commits that could be seen, in the order in which they could."""
+        """Return the visible commits, in the order in which they became visible."""
         return sorted((commit for commit in self.commits if commit.seen_at is not None), key=_seen)
 
     @cached_property
     def first_written(self):
-        """The commit by which each state of a reservation and each change came to be."""
+        """Return the commit that wrote each state of a reservation, and each change."""
         written = {}
         for commit in self.commits:
             for (table, of, key), row in commit.writes.items():
@@ -63,9 +63,9 @@ class SaleRecord:
         return written
 
     def first_held_until(self, reservation_id, end):
-        """The commit since which a reservation was to last so long at least.
+        """Return the commit since which a reservation lasts at least until the given time.
 
-        A batch may have moved its end several times, and writes the last only.
+        A batch may have extended it several times, and writes only the last time.
         """
         for commit in self.commits:
             row = commit.writes.get(("reservations", self.sale_id, reservation_id))
@@ -75,7 +75,7 @@ class SaleRecord:
 
 
 def records_of(server):
-    """A record for each sale that the server has."""
+    """Return a record for each sale of the server."""
     tables = server.tables
     commits = defaultdict(list)
     for commit in server.log:
@@ -95,13 +95,13 @@ def records_of(server):
 
 
 def entries_in(row):
-    """The movements of a row of the ledger, which is those of a batch."""
+    """Return the movements of a row of the ledger, which has those of a batch."""
     for place, values in enumerate(zip(*(row[name] for name in _COLUMNS), strict=True)):
         yield Entry(row["first_sequence"] + place, row["created_at"], *values)
 
 
 def state_of(rules, now):
-    """What a sale is doing at a time, by its row."""
+    """Return the state of a sale at a time, from its row."""
     if rules["cancelled_at"] is not None:
         return "cancelled"
     if rules["close_at"] is not None and rules["close_at"] <= now:

@@ -1,8 +1,8 @@
-"""Whether those who were refused were told the truth, and in time.
+"""Judges whether refusals were true, and in time.
 
-A refusal was right if the contract demands it, and no other, at one moment between the call and its answer: by what was
-committed then and could be seen, by the server's clock, and in the middle of a batch by the movements of that batch. A
-shortage may come from memory, and so may have been right a little earlier.
+A refusal was right if the contract required exactly this one at some moment between the call and its answer: by the
+commits that were visible then, by the server's clock, and within a batch by the movements of that batch. A shortage may
+come from memory, so it may have been true a little earlier.
 """
 
 from datetime import timedelta
@@ -26,7 +26,7 @@ from lab.simulation.oracle import SaleThen
 
 _STALE_SECONDS = 0.2
 _LATE_SECONDS = 0.5
-"""A look at those who wait."""
+"""The interval at which the product looks for commands whose deadline has passed."""
 _SOONEST_RETRY_SECONDS = 1.0
 
 _JUDGED = {
@@ -40,7 +40,7 @@ _JUDGED = {
 
 
 def late_refusals(calls, loop):
-    """Whose deadline passes while it waits is told so then, and not when whatever is before it has ended."""
+    """Check that a command whose deadline passes in the queue is answered then, not when its turn comes."""
     for call in calls:
         if isinstance(call.answer, DeadlineInQueue) and call.alone:
             due = max(call.deadline, call.invoked[1] if call.queued_at is None else call.queued_at)
@@ -51,7 +51,7 @@ def late_refusals(calls, loop):
 
 
 def false_refusals(record, calls, server):
-    """Whoever was refused had to be, for that reason; and nobody is who has been granted the same before."""
+    """Check that every refusal had to be given, for that reason, and that no replay of a granted command is refused."""
     refused = [call for call in calls if isinstance(call.answer, _JUDGED.get(type(call.command), ()))]
     granted = _granted(record) if refused else {}
     for call in refused:
@@ -66,7 +66,7 @@ def false_refusals(record, calls, server):
 
 
 def _granted(record):
-    """When each reservation could first be seen."""
+    """Return when each reservation first became visible."""
     found = {}
     for (what, key, *_), commit in record.first_written.items():
         if what == "state" and commit.seen_at is not None:
@@ -79,11 +79,11 @@ def _was_granted(call, granted):
     return is_the_same and granted.get(call.command.reservation_id, inf) < call.invoked[1]
 
 
-# The reason that comes first
+# Precedence of reasons
 
 
 def _demanded_instead(call, record, server):
-    """Return the names of all that it could have been told; nothing if what it was told is among them."""
+    """Return the names of all possible answers; empty if the given answer is among them."""
     names = set()
     for sale, now in _moments(call, record, server):
         demanded = sale.refusal(call.command, now)
@@ -114,9 +114,9 @@ def _is_told(call, demanded, server):
 
 
 def _is_told_when(call, retry_after_seconds, first_end, server):
-    """It is told that it may pass if it may, and no later than the first hold ends.
+    """Check that a shortage names a retry time if a retry may help, and no later than the end of the first hold.
 
-    Several lines may have been remembered from different moments, of which no single one says the same.
+    Several lines may have been remembered from different moments, so no single moment need explain all of them.
     """
     if len(getattr(call.command, "lines", ())) > 1:
         return True
@@ -129,7 +129,7 @@ def _is_told_when(call, retry_after_seconds, first_end, server):
 
 
 def _moments(call, record, server):
-    """The sale while the call was under way: between commits, and within those that came meanwhile."""
+    """Yield the sale's states during the call: between commits, and within the commits of that time."""
     is_remembered = isinstance(call.answer, InsufficientStock) and isinstance(call.command, Create)
     begin, end = call.invoked[1] - (_STALE_SECONDS if is_remembered else 0.0), call.answered[1]
     sale = SaleThen(record.sale_id)
@@ -153,7 +153,7 @@ def _times(first, last, turns):
 
 
 def _decided_at(refusal):
-    """When it was decided, if the refusal tells."""
+    """Return when it was decided, if the refusal has a time."""
     if isinstance(refusal, SaleNotOpen):
         return refusal.open_at - timedelta(seconds=refusal.retry_after_seconds)
     return None
@@ -163,12 +163,12 @@ def _decided_at(refusal):
 
 
 def _was_beyond_the_latest(call, record, server):
-    """The end that was asked for is beyond the latest that the hold can have, and there was a hold."""
+    """Check that the requested time is later than the hold's latest possible end, and that there was a hold."""
     row = record.reservations.get(call.command.reservation_id)
     if row is None or call.command.customer not in ("", row["customer"]):
         return False
     latest = row["created_at"] + record.sale["max_hold_time"]
-    # What others have ended is seen to be so when that is committed, which may be a while after it was decided.
+    # The end of a hold is visible when it is committed, which may be some time after it was decided.
     ending = record.first_written[("state", row["reservation_id"], row["state"])] if row["ended_at"] else None
     was_over = row["expires_at"] < server.at(call.invoked[1]) or (
         ending is not None and ending.seen_at is not None and ending.seen_at < call.invoked[1]

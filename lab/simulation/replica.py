@@ -17,12 +17,12 @@ _GRACE_SECONDS = 10.0
 
 
 class ReplicaDiedError(Exception):
-    """The connection to the replica broke: the caller knows nothing."""
+    """The connection to the replica broke: the outcome is unknown to the caller."""
 
 
 @dataclass(frozen=True)
 class Make:
-    """How the replicas of a run are set up."""
+    """The settings of the replicas of a run."""
 
     database: DatabaseLimits = field(default_factory=DatabaseLimits)
     groups: GroupCommitLimits = field(default_factory=GroupCommitLimits)
@@ -31,11 +31,11 @@ class Make:
     sold_out_seconds: float = 0.2
     schedules: bool = True
     busy_share: float = 0.0
-    """How much of the time its CPU has something to do: batches gather commands only where it has no time to spare."""
+    """The CPU load, as a share of time: batches gather commands only if the CPU is busy."""
 
 
 class Replica(kit.Replica):
-    """A process. `tell` is called with what its commits moved."""
+    """A process of the product. `tell` is called with the changes of its commits."""
 
     def __init__(self, name, server, random, make, tell):
         self.process = Process(name)
@@ -62,13 +62,13 @@ class Replica(kit.Replica):
         self._schedules = make.schedules
 
     def look_every(self, schedule_seconds, sweep_seconds):
-        """Scheduler and sweeper look at once, and from then on so often."""
+        """Let scheduler and sweeper run now, and from then on at these intervals."""
         for rounds, seconds in ((self._scheduler._rounds, schedule_seconds), (self._sweeper._rounds, sweep_seconds)):
             rounds._interval_seconds = seconds
             rounds.wake()
 
     async def start(self, patience_seconds=60.0):
-        """As the product does it; `UnavailableError` when there is no database for so long."""
+        """Start as the product does. Raises UnavailableError if there is no database in that time."""
         await self.run(self._start(patience_seconds))
 
     async def _start(self, patience_seconds):
@@ -79,11 +79,11 @@ class Replica(kit.Replica):
         self.is_serving = True
 
     async def stop(self):
-        """As the product does it, in the same order."""
+        """Stop as the product does, in the same order."""
         self.is_serving = False
         calls = list(self._calls)
         if calls:
-            # As the server does: calls in progress have so long.
+            # As the server does: calls in progress get this grace.
             await asyncio.wait(calls, timeout=_GRACE_SECONDS)
         for call in calls:
             call.cancel()
@@ -94,8 +94,8 @@ class Replica(kit.Replica):
         await self._sweeper.stop()
         await self.ledger.stop(_GRACE_SECONDS)
         await self.database.close()
-        # What was cut off cleans up: a connection in the making, a commit, its transaction, and its caller. That takes
-        # steps of the loop, but no time: a leak is what is still there after more steps than any of them has.
+        # Cancelled tasks clean up: a new connection, a commit, its transaction, and its caller. That takes steps of the
+        # loop, but no time. What still exists after more steps than any of them needs is a leak.
         for _ in range(_CLEANING_STEPS):
             self.leaks = self._leaks()
             if not self.leaks:
@@ -103,7 +103,7 @@ class Replica(kit.Replica):
             await asyncio.sleep(0)
 
     def kill(self):
-        """As by SIGKILL: nothing of it runs any more, and its sockets are closed by the system."""
+        """Kill it as SIGKILL does: none of its tasks runs again, and the system closes its sockets."""
         self.is_serving = False
         self._loop.kill(self.process)
         calls, self._calls = self._calls, {}
@@ -113,7 +113,7 @@ class Replica(kit.Replica):
         self._driver.vanish()
 
     def run(self, work):
-        """Run a coroutine in the replica. Returns a future of its outcome: `ReplicaDiedError` when it dies first."""
+        """Run a coroutine in the replica. Return a future of its outcome: ReplicaDiedError if the replica dies."""
         outcome = self._loop.create_future()
         self._calls[outcome] = None
         task = self._loop.create_task(work, context=self._context)
@@ -122,7 +122,7 @@ class Replica(kit.Replica):
         return outcome
 
     def _leaks(self):
-        """What should not be there once nothing is asked of it any more."""
+        """Return what should not exist any more when the replica is idle."""
         database, found = self.database, []
         if self.ledger.waiting or self.ledger._groups._lanes:
             found.append("lanes")

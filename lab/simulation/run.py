@@ -1,4 +1,4 @@
-"""One seed, from its beginning to its verdict."""
+"""The run of one seed, with its verdict."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _MOST_SECONDS = 600.0
 
 @dataclass
 class Result:
-    """What came of a seed. Without faults it has passed."""
+    """The result of a seed. It has passed if there are no faults."""
 
     seed: int
     faults: list[str]
@@ -38,9 +38,9 @@ class Result:
 
 
 def run(seed, *, keep_all=False):
-    """Run a seed. The same seed gives the same result, down to the hash of all that happened.
+    """Run a seed. The same seed gives the same result, and the same hash of all events.
 
-    With `keep_all` the result has every line of the trace, and what the product logs.
+    With `keep_all` the result has every line of the trace, and the product's log.
     """
     world = World(seed, keep_all=keep_all)
     loop = world.loop

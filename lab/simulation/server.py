@@ -1,9 +1,9 @@
-"""A model of a PostgreSQL server: backends, row locks, a write-ahead log, a standby, and a clock of its own.
+"""A model of a PostgreSQL server: backends, row locks, a write-ahead log, a standby, and its own clock.
 
-It promises what PostgreSQL does, and no more. Each statement reads what is committed when it runs, under its
-transaction's own writes. Row locks are queued for in order, and given up after `lock_timeout`. A COMMIT is durable
-before it can be seen, and can be seen before it is acknowledged; with a standby it is durable on both before either.
-A backend learns late, or never, that its client is gone, and until then goes on with what it was sent.
+It guarantees what PostgreSQL does, and no more. Each statement reads what is committed when it runs, and its
+transaction's own writes. Waits for row locks are in order, and end after `lock_timeout`. A COMMIT is durable before it
+is visible, and visible before it is acknowledged; with a standby it is durable on both before it is visible. A backend
+learns late, or never, that its client has disconnected, and executes what it was sent until then.
 """
 
 from collections import defaultdict, deque
@@ -22,7 +22,7 @@ IDLE_IN_TRANSACTION_SECONDS = 5.0
 
 
 def fatal(kind, text):
-    """An error with which the backend ends."""
+    """An error that ends the backend."""
     error = kind(text)
     error.severity_en = "FATAL"
     return error
@@ -30,7 +30,7 @@ def fatal(kind, text):
 
 @dataclass
 class Commit:
-    """A transaction in the log. `seen_at`: when it could first be seen; none: not yet."""
+    """A transaction in the log. `seen_at`: when it became visible; None: not yet."""
 
     lsn: int
     writes: dict
@@ -79,7 +79,7 @@ class Server:
         return BEGINNING + timedelta(seconds=loop_time - BEGINNING_SECONDS + self.skew_seconds)
 
     def after(self, seconds, callback, *arguments):
-        """A timer of the server's: it runs on when the client that caused it is dead."""
+        """Start a timer of the server, which continues if the client that caused it is dead."""
         return self.loop.call_at(self.loop.time() + seconds, callback, *arguments, context=self._context)
 
     # Backends
@@ -95,13 +95,13 @@ class Server:
 
     @property
     def busy(self):
-        """Backends in a transaction."""
+        """Return the backends in a transaction."""
         return [backend for backend in self._backends.values() if backend.view is not None]
 
     # Locks
 
     def lock(self, backend, key, mode, then):
-        """Call `then` with an error, or none once the lock is there."""
+        """Call `then` with None when the row is locked, or with an error."""
         lock = self._locks[key]
         held = lock.holders.get(backend)
         if held in (mode, EXCLUSIVE):
@@ -152,7 +152,7 @@ class Server:
     # Commits
 
     def make_durable(self, backend, then):
-        """Write a commit to the log; `then` is called once it may be seen."""
+        """Write a commit to the log, and call `then` when it is visible."""
         self._lsn += 1
         commit = Commit(self._lsn, backend.view.writes, self.loop.time())
         self.log.append(commit)
@@ -185,7 +185,7 @@ class Server:
             commit.undo = self.tables.apply(commit.writes)
 
     def show_unreplicated(self, backend):
-        """Whoever waits for the standby is cut off: the commit is seen at once, though only this server has it."""
+        """Close connections that wait for the standby: their commits are visible, though only this server has them."""
         for place, (commit, then) in enumerate(self._unacknowledged):
             if getattr(then, "__self__", None) is backend:
                 del self._unacknowledged[place]
@@ -194,16 +194,16 @@ class Server:
         return False
 
     def stop_waiting_for_standby(self):
-        """Whoever waits is told yes, with a warning: as when the setting is taken back, or the statement cancelled."""
+        """Acknowledge waiting commits with a warning, as if the setting was changed or the statement cancelled."""
         waiting, self._unacknowledged = self._unacknowledged, deque()
         for commit, then in waiting:
             self._show(commit)
             then(warning="canceling wait for synchronous replication due to user request")
 
-    # What may happen to it
+    # Faults of the server
 
     def restart(self, *, tells):
-        """Every backend ends; what was durable is there afterwards. `tells`: whether the clients hear of it."""
+        """Crash: every backend ends, and only durable commits remain. `tells`: whether the clients are notified."""
         self.trace.note("the server restarts")
         for commit, _ in self._unacknowledged:
             self._show(commit)
@@ -212,7 +212,7 @@ class Server:
         self.injector.refuse_connections()
 
     def fail_over(self, skew_seconds):
-        """The standby takes over, with what it has."""
+        """Promote the standby, with the commits that it has."""
         lost = [commit for commit in self.log if commit.lsn > self.replicated]
         self.trace.note(f"failover to {self.replicated}, {len(lost)} lost")
         self.lost += len(lost)
@@ -228,7 +228,7 @@ class Server:
         self.injector.refuse_connections()
 
     def end_some_backend(self, choose):
-        """As an administrator does who terminates one."""
+        """Terminate a backend, as an administrator does."""
         alive = list(self._backends.values())
         if alive:
             choose(alive).terminated()
@@ -239,7 +239,7 @@ class Server:
 
 
 class Backend:
-    """Works off what a client sends, one statement after the other."""
+    """Executes the statements of a client, one after the other."""
 
     def __init__(self, server, number, client):
         self.server = server
@@ -257,7 +257,7 @@ class Backend:
         self._rows = ()
 
     def receive(self, message):
-        """A statement (a `Sent`), or None: the client is gone."""
+        """Receive a statement (a `Sent`), or None if the client has disconnected."""
         if self.ended:
             return
         if self._running is not None:
@@ -309,7 +309,7 @@ class Backend:
             self._fail(refusal)
             return
         if self.view is None and view.writes:
-            # A transaction of its own.
+            # A transaction of one statement.
             self.view, self._rows = view, rows
             self._commit()
             return
@@ -325,7 +325,7 @@ class Backend:
         self._done(())
 
     def _begin_locking(self):
-        """A string of statements: BEGIN, and the locks of sales."""
+        """Execute a string of statements: BEGIN, and the locks of sales."""
         self.view, self._has_id = View(self.server.tables), True
         self._lock_all(deque(self._running.arguments), None)
 
@@ -344,7 +344,7 @@ class Backend:
 
     def _commit(self):
         if not self._has_id:
-            # It has changed and locked nothing: there is nothing to wait for.
+            # It has changed and locked nothing, so it need not wait.
             self._rollback()
         else:
             self.server.after(self.server.injector.disk_seconds(), self._write)
@@ -393,7 +393,7 @@ class Backend:
         self.die(fatal(asyncpg.AdminShutdownError, "terminating connection due to administrator command"), tells=True)
 
     def die(self, error, *, tells):
-        """End. What it has not made durable is undone."""
+        """End, and undo what is not durable."""
         if self.ended:
             return
         self.ended = True

@@ -1,8 +1,8 @@
-"""Seventy-two hours of hourly sales, in seconds: two replicas that are restarted at random, and a database that is away
-over the hour again and again.
+"""Seventy-two hours of hourly sales on virtual time, with two replicas that restart at random, and a database that is
+often down when the hour changes.
 
-Exactly one sale opens an hour, on the hour; every unit of it can be bought until it closes; and the last hours cost
-what the first did.
+Exactly one sale opens every hour, on the hour; every unit of it can be bought until it closes; and the last hours are
+as cheap as the first.
 """
 
 import asyncio
@@ -38,22 +38,22 @@ _MAIN = "main"
 _STOCK = UNITS * (HOURS + 2)
 _CLOSELY = (Make.schedule_seconds, Make.sweep_seconds)
 _SELDOM = (120.0, 120.0)
-"""How often schedulers and sweepers look, in seconds: over the hour as the product does, seldom when little is due."""
+"""The intervals of schedulers and sweepers, in seconds: the product's around the hour, longer when little is due."""
 _EARLY_SECONDS = 10.0
-"""Before the hour they begin to look closely; or before the minute ahead of it, if what returns is then drawn again."""
+"""How long before the hour the short intervals begin; earlier, if returned stock is drawn again before the hour."""
 _LATE_SECONDS = 30.0
-"""After the hour, or an outage over it, they still do."""
+"""How long after the hour, or after an outage at that time, the short intervals last."""
 _BACK_SECONDS = 15.0
-"""The time after an outage until everything is made up for: a connection that hangs, a pause, a round."""
+"""The time after an outage until all work is done: a connection that hangs, a pause, an interval."""
 _LAST_HOLD_SECONDS = 300.0
-"""Before the close: what is held until then is over or sold before the last buyer comes."""
+"""How long before the close the last holds must have ended, so that the last buyer can buy their units."""
 _MORE_WORK = 1.2
-"""The last hours may cost this many times as much as the first."""
+"""The maximum ratio of the cost of the last hours to that of the first."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """One run: when the replicas boot, and what becomes of what is left."""
+    """One run: when the replicas start, and what happens to the remaining stock."""
 
     seed: int
     boot_minutes: tuple[int, int]
@@ -65,7 +65,7 @@ class Course:
 
 @dataclass
 class Verdict:
-    """What came of a course."""
+    """The result of a course."""
 
     course: Course
     faults: list[str]
@@ -91,7 +91,7 @@ class Verdict:
 
 
 def every_boot_minute(base):
-    """Thirty courses of two replicas each: every minute of the hour is one's boot minute."""
+    """Return thirty courses of two replicas each: every minute of the hour is the start minute of one replica."""
     minutes = list(range(60))
     stream(base, "minutes").shuffle(minutes)
     for number in range(30):
@@ -112,7 +112,7 @@ def run_course(course, hours=HOURS):
         [*days.faults, *days.what_is_wrong(), *judge(days.history, days.server), *days.loop.complaints],
         digest,
         opened=len(days.sales()),
-        sold=sum(row["sold"] for row in days.shelves().values()),
+        sold=sum(row["sold"] for row in days.stock().values()),
         restarts=days.restarts,
         outages=len(days.outages),
         statements=sum(days.server.statements.values()),
@@ -152,7 +152,7 @@ class _Days:
             created_at=BEGINNING,
         )
 
-    # The course of it
+    # The run
 
     async def pass_by(self):
         first, second = sorted(self.course.boot_minutes)
@@ -176,7 +176,7 @@ class _Days:
         items = (NewItem(_ITEM, _STOCK, 0),)
         await run(catalog.create_sale(NewSale(_MAIN, None, None, 0, timedelta(minutes=2), timedelta(minutes=4), items)))
         await run(catalog.create_schedule(self.schedule))
-        self.shop.replicas[0].look_every(*self._cadence)  # As whoever creates a schedule has it looked at.
+        self.shop.replicas[0].look_every(*self._cadence)  # As the product does when a schedule is created.
 
     def _seconds(self):
         return self.loop.time() - BEGINNING_SECONDS
@@ -185,7 +185,7 @@ class _Days:
         await asyncio.sleep(max(0.0, seconds - self._seconds()))
 
     async def _live(self, boots_after, *, boots=False):
-        """One of the two replicas: it is stopped or killed every few hours, and comes back in minutes."""
+        """Run one of the two replicas: stop or kill it every few hours, and start it again after some minutes."""
         await asyncio.sleep(boots_after)
         replica = await self._boot() if boots else self.shop.replicas[0]
         while True:
@@ -218,7 +218,7 @@ class _Days:
             return replica
 
     async def _watch_the_clock(self):
-        """Looking every second for three days would take half an hour, and find nothing more than this does."""
+        """Change the intervals: a check every second for three days would take half an hour and find nothing more."""
         returns = self.course.remainder is Remainder.RETURN
         early_seconds = _EARLY_SECONDS + (lead(self.schedule).total_seconds() if returns else 0.0)
         for hour in range(self.hours + 1):
@@ -231,11 +231,13 @@ class _Days:
     async def _look(self, cadence):
         self._cadence = cadence
         for replica in list(self.shop.replicas):
-            await asyncio.sleep(self._random.uniform(0.0, Make.schedule_seconds))  # Replicas do not work in step.
+            await asyncio.sleep(
+                self._random.uniform(0.0, Make.schedule_seconds)
+            )  # Replicas do not work at the same times.
             replica.look_every(*cadence)
 
     async def _strike(self):
-        """The database is away over the hour, one hour in five or so."""
+        """Take the database down when the hour changes, in about one of five hours."""
         for hour in range(2, self.hours):
             if self._random.random() < 0.2:
                 begin = hour * _HOUR - self._random.uniform(5, 15)
@@ -246,7 +248,7 @@ class _Days:
                 self.server.restart(tells=self._random.random() < 0.7)
                 self.injector.refuse_connections(seconds)
 
-    # Who buys
+    # Buyers
 
     async def _hour(self, hour):
         opens, closes = hour * _HOUR, (hour + 1) * _HOUR
@@ -263,13 +265,13 @@ class _Days:
         self.work.append(sum(self.server.statements.values()) - before)
 
     def _is_sold_out_at_last(self, hour):
-        # Where remainders move on, something must remain now and then.
+        # If remaining stock moves on, some must remain from time to time.
         return self.course.remainder is Remainder.STAY or hour % 3 == 0
 
     async def _shop(self, sale_id, seconds):
         await self._until(seconds)
         if sale_id not in self.sales():
-            return  # Before the first replica came.
+            return  # Before the first replica started.
         lasts = self._random.random()
         answer = await self._ask(sale_id, self._hold(sale_id, 1, confirm=lasts < 0.3))
         if 0.3 <= lasts < 0.6 and isinstance(answer, Done):
@@ -278,12 +280,12 @@ class _Days:
             await self._ask(sale_id, Confirm(reservation.reservation_id, "", True, reservation.customer))
 
     async def _buy_all(self, sale_id, closes):
-        """Every unit must be sellable until the end, if anybody is there to ask."""
-        left = self.shelves()[sale_id]["on_hand"] if sale_id in self.sales() else 0
+        """Check that every unit can be sold until the end, if a replica is running."""
+        left = self.stock()[sale_id]["on_hand"] if sale_id in self.sales() else 0
         if left:
             answer = await self._ask(sale_id, self._hold(sale_id, left, confirm=True))
-            was_nobody_there = any(begin <= closes <= end for begin, end in self.absences)
-            if not (isinstance(answer, Done) or was_nobody_there):
+            was_down = any(begin <= closes <= end for begin, end in self.absences)
+            if not (isinstance(answer, Done) or was_down):
                 self.faults.append(f"{sale_id}: {left} are left before the close, and are refused: {answer!r}")
 
     def _hold(self, sale_id, units, *, confirm):
@@ -294,7 +296,7 @@ class _Days:
         return Create(reservation_id, customer, lines, None, fingerprint=fingerprint, **policy)
 
     async def _ask(self, sale_id, command):
-        """As a shopper does who tries again until it works, for as long as an outage lasts."""
+        """Execute a command as a shopper does who retries until it succeeds, during an outage, too."""
 
         async def build(_replica, _deadline):
             return command
@@ -309,13 +311,13 @@ class _Days:
             await asyncio.sleep(2.0)
         return None
 
-    # What must be so
+    # Checks
 
     def sales(self):
         keys = self.server.tables.partition("sales_of", "hourly")
         return {sale_id: self.server.tables.partition("sales", sale_id)[""] for sale_id in keys}
 
-    def shelves(self):
+    def stock(self):
         return {sale_id: self.server.tables.partition("items", sale_id)[_ITEM] for sale_id in self.sales()}
 
     def what_is_wrong(self):
@@ -324,7 +326,7 @@ class _Days:
         yield from self._decay()
 
     def _openings(self):
-        """One an hour, on the hour, from the first boot on; and put up before that, whatever happens over the hour."""
+        """Check that one sale opens every hour, on the hour, from the first start on, and is created before that."""
         sales = self.sales()
         openings = Counter(sale["open_at"] for sale in sales.values())
         expected = [BEGINNING + timedelta(hours=hour) for hour in range(self.hours)]
@@ -340,32 +342,32 @@ class _Days:
                 yield f"{sale_id} was put up at {sale['created_at']:%d %H:%M:%S}, too late"
 
     def _back_at(self, opening):
-        """When a sale that is put up shortly before its opening must be there: then, or shortly after an outage."""
+        """Return when a sale must exist: shortly before its opening, or shortly after an outage at that time."""
         if self.course.remainder is not Remainder.RETURN:
             return opening
         seconds = (opening - BEGINNING).total_seconds()
         return BEGINNING + timedelta(seconds=max([seconds, *self._made_up_for_at(seconds)]))
 
     def _made_up_for_at(self, seconds):
-        """When those outages are made up for that were at this moment: of the database, or of both replicas."""
+        """Return when the work is done that outages at this moment delayed: of the database, or of both replicas."""
         away = [*self.outages, *self.absences]
         return [end + _BACK_SECONDS for begin, end in away if begin <= seconds <= end + _BACK_SECONDS]
 
     def _left_overs(self):
-        """Nothing is held after the close; what is left of it has gone where it should, and no unit is lost."""
-        shelves = self.shelves()
+        """Check that nothing is held after the close, and that the remaining units went where they should."""
+        stock = self.stock()
         over = [
             sale_id
             for sale_id, sale in self.sales().items()
             if sale["close_at"] <= BEGINNING + timedelta(hours=self.hours - 1)
         ]
         for sale_id in over:
-            row = shelves[sale_id]
+            row = stock[sale_id]
             if row["held"] or (row["on_hand"] and (self.course.remainder is not Remainder.STAY)):
                 yield f"{sale_id} is over and keeps {row['on_hand']}, {row['held']} of them held"
-        units = sum(row["on_hand"] + row["sold"] for row in shelves.values())
+        units = sum(row["on_hand"] + row["sold"] for row in stock.values())
         main = self.server.tables.partition("items", _MAIN)[_ITEM]
-        put_up = len(shelves) * UNITS
+        put_up = len(stock) * UNITS
         if self.course.remainder is Remainder.RETURN:
             units, put_up = units + main["on_hand"], _STOCK
         if units != put_up:

@@ -1,4 +1,4 @@
-"""Who shops, drawn from the seed: a few customers, items and request ids, so that everything collides."""
+"""The load, drawn from the seed: few customers, items and request ids, so that commands conflict."""
 
 import asyncio
 from datetime import timedelta
@@ -28,19 +28,19 @@ _MOST_TRIES = 3
 
 
 class NoAnswerError(Exception):
-    """The answer did not come in the time that every wait is bounded by."""
+    """There was no answer within the limit of all waits."""
 
 
 class Shop:
-    """A generator of commands to replicas that records their outcomes. `replicas` may change meanwhile."""
+    """Sends commands to replicas and records their outcomes. `replicas` may change during the run."""
 
-    def __init__(self, loop, trace, history, server, random, shelves):
+    def __init__(self, loop, trace, history, server, random, items):
         self._loop = loop
         self._trace = trace
         self._history = history
         self._server = server
         self._random = random
-        self._shelves = shelves
+        self._items = items
         self._asked_for = []
         self._granted = []
         self.replicas = []
@@ -50,7 +50,7 @@ class Shop:
     # Sending
 
     async def send(self, replica, sale_id, build, deadline, *, bound_seconds, goes_away_after=None):
-        """Send one command. Returns its call, answered or not. `build` makes the command, in the replica."""
+        """Send one command, and return its call, answered or not. `build` makes the command, in the replica."""
         call = self._history.begin(replica.name, sale_id, bound_seconds, deadline)
 
         async def handle():
@@ -81,7 +81,7 @@ class Shop:
             if not outcome.done():
                 raise
             answers = [None] * len(calls)
-        except DomainError as refusal:  # The salt could not be read.
+        except DomainError as refusal:  # The replica could not read the salt.
             answers = [refusal] * len(calls)
         except TimeoutError:
             raise NoAnswerError(f"calls {calls[0].number} to {calls[-1].number}") from None
@@ -115,7 +115,7 @@ class Shop:
     # Acts
 
     async def act(self):
-        """Something that a customer or a clerk does, with as many retries as it takes them."""
+        """Do one action of a customer or of the staff, with retries."""
         random = self._random
         sale_id = random.choice(self._sale_ids)
         kind = random.choices(
@@ -136,7 +136,7 @@ class Shop:
 
     @property
     def _sale_ids(self):
-        return sorted(self._shelves)
+        return sorted(self._items)
 
     async def _insist(self, sale_id, build, can_retry):
         random = self._random
@@ -184,7 +184,7 @@ class Shop:
     def _buy(self, sale_id):
         random = self._random
         customer = random.choice(CUSTOMERS)
-        item_ids = [*self._shelves[sale_id], *([UNKNOWN_ITEM] if random.random() < 0.05 else [])]
+        item_ids = [*self._items[sale_id], *([UNKNOWN_ITEM] if random.random() < 0.05 else [])]
         lines = merge_lines(
             Line(random.choice(item_ids), random.choice((1, 1, 2, 3))) for _ in range(random.choice((1, 1, 1, 2)))
         )
@@ -214,7 +214,7 @@ class Shop:
         random = self._random
         if kind == "recount":
             return self._recount(sale_id), sale_id
-        # Mostly of what is known to be there, but not always.
+        # Mostly of reservations that are known to exist, but not always.
         targets = self._granted if self._granted and random.random() < 0.75 else self._asked_for
         if kind in ("sweep", "move") or not targets:
             return _ready(Sweep()), sale_id
@@ -231,7 +231,7 @@ class Shop:
 
     def _recount(self, sale_id):
         random = self._random
-        item_id = random.choice(self._shelves[sale_id])
+        item_id = random.choice(self._items[sale_id])
         delta = random.choice((-3, -1, -1, 1, 1, 2, 5))
         reason = AdjustReason.RECEIVED if delta > 0 else AdjustReason.LOST
         request_id = random.choice(REQUEST_IDS) if random.random() < 0.5 else None
@@ -251,7 +251,7 @@ class Shop:
     def _move(self, source):
         random = self._random
         destination = random.choice([sale_id for sale_id in self._sale_ids if sale_id != source])
-        item_id, to_item_id = random.choice(self._shelves[source]), random.choice(self._shelves[destination])
+        item_id, to_item_id = random.choice(self._items[source]), random.choice(self._items[destination])
         quantity = random.choice((1, 1, 2))
         request_id = random.choice(REQUEST_IDS) if random.random() < 0.5 else None
         change_id = UUID(int=random.getrandbits(128))

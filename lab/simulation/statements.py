@@ -1,7 +1,7 @@
-"""What each named statement of the store means to the model: a second reading of `postgres/sql`, in Python.
+"""The store's named statements for the model: an independent implementation of `postgres/sql` in Python.
 
-A statement is a function of what its transaction sees, the server's time and its arguments. `LOCKS` says which rows
-it waits for before that: as PostgreSQL does, it then reads what is committed when it has them.
+A statement is a function of the rows that its transaction sees, the server's time and its arguments. `LOCKS` has the
+rows that it locks first: as in PostgreSQL, it reads what is committed when it has the locks.
 """
 
 from datetime import timedelta
@@ -71,7 +71,7 @@ def read(view, now, *arguments):
     item_ids = {*wanted["item_ids"], *(item_id for row in (*named, *due) for item_id in row["item_ids"])}
     levels = _found(view, "items", sale_id, item_ids)
     late = {row["customer"] for row in named if row["reservation_id"] in wanted["late_ids"]}
-    # Without the row's version, which not every PostgreSQL has: the revision alone must do.
+    # Without the row's version, which not every PostgreSQL has: the revision must be enough.
     return [
         _shown(sale)
         | {"revision": sale["revision"], "row_version": 0, "now": now}
@@ -160,7 +160,7 @@ def append(view, now, *arguments):
 
 
 def _given(values, group, columns):
-    """The rows that came as an array for each column."""
+    """Return the rows from an array for each column."""
     columns = list(columns)
     for row in zip(*(values[f"{group}.{column}"] for column in columns), strict=True):
         yield dict(zip(columns, row, strict=True))
@@ -190,7 +190,7 @@ def _check_item(row):
 
 
 def _stored(row):
-    """A reservation as it is stored, from how it travels."""
+    """Return a reservation's row from the arguments of the append."""
     row = row | {
         "item_ids": row["item_ids"].split(","),
         "quantities": [int(element) for element in row["quantities"].split(",")],
@@ -359,7 +359,7 @@ def _has_left_overs(view, sale_id):
     return left and not any(item["held"] for item in left.values())
 
 
-# shelves.sql
+# stocking.sql
 
 
 def insert_sale(view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, schedule_id, salt, limited):
@@ -394,7 +394,7 @@ def database_now(view, now):
     return [{"now": now}]
 
 
-# Its sessions know no settings, and so none that differs.
+# Sessions of the model have no settings.
 
 
 def set_session(view, now, names, values):
@@ -405,7 +405,7 @@ def read_settings(view, now, names):
     return []
 
 
-# What has no name: `SELECT current_setting(...)`, with or without an argument, and a sign of life
+# Statements without a name: `SELECT current_setting(...)`, with or without an argument, and the ping
 
 
 def select(view, now, setting=None):
@@ -423,7 +423,7 @@ STATEMENTS = {
     )
 }  # fmt: skip
 
-# Those that a server which only reads refuses.
+# Statements that a read-only server refuses.
 WRITES = frozenset({
     "begin_locking", "lock_sale", "read_salt", "append", "store_rules", "insert_schedule", "delete_schedule",
     "keep_schedule", "insert_sale", "insert_items", "insert_change",
@@ -434,19 +434,19 @@ _LOCKS = {
     "append": ("sales", EXCLUSIVE),
     "store_rules": ("sales", EXCLUSIVE),
     "insert_items": ("sales", EXCLUSIVE),
-    # A second insert waits for the first, and sees whether it has committed.
+    # A second insert waits for the first, and then sees whether it was committed.
     "insert_sale": ("sales", EXCLUSIVE),
     "insert_schedule": ("schedules", EXCLUSIVE),
     "delete_schedule": ("schedules", EXCLUSIVE),
     "keep_schedule": ("schedules", SHARED),
 }
 
-# It only locks a row against deletion, which does not happen here; but with a lock there is something to commit.
+# It locks a row only against deletion, which the model does not have; but a lock makes the commit necessary.
 LOCKS_WITHOUT_WAITING = frozenset({"read_salt"})
 
 
 def lock_of(name, arguments):
-    """The row that a statement waits for, and how it locks it; None: it locks nothing."""
+    """Return the row that a statement waits for, and the kind of lock; None if it locks nothing."""
     found = _LOCKS.get(name)
     if found is None:
         return None

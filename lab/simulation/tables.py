@@ -1,7 +1,7 @@
-"""The model's rows: what is committed, and what a transaction sees of it and of its own writes.
+"""The model's rows: committed ones, and the view of a transaction with its own writes.
 
-Rows are dicts that never change once they are written. They lie in partitions, one for each sale, so that a sale's rows
-are found without looking at those of others.
+Rows are dicts that never change after they are written. They are in partitions, one for each sale, so that a sale's
+rows are found without a search in those of others.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ HELD = 1
 
 
 class Tables:
-    """What is committed. `open_holds`: a sale's reservations that are held; `stocked`: its items with units on hand."""
+    """The committed rows. `open_holds`: a sale's held reservations; `stocked`: its items with units on hand."""
 
     def __init__(self):
         self._rows = defaultdict(dict)
@@ -24,7 +24,7 @@ class Tables:
         return [rows for (name, _), rows in self._rows.items() if name == table]
 
     def put(self, table, of, key, row):
-        """Store a row, or with None takes it away. Returns what was there before."""
+        """Store a row, or remove it with None. Return the previous row."""
         rows = self._rows[table, of]
         before = rows.get(key)
         if row is None:
@@ -38,7 +38,7 @@ class Tables:
         return before
 
     def apply(self, writes):
-        """Commit writes. Returns those that undo them."""
+        """Commit writes. Return the writes that undo them."""
         undo = [((table, of, key), self.put(table, of, key, row)) for (table, of, key), row in writes.items()]
         return dict(reversed(undo))
 
@@ -51,7 +51,7 @@ def _index(rows, key, row, belongs):
 
 
 class View:
-    """A transaction's: committed rows (as they are now: READ COMMITTED) under its own writes."""
+    """The view of a transaction: its own writes, and rows that are committed now (READ COMMITTED)."""
 
     __slots__ = ("tables", "writes")
 

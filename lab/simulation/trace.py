@@ -1,4 +1,4 @@
-"""What happened, as a hash of every line and the last of the lines."""
+"""The events of a run: a hash of all lines, and the last lines."""
 
 import asyncio
 from collections import deque
@@ -19,7 +19,7 @@ class Trace:
         self.lines.append(line)
 
     def remark(self, what: str) -> None:
-        """For readers alone: it is no part of the hash."""
+        """Add a line that is not part of the hash."""
         self.lines.append(f"{self._loop.time():.6f}     {what}")
 
     @property

@@ -1,4 +1,4 @@
-"""A seed's world: replicas, their server, who shops, and what happens to all of them."""
+"""The world of a seed: replicas, their server, the load, and the faults."""
 
 import asyncio
 from dataclasses import replace
@@ -22,12 +22,13 @@ _ALWAYS_OPEN = (None, None)
 
 
 class World:
-    """The stage is set in calm; then everything happens at once; then it clears up, and there is something to judge."""
+    """A run: setup without faults, then load and faults together, then healing, and then the verdict."""
 
     def __init__(self, seed, *, keep_all=False):
         self.plan = plan = plan_of(seed)
         self.loop = VirtualTimeLoop(stream(seed, "stalls"), plan.stall_share)
         self.trace = Trace(self.loop, keep_all=keep_all)
+        # The stream keeps the name "weather": another name would change what every recorded seed does.
         self.injector = FaultInjector(self.loop, self.trace, stream(seed, "weather"), plan.conditions)
         self.server = Server(self.loop, self.trace, self.injector)
         self.history = History(self.loop)
@@ -36,8 +37,8 @@ class World:
         self._random = stream(seed, "world")
         self._pauses = stream(seed, "pause")
         self._named = 0
-        shelves = {sale.sale_id: [item.item_id for item in sale.items] for sale in plan.sales}
-        self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(seed, "shop"), shelves)
+        items = {sale.sale_id: [item.item_id for item in sale.items] for sale in plan.sales}
+        self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(seed, "shop"), items)
 
     @property
     def replicas(self):
@@ -61,7 +62,7 @@ class World:
         await self._clear_up()
 
     async def _put_up(self, replica, sale, hours):
-        """Put a sale up. Its hours count from when it is there: anew, if they were over before, on a slow machine."""
+        """Create a sale. Its hours count from its creation, and again from the next one if they have passed already."""
         while True:
             now = self.server.now()
             open_at, close_at = (hour and now + timedelta(seconds=hour) for hour in hours)
@@ -74,7 +75,7 @@ class World:
                 return
 
     async def _put_up_too_late(self, replica):
-        """A sale that would be over before it is there is refused."""
+        """Check that a sale with a close time in the past is refused."""
         late = replace(self.plan.sales[0], sale_id="late", close_at=self.server.now())
         try:
             await replica.run(replica.catalog.create_sale(late))
@@ -111,7 +112,7 @@ class World:
             self.replicas.append(replica)
 
     def _tell(self, teller, change):
-        """Redis: the news reach the other replicas promptly, late or never."""
+        """Simulate Redis: messages reach the other replicas at once, late or never."""
         if self.plan.news == "never":
             return
         seconds = 0.001 if self.plan.news == "prompt" else self._random.random()

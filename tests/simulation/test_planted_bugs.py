@@ -433,13 +433,13 @@ def put_up_sales_that_are_over(monkeypatch):
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
-        (infer_failure_from_absence, ("asked for by nobody", "are told that they created")),
+        (infer_failure_from_absence, ("was not requested", "are told that they created")),
         (answer_before_the_commit, ("before it was durable", "was never committed", "is not there")),
-        (forget_doubts, ("asked for by nobody", "are told that they created")),
-        (retry_under_a_new_id, ("is not there", "differs from", "asked for by nobody")),
+        (forget_doubts, ("was not requested", "are told that they created")),
+        (retry_under_a_new_id, ("is not there", "differs from", "was not requested")),
         (leave_due_holds, ("had to get", "hold units", "are refused")),
         (count_use_as_it_was, ("has ", "refused with CustomerLimitReached")),
-        (cancel_a_slow_commit, ("asked for by nobody", "are told that they created")),
+        (cancel_a_slow_commit, ("was not requested", "are told that they created")),
         (acknowledge_replays_without_a_commit, ("before it was durable", "is not there", "was shortened")),
         (ignore_warnings, ("before it was durable", "was never committed", "is not there")),
         (remember_sold_out_for_ever, ("had to get", "are refused")),
