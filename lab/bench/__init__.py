@@ -1,1 +1,1 @@
-"""Benchmarks: what a request costs, always beside a simpler way in the same run. `make bench`."""
+"""Benchmarks: the cost of a request, compared with simpler solutions in the same run. `make bench`."""

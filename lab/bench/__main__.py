@@ -1,4 +1,4 @@
-"""`python -m lab.bench`: measures, prints, writes JSON and a plot; fails when a promise was broken, never for speed."""
+"""`python -m lab.bench`: measures, prints, writes JSON and a plot; fails if a promise was broken, never by speed."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""The link between a service and its database, on which requests can be made late."""
+"""The link between a service and its database, which can delay requests."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ _START_SECONDS = 10
 
 
 class LateLink(Link):
-    """Requests arrive later, answers do not: one delay for each round trip, and not two that are rounded up."""
+    """A link that delays requests but not answers: one delay for each round trip, not two that are rounded up."""
 
     request_delay_seconds = 0.0
 
@@ -31,7 +31,7 @@ class _Late(Connection):
 
 
 class DatabaseLink:
-    """Such a link, on a thread of its own, to the database on `port`; from `with` on, `link.port` leads there."""
+    """Such a link on its own thread, to the database on `port`. Within `with`, `link.port` leads there."""
 
     def __init__(self, port: int) -> None:
         self.link = LateLink("database", port)

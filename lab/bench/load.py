@@ -1,7 +1,7 @@
-"""Load from real clients, on a core of their own: so many requests and no more, and only at 127.0.0.1.
+"""Load from real clients on their own core: a fixed number of requests, only to 127.0.0.1.
 
-A number of requests rather than a time: when time is up, a client leaves calls that are still being answered, and what
-it counts is no longer what was acknowledged.
+The number of requests is fixed instead of the time: when time is up, a client abandons calls that are still being
+answered, and then its count is not what was acknowledged.
 """
 
 import json
@@ -35,20 +35,20 @@ _ANSWERS = {"OK", "ResourceExhausted"}
 
 
 class LoadError(Exception):
-    """Requests were not answered as they should be, so nothing was measured."""
+    """Requests were not answered as expected, so the measurement is invalid."""
 
 
 class Call(NamedTuple):
-    """One request, to be sent over and over: `body` is JSON, or for gRPC the message."""
+    """One request that is sent repeatedly. `body` is JSON, or for gRPC the message."""
 
     port: int
     path: str
     body: bytes
     is_grpc: bool = True
     sale: str = ""
-    """Whose ledger it fills; empty for a yardstick."""
+    """The sale in whose ledger it is recorded; empty for a yardstick."""
     commands: int = 1
-    """How many reservations it asks for."""
+    """The number of reservations in it."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Load:
     """The clients' results of all requests, which were all answered."""
 
     seconds: float
-    """From the first request to the last answer."""
+    """The time from the first request to the last answer."""
     latencies_us: Sequence[float]
     refused: int = 0
-    """Those that were answered by an HTTP status other than 200; a status of gRPC is not seen."""
+    """The number of answers with an HTTP status other than 200; gRPC's status is not visible."""
 
     @property
     def requests(self) -> int:
@@ -70,12 +70,12 @@ class Load:
         return self.requests / self.seconds
 
     def latency_ms(self, share: float) -> float:
-        """Return the latency that this share of the requests did not exceed."""
+        """Return the latency that this share of the requests does not exceed."""
         return percentile(self.latencies_us, share) / 1000
 
 
 def missing_tools() -> list[str]:
-    """Return what cannot be run, each with how to come by it."""
+    """Return the programs that cannot be run, each with how to install it."""
     tools = []
     if shutil.which("h2load") is None:
         tools.append("h2load (Debian's nghttp2-client; `make bench` installs it)")
@@ -85,7 +85,7 @@ def missing_tools() -> list[str]:
 
 
 def merged(loads: Sequence[Load]) -> Load:
-    """Load at the same time, as one: it lasts until the last of them has its answers."""
+    """Return concurrent loads as one: it lasts until the last one has all its answers."""
     return Load(
         seconds=max(load.seconds for load in loads),
         latencies_us=[each for load in loads for each in load.latencies_us],
@@ -94,7 +94,7 @@ def merged(loads: Sequence[Load]) -> Load:
 
 
 def h2load(calls: Sequence[Call], callers: int, requests: int) -> Load:
-    """`requests` calls by `callers` at a time, shared out evenly. Raises LoadError."""
+    """Send `requests` calls with `callers` in progress at a time. Raises LoadError."""
     shares = len(calls)
     with ThreadPoolExecutor(shares) as executor:
         return merged(
@@ -119,14 +119,14 @@ def _h2load(call: Call, callers: int, requests: int) -> Load:
 
 
 def grpc_frame(message: bytes) -> bytes:
-    """Return a message as it goes over the wire: not compressed, and its length before it."""
+    """Return a message as gRPC frames it: not compressed, with its length before it."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 def parse_h2load(log: str, requests: int, said: str = "") -> Load:
-    """Read h2load's log: a line for each request with its start and its duration in microseconds, and its status.
+    """Read h2load's log: one line for each request, with start and duration in microseconds and the status.
 
-    Raises LoadError, with what h2load has `said`, unless all requests were answered.
+    Raises LoadError, with h2load's output (`said`), unless all requests were answered.
     """
     lines = [line.split("\t") for line in log.splitlines()]
     answered = sum(status != _NO_ANSWER for _, status, _ in lines)
@@ -150,7 +150,7 @@ def ghz(call: Call, data: dict[str, Any], callers: int, requests: int) -> Load:
 
 
 def parse_ghz(said: str, requests: int) -> Load:
-    """Read ghz's report. Raises LoadError unless all requests were answered, if only by OVERLOADED."""
+    """Read ghz's report. Raises LoadError unless all requests were answered; OVERLOADED is an answer, too."""
     report = json.loads(said)
     codes = report["statusCodeDistribution"]
     if not codes.keys() <= _ANSWERS or sum(codes.values()) != requests:

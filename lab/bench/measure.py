@@ -1,4 +1,4 @@
-"""The scenarios, each beside its yardstick: on the same machine and within the same minutes."""
+"""The scenarios, each compared with its yardstick on the same machine and within the same minutes."""
 
 import json
 import subprocess
@@ -27,38 +27,38 @@ _INSERT_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Plan:
-    """How long each measurement takes, in seconds, and how many reservations fill memory, twice."""
+    """The duration of each measurement in seconds, and the number of reservations after which memory is measured."""
 
     seconds: float = 5.0
     memory_reservations: int = 100_000
     least_requests_each: int = 4
-    """By each caller, however long it takes."""
+    """The requests of each caller, regardless of the time."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What one load did. A Submit is one request with many commands; any other has one."""
+    """The result of one load. A Submit is one request with many commands; any other request has one."""
 
     callers: int
     requests_per_second: float
     p50_ms: float
     p99_ms: float
     refused: int
-    """Commands that were refused by overload. They are in no rate, and what they cost counts for the others."""
+    """Commands that were refused by overload. Rates exclude them; their CPU time counts for the other commands."""
     commands: int
     cpu_us: dict[str, float]
-    """For each command, by kind of process; `load` is the client."""
+    """The CPU time of a command, by kind of process; `load` is the client."""
     batches: Batches | None = None
 
 
 @dataclass
 class Results:
-    """`resident_mb`: by the number of reservations and the kind of process."""
+    """All results. `resident_mb`: by the number of reservations and the kind of process."""
 
     scenarios: dict[str, Scenario] = field(default_factory=dict)
     insert_p50_ms: float = 0.0
     link_insert_p50_ms: dict[int, float] = field(default_factory=dict)
-    """The same over the late link, by its delay in milliseconds: the delay as it really is."""
+    """The same over the delayed link, by its measured delay in milliseconds."""
     resident_mb: dict[int, dict[str, float]] = field(default_factory=dict)
     has_envoy_embedded: bool = False
     ledgers: list[Ledger] = field(default_factory=list)
@@ -81,7 +81,7 @@ def measure(stack, plan):
 
 
 class _Bench:
-    """One run: what it measures against what, in order."""
+    """One run: its measurements and their yardsticks, in order."""
 
     def __init__(self, stack, plan):
         self.results = Results()
@@ -105,7 +105,7 @@ class _Bench:
         self._measure("ghz_with_request_ids_64", [hot], FEW, _INVENTORY, [self._inventory], by_ghz=True)
 
     def lone_caller(self):
-        """One caller, beside one connection that inserts."""
+        """Measure one caller, compared with one connection that inserts rows."""
         self.results.insert_p50_ms = self._insert_p50_ms(self._stack.database_url)
         call = _reserve(self._inventory.port, "sales/hot")
         self._measure("reserve_1", [call], 1, _INVENTORY, [self._inventory])
@@ -117,7 +117,7 @@ class _Bench:
             self._measure(f"rest_{callers}", [ours], callers, _GATEWAY, [self._inventory])
 
     def two_inventories(self):
-        """One hot sale from one process, and from two: on one core, and on two, one of them PostgreSQL's."""
+        """Measure one hot sale with one process and with two: on one core, and on two, one of them PostgreSQL's."""
         first = self._inventory
         one = _reserve(first.port, "sales/shared")
         self._measure("one_inventory_256", [one], MANY, _INVENTORY, [first])
@@ -128,7 +128,7 @@ class _Bench:
             self._stack.end(second.pid)
 
     def late_database(self):
-        """A hot sale through a link, without a delay on it and with one."""
+        """Measure a hot sale through a link, without and with a delay."""
         with DatabaseLink(self._stack.database_port) as link:
             url = link.through(self._stack.database_url)
             inventory = self._stack.inventory(database_url=url)
@@ -140,7 +140,7 @@ class _Bench:
             self._stack.end(inventory.pid)
 
     def memory(self):
-        """Resident after so many reservations through REST, and after as many again."""
+        """Measure resident memory after a number of reservations over REST, and after the same number again."""
         pids = {"inventory": self._inventory.pid, "gateway": self._gateway_pid}
         call, each = _rest(self._http_port, "sales/memory"), self._plan.memory_reservations
         for made in (each, 2 * each):
@@ -152,7 +152,7 @@ class _Bench:
         self.results.has_envoy_embedded = any("envoy" in process.name() for process in processes)
 
     def drift(self):
-        """What was measured first once more: whether the machine is still as fast."""
+        """Repeat the first measurement, to see whether the machine is still as fast."""
         self._measure("empty_256_again", [self._empty()], MANY, _EMPTY)
 
     def promises(self):
@@ -194,17 +194,17 @@ class _Bench:
         )
 
     def _noted(self, call: Call, send: Callable[[int], Load], inventories: Sequence, requests: int) -> tuple[Load, int]:
-        """Sends it so often, and notes how many commands were not refused by overload."""
+        """Send a call that many times, and record the number of commands that were not refused by overload."""
         before = overloaded(self._pages(inventories))
         load = send(requests)
-        # Over gRPC the client does not see it.
+        # Over gRPC the client does not see the refusal.
         refused = overloaded(self._pages(inventories)) - before if call.is_grpc else load.refused
         accepted = load.requests * call.commands - refused
         self._promises.note(call.sale, accepted)
         return load, accepted
 
     def _warm_up(self, callers: int, noted: Callable[[int], tuple[Load, int]]) -> int:
-        """How many requests take as long as is planned: found by few, then by more, which warm up as well."""
+        """Return the number of requests for the planned time: an estimate from a few, then from more, as a warm-up."""
         least: int = self._plan.least_requests_each * callers
         requests = least
         for seconds in (self._plan.seconds * _WARM_UP_SHARE, self._plan.seconds):
@@ -230,7 +230,7 @@ def _submit(port):
 
 
 def _rest(port, sale):
-    """Of a yardstick if there is no sale."""
+    """Return a message for a sale, or for a yardstick if there is no sale."""
     body = json.dumps({"customer": "c-1", "lines": [{"item": "hot", "quantity": 1}]}).encode()
     return Call(port, f"/v1/{sale or 'sales/naive'}/reservations", body, is_grpc=False, sale=sale)
 
@@ -240,7 +240,7 @@ def _hold(sale):
 
 
 def _ghz_data(sale):
-    """A request id for each, as a shop's backend would have."""
+    """Return requests, each with a request id, as a shop's backend sends them."""
     return {
         "parent": sale,
         "customer": "c-{{.RequestNumber}}",

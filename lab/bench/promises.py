@@ -1,6 +1,6 @@
-"""Whether what was measured also happened: the ledgers have what was acknowledged, neither less nor more.
+"""Checks that the ledgers have exactly what was acknowledged in the measurements.
 
-h2load does not see a gRPC status, and takes a refusal for an answer as good as any. The ledger does not.
+h2load does not see a gRPC status, so it counts a refusal as a success. The ledger shows the difference.
 """
 
 from collections import Counter
@@ -18,17 +18,17 @@ _VERIFY_SECONDS = 120
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a sale's clients were told, and what it says itself."""
+    """The acknowledged units of a sale, and those of its ledger."""
 
     sale: str
     acknowledged: int
     held: int
     is_consistent: bool
-    """Whether the sums of its movements are its stock."""
+    """Whether the sums of its movements are its stock levels."""
 
 
 class Promises:
-    """What was acknowledged by each sale, and how many were refused by the one that is sold out."""
+    """Counts the acknowledged commands of each sale, and the refusals of the one that is sold out."""
 
     def __init__(self, sold_out: str) -> None:
         self._sold_out = sold_out
@@ -43,7 +43,7 @@ class Promises:
             self.acknowledged[sale] += commands
 
     def ledgers(self, grpc_port: int) -> list[Ledger]:
-        """Ask the inventory there for each sale."""
+        """Read the ledger of each sale from the inventory at this port."""
         with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
             sales = SaleServiceStub(channel)
             return [_ledger(sales, sale, self.acknowledged[sale]) for sale in (*self.acknowledged, self._sold_out)]

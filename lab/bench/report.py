@@ -26,7 +26,7 @@ _NOT_REACHED, _REACHED = "#b5483a", "#3b6ea5"
 
 
 def tables(results: Results, *, is_markdown: bool) -> str:
-    """Return what was reached, and the scenarios that it comes from."""
+    """Return a table of the targets, and one of the scenarios."""
     draw = markdown if is_markdown else columns
     return "\n".join(
         [

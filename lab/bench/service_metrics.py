@@ -1,4 +1,4 @@
-"""What an inventory says of itself on its metrics page."""
+"""Values from the metrics page of an inventory."""
 
 from collections import Counter, defaultdict
 from dataclasses import astuple, dataclass
@@ -15,7 +15,7 @@ _OF_BATCHES = {*load("batch"), "begin", "commit", "rollback"}
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches, their commands, the seconds that they took, and their round trips to the database, all summed up."""
+    """The number of batches, and the sums of their commands, seconds and round trips to the database."""
 
     number: float = 0.0
     commands: float = 0.0
@@ -39,7 +39,7 @@ class Batches:
 
 
 def batches(pages: list[str]) -> Batches:
-    """Of all these pages together; statements that belong to no batch do not count."""
+    """Return the sums of all these pages. Statements outside batches do not count."""
     total: defaultdict[str, float] = defaultdict(float)
     for sample in _samples(pages):
         if sample.name != "holdfast_query_seconds_count" or sample.labels["statement"] in _OF_BATCHES:
@@ -53,7 +53,7 @@ def batches(pages: list[str]) -> Batches:
 
 
 def outcomes(pages: list[str]) -> Counter[str]:
-    """Create of reservations, those in Submits too, by the reason of their refusal; OK: none."""
+    """Return the numbers of CreateReservation commands, also in Submits, by the reason of the refusal, or OK."""
     total: Counter[str] = Counter()
     for sample in _samples(pages):
         if sample.name == "holdfast_outcomes_total" and sample.labels["method"] == "CreateReservation":
@@ -62,7 +62,7 @@ def outcomes(pages: list[str]) -> Counter[str]:
 
 
 def overloaded(pages: list[str]) -> int:
-    """Return how many creates were refused for another reason than that there is no stock."""
+    """Return the number of creates that were refused for another reason than missing stock."""
     return sum(number for reason, number in outcomes(pages).items() if reason not in {"OK", OUT_OF_STOCK})
 
 

@@ -26,7 +26,7 @@ UNITS = 2_000_000_000
 
 
 class Inventory(NamedTuple):
-    """Where an inventory process is reached, and which it is."""
+    """The ports and the process id of an inventory."""
 
     port: int
     metrics_port: int
@@ -69,7 +69,7 @@ class Stack:
         return self._postgres.port
 
     def cpu_seconds(self):
-        """CPU time, user and system, that each kind of process has had; `load`: of clients that have ended."""
+        """Return the CPU time, user and system, of each kind of process; `load`: of clients that have ended."""
         spent = defaultdict(float, {"PostgreSQL": _cpu_seconds(self._postgres.child.pid)})
         for process, kind in self._processes.items():
             spent[kind] += _cpu_seconds(process.pid)
@@ -78,7 +78,7 @@ class Stack:
         return spent
 
     def inventory(self, core=SERVER_CORE, database_url=None):
-        """An inventory process; its gRPC and metrics ports, and its pid."""
+        """Start an inventory. Return its gRPC and metrics ports, and its pid."""
         grpc_port, metrics_port = free_port(), free_port()
         pid = self._spawn(
             f"inventory-{grpc_port}",
@@ -98,7 +98,7 @@ class Stack:
         process.stop(STOP_SECONDS)
 
     def gateway(self, grpc_port, core=SERVER_CORE):
-        """A gateway before the inventory on `grpc_port`; its port and its pid."""
+        """Start a gateway for the inventory on `grpc_port`. Return its port and its pid."""
         http_port = free_port()
         pid = self._spawn(
             f"gateway-{http_port}",
@@ -112,7 +112,7 @@ class Stack:
         return http_port, pid
 
     def yardstick(self, kind, *arguments, core=SERVER_CORE):
-        """One of the servers of `bench.yardsticks`; its port."""
+        """Start one of the servers of `bench.yardsticks`. Return its port."""
         port = free_port()
         yardstick = program("lab.bench.yardsticks", kind, str(port), *arguments)
         self._spawn(f"yardstick-{kind}-{port}", yardstick, core, lambda: _listens(port))
@@ -129,7 +129,7 @@ class Stack:
         return process.pid
 
     def _variables(self, **more):
-        # Short waits at the end: there is nothing to drain.
+        # There is nothing to drain at the end.
         quiet = {
             "HOLDFAST_DRAIN_QUIET_SECONDS": "0",
             "HOLDFAST_DRAIN_MIN_SECONDS": "0",
@@ -156,12 +156,12 @@ def get(url):
 
 
 def resident_megabytes(pid):
-    """Resident memory of a process and of those that it has started."""
+    """Return the resident memory of a process and of its children."""
     return sum(process.memory_info().rss for process in family(pid)) / 1e6
 
 
 def family(pid):
-    """A process and those that it has started, as far as they run. `taskset` becomes what it is to run."""
+    """Return a process and its children, if they run. `taskset` replaces itself by the program that it runs."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -170,7 +170,7 @@ def family(pid):
 
 
 def _cpu_seconds(pid):
-    """User and system time of a process and of its children, those that have ended too."""
+    """Return the user and system time of a process and of its children, including those that have ended."""
     spent = 0.0
     for process in family(pid):
         with suppress(psutil.NoSuchProcess):

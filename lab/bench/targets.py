@@ -1,4 +1,4 @@
-"""What is wanted: one number for each slug, out of one run, and how good it has to be."""
+"""The targets: one number of a run for each slug, and its limit."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from lab.bench.measure import Results
 
 GROWTH_ALLOWED = 1.05
-"""What an allocator may move by chance."""
+"""The random variation of an allocator."""
 
 
 class Target(NamedTuple):
-    """A number with a maximum or a minimum."""
+    """A number of a run that has a maximum or a minimum."""
 
     what: str
     value: Callable[[Results], float]
@@ -32,7 +32,7 @@ class Reached(NamedTuple):
 
     @property
     def share(self) -> float:
-        """How much of the target was reached: 1 or more when it was met."""
+        """The ratio of the result to the target: 1 or more if it was met."""
         return self.target / self.value if self.sign == "<=" else self.value / self.target
 
     @property
@@ -49,7 +49,7 @@ def _least(limit: float, what: str, value: Callable[[Results], float]) -> Target
 
 
 def _cpu(name: str, *kinds: str) -> Callable[[Results], float]:
-    """CPU of these kinds of process for a command, in empty handlers."""
+    """Return the CPU time of a command in these kinds of process, as a multiple of an empty handler's."""
 
     def value(results: Results) -> float:
         spent = sum(results.scenarios[name].cpu_us[kind] for kind in kinds)
@@ -134,6 +134,6 @@ def drift(results: Results) -> float:
 
 
 def delay_ms(results: Results) -> float:
-    """By how much the delay on the link to the database made one statement later, in milliseconds."""
+    """Return the measured delay of one statement on the link to the database, in milliseconds."""
     none, late = (results.link_insert_p50_ms[delay] for delay in sorted(results.link_insert_p50_ms))
     return late - none

@@ -1,4 +1,4 @@
-"""What Holdfast is measured against: `python -m lab.bench.yardsticks grpc|rest|insert …`.
+"""The simpler solutions that Holdfast is compared with: `python -m lab.bench.yardsticks grpc|rest|insert …`.
 
 `grpc`: one grpc.aio server with an empty handler (the sale `empty`) and the naive way, a transaction for each request
 (any other sale). `rest`: the naive REST stack, a framework that makes one gRPC call of each request. `insert`: one
@@ -43,7 +43,7 @@ INSERT INTO naive_items VALUES ('hot', 2000000000);
 
 
 async def naive_reserve(pool, customer, item_id, quantity, request_id):
-    """The textbook way: lock the item, look, write, commit. As durable and idempotent as Holdfast."""
+    """Reserve in the textbook way: lock the item, check, write, commit. As durable and idempotent as Holdfast."""
     reservation_id = uuid4()
     async with pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(
@@ -117,7 +117,7 @@ async def serve_rest(port, target):
 
 
 async def time_inserts(seconds, database_url):
-    """The median time, in milliseconds, of one durable statement after the other on one connection, as JSON."""
+    """Print the median time, in milliseconds, of durable statements in sequence on one connection, as JSON."""
     connection = await asyncpg.connect(database_url)
     latencies = []
     stop = time.perf_counter() + float(seconds)

@@ -1,1 +1,1 @@
-"""Up to ten times more load than can be served: what is lost, who is refused, and how fast it is over."""
+"""Up to ten times more load than can be served: what is lost, which requests are refused, and how fast it recovers."""

@@ -1,4 +1,4 @@
-"""`python -m lab.overload`: offers up to ten times what can be served; fails when a promise is broken."""
+"""`python -m lab.overload`: offers up to ten times the capacity; fails if a promise is broken."""
 
 import argparse
 import os

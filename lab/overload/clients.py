@@ -1,7 +1,7 @@
-"""Clients that cost little: HTTP/1.1 and gRPC, as bytes that were made before.
+"""Clients that use little CPU: HTTP/1.1 and gRPC, as bytes that were prepared before.
 
-`send(request, answered)` never waits: what finds no place is held back here and sent as soon as there is one; that time
-counts, for latencies are taken from when a request was due. `answered(answer)` is called exactly once for each.
+`send(request, answered)` never waits: requests without a free connection are queued here. That time counts, because
+latencies are measured from when a request was due. `answered(answer)` is called exactly once for each request.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ WINDOW_BYTES = 1 << 20
 
 
 class Answer(NamedTuple):
-    """`reason`: OK, that of a refusal, or LOST: there was none. `retry_seconds`: when to come back, if it is told."""
+    """An answer. `reason`: OK, a refusal's, or LOST if there was none. `retry_seconds`: the retry delay, if any."""
 
     reason: str
     retry_seconds: float | None = None
@@ -32,7 +32,7 @@ LOST = Answer("LOST")
 
 
 class Pool:
-    """A pool of connections, made on demand up to a limit, each with a limit of concurrent requests."""
+    """A pool of connections, opened on demand up to a limit, each with a limit of concurrent requests."""
 
     def __init__(self, connection_class, port, limit):
         self._class, self._port, self._limit = connection_class, port, limit
@@ -56,7 +56,7 @@ class Pool:
             self._open()
 
     async def connect(self, count):
-        """Make this many connections before the load begins."""
+        """Open this many connections before the load begins."""
         for _ in range(count):
             self._open()
         await asyncio.gather(*self._tasks)
@@ -67,7 +67,7 @@ class Pool:
         for task in self._tasks:
             task.cancel()
 
-    # What connections tell
+    # Called by connections
 
     def has_place(self, connection):
         if self._held_back:
@@ -113,7 +113,7 @@ class Pool:
 
 
 class Http1(asyncio.Protocol):
-    """One request at a time."""
+    """HTTP/1.1: one request at a time."""
 
     def __init__(self, pool):
         self._pool = pool
@@ -143,7 +143,7 @@ class Http1(asyncio.Protocol):
             return
         answer = _rest_answer(head, self._buffer[body_at : body_at + size])
         self._buffer = self._buffer[body_at + size :]
-        answered, self._answered = self._answered or _nobody, None
+        answered, self._answered = self._answered or _ignored, None
         if _header(head, b"connection") == b"close":
             self.transport.close()
         else:
@@ -158,8 +158,8 @@ class Http1(asyncio.Protocol):
             answered(LOST)
 
 
-def _nobody(_answer):
-    """Take what was not asked for."""
+def _ignored(_answer):
+    """Ignore an answer without a request."""
 
 
 def http1_request(method, path, headers, body=b""):
@@ -196,7 +196,7 @@ _TABLE_SIZE, _MAX_STREAMS, _INITIAL_WINDOW = 1, 3, 4
 
 
 class Http2(asyncio.Protocol):
-    """gRPC: as many calls at a time as the server permits. What is written in a turn of the loop leaves together."""
+    """gRPC: as many concurrent calls as the server permits. All that one step of the loop writes is sent together."""
 
     def __init__(self, pool):
         self._pool = pool
@@ -284,7 +284,7 @@ class Http2(asyncio.Protocol):
 
 
 def grpc_request(path, headers, message):
-    """The block of headers and the message of a call."""
+    """Return the header block and the message of a call."""
     return grpc_headers(path, headers), grpc_message(message)
 
 

@@ -1,11 +1,11 @@
-"""As much of HPACK (RFC 7541) as a client needs that keeps no table: sent literally, received literally.
+"""The part of HPACK (RFC 7541) that a client without a dynamic table needs: all fields are literal.
 
-A general library spends more on a header than the server that is measured.
+A general library uses more CPU for a header than the server that is measured.
 """
 
 from functools import lru_cache
 
-# Huffman's codes are canonical: their lengths say it all. Letters that headers have no use for are longer than 15 bits.
+# The Huffman codes are canonical, so their lengths define them. Characters that headers do not use have over 15 bits.
 _LENGTHS = {
     5: "012aceiost",
     6: " %-./3456789=A_bdfghlmnpru",
@@ -35,7 +35,7 @@ _CODES = _codes()
 
 
 def encoded(headers):
-    """A block of headers, none of which is to be remembered."""
+    """Return a header block without indexing."""
     block = bytearray()
     for name, value in headers:
         block.append(0)
@@ -46,13 +46,13 @@ def encoded(headers):
 
 
 def fields(block):
-    """The headers of a block whose sender remembers none: those with a literal name, as text."""
+    """Return the headers of a block without indexing: those with a literal name, as text."""
     position, end, found = 0, len(block), {}
     while position < end:
         first = block[position]
-        if first & 0x80:  # Of the static table: none that is asked for.
+        if first & 0x80:  # Of the static table: not needed.
             _, position = _integer(block, position, 7)
-        elif first & 0xE0 == 0x20:  # The size of the table.
+        elif first & 0xE0 == 0x20:  # An update of the table's size.
             _, position = _integer(block, position, 5)
         else:
             index, position = _integer(block, position, 6 if first & 0x40 else 4)
@@ -67,7 +67,7 @@ def fields(block):
 
 @lru_cache(65536)
 def text(string):
-    """A string of a block in letters."""
+    """Return a string of a block as text."""
     huffman, data = string
     if not huffman:
         return data.decode("latin-1")

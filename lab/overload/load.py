@@ -1,4 +1,4 @@
-"""Load: closed to find the capacity, then open, which comes whether it is served or not."""
+"""Load: a closed loop to find the capacity, then an open loop, which does not wait for answers."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from lab.kit.percentile import percentile
 TICK_SECONDS = 0.001
 PATIENCE_SECONDS = 15.0
 
-# What tells a caller neither yes nor no; gRPC's codes are those that came without a reason of ours.
+# Answers that leave the outcome unknown; gRPC's codes are of errors without a reason of Holdfast.
 INDEFINITE = frozenset(
     {"LOST", "UNANSWERED", "OUTCOME_UNKNOWN", "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"}
 )
@@ -20,20 +20,20 @@ INDEFINITE = frozenset(
 
 @dataclass
 class Tally:
-    """What became of requests. Times in seconds, latencies from when a request was due to its answer."""
+    """The outcomes of requests. Times in seconds, latencies from when a request was due to its answer."""
 
     seconds: float = 0.0
     outcomes: Counter = field(default_factory=Counter)
-    """By kind and reason."""
+    """The numbers by kind and reason."""
     accepted: array = field(default_factory=lambda: array("d"))
     refused: array = field(default_factory=lambda: array("d"))
     delays: Counter = field(default_factory=Counter)
-    """When refusals say to come back."""
+    """The retry delays of refusals."""
     without_delay: int = 0
     sent_late: array = field(default_factory=lambda: array("d"))
     begun: float = 0.0
     history: list = field(default_factory=list)
-    """When each was due, since the beginning, whether it was accepted, and its latency."""
+    """For each request: when it was due since the beginning, whether it was accepted, and its latency."""
 
     def count(self, kind, due, now, answer):
         self.outcomes[kind, answer.reason] += 1
@@ -149,7 +149,7 @@ class OpenLoop:
 def recovery_seconds(peak, calm, calm_seconds):
     """Return how long after a peak requests were still refused or delayed.
 
-    The calm begins when the last of the peak has its answer.
+    The calm begins when the last request of the peak has its answer.
     """
     disturbed = [due for due, accepted, latency in calm.history if not accepted or latency > calm_seconds]
     return calm.begun - peak.begun - peak.seconds + max(disturbed, default=0.0)

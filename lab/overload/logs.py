@@ -1,4 +1,4 @@
-"""What the services say of their refusals in their logs: how long each of them took over one."""
+"""The durations of refusals, from the services' logs."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import os
 from lab.kit.percentile import percentile
 
 _MOST_LINES = 20_000
-# What a refusal for want of room looks like in a line of each, and where the line has its milliseconds.
+# The mark of a refusal by overload in a line of each log, and the field with its milliseconds.
 _MARKS = {
     "edge": (b'"flags":"UO"', "milliseconds"),
     "gateway": (b'"reason":"OVERLOADED"', "milliseconds"),
@@ -15,7 +15,7 @@ _MARKS = {
 
 
 class LogReader:
-    """Reads on from where it was told to skip to."""
+    """Reads the logs from the position of the last `skip`."""
 
     def __init__(self, system):
         self._paths = {name: system.log(name) for name in _MARKS}
@@ -25,7 +25,7 @@ class LogReader:
         self._offsets = {name: path.stat().st_size for name, path in self._paths.items()}
 
     def refusals_ms(self):
-        """The 99th percentile of each service that refused anything."""
+        """Return the 99th percentile of each service that refused anything."""
         found = {name: self._times(name) for name in _MARKS}
         return {name: percentile(times, 0.99) for name, times in found.items() if times}
 

@@ -24,7 +24,7 @@ def table(result):
     lines += ["", *columns([_OTHERS_HEADINGS, *others])]
     lines += ["", *columns([_SIZE_HEADINGS, *(_size_cells(name, result) for name in result.before)])]
     if not result.confined:
-        lines += ["", "The services had their whole core: this machine lets nobody confine them."]
+        lines += ["", "The services had their whole core, because this machine does not allow CPU limits."]
     lines += ["", *columns([_AIM_HEADINGS, *map(_aim_cells, aims(result))])]
     lines += [f"FAULT: {fault}" for fault in faults(result)]
     return "\n".join(lines)
@@ -161,7 +161,7 @@ def _plot_kinds(result, axes):
 
 
 def _plot_after(result, axes):
-    """How many of those who came were accepted, in the peak and then."""
+    """Plot the share of accepted requests, in the peak and after it."""
     for transport in result.capacity:
         shares = {}
         peak = result.step(transport, max(result.plan.multiples))

@@ -1,4 +1,4 @@
-"""The run: capacity first, then multiples of it, then the calm after; and others' share beside one who wants it all."""
+"""The run: the capacity, multiples of it, the calm after that, and the share of others beside a greedy client."""
 
 import asyncio
 import tempfile
@@ -17,14 +17,14 @@ SALES = tuple(f"sale-{number}" for number in range(3))
 HOT_SALE = "sale-hot"
 CALM = 0.5
 SETTLE_SECONDS = 1.0
-# What ends a purchase has to be held before: somewhat more than its share of the mix.
+# A purchase needs a hold before: somewhat more than the share of purchases in the mix.
 _SHARE_OF_HOLDS = 0.06
 _MAX_HOLDS = 20_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`seconds`: of each step. `core_share`: how much of their core the services get."""
+    """`seconds`: the duration of each step. `core_share`: the share of their core that the services get."""
 
     seconds: float = 6.0
     multiples: tuple = (0.5, 1.0, 2.0, 10.0)
@@ -33,21 +33,21 @@ class Plan:
     core_share: float = 0.4
     request_limit: int = 48
     greed: float = 2.0
-    """What one customer, or one sale, is asked for beside the others, in multiples of the capacity."""
+    """The load of one greedy customer, or of one hot sale, beside the others, in multiples of the capacity."""
     past_the_edge: float = 3.0
     """The load of clients that bypass the edge, in multiples of the capacity."""
 
 
 @dataclass
 class Step:
-    """One load, and what it did to whom."""
+    """One load and its results."""
 
     transport: str
     name: str
     multiple: float | None
     tally: Tally
     service_ms: dict = field(default_factory=dict)
-    """The 99th percentile of how long each service took over its refusals."""
+    """The 99th percentile of the duration of each service's refusals."""
     cpu: dict = field(default_factory=dict)
     is_judged: bool = True
 
@@ -64,7 +64,7 @@ class Result:
     steps: list[Step] = field(default_factory=list)
     recovery_seconds: dict = field(default_factory=dict)
     others: dict = field(default_factory=dict)
-    """By transport: the tallies of the others alone, beside a greedy customer, and beside a hot sale."""
+    """By transport: the results of the others alone, beside a greedy customer, and beside a hot sale."""
     before: dict = field(default_factory=dict)
     after: dict = field(default_factory=dict)
 
@@ -94,7 +94,7 @@ class _Run:
         for transport in self._plan.transports:
             with self._pool(transport) as pool:
                 await self._capacity(transport, pool)
-        # Everything has been used once: what grows from now on, grows.
+        # Everything has been used once, so that growth from now on counts.
         self._result.before = self._system.sizes()
         for transport in self._plan.transports:
             with self._pool(transport) as pool:
@@ -115,7 +115,7 @@ class _Run:
             pool.close()
 
     async def _capacity(self, transport, pool):
-        """The most that callers who wait for their answers get."""
+        """Measure the capacity with callers that wait for their answers."""
         best = 0.0
         for callers in self._plan.callers:
             shopping = self._shopping(transport, holds=1000)
@@ -156,16 +156,16 @@ class _Run:
         return step
 
     async def _past_the_edge(self):
-        """What the edge spares the inventory. Nothing is demanded but that it is over when it is over."""
+        """Measure what the edge keeps from the inventory. The only requirement is the recovery."""
         with self._pool("grpc", self._system.grpc_port) as pool:
             step = await self._step("grpc", pool, "past", self._plan.past_the_edge)
         step.multiple, step.is_judged = None, False
 
     async def _greedy(self, transport):
-        """Other ask for half of the capacity: alone, beside a customer and beside a sale that want far more."""
+        """Measure others at half of the capacity: alone, beside a greedy customer, and beside a hot sale."""
         rate = self._result.capacity[transport]
-        # With rates, as an operator sets them who knows the capacity: an address a tenth of it, a sale a quarter, and
-        # half of that in looks.
+        # With rates that an operator would set for this capacity: a tenth of it for an address, a quarter for a sale,
+        # half of that for reads.
         port, _ = self._system.edge(*(max(1, rate * share) for share in (4, 0.1, 0.25)))
         greedy = {
             "alone": None,

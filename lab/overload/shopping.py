@@ -1,4 +1,4 @@
-"""What is asked for: the mix of requests, as bytes for either transport."""
+"""The mix of requests, as bytes for both transports."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from holdfast_chassis.contract import METHODS, Kind
 from lab.bench.stack import create_sale
 from lab.overload.clients import grpc_request, http1_request
 
-# Shares of each kind. What ends a purchase is so rare that even at ten times the capacity there is room for it.
+# The share of each kind. Few requests end a purchase, so that the system can serve them even at ten times the capacity.
 MIX = {"confirm": 0.03, "release": 0.02, "replay": 0.05, "create": 0.6, "read": 0.3}
 KINDS = tuple(MIX)
 _BY_NAME = {method.name: method for method in METHODS}
@@ -34,7 +34,7 @@ _NETWORKS = {"c": "10.1", "greedy": "10.2", "hot": "10.3"}
 
 @dataclass
 class Crowd:
-    """Some customers of some sales. `customers` 1: one who asks for everything."""
+    """Customers of some sales. `customers` 1: a single greedy one."""
 
     sales: tuple
     customers: int = CUSTOMERS
@@ -43,7 +43,7 @@ class Crowd:
 
 
 class Shopping:
-    """Makes requests of one transport for a crowd, each new but for the replays."""
+    """Makes requests of one transport for a crowd. All are new, except replays."""
 
     def __init__(self, transport, crowd, seed=0):
         self._make = getattr(self, f"_{transport}")
@@ -57,7 +57,7 @@ class Shopping:
         self.holds = []
 
     def next(self):
-        """A kind, its request, and what to tell `granted`. A create when there is nothing to end or to repeat."""
+        """Return a kind, its request, and the argument for `granted`. A create if there is nothing to end or repeat."""
         self._count += 1
         kind = self._kinds[self._count % len(self._kinds)]
         if (kind in FINISHING and not self.holds) or (kind == "replay" and not self._granted):
@@ -66,11 +66,11 @@ class Shopping:
         return kind, self._make(kind, identity), identity
 
     def granted(self, identity):
-        """A create was, and may be repeated."""
+        """Note that a create was granted, so that it may be repeated."""
         self._granted.append(identity)
 
     def prepare(self, port, count):
-        """Hold so many reservations, to be confirmed and released later."""
+        """Hold a number of reservations, to be confirmed and released later."""
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = ReservationServiceStub(channel)
             while count > 0:
@@ -92,14 +92,14 @@ class Shopping:
         )
 
     def _identity(self, kind):
-        """Sale, customer and request id of a create; for a replay those of one that was granted."""
+        """Return sale, customer and request id of a create; for a replay those of a granted one."""
         if kind == "replay":
             return self._granted[self._random.randrange(len(self._granted))]
         return self._random.choice(self._crowd.sales), self._customer(), f"{self._run}-{self._count}"
 
     def _grpc(self, kind, identity):
         customer = self._customer() if identity is None else identity[1]
-        # A shop's backend may pass on whom it asks for.
+        # A shop's backend may forward the customer's address.
         headers = [("grpc-timeout", "5S"), self._address(customer)]
         return grpc_request(_METHODS[kind].path, headers, self._message(kind, identity).SerializeToString())
 
@@ -126,7 +126,7 @@ class Shopping:
 
     @staticmethod
     def _address(customer):
-        """Each shopper has an address of its own, as a proxy before the edge tells it."""
+        """Return the shopper's own address, as a proxy before the edge forwards it."""
         prefix, _, number = customer.rpartition("-")
         return "x-forwarded-for", f"{_NETWORKS[prefix]}.{int(number) >> 8}.{int(number) & 255}"
 

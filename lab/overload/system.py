@@ -1,4 +1,4 @@
-"""What is overloaded: services and database on a part of one core; the edge, as if it were elsewhere, on the other."""
+"""The overloaded system: services and database on a part of one core; the edge on the other, as if elsewhere."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ _ANY = 1_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """What a process holds: resident memory, threads, and connections to others."""
+    """The size of a process: resident memory, threads and connections."""
 
     resident_bytes: int
     threads: int
@@ -27,7 +27,7 @@ class Size:
 
 
 class System(Stack):
-    """An inventory and its PostgreSQL, a gateway, and the edge before both."""
+    """An inventory with its PostgreSQL, a gateway, and the edge in front of both."""
 
     def __init__(self, directory, core_share, requests_in_flight):
         super().__init__(directory)
@@ -50,19 +50,19 @@ class System(Stack):
         self._confine([inventory, gateway, postmaster])
 
     def sizes(self):
-        """What each process and its children hold, by name."""
+        """Return the size of each process with its children, by name."""
         return {name: _size(pid) for name, pid in self._pids.items()}
 
     def cpu_seconds(self):
-        """How much each has run."""
+        """Return the CPU seconds of each, by name."""
         return {name: sum(sum(each.cpu_times()[:2]) for each in family(pid)) for name, pid in self._pids.items()}
 
     def log(self, name):
-        """Where a service writes its log."""
+        """Return the path of a service's log."""
         return min(self._directory.glob(f"{name}-*.log"), key=lambda path: path.stat().st_ctime)
 
     def edge(self, requests_per_second=_ANY, client_requests_per_second=_ANY, sale_requests_per_second=_ANY):
-        """An edge; its port and its pid. Without rates, which would refuse what is to be measured."""
+        """Start an edge. Return its port and its pid. By default it has no rate limits, which would refuse the load."""
         ports = {name: free_port() for name in ("HTTP", "METRICS", "ADMIN")}
         pid = self._spawn(
             f"edge-{ports['HTTP']}",
@@ -84,11 +84,11 @@ class System(Stack):
         return ports["HTTP"], pid
 
     def _variables(self, **more):
-        # So that a sale, which may have half of what may wait, cannot fill the places at the edge.
+        # So that one sale, which may use half of the queue, cannot use all places at the edge.
         return super()._variables(HOLDFAST_QUEUE_LIMIT_COMMANDS=self._requests_in_flight, **more)
 
     def _confine(self, pids):
-        """Give the services a part of their core, where one may: so that ten times their capacity can be offered."""
+        """Limit the services to a part of their core if possible, so that ten times their capacity can be offered."""
         if self._core_share >= 1.0:
             return
         with suppress(OSError):
@@ -96,7 +96,7 @@ class System(Stack):
             self._exit.callback(_release)
             (CPU_GROUP / "cpu.cfs_period_us").write_text(str(PERIOD_MICROSECONDS))
             (CPU_GROUP / "cpu.cfs_quota_us").write_text(str(int(PERIOD_MICROSECONDS * self._core_share)))
-            # They get their quota at once, regardless of other load.
+            # They get their share at once, regardless of other load.
             (CPU_GROUP / "cpu.shares").write_text(str(MOST_SHARES))
             for pid in pids:
                 for process in family(pid):

@@ -7,8 +7,8 @@ from lab.overload.run import CALM, Result, Step
 from lab.overload.shopping import FINISHING
 
 MOST = 10.0
-# What memory may grow by under load: buffers that are kept, and nothing that goes on growing. The edge has a limit that
-# it keeps by refusing (HOLDFAST_EDGE_MEMORY_LIMIT_BYTES and a quarter), and what it once had it keeps.
+# The allowed growth of memory under load: buffers that are kept, but no unlimited growth. The edge refuses requests
+# above its limit (HOLDFAST_EDGE_MEMORY_LIMIT_BYTES and a quarter), and does not return memory.
 _GROWTH_BYTES = 96_000_000
 _EDGE_BYTES = 671_000_000
 _SPARE_CONNECTIONS = 64
@@ -16,7 +16,7 @@ _SPARE_CONNECTIONS = 64
 
 @dataclass(frozen=True)
 class Aim:
-    """`reached` is to be at least `wanted`, or at most."""
+    """A target: `reached` must be at least, or at most, `wanted`."""
 
     name: str
     wanted: float
@@ -29,7 +29,7 @@ class Aim:
 
 
 def faults(result: Result) -> list[str]:
-    """Broken promises, in words."""
+    """Return the broken promises, as text."""
     found = []
     for step in result.steps:
         if step.is_judged:
