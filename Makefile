@@ -75,6 +75,11 @@ chaos: $(VENV)/dev.stamp ## break real processes, links and servers under load, 
 overload: $(VENV)/dev.stamp ## offer up to ten times the capacity: a table and a plot (minutes)
 	$(BIN)/python -m lab.overload $(ARGS)
 
+.PHONY: conformance
+conformance: $(VENV)/dev.stamp ## suites of others against each transport of gRPC (7 minutes; ARGS="connect --transport envoy")
+	@scripts/install-tools.sh conformance
+	$(BIN)/python -m lab.conformance $(ARGS)
+
 .PHONY: check
 check: lint types imports contract files locks ## run all linters
 

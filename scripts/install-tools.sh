@@ -2,6 +2,7 @@
 # Builds the clients of the end-to-end tests, promtool and kustomize into .tools/bin, and gets the
 # definitions of custom resources for the manifests into .tools/crds, and tools for the OpenAPI document into
 # .tools/openapi. Existing ones are kept. Without Go it needs .venv, for pip.
+# conformance: builds the suites of lab/conformance instead, and gets the protos of one into .tools/conformance.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +15,12 @@ tools=(
   # Only the service discovery that monitoring/ uses, because the libraries of clouds take minutes.
   "github.com/prometheus/prometheus             v0.316.0 ./cmd/promtool promtool remove_all_sd,enable_dns_sd"
 )
+suites=(
+  "connectrpc.com/conformance                   v1.0.7   ./cmd/connectconformance connectconformance"
+  "google.golang.org/grpc                       v1.85.0  ./interop/client         grpc_interop_client"
+)
+# A program without a go.mod of its own: what it is built from is pinned in this one.
+h2spec="lab/conformance/h2spec" h2spec_package="github.com/summerwind/h2spec/cmd/h2spec"
 # module and version, definition in the module
 definitions=(
   "sigs.k8s.io/gateway-api                  v1.3.0  config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
@@ -48,16 +55,42 @@ module_directory() {
   echo "$directory"
 }
 
+has_version() { [[ "$(cat "$bin/.$1.version" 2>/dev/null)" == "$2" && -x "$bin/$1" ]]; }
+
+# <name> <version> <directory with go.mod> <package> <tags>
 build() {
-  local module=$1 version=$2 package=$3 name=$4 tags=${5:-} directory
-  [[ "$(cat "$bin/.$name.version" 2>/dev/null)" != "$version" || ! -x "$bin/$name" ]] || return 0
-  need_go
+  local name=$1 version=$2 directory=$3 package=$4 tags=$5
   echo "building $name $version"
-  # From the module's own directory: there its go.sum pins what it is built from, and its go.mod may replace modules.
-  directory=$(module_directory "$module@$version")
   (cd "$directory" && CGO_ENABLED=0 GOWORK=off go build -mod=readonly -trimpath -tags "$tags" -ldflags "-s -w" \
     -o "$bin/$name" "$package")
   echo "$version" >"$bin/.$name.version"
+}
+
+# Builds one from its module's own directory: there its go.sum pins what it is built from, and its go.mod may replace
+# modules.
+build_module() {
+  local module=$1 version=$2 package=$3 name=$4 tags=${5:-} directory
+  has_version "$name" "$version" && return 0
+  need_go
+  directory=$(module_directory "$module@$version")
+  build "$name" "$version" "$directory" "$package" "$tags"
+}
+
+install_suites() {
+  local suite words directory version protos="$PWD/.tools/conformance"
+  for suite in "${suites[@]}"; do
+    read -ra words <<<"$suite"
+    build_module "${words[@]}"
+  done
+  version=$(sed -n 's/^require .*h2spec //p' "$h2spec/go.mod")
+  has_version h2spec "$version" || { need_go; build h2spec "$version" "$h2spec" "$h2spec_package" ""; }
+  read -ra words <<<"${suites[0]}"
+  [[ "$(cat "$protos/.version" 2>/dev/null)" != "${words[1]}" ]] || return 0
+  need_go
+  directory=$(module_directory "${words[0]}@${words[1]}")
+  rm -rf "$protos"
+  (cd "$directory/proto" && find . -name '*.proto' -exec install -D -m 644 {} "$protos/{}" \;)
+  echo "${words[1]}" >"$protos/.version"
 }
 
 get_definition() {
@@ -102,9 +135,14 @@ install_openapi() {
   fi
 }
 
+if [[ "${1:-}" == conformance ]]; then
+  install_suites
+  rm -rf "$own_go"
+  exit
+fi
 for tool in "${tools[@]}"; do
   read -ra words <<<"$tool"
-  build "${words[@]}"
+  build_module "${words[@]}"
 done
 for definition in "${definitions[@]}"; do
   read -ra words <<<"$definition"

@@ -60,6 +60,7 @@ _OF_CHECK = (_GIT, _SYSTEMD_ANALYZE)
 BY_GOAL = {
     "bench": (_H2LOAD,),
     "check": _OF_CHECK,
+    "conformance": (_shared_python(),),
     "contract": (_GIT,),
     "files": _OF_CHECK,
     "test": (

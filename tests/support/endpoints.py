@@ -36,12 +36,14 @@ class Behaviour:
             self.gather,
             self.tell,
             self.fail,
+            self.greet,
         )
         streams = (self.count, self.half, self.flood, self.nothing)
         return [
             *(Endpoint(path(handle.__name__), False, False, handle) for handle in unary),
             *(Endpoint(path(handle.__name__), False, True, handle) for handle in streams),
             Endpoint(path("chat"), True, True, self.chat),
+            Endpoint(path("join"), True, False, self.join),
         ]
 
     async def tell(self, request, exchange):
@@ -81,6 +83,14 @@ class Behaviour:
         async for request in requests:
             await exchange.write(b"echo " + request)
         return Ending(b"", ())
+
+    async def join(self, requests, exchange):
+        return Ending(b"".join([request async for request in requests]), ())
+
+    async def greet(self, request, exchange):
+        """Sends metadata before an answer, or before a refusal if one is asked for."""
+        await exchange.begin((("x-first", "1"), ("x-first-bin", b"\xff")))
+        return Ending(b"done", ()) if not request else Ending(b"", (DETAILS,), FAILED_PRECONDITION, "no")
 
     async def hang(self, request, exchange):
         self.seen["began"] += 1

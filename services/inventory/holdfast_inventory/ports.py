@@ -114,6 +114,9 @@ class Exchange(Protocol):
     def remaining_seconds(self) -> float | None:
         """Return the seconds until the caller's deadline; None: there is no deadline."""
 
+    async def begin(self, metadata: Metadata) -> None:
+        """Send metadata before the first message, at most once. Clients do not retry a call that has begun."""
+
     async def write(self, message: bytes) -> None:
         """Send one message of a stream. Waits while the reader is slow."""
 

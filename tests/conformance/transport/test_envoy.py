@@ -2,12 +2,15 @@
 
 import asyncio
 import http.client
+import json
 import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from holdfast_inventory.transports.grpc_wire import ARRIVAL
+from tests.conformance.transport.test_transport import client_of
 from tests.support.transports import LIMITS, Envoy
 
 FORBIDDEN = 403
@@ -32,6 +35,14 @@ def admin_status(pid, method, path):
         connection.sock.connect(variables["ENVOY_ADMIN_SOCKET"].replace("@", "\0", 1))
         connection.request(method, path)
         return connection.getresponse().status
+
+
+async def test_when_a_call_arrived_is_for_envoy_to_say():
+    async with running() as envoy, client_of(envoy.address) as client:
+        long_ago = (ARRIVAL.decode(), "0")
+        shown = json.loads(await client.unary("show", metadata=[long_ago], timeout=60))
+    assert ARRIVAL.decode() not in dict(shown["metadata"])
+    assert shown["remaining"] > 0
 
 
 def program_and_children(pid):

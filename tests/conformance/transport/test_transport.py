@@ -100,6 +100,22 @@ async def test_trailers_come_behind_an_answer(serving):
         assert (trailers["idempotent-replayed"], trailers[DETAILS[0]]) == ("true", DETAILS[1])
 
 
+async def test_metadata_may_come_before_an_answer(serving):
+    async with serving() as client:
+        call = client.unary("greet")
+        first = dict(await call.initial_metadata())
+        assert (first["x-first"], first["x-first-bin"]) == ("1", b"\xff")
+        assert await call == b"done"
+
+
+async def test_metadata_may_come_before_a_refusal(serving):
+    async with serving() as client:
+        error = await ended(client.unary("greet", b"refuse"))
+        assert (error.code(), error.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "no")
+        assert dict(error.initial_metadata())["x-first"] == "1"
+        assert dict(error.trailing_metadata())[DETAILS[0]] == DETAILS[1]
+
+
 async def test_a_refusal_has_its_code_its_text_and_its_trailers(serving):
     async with serving() as client:
         error = await ended(client.unary("refuse"))
@@ -147,6 +163,15 @@ async def test_requests_of_a_stream_come_one_by_one(serving):
             assert await call.read() == b"echo %d" % number
         await call.done_writing()
         assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_stream_of_requests_may_have_one_answer(serving):
+    async with serving() as client:
+        call = client.channel.stream_unary(path("join"))()
+        for part in (b"a", LARGE, b"b"):
+            await call.write(part)
+        await call.done_writing()
+        assert await call == b"a" + LARGE + b"b"
 
 
 async def test_a_caller_that_goes_away_cancels_its_call(serving):

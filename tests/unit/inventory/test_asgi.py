@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from google.rpc.code_pb2 import Code
 
+from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_inventory.transports.asgi import Application
-from holdfast_inventory.transports.grpc_wire import framed
+from holdfast_inventory.transports.grpc_wire import ARRIVAL, framed
 from tests.support import transports
 from tests.support.endpoints import Behaviour, path
 from tests.support.eventually import eventually
@@ -118,6 +119,18 @@ async def test_a_call_ends_at_its_deadline(server):
     sent = await server.call("hang", part(framed(b"")), headers=[*HEADERS, (b"grpc-timeout", b"10m")])
     assert status(sent) == Code.DEADLINE_EXCEEDED
     assert server.behaviour.seen["remaining"] <= 0
+
+
+async def test_what_a_call_has_waited_counts_against_its_deadline(server):
+    arrival = (ARRIVAL, b"%f" % (SYSTEM_CLOCK.now().timestamp() - 60))
+    sent = await server.call("hang", part(framed(b"")), headers=[*HEADERS, (b"grpc-timeout", b"60S"), arrival])
+    assert status(sent) == Code.DEADLINE_EXCEEDED
+
+
+async def test_a_clock_that_was_set_back_lengthens_no_deadline(server):
+    arrival = (ARRIVAL, b"%f" % (SYSTEM_CLOCK.now().timestamp() + 60))
+    sent = await server.call("hang", part(framed(b"")), headers=[*HEADERS, (b"grpc-timeout", b"10m"), arrival])
+    assert status(sent) == Code.DEADLINE_EXCEEDED
 
 
 async def test_a_call_ends_when_its_connection_should_have():

@@ -10,6 +10,7 @@ from typing import Any
 
 from google.rpc.code_pb2 import Code
 
+from holdfast_chassis.clock import SYSTEM_CLOCK
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.ports import Ending, Endpoint, Metadata, ServerLimits
 from holdfast_inventory.transports import grpc_wire
@@ -25,7 +26,9 @@ Send = Callable[[Event], Awaitable[None]]
 _HEADERS = [(b"content-type", b"application/grpc")]
 _REFUSAL_HEADERS = [*_HEADERS, (b"grpc-accept-encoding", grpc_wire.ENCODINGS)]
 _START = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
-_NOT_GRPC = {"type": "http.response.start", "status": 415, "headers": [(b"accept", b"application/grpc")]}
+_NOT_GRPC_HEADERS = [(b"accept", b"application/grpc"), (b"content-type", b"text/plain")]
+_NOT_GRPC = {"type": "http.response.start", "status": 415, "headers": _NOT_GRPC_HEADERS}
+_NOT_GRPC_TEXT = {"type": "http.response.body", "body": b"only gRPC is spoken here\n", "more_body": False}
 _END_OF_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _EXPIRED = Ending(b"", (), Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
@@ -58,7 +61,7 @@ class Application:
                 await self._answer(scope, receive, send)
             else:
                 await send(_NOT_GRPC)
-                await send(_END_OF_BODY)
+                await send(_NOT_GRPC_TEXT)
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, and end calls that are still in progress after `grace_seconds`."""
@@ -96,6 +99,11 @@ class Application:
         except Exception:
             log.exception("transport_failed", path=endpoint.path)
             return _BROKEN
+
+
+def _waited_seconds(arrived_at: float | None) -> float:
+    """Return how long a call has waited for Python, which counts against its deadline."""
+    return 0.0 if arrived_at is None else max(SYSTEM_CLOCK.now().timestamp() - arrived_at, 0.0)
 
 
 class _Call:
@@ -147,11 +155,16 @@ class _Call:
         """Return the seconds until the caller's deadline, or None."""
         return None if self._deadline_at is None else self._deadline_at - self._loop.time()
 
+    async def begin(self, metadata: Metadata) -> None:
+        """Send the headers of the answer."""
+        self._has_begun = True
+        headers = [*_HEADERS, *grpc_wire.headers_of(metadata)] if metadata else _HEADERS
+        await self._send({**_START, "headers": headers})
+
     async def write(self, message: bytes) -> None:
         """Send one message of the answer."""
         if not self._has_begun:
-            self._has_begun = True
-            await self._send(_START)
+            await self.begin(())
         event = {"type": "http.response.body", "body": grpc_wire.framed(message), "more_body": True}
         try:
             # The server's own future must not be cancelled.
@@ -162,9 +175,9 @@ class _Call:
 
     def read_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """Read the headers. Return the encoding of messages. Raises WireError."""
-        self.metadata, timeout_seconds, encoding = grpc_wire.read_headers(headers)
+        self.metadata, timeout_seconds, encoding, arrived_at = grpc_wire.read_headers(headers)
         if timeout_seconds is not None:
-            self._deadline_at = self._loop.time() + timeout_seconds
+            self._deadline_at = self._loop.time() + timeout_seconds - _waited_seconds(arrived_at)
             self._ends_at = min(self._ends_at, self._deadline_at)
         return encoding
 
@@ -241,16 +254,16 @@ class _Call:
         if ending is None:
             return
         send, trailers = self._send, grpc_wire.trailers_of(ending)
-        if self._has_begun:
-            await send(_END_OF_BODY)
-        elif ending.code or self._gives_stream:
+        has_message = not (ending.code or self._gives_stream)
+        if not (self._has_begun or has_message):
             # With headers only, in one frame.
             await send({"type": "http.response.start", "status": 200, "headers": [*_REFUSAL_HEADERS, *trailers]})
             await send(_END_OF_BODY)
             return
-        else:
+        if not self._has_begun:
             await send(_START)
-            await send({"type": "http.response.body", "body": grpc_wire.framed(ending.message), "more_body": False})
+        body = grpc_wire.framed(ending.message) if has_message else b""
+        await send({"type": "http.response.body", "body": body, "more_body": False})
         await send({"type": "http.response.trailers", "headers": trailers})
 
     def _wait(self) -> None:

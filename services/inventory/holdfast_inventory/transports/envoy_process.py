@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from holdfast_chassis.entropy import SYSTEM_ENTROPY
 from holdfast_chassis.lifecycle import STOP_SIGNALS
 from holdfast_inventory.ports import MAX_METADATA_BYTES, ServerLimits
+from holdfast_inventory.transports.grpc_wire import ARRIVAL
 
 ADMIN_VARIABLE = "ENVOY_ADMIN_SOCKET"
 """The variable with the name of the abstract socket on which Envoy accepts commands."""
@@ -88,6 +89,7 @@ def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: str)
     window = limits.max_request_bytes + _STREAM_WINDOW_BYTES
     values = {
         "admin": admin,
+        "arrival": ARRIVAL.decode(),
         "connection_age": _seconds(age),
         "connection_grace": _seconds(grace),
         "connection_limit": limits.max_connections,

@@ -1,6 +1,6 @@
 """gRPC by grpc.aio: its options, and the conversion of its calls to exchanges."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -13,6 +13,13 @@ log = get_logger("holdfast.server")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+# By whether a method takes a stream, and whether it gives one.
+_NEW_HANDLER: "dict[tuple[bool, bool], Callable[[Any], grpc.RpcMethodHandler[Any, Any]]]" = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
 
 
 class Server:
@@ -82,10 +89,11 @@ class _Handlers(grpc.GenericRpcHandler):
 class _Exchange:
     """A ServicerContext as an Exchange."""
 
-    __slots__ = ("_context", "remaining_seconds", "write")
+    __slots__ = ("_context", "begin", "remaining_seconds", "write")
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.begin = context.send_initial_metadata
         self.remaining_seconds = context.time_remaining
         self.write = context.write
 
@@ -108,11 +116,7 @@ def _handler(endpoint: Endpoint) -> "grpc.RpcMethodHandler[Any, Any]":
         return await _end(context, await serve(request, _Exchange(context)))
 
     # Without serializers: bytes in and bytes out.
-    if endpoint.takes_stream:
-        return grpc.stream_stream_rpc_method_handler(answer)
-    if endpoint.gives_stream:
-        return grpc.unary_stream_rpc_method_handler(answer)
-    return grpc.unary_unary_rpc_method_handler(answer)
+    return _NEW_HANDLER[endpoint.takes_stream, endpoint.gives_stream](answer)
 
 
 async def _end(context: Context, ending: Ending) -> bytes:

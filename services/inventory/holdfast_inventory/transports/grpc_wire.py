@@ -14,12 +14,23 @@ from holdfast_inventory.ports import Ending, Metadata
 Headers = list[tuple[bytes, bytes]]
 
 ENCODINGS = b"identity,gzip,deflate"
+ARRIVAL = b"holdfast-arrival"
+"""The header with the time at which the server in front got the call, in seconds since 1970. Callers cannot set it."""
 _PREFIX_BYTES = 5
 _BINARY = b"-bin"
 # The allowed values of Content-Type without parameters, and the headers of the protocol that are not metadata.
 _CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
 _OF_THE_PROTOCOL = frozenset(
-    {b"content-type", b"te", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding", b"host", b"content-length"}
+    {
+        b"content-type",
+        b"te",
+        b"grpc-timeout",
+        b"grpc-encoding",
+        b"grpc-accept-encoding",
+        b"host",
+        b"content-length",
+        ARRIVAL,
+    }
 )
 _UNIT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _TIMEOUT_DIGITS = 8
@@ -43,6 +54,7 @@ class RequestHeaders(NamedTuple):
     metadata: Metadata
     timeout_seconds: float | None
     encoding: bytes
+    arrived_at: float | None
 
 
 def is_grpc(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -68,8 +80,10 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
     encoding = protocol.get(b"grpc-encoding", b"identity")
     if encoding != b"identity" and encoding not in _WINDOW_BITS:
         raise WireError(Code.UNIMPLEMENTED, f"grpc-encoding is none of {ENCODINGS.decode()}")
-    timeout = protocol.get(b"grpc-timeout")
-    return RequestHeaders(metadata, None if timeout is None else _seconds(timeout), encoding)
+    timeout, arrival = protocol.get(b"grpc-timeout"), protocol.get(ARRIVAL)
+    return RequestHeaders(
+        metadata, None if timeout is None else _seconds(timeout), encoding, None if arrival is None else float(arrival)
+    )
 
 
 def _seconds(timeout: bytes) -> float:
@@ -158,9 +172,15 @@ def trailers_of(ending: Ending) -> Headers:
     trailers = [(b"grpc-status", b"%d" % ending.code)]
     if ending.description:
         trailers.append((b"grpc-message", quote(ending.description, _PLAIN_IN_STATUS).encode()))
-    for key, value in ending.trailers:
-        encoded = (
-            base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode("latin-1", "replace")
-        )
-        trailers.append((key.encode(), encoded))
-    return trailers
+    return trailers + headers_of(ending.trailers)
+
+
+def headers_of(metadata: Metadata) -> Headers:
+    """Return metadata in the wire format."""
+    return [(key.encode(), _encoded(value)) for key, value in metadata]
+
+
+def _encoded(value: str | bytes) -> bytes:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).rstrip(b"=")
+    return value.encode("latin-1", "replace")
