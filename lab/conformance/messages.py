@@ -1,6 +1,7 @@
 """The messages of the suites' services, from their protos: nothing is generated and kept."""
 
 import tempfile
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ class Messages:
     """The messages of one package: `Messages(...).Name` is a class."""
 
     def __init__(self, directory: Path, package: str, *protos: str) -> None:
-        """`protos` are files under `directory`. Raises OSError if they cannot be compiled."""
-        self._package = package
-        self._pool = descriptor_pool.DescriptorPool()
-        for file in _compiled(directory, protos).file:
-            self._pool.Add(file)
+        """`protos` are files under `directory`. The first use raises OSError if they cannot be compiled."""
+        self._directory, self._package, self._protos = directory, package, protos
+
+    @cached_property
+    def _pool(self) -> descriptor_pool.DescriptorPool:
+        pool = descriptor_pool.DescriptorPool()
+        for file in _compiled(self._directory, self._protos).file:
+            pool.Add(file)
+        return pool
 
     def __getattr__(self, name: str) -> Any:
         return self._class(f"{self._package}.{name}")

@@ -90,10 +90,10 @@ async def h2spec(transport, _known):
         document = report.read().decode(errors="replace")
     if not document:
         raise AssertionError(f"h2spec ended with {code}:\n{output}")
-    return _told(document)
+    return told_by_h2spec(document)
 
 
-def _told(document):
+def told_by_h2spec(document):
     """What h2spec's report says. A failure has what it expected and, in its last line, what came."""
     # What a server has sent stands in it as it came.
     cases = ET.fromstring(re.sub(r"[^\t\n\x20-\x7e]", "?", document)).iter("testcase")

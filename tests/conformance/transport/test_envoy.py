@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import socket
+import stat
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,13 +27,21 @@ async def running():
         await envoy.stop(0)
 
 
-def admin_status(pid, method, path):
-    """What Envoy's administration answers to any process of this machine."""
+def unix_sockets():
+    return {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()}
+
+
+def admin_socket(pid):
     variables = dict(each.split("=", 1) for each in Path(f"/proc/{pid}/environ").read_text().split("\0") if each)
+    return Path(variables["ENVOY_ADMIN_SOCKET"])
+
+
+def admin_status(pid, method, path):
+    """What Envoy's administration answers."""
     connection = http.client.HTTPConnection("envoy", timeout=10)
     with socket.socket(socket.AF_UNIX) as connection.sock:
         connection.sock.settimeout(10)
-        connection.sock.connect(variables["ENVOY_ADMIN_SOCKET"].replace("@", "\0", 1))
+        connection.sock.connect(str(admin_socket(pid)))
         connection.request(method, path)
         return connection.getresponse().status
 
@@ -62,3 +71,22 @@ async def test_its_administration_neither_ends_nor_shows_it(method, path):
     async with running() as envoy:
         assert await asyncio.to_thread(admin_status, envoy.pid, "GET", "/listeners") == 200
         assert await asyncio.to_thread(admin_status, envoy.pid, method, path) == FORBIDDEN
+
+
+async def test_only_its_own_user_reaches_its_administration():
+    async with running() as envoy:
+        socket_path = admin_socket(envoy.pid)
+        assert stat.filemode(socket_path.stat().st_mode) == "srw-------"
+        assert stat.filemode(socket_path.parent.stat().st_mode) == "drwx------"
+        sockets = unix_sockets()
+        assert str(socket_path) in sockets
+        assert [name for name in sockets if name.startswith("@holdfast")] == []
+
+
+async def test_it_leaves_no_directory_behind():
+    envoy = Envoy(LIMITS, [])
+    await envoy.start()
+    directory = admin_socket(envoy.pid).parent
+    assert directory.exists()
+    await envoy.stop(10)
+    assert not directory.exists()

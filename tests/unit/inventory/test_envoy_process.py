@@ -1,6 +1,7 @@
 """A process that cannot become Envoy says so, and what to do about it."""
 
 import sys
+from pathlib import Path
 
 import find_libpython
 import pytest
@@ -9,6 +10,8 @@ from holdfast_inventory.__main__ import serve_by_envoy
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.transports.envoy_process import UnusableError, launch
 from tests.support.transports import LIMITS
+
+ADMIN = Path("/run/admin")
 
 
 @pytest.fixture
@@ -19,12 +22,12 @@ def no_shared_library(monkeypatch):
 def test_without_the_extra_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvoy", None)
     with pytest.raises(UnusableError, match="extra `envoy`"):
-        launch(LIMITS, "module:application")
+        launch(LIMITS, "module:application", ADMIN)
 
 
 def test_without_a_shared_library_its_package_is_named(no_shared_library):
     with pytest.raises(UnusableError, match=r"libpython3\.\d+"):
-        launch(LIMITS, "module:application")
+        launch(LIMITS, "module:application", ADMIN)
 
 
 def test_it_is_an_unusable_setting(no_shared_library, capsys):
@@ -35,5 +38,5 @@ def test_it_is_an_unusable_setting(no_shared_library, capsys):
 
 def test_nothing_that_it_passes_on_looks_like_a_setting():
     """Which settings would refuse as misspelt."""
-    _, environment = launch(LIMITS, "module:application")
+    _, environment = launch(LIMITS, "module:application", ADMIN)
     assert [name for name in environment if name.startswith("HOLDFAST_")] == []

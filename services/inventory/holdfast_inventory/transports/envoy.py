@@ -4,10 +4,12 @@ import asyncio
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from holdfast_chassis.lifecycle import STOP_SIGNALS, Lifecycle
 from holdfast_chassis.logs import exit_now, get_logger
@@ -112,6 +114,7 @@ async def _run(lifecycle: Lifecycle) -> None:
     try:
         code = await lifecycle.serve()
     finally:
+        shutil.rmtree(Path(os.environ[ADMIN_VARIABLE]).parent, ignore_errors=True)
         exit_now(code)
 
 
@@ -128,13 +131,13 @@ def _pass_signals_on(lifecycle: Lifecycle) -> None:
 
 
 class _Admin(http.client.HTTPConnection):
-    """A connection to Envoy's abstract socket."""
+    """A connection to Envoy's socket for commands."""
 
     def connect(self) -> None:
         """Connect."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect("\0" + os.environ[ADMIN_VARIABLE].removeprefix("@"))
+        self.sock.connect(os.environ[ADMIN_VARIABLE])
 
 
 def _ask(method: str, path: str) -> bytes:

