@@ -101,7 +101,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Setup:
     """How a sale begins."""
 
     stock: tuple[int, int, int]
@@ -111,7 +111,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Program:
-    shelves: tuple[Shelf, Shelf]
+    setups: tuple[Setup, Setup]
     acts: tuple
 
 
@@ -177,12 +177,12 @@ _act = _weighted((7, _batch), (3, _wait), (1, _rule), (1, _move))
 _item_limit = st.sampled_from((0, 0, 0, 2, 4))
 _limit = st.sampled_from((0, 0, 4, 6, 9))
 _stock = st.sampled_from((5, 0, 2, 3, 7, 12))
-_shelf = st.builds(Shelf, st.tuples(_stock, _stock, _stock), st.tuples(_item_limit, _item_limit, _item_limit), _limit)
+_setup = st.builds(Setup, st.tuples(_stock, _stock, _stock), st.tuples(_item_limit, _item_limit, _item_limit), _limit)
 
 _opening = st.builds(Batch, st.just(0), st.lists(_buy, min_size=2, max_size=6).map(tuple))
 _acts = st.builds(lambda opening, acts: (opening, *acts), _opening, st.lists(_act, min_size=5, max_size=25))
 
-programs = st.builds(Program, st.tuples(_shelf, _shelf), _acts)
+programs = st.builds(Program, st.tuples(_setup, _setup), _acts)
 
 # Many short holds run out at once, and then many customers want their units.
 _apples = st.tuples(st.tuples(st.just("apple"), st.sampled_from((1, 1, 2, 4))))
@@ -203,12 +203,12 @@ _round = st.tuples(
     ),
 )
 _crowded = st.builds(
-    Shelf, st.tuples(st.integers(2, 8), _stock, _stock), st.just((0, 0, 0)), st.sampled_from((0, 0, 5))
+    Setup, st.tuples(st.integers(2, 8), _stock, _stock), st.just((0, 0, 0)), st.sampled_from((0, 0, 5))
 )
 
 stampedes = st.builds(
-    lambda shelf, other, rounds: Program((shelf, other), tuple(act for one in rounds for act in one)),
+    lambda setup, other, rounds: Program((setup, other), tuple(act for one in rounds for act in one)),
     _crowded,
-    _shelf,
+    _setup,
     st.lists(_round, min_size=2, max_size=5),
 )

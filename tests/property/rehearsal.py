@@ -26,7 +26,7 @@ from tests.property.programs import (
     Prolong,
     Recount,
     Rule,
-    Shelf,
+    Setup,
     Wait,
 )
 
@@ -90,7 +90,7 @@ class Rehearsal:
         self.now = START
         self.batch_size = batch_size
         self.acts = program.acts
-        self.counters = [_opened(index, shelf) for index, shelf in enumerate(program.shelves)]
+        self.counters = [_opened(index, setup) for index, setup in enumerate(program.setups)]
         for counter in self.counters:
             counter.store.due_limit, counter.store.decide = due_limit, decide
 
@@ -211,12 +211,12 @@ class Rehearsal:
                 counter.store.sweep_once(self.now)
 
 
-def _opened(index: int, shelf: Shelf) -> Counter:
-    items = tuple(map(NewItem, ITEMS, shelf.stock, shelf.item_limits))
-    new = NewSale(f"sale-{index}", None, None, shelf.limit, HOLD_TIME, MAX_HOLD_TIME, items)
+def _opened(index: int, setup: Setup) -> Counter:
+    items = tuple(map(NewItem, ITEMS, setup.stock, setup.item_limits))
+    new = NewSale(f"sale-{index}", None, None, setup.limit, HOLD_TIME, MAX_HOLD_TIME, items)
     store = put_up(new, START, bytes([index]) * identity.SALT_BYTES)
-    limits = dict(zip(ITEMS, shelf.item_limits, strict=True))
-    return Counter(store, NaiveSale(store.sale, limits, dict(zip(ITEMS, shelf.stock, strict=True))))
+    limits = dict(zip(ITEMS, setup.item_limits, strict=True))
+    return Counter(store, NaiveSale(store.sale, limits, dict(zip(ITEMS, setup.stock, strict=True))))
 
 
 def _target(counter: Counter, target: int, asker: str) -> tuple[UUID, str]:

@@ -44,7 +44,7 @@ sales = st.builds(
 )
 limits = st.sampled_from((0, 0, 1, 2))
 ends = seconds(None, 0.05, 0.25, 5)
-shelves = st.dictionaries(st.sampled_from(ITEMS), st.tuples(st.integers(0, 3), st.integers(0, 3), limits, ends))
+stocks = st.dictionaries(st.sampled_from(ITEMS), st.tuples(st.integers(0, 3), st.integers(0, 3), limits, ends))
 lines = st.lists(st.builds(Line, st.sampled_from((*ITEMS, "unicorn")), st.integers(1, 4)), min_size=1, max_size=3)
 creates = st.builds(
     Create,
@@ -61,13 +61,13 @@ creates = st.builds(
 
 
 @effort()
-@given(sales, shelves, creates, st.integers(0, 3), st.sampled_from((0.0, 0.1, 0.15, 0.3)))
-def test_memory_refuses_as_the_lock_would_or_leaves_it_to_the_lock(sale, shelf, create, used, age):
+@given(sales, stocks, creates, st.integers(0, 3), st.sampled_from((0.0, 0.1, 0.15, 0.3)))
+def test_memory_refuses_as_the_lock_would_or_leaves_it_to_the_lock(sale, stock, create, used, age):
     items = {
         item_id: Item(item_id, max(on_hand, held), held, 0, limit, 9)
-        for item_id, (on_hand, held, limit, _) in shelf.items()
+        for item_id, (on_hand, held, limit, _) in stock.items()
     }
-    hold_ends = {item_id: ends_at for item_id, (*_, ends_at) in shelf.items() if ends_at is not None}
+    hold_ends = {item_id: ends_at for item_id, (*_, ends_at) in stock.items() if ends_at is not None}
     memory = SoldOut(MOST_SECONDS)
     memory.on_read(BEGAN, sale, NOW, list(items.values()), hold_ends)
     told = memory.refusal("drop", create, BEGAN + age)

@@ -13,7 +13,7 @@ from tests.property.memory_store import MemoryStore, put_up
 
 
 @dataclass
-class Shelf:
+class StoredSale:
     rows: MemoryStore
     revision: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -25,32 +25,32 @@ class Shelf:
 
 @dataclass
 class Batch:
-    shelf: Shelf
+    sale: StoredSale
     state: State
     revision: int
     exclusive: bool
 
     async def commit(self, decision: Decision):
         if not self.exclusive:
-            async with self.shelf.lock:
+            async with self.sale.lock:
                 return self._append(decision)
         return self._append(decision)
 
     def _append(self, decision):
-        if self.shelf.revision != self.revision:
+        if self.sale.revision != self.revision:
             raise Stale
-        self.shelf.append(decision)
+        self.sale.append(decision)
 
 
 @dataclass
 class TransferBatch:
-    shelves: tuple[Shelf, Shelf]
+    sales: tuple[StoredSale, StoredSale]
     source: State
     destination: State
 
     async def commit(self, taken: Decision, given: Decision):
-        for shelf, decision in zip(self.shelves, (taken, given), strict=True):
-            shelf.append(decision)
+        for sale, decision in zip(self.sales, (taken, given), strict=True):
+            sale.append(decision)
 
 
 class MemorySaleStore:
@@ -58,40 +58,40 @@ class MemorySaleStore:
 
     def __init__(self, clock=SYSTEM_CLOCK):
         self._clock = clock
-        self._shelves = {}
+        self._sales = {}
 
     def put_up(self, new: NewSale):
         """Creates a sale with its items and their first stock."""
-        self._shelves[new.sale_id] = Shelf(put_up(new, self._clock.now(), new.sale_id.encode().ljust(32, b".")))
+        self._sales[new.sale_id] = StoredSale(put_up(new, self._clock.now(), new.sale_id.encode().ljust(32, b".")))
 
     @asynccontextmanager
     async def open(self, sale_id, commands, due_limit, *, exclusive):
-        shelf = self._shelf(sale_id)
+        sale = self._sale(sale_id)
         if not exclusive:
-            yield self._read(shelf, commands, due_limit, exclusive=False)
+            yield self._read(sale, commands, due_limit, exclusive=False)
             return
-        async with shelf.lock:
-            yield self._read(shelf, commands, due_limit, exclusive=True)
+        async with sale.lock:
+            yield self._read(sale, commands, due_limit, exclusive=True)
 
     @asynccontextmanager
     async def open_transfer(self, command, due_limit):
-        source, destination = self._shelf(command.source_sale_id), self._shelf(command.destination_sale_id)
-        first, second = sorted((source, destination), key=lambda shelf: shelf.rows.sale.sale_id)
+        source, destination = self._sale(command.source_sale_id), self._sale(command.destination_sale_id)
+        first, second = sorted((source, destination), key=lambda sale: sale.rows.sale.sale_id)
         async with first.lock, second.lock:
-            states = [self._read(shelf, [command], due_limit, exclusive=True).state for shelf in (source, destination)]
+            states = [self._read(sale, [command], due_limit, exclusive=True).state for sale in (source, destination)]
             yield TransferBatch((source, destination), *states)
 
     async def bound_ids(self, sale_id, ids):
-        return set(ids) & set(self._shelf(sale_id).rows.reservations)
+        return set(ids) & set(self._sale(sale_id).rows.reservations)
 
     async def salt(self, sale_id):
-        return self._shelf(sale_id).rows.sale.salt
+        return self._sale(sale_id).rows.sale.salt
 
-    def _shelf(self, sale_id):
-        if sale_id not in self._shelves:
+    def _sale(self, sale_id):
+        if sale_id not in self._sales:
             raise NotFound(f"sales/{sale_id}")
-        return self._shelves[sale_id]
+        return self._sales[sale_id]
 
-    def _read(self, shelf, commands, due_limit, *, exclusive):
-        shelf.rows.due_limit = due_limit
-        return Batch(shelf, shelf.rows.read(commands, self._clock.now()), shelf.revision, exclusive)
+    def _read(self, sale, commands, due_limit, *, exclusive):
+        sale.rows.due_limit = due_limit
+        return Batch(sale, sale.rows.read(commands, self._clock.now()), sale.revision, exclusive)

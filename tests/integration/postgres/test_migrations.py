@@ -11,9 +11,9 @@ from tests.support.postgres import on_every_version
 
 pytestmark = on_every_version
 
-FIRST = Migration(1, "shelf", "CREATE TABLE shelf (units integer);", "DROP TABLE shelf;")
-SECOND = Migration(2, "label", "ALTER TABLE shelf ADD COLUMN label text;", "ALTER TABLE shelf DROP COLUMN label;")
-BROKEN = Migration(2, "broken", "ALTER TABLE shelf ADD COLUMN label text; SELECT 1 / 0;", "SELECT 1;")
+FIRST = Migration(1, "stock", "CREATE TABLE stock (units integer);", "DROP TABLE stock;")
+SECOND = Migration(2, "label", "ALTER TABLE stock ADD COLUMN label text;", "ALTER TABLE stock DROP COLUMN label;")
+BROKEN = Migration(2, "broken", "ALTER TABLE stock ADD COLUMN label text; SELECT 1 / 0;", "SELECT 1;")
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def test_applied_migrations_are_recorded_with_checksum_and_time(empty_data
 
     async with connected(empty_database_url) as connection:
         row = await connection.fetchrow("SELECT *, applied_at <= clock_timestamp() AS in_time FROM schema_migrations")
-    assert (1, "shelf", FIRST.checksum, True) == (row["version"], row["name"], row["checksum"], row["in_time"])
+    assert (1, "stock", FIRST.checksum, True) == (row["version"], row["name"], row["checksum"], row["in_time"])
 
 
 async def test_a_second_run_has_nothing_to_do(empty_database_url):
@@ -87,11 +87,11 @@ async def test_down_and_up_again_gives_the_same_schema(empty_database_url):
 async def test_a_target_is_reached_from_either_side(empty_database_url):
     both = [FIRST, SECOND]
 
-    assert [str(step) for step in await migrate(empty_database_url, to=1, migrations=both)] == ["0001_shelf up"]
+    assert [str(step) for step in await migrate(empty_database_url, to=1, migrations=both)] == ["0001_stock up"]
     assert [str(step) for step in await migrate(empty_database_url, to=2, migrations=both)] == ["0002_label up"]
     downs = await migrate(empty_database_url, to=0, migrations=both)
 
-    assert [str(step) for step in downs] == ["0002_label down", "0001_shelf down"]
+    assert [str(step) for step in downs] == ["0002_label down", "0001_stock down"]
     assert await versions(empty_database_url) == []
 
 
@@ -106,7 +106,7 @@ async def test_a_changed_file_is_refused(empty_database_url):
     await migrate(empty_database_url, migrations=[FIRST])
     changed = replace(FIRST, up=FIRST.up + " -- harmless?")
 
-    with pytest.raises(migrations.HistoryDiffersError, match=r"0001_shelf\.up\.sql has changed"):
+    with pytest.raises(migrations.HistoryDiffersError, match=r"0001_stock\.up\.sql has changed"):
         await migrate(empty_database_url, migrations=[changed, SECOND])
     assert await versions(empty_database_url) == [1]
 
@@ -158,7 +158,7 @@ async def test_a_migration_never_waits_long_for_a_busy_table_but_comes_back(empt
 
     async with connected(empty_database_url) as shopper:
         async with shopper.transaction():
-            await shopper.fetch("SELECT * FROM shelf")
+            await shopper.fetch("SELECT * FROM stock")
             with pytest.raises(migrations.MigrationBlockedError, match="0002_label up found a table locked 3 times"):
                 await migrate(empty_database_url, migrations=[FIRST, SECOND])
             monkeypatch.setattr(migrations, "_TABLE_LOCK_ATTEMPTS", 200)

@@ -46,7 +46,7 @@ PAST = """
         '15 minutes', now(), now(), 'hourly', decode(repeat('00', 32), 'hex'), false
     FROM generate_series($1::integer, $2) AS n;
 """
-SHELVES = """
+STOCK = """
     INSERT INTO items SELECT 'shoe', 'hourly-' || n, 0, 0, 5, 0, 1 FROM generate_series($1::integer, $2) AS n;
 """
 
@@ -176,12 +176,12 @@ async def test_looking_for_remainders_reads_as_many_rows_after_ten_thousand_sale
         await connection.execute(f"SET plan_cache_mode = {plans}")
         await connection.execute(f"PREPARE look AS {load('schedules')['occurrences_to_settle']}")
         for first, last in ((1, 100), (101, 10_000)):
-            for grow in (PAST, SHELVES):
+            for grow in (PAST, STOCK):
                 await sql.execute(grow, first, last)
             await sql.execute("ANALYZE")
             look = f"EXECUTE look ('hourly', now() - interval '50 hours', {stretch})"
             plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {look}")
             looked_at.append(rows_read(json.loads(plan)[0]["Plan"]))
 
-    # A stretch of the newest and one of those before: each sale, and its shelf.
+    # A stretch of the newest and one of those before: each sale, and its stock.
     assert looked_at == [2 * 2 * stretch] * 2

@@ -54,12 +54,12 @@ def reading(
     **rules: object,
 ) -> State:
     """What a batch reads: `items` (5 shoes), the `known` reservations, and `SALE` with other `rules`."""
-    shelf = items or (shoe(),)
-    limited = bool(rules.get("per_customer_limit") or any(item.per_customer_limit for item in shelf))
+    items = items or (shoe(),)
+    limited = bool(rules.get("per_customer_limit") or any(item.per_customer_limit for item in items))
     return State(
         sale=replace(SALE, limits_customers=limited, **rules),
         now=now,
-        items={item.item_id: item for item in shelf},
+        items={item.item_id: item for item in items},
         reservations={reservation.reservation_id: reservation for reservation in known},
         used=used or {},
         due=due,

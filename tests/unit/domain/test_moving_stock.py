@@ -96,9 +96,9 @@ def test_another_adjustment_under_the_same_id_is_refused():
 
 
 def test_an_item_counts_to_the_end_of_int32_with_what_it_has_sold():
-    shelf = shoe(MAX_UNITS - 10, sold=8)
+    item = shoe(MAX_UNITS - 10, sold=8)
 
-    fits, too_many = decide(reading(shelf), [adjust(1, 2), adjust(2, 1)]).answers
+    fits, too_many = decide(reading(item), [adjust(1, 2), adjust(2, 1)]).answers
 
     assert isinstance(fits, Adjusted)
     assert isinstance(too_many, InvalidRequest)

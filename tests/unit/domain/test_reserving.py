@@ -53,20 +53,20 @@ def test_a_refusal_leaves_nothing_to_append():
 
 
 def test_all_lines_or_none():
-    shelf = (shoe(), shoe(1, item_id="sock"))
+    items = (shoe(), shoe(1, item_id="sock"))
     lines = (Line("shoe", 1), Line("sock", 2))
 
-    [refusal] = decide(reading(*shelf), [create(1, lines=lines)]).answers
+    [refusal] = decide(reading(*items), [create(1, lines=lines)]).answers
 
     assert isinstance(refusal, InsufficientStock)
     assert (Shortage("sock", 2, 1),) == refusal.shortages
 
 
 def test_partial_takes_what_there_is_of_each_line():
-    shelf = (shoe(2), shoe(0, item_id="sock"))
+    items = (shoe(2), shoe(0, item_id="sock"))
     lines = (Line("shoe", 3), Line("sock", 1))
 
-    [answer] = decide(reading(*shelf), [create(1, lines=lines, allow_partial=True)]).answers
+    [answer] = decide(reading(*items), [create(1, lines=lines, allow_partial=True)]).answers
 
     assert (Line("shoe", 2),) == answer.reservation.lines
 
@@ -187,8 +187,8 @@ def test_a_replay_of_a_dead_hold_says_that_it_has_expired():
 
 
 def test_the_sales_limit_counts_all_items_holds_and_purchases():
-    shelf = (shoe(), shoe(item_id="sock"))
-    state = reading(*shelf, per_customer_limit=4, used={"ann": {"shoe": 2, "sock": 1}})
+    items = (shoe(), shoe(item_id="sock"))
+    state = reading(*items, per_customer_limit=4, used={"ann": {"shoe": 2, "sock": 1}})
 
     first, refusal = decide(state, [create(1), create(2)]).answers
 
@@ -198,9 +198,9 @@ def test_the_sales_limit_counts_all_items_holds_and_purchases():
 
 
 def test_an_items_limit_holds_for_that_item_alone():
-    shelf = (shoe(limit=1), shoe(item_id="sock"))
+    items = (shoe(limit=1), shoe(item_id="sock"))
 
-    shoes, socks = decide(reading(*shelf), [create(1, 2), create(2, lines=(Line("sock", 2),))]).answers
+    shoes, socks = decide(reading(*items), [create(1, 2), create(2, lines=(Line("sock", 2),))]).answers
 
     assert isinstance(shoes, CustomerLimitReached)
     assert (shoes.limit, shoes.used, shoes.item_id) == (1, 0, "shoe")
@@ -252,7 +252,7 @@ def test_plenty_is_granted_however_many_holds_are_due():
 
 
 @pytest.mark.parametrize(
-    ("shelf", "asked", "partly", "expected"),
+    ("item", "asked", "partly", "expected"),
     [
         (shoe(5, held=5), 5, False, 30.0),
         (shoe(5, held=5), 6, False, None),
@@ -262,16 +262,16 @@ def test_plenty_is_granted_however_many_holds_are_due():
         (shoe(0, sold=5), 1, True, None),
     ],
 )
-def test_a_shortage_can_pass_only_while_open_holds_keep_what_is_missing(shelf, asked, partly, expected):
-    state = reading(shelf, holds_end_at={"shoe": NOON + seconds(30)})
+def test_a_shortage_can_pass_only_while_open_holds_keep_what_is_missing(item, asked, partly, expected):
+    state = reading(item, holds_end_at={"shoe": NOON + seconds(30)})
     [refusal] = decide(state, [create(1, asked, allow_partial=partly)]).answers
     assert refusal.retry_after_seconds == expected
 
 
 def test_every_short_line_must_be_able_to_come_back():
-    shelf = (shoe(5, held=5), shoe(0, sold=5, item_id="sock"))
+    items = (shoe(5, held=5), shoe(0, sold=5, item_id="sock"))
     lines = (Line("shoe", 1), Line("sock", 1))
-    [refusal] = decide(reading(*shelf), [create(1, lines=lines)]).answers
+    [refusal] = decide(reading(*items), [create(1, lines=lines)]).answers
     assert refusal.retry_after_seconds is None
 
 
@@ -283,16 +283,16 @@ def test_a_hold_that_ends_at_once_is_asked_for_after_a_second():
 
 @pytest.mark.parametrize(("partly", "expected"), [(False, 40.0), (True, 20.0)])
 def test_all_lines_must_come_back_or_one_of_them_to_who_takes_what_there_is(partly, expected):
-    shelf = (shoe(1, held=1), shoe(1, held=1, item_id="sock"))
-    state = reading(*shelf, holds_end_at={"shoe": NOON + seconds(40), "sock": NOON + seconds(20)})
+    items = (shoe(1, held=1), shoe(1, held=1, item_id="sock"))
+    state = reading(*items, holds_end_at={"shoe": NOON + seconds(40), "sock": NOON + seconds(20)})
     lines = (Line("shoe", 1), Line("sock", 1))
     [refusal] = decide(state, [create(1, lines=lines, allow_partial=partly)]).answers
     assert refusal.retry_after_seconds == expected
 
 
 def test_a_line_that_is_not_short_is_not_waited_for():
-    shelf = (shoe(5, held=5), shoe(5, held=1, item_id="sock"))
-    state = reading(*shelf, holds_end_at={"shoe": NOON + seconds(40), "sock": NOON + seconds(60)})
+    items = (shoe(5, held=5), shoe(5, held=1, item_id="sock"))
+    state = reading(*items, holds_end_at={"shoe": NOON + seconds(40), "sock": NOON + seconds(60)})
     [refusal] = decide(state, [create(1, lines=(Line("shoe", 1), Line("sock", 1)))]).answers
     assert refusal.retry_after_seconds == 40.0
 
@@ -306,6 +306,6 @@ def test_a_hold_of_the_same_batch_may_be_the_first_to_end(held, expected):
 
 
 def test_ends_are_remembered_only_where_those_of_all_holds_are_known():
-    shelf = (shoe(5), shoe(5, held=1, item_id="sock"))
-    decision = decide(reading(*shelf), [create(1, lines=(Line("shoe", 1), Line("sock", 1)))])
+    items = (shoe(5), shoe(5, held=1, item_id="sock"))
+    decision = decide(reading(*items), [create(1, lines=(Line("shoe", 1), Line("sock", 1)))])
     assert decision.holds_end_at == {"shoe": NOON + SALE.hold_time}

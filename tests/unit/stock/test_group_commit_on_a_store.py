@@ -75,7 +75,7 @@ async def ask(groups, command):
 
 
 async def others_are_quicker(batch):
-    batch.shelf.revision += not batch.exclusive
+    batch.sale.revision += not batch.exclusive
 
 
 async def test_a_change_is_committed_without_keeping_others_out(groups, store):
@@ -125,14 +125,14 @@ async def test_after_a_lost_commit_a_refusal_is_committed(groups, store):
     async def lose_the_first(batch):
         if not lost:
             lost.append(batch)
-            batch.shelf.append(batch.shelf.rows.decide(batch.state, [Sweep()]))
+            batch.sale.append(batch.sale.rows.decide(batch.state, [Sweep()]))
             store.meanwhile = None
             await ask_elsewhere(hold("other", socks=3))
             raise InDoubt
 
     async def ask_elsewhere(command):
         async with MemorySaleStore.open(store, "drop", [command], 10, exclusive=False) as other:
-            await other.commit(other.shelf.rows.decide(other.state, [command]))
+            await other.commit(other.sale.rows.decide(other.state, [command]))
 
     store.meanwhile = lose_the_first
     assert isinstance(await ask(groups, hold(socks=1)), InsufficientStock)

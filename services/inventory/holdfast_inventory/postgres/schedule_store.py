@@ -171,9 +171,7 @@ def _actor(schedule: Schedule) -> str:
 
 def _schedule(row: Row) -> Schedule:
     columns: dict[str, Any] = dict(row)
-    shelves = zip(
-        columns.pop("item_ids"), columns.pop("on_hands"), columns.pop("item_per_customer_limits"), strict=True
-    )
+    items = zip(columns.pop("item_ids"), columns.pop("on_hands"), columns.pop("item_per_customer_limits"), strict=True)
     return Schedule(
-        **columns | {"items": tuple(NewItem(*shelf) for shelf in shelves), "remainder": _REMAINDERS[row["remainder"]]}
+        **columns | {"items": tuple(NewItem(*item) for item in items), "remainder": _REMAINDERS[row["remainder"]]}
     )
