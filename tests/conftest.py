@@ -1,4 +1,4 @@
-"""Fixtures for every test: real servers, one of each per test process, and a database of its own per test."""
+"""Fixtures for all tests: real servers, one of each for each test process, and a new database for each test."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ DEBIAN_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 POSTGRES_SETTINGS = {"shared_buffers": "64MB", "max_connections": "200", "max_wal_size": "256MB"}
 TEMPLATE = "migrated"
 
-# How long an example takes says nothing on a machine that is busy otherwise.
+# The duration of an example has no meaning on a busy machine.
 hypothesis.settings.register_profile("holdfast", deadline=None)
 hypothesis.settings.load_profile("holdfast")
 
@@ -86,7 +86,7 @@ def _fresh_database(server: PostgresServer, template: str | None) -> Iterator[st
 
 
 def _migrate(server: PostgresServer) -> None:
-    """Under another name first: a template exists only once it is complete."""
+    """Create it under another name first, so that a template that exists is complete."""
     draft = f"{TEMPLATE}_draft"
     server.drop_database(draft)
     with ThreadPoolExecutor(max_workers=1) as aside:  # A test's own event loop may be running on this thread.
@@ -115,7 +115,7 @@ def valkey_url(valkey_server: ValkeyServer) -> str:
 
 @pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A Valkey of the test's own, which it may kill, freeze and spoil."""
+    """A Valkey for this test alone, which it may kill, freeze and fill with garbage."""
     server = ValkeyServer(tmp_path)
     server.start()
     yield server
@@ -125,7 +125,7 @@ def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def cut_off_connections_are_collected() -> Iterator[None]:
-    """An attempt to connect that is cut off is left to the collector by asyncio's streams: collect it in this test,
+    """asyncio's streams leave a cancelled connection attempt to the garbage collector: collect it in this test,
     because otherwise the next test is blamed.
     """
     yield
@@ -136,13 +136,13 @@ def cut_off_connections_are_collected() -> Iterator[None]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Gives a free port of the loopback interface at each call."""
+    """Return a free port of the loopback interface at each call."""
     return any_free_port
 
 
 @pytest.fixture
 def tool() -> Callable[[str], Path]:
-    """Gives the path of a program that scripts/install-tools.sh installs; missing is a failure, never a skip."""
+    """Return the path of a program that scripts/install-tools.sh installs; missing is a failure, never a skip."""
 
     def find(name: str) -> Path:
         path = REPOSITORY / ".tools" / "bin" / name
@@ -155,12 +155,12 @@ def tool() -> Callable[[str], Path]:
 
 @pytest.fixture
 def drawn(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Tells at the end of the run, pass or fail, what a test has drawn by chance, so that it can be had again."""
+    """Report at the end of the run what a test has drawn at random, so that it can be repeated."""
     return lambda what: record_property("drawn", what)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was drawn: a process of xdist's has no terminal to tell it on."""
+    """Print what was drawn. Processes of xdist have no terminal for it."""
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
         for name, what in report.user_properties if report.when == "call" else ():
             if name == "drawn":

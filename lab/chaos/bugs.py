@@ -42,7 +42,7 @@ _BUYING = {"weights": {"create": 40, "replay": 25, "adjust": 20, "confirm": 10, 
 
 
 def _acknowledge_before_commit():
-    """Answers are sent before the commit."""
+    """Send answers before the commit."""
     import asyncpg
 
     from holdfast_inventory.postgres.statements import load
@@ -93,7 +93,7 @@ def _redis_as_truth():
 
 
 def _retry_without_key():
-    """A retry after a lost COMMIT has a new request id."""
+    """Retry after a lost COMMIT with a new request id."""
     from holdfast_inventory.domain.commands import Create
     from holdfast_inventory.stock.group_commit import GroupCommit
 
@@ -126,7 +126,7 @@ def _confirm_racing_expiry():
 
 
 def _dropped_watch_event():
-    """The first movement of every fifth page is dropped."""
+    """Drop the first movement of every fifth page."""
     from holdfast_inventory.watches.followers import MovementFollower
 
     movements_after = MovementFollower.movements_after
@@ -160,7 +160,7 @@ class _Memory:
 
 
 def _limit_outside_lock():
-    """A customer's use is cached for some time instead of being read for each batch."""
+    """Cache a customer's use for some time instead of reading it for each batch."""
     from holdfast_inventory.domain.commands import Create
     from holdfast_inventory.postgres import sale_store
 
@@ -177,7 +177,7 @@ def _limit_outside_lock():
 
 
 def _remembered_rules():
-    """A sale's rules are cached for some time instead of being read for each batch."""
+    """Cache a sale's rules for some time instead of reading them for each batch."""
     from holdfast_inventory.postgres import sale_store
 
     read, memory = sale_store.read, _Memory(_REMEMBERED_SECONDS)

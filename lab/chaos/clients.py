@@ -56,7 +56,7 @@ class GrpcClient:
         return Outcome(Kind.OK, as_dict(answer), trailers.get("idempotent-replayed") == "true")
 
     def one(self):
-        """The client of one replica."""
+        """Return the client of one replica."""
         return self._random.choice(self._clients)
 
 
@@ -85,7 +85,7 @@ class RestClient:
         return _not_granted(answer.reason, f"HTTP {answer.status}")
 
     def one(self):
-        """The client of one gateway."""
+        """Return the client of one gateway."""
         return self._random.choice(self._clients)
 
 

@@ -122,7 +122,7 @@ async def _jump_clock(stage, strike):
 
 
 def _at_point(action, told_as):
-    """A fault at a point of a service's transaction. It is recorded only when the point was reached."""
+    """Return a fault at a point of a service's transaction. It is recorded only when the point was reached."""
 
     async def act(stage, strike):
         name, _, point = strike.target.partition(" ")

@@ -202,7 +202,7 @@ class Databases:
         await self.add_standby()
 
     async def start_primary(self):
-        """Starts it, or starts it again after its death."""
+        """Start it, also after its death."""
         self.primary.spawn()  # On the main thread: the kernel stops it when the thread that started it ends.
         await asyncio.to_thread(self.primary.wait_until_ready, _START_SECONDS)
         self.aim_links()

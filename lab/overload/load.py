@@ -73,7 +73,7 @@ def milliseconds(seconds: Sequence[float], share: float) -> float:
 
 
 async def closed_loop(pool, shopping, callers, seconds):
-    """A closed loop: a number of callers, each of which sends its next request after the answer."""
+    """Run a closed loop: each of the callers sends its next request after the answer."""
     loop = asyncio.get_running_loop()
     tally = Tally(seconds=seconds, begun=loop.time())
     end, finished, left = loop.time() + seconds, loop.create_future(), callers

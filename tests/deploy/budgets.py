@@ -1,6 +1,6 @@
-"""How long each service may take to stop: the limits of all the steps of its stop, as its settings make them.
+"""The maximum time that each service takes to stop: the sum of the limits of its steps, from its settings.
 
-Asked for on an event loop, as the services are made on one.
+Call it on an event loop, because the services are created on one.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ APPS = {"inventory": partial(Inventory, new_server=GrpcServer), "gateway": Gatew
 
 
 def stop_seconds(service, variables, monkeypatch):
-    """The most that a stop takes with these variables in the environment."""
+    """Return the maximum time of a stop with these variables in the environment."""
     with monkeypatch.context() as patched:
         for name, value in variables.items():
             patched.setenv(name, value)

@@ -32,7 +32,7 @@ def stack(postgres18, valkey_server):
 
 @pytest.fixture
 def smoke_test(tool):
-    """Runs deploy/smoke-test.sh against a stack."""
+    """Run deploy/smoke-test.sh against a stack."""
 
     def run(stack, *arguments):
         path = f"{tool('grpcurl').parent}:{os.environ['PATH']}"

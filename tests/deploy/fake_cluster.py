@@ -1,4 +1,4 @@
-"""kubectl and docker as the scripts call them: what they would do is recorded, what they answer is chosen."""
+"""Replacements of kubectl and docker: calls are recorded, and answers are chosen by the test."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ exit 0
 
 
 class FakeCluster:
-    """A directory with the programs, their answers, and what they were asked."""
+    """A directory with the programs, their answers and their calls."""
 
     def __init__(self, directory):
         self._directory = directory

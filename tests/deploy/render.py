@@ -1,4 +1,4 @@
-"""What the manifests say, as Kubernetes would get it."""
+"""The rendered manifests, as Kubernetes would get them."""
 
 import subprocess
 from functools import cache
@@ -14,14 +14,14 @@ SERVICES = ("inventory", "gateway", "edge")
 
 @cache
 def rendered(overlay):
-    """All resources of an overlay."""
+    """Return all resources of an overlay."""
     kustomize = REPOSITORY / ".tools/bin/kustomize"
     if not kustomize.is_file():
         pytest.fail(f"{kustomize} is missing: make tools")
     command = [kustomize, "build", REPOSITORY / "k8s/overlays" / overlay]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
-    # kustomize warns of what will not work for ever.
+    # kustomize warns of deprecated fields.
     assert result.stderr == ""
     return list(yaml.safe_load_all(result.stdout))
 
@@ -37,7 +37,7 @@ def of_kind(overlay, *kinds):
 
 
 def pods(overlay):
-    """The specification of every pod, by the kind and the name of what makes it."""
+    """Return the specification of every pod, by the kind and the name of its owner."""
     specifications = {}
     for each in of_kind(overlay, "Deployment", "StatefulSet", "Job"):
         specifications[f"{each['kind']} {each['metadata']['name']}"] = each["spec"]["template"]["spec"]
@@ -48,6 +48,6 @@ def pods(overlay):
 
 
 def configuration(overlay):
-    """The variables that all services get there."""
+    """Return the variables that all services get there."""
     maps = [each for each in of_kind(overlay, "ConfigMap") if each["metadata"]["name"].startswith("holdfast-")]
     return maps[0]["data"]

@@ -1,4 +1,4 @@
-"""Everything that sells, as processes of its own: inventory, gateway and edge, on real servers."""
+"""A complete deployment as processes: inventory, gateway and edge, on real servers."""
 
 from holdfast_devstack.ports import free_port
 from lab.kit.service import Service, environment
@@ -8,13 +8,13 @@ QUICK = {f"HOLDFAST_{prefix}DRAIN_{each}_SECONDS": "0" for prefix in ("", "EDGE_
 
 
 def free_ports():
-    """One for each listener, by the middle of its variable's name."""
+    """Return a port for each listener, by the middle part of its variable's name."""
     listeners = ("GRPC", "METRICS", "HTTP", "GATEWAY_METRICS", "EDGE_HTTP", "EDGE_METRICS", "EDGE_ADMIN")
     return {name: free_port() for name in listeners}
 
 
 def variables(ports, database_url, redis_url):
-    """What makes one of each find the others and its servers."""
+    """Return the variables by which one of each finds the others and its servers."""
     return {f"HOLDFAST_{name}_PORT": port for name, port in ports.items()} | {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
@@ -27,7 +27,7 @@ def variables(ports, database_url, redis_url):
 
 
 class Stack:
-    """One of each. `environment` is theirs, and what programs need to reach them."""
+    """One of each. `environment` is the services', and that of programs that reach them."""
 
     def __init__(self, database_url, redis_url, **wanted):
         ports = free_ports()

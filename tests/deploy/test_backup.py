@@ -1,4 +1,4 @@
-"""A backup can be restored, and what is restored is the ledger as it was."""
+"""A backup can be restored, and the restored ledger is the same."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ def binaries(postgres):
 
 @pytest.fixture
 def script(binaries):
-    """Runs a script with PostgreSQL's programs of the server's version."""
+    """Run a script with PostgreSQL's programs of the server's version."""
 
     def run(name, *arguments, **variables):
         return subprocess.run(
@@ -59,7 +59,7 @@ async def sell_some(url):
 
 
 async def ledger_of(url):
-    """The sale, where its movements do not sum up to its stock, its movements, and what migrations are missing."""
+    """Return the sale, the items whose movements do not sum up, its movements, and the missing migrations."""
     async with Replica(url) as one:
         async with one.database.reading() as connection:
             pending = await migrations.pending(connection)

@@ -1,4 +1,4 @@
-"""What is for other platforms is accepted by those platforms' own descriptions of themselves."""
+"""Files for other platforms are valid by those platforms' own schemas."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def installed_units(tmp_path):
     programs = REPOSITORY / ".venv/bin"
     for path in [*UNITS, REPOSITORY / "deploy/systemd/holdfast.target"]:
         text = path.read_text().replace("/opt/holdfast/bin", str(programs))
-        # What it reads is not here.
+        # The files that it reads are not on this machine.
         text = text.replace("EnvironmentFile=/", "EnvironmentFile=-/")
         (tmp_path / path.name.replace("@", "@1")).write_text(text)
     return tmp_path

@@ -24,7 +24,7 @@ def kubernetes():
                 yield f"{overlay}-migrate", "inventory", configuration(overlay) | given(container["env"])
 
 
-# What a secret may say that is given elsewhere.
+# Values of secrets that are set elsewhere.
 SECRETS = {"DATABASE_URL": "postgresql://given/elsewhere", "REDIS_URL": "redis://given/0"}
 
 
@@ -83,7 +83,7 @@ def test_settings_are_known_and_usable(service, environment, monkeypatch, tmp_pa
 
 
 def existing(name, value, directory):
-    """A file, or a directory with a certificate, in place of one that is only there where it runs."""
+    """Return a file, or a directory with a certificate, in place of one that exists only in the deployment."""
     if name.endswith("_FILE"):
         path = directory / name
         path.write_text(SECRETS[name.removesuffix("_FILE")])

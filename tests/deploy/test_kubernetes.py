@@ -1,4 +1,4 @@
-"""Every overlay is valid Kubernetes, and what it makes is safe, drains, and can grow."""
+"""Every overlay is valid Kubernetes, and its pods are safe, drain, and can be scaled."""
 
 import copy
 import re
@@ -12,12 +12,12 @@ from holdfast_inventory.settings import InventorySettings
 from tests.deploy.render import OVERLAYS, REPOSITORY, SERVICES, configuration, of_kind, pods, rendered, resource
 
 DEPLOYED = [name for name in OVERLAYS if name in ("dev", "staging", "production")]
-# Connections that are neither an inventory's nor to be counted on: migrations, a backup, a person, the operator's own.
+# Connections that are no inventory's, and not constant: migrations, a backup, a person, the operator's own.
 OTHER_CONNECTIONS = 20
 
 
 def definitions():
-    """The schemas of custom resources, by API version and kind."""
+    """Return the schemas of custom resources, by API version and kind."""
     found = {}
     for path in (REPOSITORY / ".tools/crds").glob("*.yaml"):
         definition = yaml.safe_load(path.read_text())["spec"]
@@ -28,7 +28,7 @@ def definitions():
 
 
 def closed(schema):
-    """The schema, but unknown fields are refused, as the API server would drop them."""
+    """Return the schema, changed to refuse unknown fields, which the API server would drop."""
     schema = copy.deepcopy(schema)
     schema["properties"]["metadata"] = {"type": "object"}
 

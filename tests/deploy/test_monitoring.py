@@ -1,4 +1,4 @@
-"""Alerts, their tests and the dashboard name metrics that there are, with labels that these have."""
+"""Alerts, their tests and the dashboard use metrics that exist, with labels that they have."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.deploy.render import REPOSITORY
 MONITORING = REPOSITORY / "monitoring"
 ALERTS = yaml.safe_load((MONITORING / "holdfast.rules.yaml").read_text())
 DASHBOARD = json.loads((MONITORING / "grafana/holdfast.json").read_text())
-# Prometheus makes these itself.
+# Prometheus itself creates these.
 OF_PROMETHEUS = {"up"}
 LABELS_OF_PROMETHEUS = {"instance", "job"}
 METRIC = re.compile(r"\b(?:holdfast|grpc|http|process|envoy)_[a-z0-9_]+\b(?!\")|\bup\b")

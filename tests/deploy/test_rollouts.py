@@ -15,7 +15,7 @@ def cluster(tmp_path):
 
 
 def changes(cluster):
-    """What was done, without the looking, in short."""
+    """Return the changes that were made, in short, without the queries."""
     done = []
     for call in cluster.calls:
         if match := re.search(r" apply --selector \S+ ((?:not)?in \(.*?\))", call):

@@ -1,6 +1,6 @@
-"""The release before works with the schema of this one, so that a rollout, and going back, need no pause.
+"""The previous release works with the schema of this one, so that a rollout and a rollback need no pause.
 
-Before there is a release, the last commit stands for it. Two planted migrations prove that this can tell.
+Before the first release, the last commit stands for it. Two planted migrations prove that this test can fail.
 """
 
 import os
@@ -18,7 +18,7 @@ MIGRATIONS = "services/inventory/holdfast_inventory/postgres/migrations"
 
 
 def release_before():
-    """The last tag of a version, or the last commit."""
+    """Return the last tag of a version, or the last commit."""
     describe = ["git", "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^"]
     described = subprocess.run(describe, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     return described.stdout.strip() or "HEAD"
@@ -26,7 +26,7 @@ def release_before():
 
 @pytest.fixture
 def code_before(tmp_path):
-    """The code of the release before, as a PYTHONPATH."""
+    """The code of the previous release, as a PYTHONPATH."""
     root = tmp_path / "before"
     root.mkdir()
     archive = subprocess.run(
@@ -41,7 +41,7 @@ def code_before(tmp_path):
 
 @pytest.fixture
 def migrate(tmp_path, empty_database_url):
-    """Migrates with the migrations of the working tree, and with planted ones after them."""
+    """Migrate with the migrations of the working tree, and with planted ones after them."""
 
     def run(**planted):
         root = tmp_path / "now"
@@ -71,7 +71,7 @@ def python_path(root):
 
 @pytest.fixture
 def buy_with_the_code_before(code_before, empty_database_url, valkey_url, smoke_test):
-    """Runs the services of the release before on the migrated database, and buys something from them."""
+    """Run the services of the previous release on the migrated database, and buy something."""
 
     def buy():
         stack = Stack(empty_database_url, valkey_url, PYTHONPATH=code_before)

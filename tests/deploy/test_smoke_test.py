@@ -1,4 +1,4 @@
-"""The smoke test buys through every layer, and notices what is wrong."""
+"""The smoke test buys through every layer, and reports what is wrong."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The real processes on the real servers. What a test does not harm, all tests share."""
+"""The real processes on the real servers. Tests share all that they do not harm."""
 
 from contextlib import AsyncExitStack, ExitStack
 
@@ -13,7 +13,7 @@ REPLICAS = 3
 
 @pytest.fixture(scope="session")
 def cluster(postgres18, valkey_server):
-    """Three inventories and a gateway that no test stops; a test has sales of its own."""
+    """Three inventories and a gateway that no test stops; each test creates its own sales."""
     database = "cluster"
     with ExitStack() as started:
         yield Cluster(started, postgres18.create_database(database), valkey_server.url, REPLICAS)
@@ -22,7 +22,7 @@ def cluster(postgres18, valkey_server):
 
 @pytest.fixture
 async def opened():
-    """Closes at the end of the test what it is given."""
+    """Close the given objects at the end of the test."""
     async with AsyncExitStack() as stack:
 
         def keep(client):
@@ -34,13 +34,13 @@ async def opened():
 
 @pytest.fixture
 def grpc_client(opened):
-    """Opens gRPC clients, by address."""
+    """Open gRPC clients, by address."""
     return lambda address: opened(GrpcClient(address))
 
 
 @pytest.fixture
 def rest_client(opened):
-    """Opens REST clients, by URL."""
+    """Open REST clients, by URL."""
     return lambda url: opened(RestClient(url))
 
 
@@ -64,7 +64,7 @@ async def rest(cluster, rest_client):
 
 @pytest.fixture
 def start_inventory(cluster):
-    """Starts inventories of the test's own, by default on the shared servers, which drain at once."""
+    """Start inventories for this test, by default on the shared servers. They drain at once."""
     with ExitStack() as started:
 
         def start(database_url=None, redis_url=None, **settings):
@@ -76,7 +76,7 @@ def start_inventory(cluster):
 
 @pytest.fixture
 def start_gateway():
-    """Starts gateways of the test's own, which drain at once unless told otherwise."""
+    """Start gateways for this test, which drain at once by default."""
     with ExitStack() as started:
 
         def start(*inventories, **settings):

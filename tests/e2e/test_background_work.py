@@ -1,4 +1,4 @@
-"""What happens by itself: holds run out, and sales open on schedule, each once, however many replicas run."""
+"""Work without requests: holds expire, and sales open on schedule, each once, with any number of replicas."""
 
 import asyncio
 import re
@@ -14,12 +14,12 @@ from holdfast.inventory.v1 import sale_service_pb2 as ss
 from lab.kit.grpc_client import CALL_SECONDS, outcome
 from tests.support.eventually import eventually
 
-PERIOD_SECONDS = 86_400  # So long that the tests hardly ever meet its end.
+PERIOD_SECONDS = 86_400  # So long that it rarely ends during a test.
 
 
 @pytest.fixture
 async def start_schedule(replicas):
-    """Creates schedules that are deleted at the end of the test; gives their names."""
+    """Create schedules, return their names, and delete them at the end of the test."""
     created = []
 
     async def start(units=10_000, **options):

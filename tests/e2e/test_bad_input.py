@@ -25,7 +25,7 @@ async def stock(shop):
 
 @pytest.fixture
 def send(shop):
-    """Sends raw bytes to a method; the refusal of it, or of its one command, or None."""
+    """Send raw bytes to a method. Return the refusal of the call, or of its one command, or None."""
 
     async def send_raw(method, raw):
         path = f"/{method.containing_service.full_name}/{method.name}"
@@ -56,7 +56,7 @@ def code_name(number):
 
 
 def fault_of(refusal, path, must_refuse):
-    """What is wrong with the answer; None when it is as it should be."""
+    """Return what is wrong with the answer, or None."""
     if refusal is not None and (refusal.code in OUR_FAULT or refusal.reason == "INTERNAL"):
         return f"answered as a fault of ours: {refusal}"
     if not must_refuse:
@@ -69,7 +69,7 @@ def fault_of(refusal, path, must_refuse):
 
 
 def is_about(name, path):
-    """Whether a violation names the field, or something in it. Those of a command are named within the command."""
+    """Return whether a violation names the field, or something in it. Fields of a command are named within it."""
     in_command = path.removeprefix("commands[0].")
     spellings = (path, in_command, in_command.partition(".")[2])
     return any(name == each or name.startswith((f"{each}.", f"{each}[")) for each in spellings if each)
@@ -81,7 +81,7 @@ def test_every_method_is_covered():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 async def test_sound_requests_are_sound(stock, send, variant):
-    """Otherwise the tests below would find another field at fault."""
+    """If not, the tests below would be refused because of another field."""
     refusal = await send(method_of(variant), sound_request(variant, *stock).SerializeToString())
     assert refusal is None or refusal.reason != "INVALID_REQUEST", refusal
 
@@ -148,7 +148,7 @@ def without(request, name):
 
 
 def of_another_type(field):
-    """The field as a text where it is a number, and the other way round."""
+    """Return the field as a text if it is a number, and as a number if it is a text."""
     is_number = field.type in (Field.TYPE_INT32, Field.TYPE_INT64, Field.TYPE_BOOL, Field.TYPE_ENUM)
     tag = field.number << 3 | (LENGTH_DELIMITED if is_number else VARINT)
     return bytes([tag]) + (b"\x03abc" if is_number else b"\x05")

@@ -33,7 +33,7 @@ async def stock(shop):
 
 @pytest.fixture
 async def send(cluster):
-    """Sends a request, as its parts; what became of it."""
+    """Send a request, given by its parts, and return the answer."""
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout, headers={"Content-Type": "application/json"}) as session:
 
@@ -49,7 +49,7 @@ async def send(cluster):
 
 
 def of_the_command(sent):
-    """The refusal of a Submit's one command, as if it were the answer."""
+    """Return the refusal of a Submit's one command, as if it were the answer."""
     outcomes = sent.body.get("outcomes") if isinstance(sent.body, dict) else None
     if not outcomes or "error" not in outcomes[0]:
         return sent
@@ -58,7 +58,7 @@ def of_the_command(sent):
 
 
 def fault_of(sent, path, must_refuse):
-    """What is wrong with the answer; None when it is as it should be."""
+    """Return what is wrong with the answer, or None."""
     if sent.status >= 500:
         return f"answered as a fault of ours: {sent}"
     if not must_refuse:
@@ -70,14 +70,14 @@ def fault_of(sent, path, must_refuse):
 
 
 def is_about(name, path):
-    """Whether a violation names the field, something in it, or one field within the other's command."""
+    """Return whether a violation names the field, something in it, or one field within the other's command."""
     in_command = path.removeprefix("commands[0].")
     spellings = (path, in_command, in_command.partition(".")[2])
     return any(name == each or name.startswith((f"{each}.", f"{each}[")) for each in spellings if each)
 
 
 def wrong_values(field):
-    """JSON that does not fit a field, with whether it must be refused whatever the field means."""
+    """Yield JSON that does not fit a field, with whether it must be refused regardless of the field's rules."""
     name = field.name
     if field.is_repeated:
         return [(5, True), ("x", True), ({}, True), ([5], True), ([None], True), ([[]], True)]
@@ -106,7 +106,7 @@ def wrong_messages(message):
 
 
 def in_json(place, document):
-    """The object that has the field in a request's JSON, and the field's name there."""
+    """Return the object that has the field in a request's JSON, and the field's name there."""
     for field in place.fields[:-1]:
         document = document[field.json_name]
         document = document[0] if field.is_repeated else document
@@ -131,7 +131,7 @@ async def test_wrong_json_is_refused_by_the_name_of_its_field(stock, send, varia
             owner, name = in_json(place, document)
             owner[name] = value
             sent = await send(route, *parts(route, document))
-            # What is not read must fit nevertheless: the wrong type is refused, the wrong value is not.
+            # Fields that are not read are checked, too: a wrong type is refused, a wrong value is not.
             must_refuse = always and (is_read(place) or not fits(place.field, value))
             if fault := fault_of(sent, path, must_refuse):
                 faults.append(f"{path} = {str(value)[:40]!r}: {fault}")
@@ -139,7 +139,7 @@ async def test_wrong_json_is_refused_by_the_name_of_its_field(stock, send, varia
 
 
 def fits(field, value):
-    """Whether a value is of the field's JSON type, if not within its rules."""
+    """Return whether a value is of the field's JSON type, if not within its rules."""
     try:
         json_format.ParseDict({field.json_name: value}, field.containing_type._concrete_class())
     except json_format.ParseError:

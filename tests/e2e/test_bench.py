@@ -1,4 +1,4 @@
-"""The benchmark runs, as short as can be: measurements mean nothing here, but there must be some."""
+"""The benchmark runs, as short as possible: its numbers have no meaning here, but it must produce them."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Half a minute of chaos: everything is broken at once, and the history of it has no violation."""
+"""Half a minute of chaos: many faults at once, and a history without a violation."""
 
 import pytest
 
@@ -12,9 +12,9 @@ pytestmark = pytest.mark.timeout(240)
 
 
 async def test_half_a_minute_of_chaos_breaks_no_promise(tmp_path):
-    """A kill inside COMMIT, an unknown outcome, a replay and a sell-out are among it, or it would prove nothing."""
+    """It contains a kill inside COMMIT, an unknown outcome, a replay and a sell-out; without them it would be void."""
     result = await chaos(plans.brief(tmp_path, seed=1))
     assert result.passed, table(result)
-    # Anybody can judge it again.
+    # The recorded run can be judged again.
     again = judge(read_history(tmp_path / "history.jsonl"), read_ledgers(tmp_path / "ledgers.json"))
     assert again.witnessed == result.verdict.witnessed

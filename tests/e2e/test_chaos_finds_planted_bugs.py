@@ -1,6 +1,6 @@
-"""Chaos is only worth its name if it finds the bugs that it is there for: each is planted, and must be found.
+"""Chaos finds the bugs that it is made to find: each one is planted, and must be found.
 
-Some need a chance meeting that a busy machine may not bring about in a run of seconds; so they have three.
+Some need a coincidence that may not occur on a busy machine in a run of seconds, so there are three attempts.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of the rush: what was acknowledged is there, what was not can be asked for again."""
+"""kill -9 under load: what was acknowledged is kept, and what was not can be retried."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ RETRY_CODES = {"UNAVAILABLE", "CANCELLED", "UNKNOWN"}
 
 
 async def buy_until_it_dies(client, sale, buyer, acknowledged, lost):
-    """One buyer's purchases, each under a key of its own, until the replica is gone."""
+    """One buyer's purchases, each with its own key, until the replica is down."""
     for number in range(10_000):
         key = f"key-{buyer}-{number}"
         answer = await outcome(client.reserve(sale, f"c-{buyer}", key, sneaker=1))
@@ -39,7 +39,7 @@ async def test_sigkill_in_mid_load_loses_nothing_acknowledged(replicas, start_in
     await asyncio.gather(*buying)
     assert len(lost) == BUYERS
 
-    # Found by name at another replica; the same key gives the same, also for those that were never answered.
+    # Another replica finds them by name; the same key gives the same reservation, even if it was never answered.
     found = await asyncio.gather(*(replicas[1].get(name) for name in acknowledged.values()))
     assert [(held.customer, held.name) for held in found] == [(key[0], name) for key, name in acknowledged.items()]
     keys = [*acknowledged, *lost]
@@ -55,7 +55,7 @@ async def test_sigkill_in_mid_load_loses_nothing_acknowledged(replicas, start_in
 async def test_shoppers_over_rest_do_not_notice_that_a_replica_was_killed(
     replicas, cluster, start_inventory, start_gateway, rest_client
 ):
-    """The gateway made their keys up, so it may try again at another replica."""
+    """The gateway generated their keys, so it may retry at another replica."""
     sale = await replicas[0].open_sale(sneaker=1_000_000)
     victim = await start_inventory().is_serving()
     gateway = await start_gateway(victim, cluster.addresses[0]).is_serving()

@@ -1,4 +1,4 @@
-"""The drill in short: it passes as things are, and fails when one of the things that it is there for is missing."""
+"""A short drill passes, and fails if one of the mechanisms that it tests is missing."""
 
 import pytest
 
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 async def test_nobody_notices_that_inventories_gateways_and_the_edge_are_restarted(tmp_path):
-    """One of each; then all inventories and gateways at once, by as many new ones."""
+    """First one of each kind; then all inventories and gateways at once, by the same number of new ones."""
     plan = Plan(tmp_path, ("inventories", "gateways", "edge", "blue-green"), brief=True)
     result = await drill(plan)
     assert result.passed, table(result)

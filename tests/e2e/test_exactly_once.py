@@ -11,7 +11,7 @@ from tests.support.eventually import eventually
 
 
 async def test_retry_after_a_lost_answer_gives_the_same_reservation(replicas, cluster):
-    """The client hangs up with its requests under way, and comes back elsewhere with the same keys."""
+    """The client disconnects during its requests, and sends them to another replica with the same keys."""
     sale = await replicas[0].open_sale(sneaker=100)
     hasty = RestClient(cluster.url)
     buying = [asyncio.ensure_future(hasty.reserve(sale, f"c-{n}", f"key-{n}", sneaker=1)) for n in range(20)]

@@ -13,7 +13,7 @@ from tests.support.eventually import eventually
 from tests.support.services import TRANSPORT
 
 RESERVATIONS = 3000
-# bench/ measures what is promised; this only sees that nothing is badly wrong.
+# lab/bench measures memory exactly; this test only finds large leaks.
 MOST_MEGABYTES = 200 if TRANSPORT == "envoy" else 120
 MOST_GROWTH_MEGABYTES = 12
 
@@ -33,7 +33,7 @@ async def gauge(session, url, name):
 
 
 async def put_load_on(inventory, gateway, grpc_client, rest_client, sale):
-    """Reservations, refusals, watches that are left open and calls that are given up, over both transports."""
+    """Send reservations, refused requests, abandoned watches and cancelled calls, over both transports."""
     client, rest = grpc_client(inventory.address), rest_client(gateway.url)
     watch = client.sales.WatchStock(ss.WatchStockRequest(name=sale), timeout=CALL_SECONDS)
     await watch.read()

@@ -12,26 +12,26 @@ EXAMPLES = 8
 FUZZING_SECONDS = 240
 SEED = 4242
 LONGEST_HOLD_SECONDS = 30 * 24 * 3600
-# What is valid by the document may meet a state that forbids it.
+# A request that is valid by the document may be refused because of the state.
 ACCEPTED = '["2xx", 404, 409, 422, 429]'
-# May be refused as malformed by a rule that takes two fields to tell, which no schema says.
+# May be refused as malformed by a rule about two fields, which no schema expresses.
 OF_SEVERAL_FIELDS = (
-    # close_time after open_time; hold_time up to max_hold_time; no item twice, whatever else is said of it.
+    # close_time after open_time; hold_time up to max_hold_time; no item twice, even with other values.
     "POST /v1/sales",
-    # The same, of the sale as it will be, whatever of it is sent.
+    # The same, for the sale after the update, even if only one of the fields is sent.
     "PATCH /v1/sales/{sale}",
     # The item's name in the body, if there is one, is the one in the query.
     "POST /v1/sales/{sale}/items",
     # An order only for what is confirmed at once.
     "POST /v1/sales/{sale}/reservations",
-    # Open for a period at most; a source where the remainder returns to it; the template as a sale.
+    # Open for at most a period; a source if the remainder returns to it; the template's rules as a sale's.
     "POST /v1/saleSchedules",
     # An item of another sale than the source's.
     "POST /v1/sales:transfer",
 )
 CONFIGURATION = f"""
 [generation]
-# HTTP has clients send whatever headers they like.
+# HTTP allows clients to send any headers.
 allow-extra-parameters = false
 
 [checks.positive_data_acceptance]
@@ -63,16 +63,16 @@ async def test_docs_page_needs_nothing_from_elsewhere(cluster, rest):
 
 @pytest.fixture
 async def ids(shop, tmp_path, mode):
-    """Tells schemathesis, in its directory, of a sale, an item and a reservation that are there: it gets deeper."""
-    # Such that every hold_time which the document allows is one that the sale allows.
+    """Give schemathesis examples of an existing sale, item and reservation, so that its requests get further."""
+    # With it, the sale allows every hold_time that the document allows.
     sale = await shop.open_sale(a=1000, hold_seconds=LONGEST_HOLD_SECONDS)
     reservation = (await shop.reserve(sale, "c-1", a=1)).name.rpartition("/")[2]
     known = {"sale": sale.removeprefix("sales/"), "item": "a", "reservation": reservation}
     lines = [f'"path.{name}" = "{value}"\n' for name, value in known.items()]
     if mode == "positive":
-        # A caller that leaves no time gets 504, as the document says, and for no fault of ours.
+        # A caller with a very short timeout gets 504, as the document says, and that is correct.
         lines.append('"header.X-Request-Timeout" = "30"\n')
-        # A page's token is an earlier page's to give.
+        # A page token comes from an earlier page.
         lines.append('"query.pageToken" = ""\n')
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION + "[parameters]\n" + "".join(lines))
     return sale
@@ -81,9 +81,9 @@ async def ids(shop, tmp_path, mode):
 @pytest.mark.timeout(FUZZING_SECONDS + 60)
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 async def test_fuzzing_finds_no_fault_of_ours(cluster, shop, ids, tmp_path, mode):
-    """Answers are of a status, a media type and a schema that the document tells."""
+    """Answers have a status, a media type and a schema of the document."""
     bounds = ["--max-examples", EXAMPLES, "--seed", SEED, "--mode", mode, "--no-shrink", "--request-timeout", 20]
-    # A watch that is sound does not end, and a sale that is cancelled takes nothing more.
+    # A valid watch does not end, and a cancelled sale accepts nothing more.
     only = ["--phases", "examples,coverage,fuzzing", "--exclude-path-regex", ":(watch|cancel)$"]
     fuzzing = await run(
         *(Path(sys.executable).with_name("st"), "run", f"{cluster.url}/openapi.json", *bounds, *only),

@@ -15,7 +15,7 @@ MAY_TRY_AGAIN = {"DATABASE_UNAVAILABLE", "OUTCOME_UNKNOWN", "DEADLINE_IN_QUEUE",
 
 @pytest.fixture
 async def server(tmp_path, free_port):
-    """A PostgreSQL that is there but does not run yet."""
+    """A PostgreSQL that is prepared but not started."""
     postgres = PostgresServer(tmp_path / "postgres", port=free_port())
     await asyncio.to_thread(postgres.prepare)
     yield postgres
@@ -23,7 +23,7 @@ async def server(tmp_path, free_port):
 
 
 def spawn(server):
-    """Starts it on the main thread, by which it must not be outlived, and does not wait."""
+    """Start it without waiting, on the main thread: the kernel stops it when that thread ends."""
     server.spawn()
     return asyncio.to_thread(server.wait_until_ready)
 
@@ -52,7 +52,7 @@ async def test_database_comes_late_is_killed_and_returns(
 
 
 async def buy_until_refused(rest, sale, then_kill):
-    """Buys, kills the database on the way, and stops at the first refusal; what was acknowledged, by key."""
+    """Buy, kill the database meanwhile, and stop at the first refusal. Return what was acknowledged, by key."""
     acknowledged = {}
     for number in range(1000):
         answer = await rest.reserve(sale, "c-1", f"key-{number}", sneaker=1)
@@ -66,7 +66,7 @@ async def buy_until_refused(rest, sale, then_kill):
 
 
 async def refused_properly(rest, sale):
-    """Every kind of call is refused within its bound, and says that it may be tried again; so does readiness."""
+    """Every kind of call is refused in time with the information that a retry may help; readiness fails, too."""
     began_at = asyncio.get_running_loop().time()
     answers = await asyncio.gather(
         rest.reserve(sale, "c-1", "in-the-outage", sneaker=1), rest.get(f"/v1/{sale}"), rest.get(f"/v1/{sale}:verify")
@@ -96,7 +96,7 @@ async def served_again(rest, sale):
 async def test_reads_and_writes_are_bounded_while_the_database_is_frozen(
     cluster, shop, start_inventory, start_gateway, grpc_client, rest_client
 ):
-    """A black hole, without any connection being closed."""
+    """All packets are dropped, and no connection is closed."""
     sale = await shop.open_sale(sneaker=1000)
     async with tcp_proxy(cluster.database_url) as proxy:
         limits = {"database_read_seconds": 1, "database_transaction_seconds": 1, "database_acquire_seconds": 0.5}
@@ -119,9 +119,9 @@ async def test_reads_and_writes_are_bounded_while_the_database_is_frozen(
 async def test_connections_that_are_reset_in_mid_rush_lose_and_double_nothing(
     cluster, shop, start_inventory, grpc_client
 ):
-    """Buyers follow the answers: they repeat retryable requests with the same key.
+    """Buyers obey the answers: they repeat retryable requests with the same key.
 
-    On a machine that is busy, too, a batch may take so long that there is no room behind it: then they hear OVERLOADED.
+    On a busy machine a batch may take so long that the queue is full: then they get OVERLOADED.
     """
     sale = await shop.open_sale(sneaker=1000)
     async with tcp_proxy(cluster.database_url) as proxy:
@@ -138,7 +138,7 @@ async def test_connections_that_are_reset_in_mid_rush_lose_and_double_nothing(
         async def keep_resetting():
             while True:
                 proxy.reset()
-                await asyncio.sleep(0.1)  # Some of the work is done in between.
+                await asyncio.sleep(0.1)  # Some requests succeed in between.
 
         resetting = asyncio.ensure_future(keep_resetting())
         for number in range(10):

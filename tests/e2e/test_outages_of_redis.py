@@ -1,4 +1,4 @@
-"""Redis never decides: killed, frozen, flushed or full of garbage, purchases go on, and readiness does not care."""
+"""Redis never decides: with it killed, frozen, flushed or full of garbage, purchases and readiness continue."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ SLOWEST_SECONDS = 5.0
 
 @pytest.fixture(scope="module")
 def harmed(cluster, tmp_path_factory):
-    """A Valkey to harm, two replicas that tell each other through it, and a gateway before them."""
+    """A Valkey to harm, two replicas that use it, and a gateway in front of them."""
     server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
     server.start()
     services = []
@@ -39,7 +39,7 @@ def harmed(cluster, tmp_path_factory):
 
 @pytest.fixture
 async def valkey(harmed):
-    """As new, and both replicas have found it again."""
+    """Restart it empty, and wait until both replicas have connected again."""
     server, _, _ = harmed
     server.kill()
     server.start()
@@ -128,7 +128,7 @@ async def sees_all_sold(watch):
 
 
 async def what_returns_is_sold(pair, sale, answers):
-    """A unit that is given back at one replica is sold at the other."""
+    """Check that a unit that is released at one replica is sold at the other."""
     held = next(answer for answer in answers if not isinstance(answer, Refused))
     await pair[0].reservations.ReleaseReservation(rs.ReleaseReservationRequest(name=held.name), timeout=30)
 

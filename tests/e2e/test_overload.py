@@ -1,4 +1,4 @@
-"""Far more load than can be served, in short: what has to hold however fast or slow the machine is."""
+"""Far more load than can be served, in short: what must be true on any machine."""
 
 import os
 from dataclasses import replace
@@ -11,13 +11,13 @@ from lab.overload.verdict import faults
 
 pytestmark = pytest.mark.timeout(240)
 
-# So few places that they are all taken on any machine.
+# So few places that all of them are used on any machine.
 BRIEF = Plan(seconds=1.5, multiples=(0.5, 10.0), callers=(32,), request_limit=16, greed=4.0)
 
 
 @pytest.fixture
 def whole_machine():
-    """The run keeps to one core, as every process that it starts; afterwards there are all again."""
+    """Limit the run and its processes to one core, and restore the cores at the end."""
     cores = os.sched_getaffinity(0)
     yield
     os.sched_setaffinity(0, cores)
@@ -28,11 +28,11 @@ async def test_everybody_has_an_answer_and_what_ends_a_purchase_goes_first(tmp_p
     result = await overload(replace(BRIEF, transports=(transport,)))
     assert faults(result) == [], table(result)
     most = result.step(transport, 10.0).tally
-    # Far too much came: most creates were refused, each with a time to come back, and not all with the same.
+    # Far too much load: most creates were refused, each with a retry delay, and not all with the same.
     assert most.share_accepted("create") < 1.0, table(result)
     assert set(most.delays) >= {1.0, 2.0, 3.0}, table(result)
     assert most.outcomes["create", "OK"] > 0
-    # And then it was over.
+    # Then it recovered.
     after = next(step for step in result.steps if step.name == "after").tally
     assert after.outcomes["create", "OK"] > 0
     write(result, tmp_path)

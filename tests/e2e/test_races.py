@@ -1,4 +1,4 @@
-"""Stampedes through three replicas and the gateway at once."""
+"""Many concurrent buyers through three replicas and the gateway."""
 
 import asyncio
 
@@ -73,7 +73,7 @@ async def test_200_buyers_of_200_single_items_all_succeed(replicas, rest):
 
 
 async def test_a_unit_that_is_given_back_is_sold_at_another_replica(replicas):
-    """Sold out may be remembered, but only for 200 ms: a buyer who tries again gets what came back."""
+    """Sold out may be remembered for 200 ms only: a buyer who tries again gets the units that became available."""
     sale = await replicas[0].open_sale(sneaker=1)
     held = await replicas[0].reserve(sale, "c-1", sneaker=1)
     assert (await outcome(replicas[1].reserve(sale, "c-2", sneaker=1))).reason == "INSUFFICIENT_STOCK"

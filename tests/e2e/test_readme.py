@@ -1,4 +1,4 @@
-"""What the README says to type does what the README says."""
+"""The README's commands do what the README says."""
 
 import json
 import re
@@ -16,13 +16,13 @@ TIMED_OUT = 124
 
 
 def blocks(language, heading):
-    """The code blocks of that language under a heading."""
+    """Return the code blocks of that language under a heading."""
     section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
 def commands(block):
-    """Each command of a shell block: lines up to one that neither continues nor leaves a quote open."""
+    """Yield each command of a shell block: lines until one that ends without a continuation or an open quote."""
     command = ""
     for line in block.splitlines():
         command += line + "\n"
@@ -34,7 +34,7 @@ def commands(block):
 
 @pytest.fixture
 def paste(cluster, tool):
-    """Runs a command with the shared cluster's ports, and a sale of the test's own; what it printed."""
+    """Run a command with the shared cluster's ports and a sale of this test. Return its output."""
     sale_id = f"tour-{uuid.uuid4().hex[:8]}"
 
     async def run_it(command):
@@ -44,7 +44,7 @@ def paste(cluster, tool):
         command = command.replace("localhost:50051", f"127.0.0.1:{grpc_port}")
         if ":watch" not in command and "WatchStock" not in command:
             return await shell(command, tool("grpcurl").parent)
-        # A watch is followed until one has seen enough.
+        # A watch has no end, so it is stopped.
         watch = ["timeout", WATCH_SECONDS, "bash", "-c", "exec " + command.strip()]
         finished = await run(*watch, path=tool("grpcurl").parent)
         assert finished.status == TIMED_OUT, finished.output
@@ -54,7 +54,7 @@ def paste(cluster, tool):
 
 
 async def test_the_tour_works_as_it_stands(paste, tmp_path):
-    """REST, then gRPC, then Python, in the README's order: each goes on where the one before left off."""
+    """REST, then gRPC, then Python, in the README's order: each continues with the state of the one before."""
     await take_rest_tour(paste)
     await take_grpc_tour(paste)
     await run_python(paste, tmp_path)
@@ -81,7 +81,7 @@ async def take_rest_tour(paste):
 
 
 async def check_refusal(paste, reserve):
-    """The third pair for the same customer; what the second bought is given back."""
+    """The third pair for the same customer is refused; the second pair is released."""
     second = json.loads(await paste(reserve.replace("7f3c", "second")))
     refusal = json.loads(await paste(reserve.replace("7f3c", "third")))
     [block] = blocks("json", "Five minutes, in REST")
@@ -103,13 +103,13 @@ async def run_python(paste, tmp_path):
     [program] = blocks("python", "Five minutes, in gRPC")
     script = tmp_path / "tour.py"
     script.write_text(program)
-    # Through `paste`, for the ports: the script itself is what is pasted.
+    # Through `paste`, which replaces the ports: the script is pasted as it is.
     output = await paste(f"cat > {script} <<'END'\n{program}END\n{sys.executable} {script}")
     assert "state: CONFIRMED" in output
 
 
 def test_settings_table_says_what_is_the_default():
-    """The README's table agrees with .env.example, which a test of its own holds to the code."""
+    """The README's table agrees with .env.example, which another test compares with the code."""
     example = (Path(__file__).parents[2] / ".env.example").read_text()
     rows = re.findall(r"^\| `(HOLDFAST_\w+)` \| `?([^`|]+?)`? \|", README, re.MULTILINE)
     assert len(rows) >= 5

@@ -1,4 +1,4 @@
-"""Clients that others have written: grpcurl, grpc_health_probe, ghz, and readers of server-sent events."""
+"""Clients of other projects: grpcurl, grpc_health_probe, ghz, and readers of server-sent events."""
 
 import asyncio
 import json

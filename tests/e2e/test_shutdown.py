@@ -1,4 +1,4 @@
-"""Signals: what had arrived is answered, and the process ends by itself, with exit code 0 where all was well."""
+"""Signals: requests that have arrived are answered, and the process ends with exit code 0 if all is well."""
 
 import asyncio
 import itertools
@@ -21,13 +21,13 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP]
 
-# However slow the machine, a database that is held back is not given up meanwhile.
+# Long enough even on a slow machine: the delayed database is not given up in the meantime.
 PATIENT = {"queue_wait_limit_seconds": 20, "database_transaction_seconds": 20}
 
 
 @pytest.fixture(params=["grpc_aio", "envoy"])
 def start_inventory(request, start_inventory):
-    """Starts inventories of the test's own, by either transport."""
+    """Start inventories for this test, with both transports."""
     return partial(start_inventory, transport=request.param)
 
 
@@ -53,7 +53,7 @@ async def test_gateway_stops_on_each_signal(start_gateway, cluster, number):
 
 
 async def test_call_in_progress_at_sigterm_is_completed(cluster, replicas, start_inventory, grpc_client):
-    """PostgreSQL holds its answer back while the process stops: the buyer gets it nevertheless."""
+    """PostgreSQL delays its answer while the process stops, and the buyer gets it nevertheless."""
     sale = await replicas[0].open_sale(sneaker=5)
     async with tcp_proxy(cluster.database_url) as proxy:
         inventory = await start_inventory(proxy.url, **PATIENT).is_serving()
@@ -79,7 +79,7 @@ async def in_flight(inventory, calls):
 
 
 async def test_200_calls_in_flight_at_sigterm_are_all_answered(cluster, replicas, start_inventory, grpc_client):
-    """With the drain as it is by default, and others that still come while it lasts."""
+    """With the default drain, and requests that still arrive during it."""
     sale = await replicas[0].open_sale(sneaker=1_000_000)
     async with tcp_proxy(cluster.database_url) as proxy:
         drain = {"drain_quiet_seconds": 2, "drain_min_seconds": 3}
@@ -127,7 +127,7 @@ async def test_a_draining_inventory_says_so_and_serves_on(replicas, start_invent
 async def test_gateway_drops_nothing_of_keep_alive_clients_with_the_default_drain(
     shop, cluster, start_gateway, rest_client
 ):
-    """Buyers go on as long as anybody listens; nobody gets anything but an answer."""
+    """Buyers continue while a port is open, and every request gets an answer."""
     sale = await shop.open_sale(sneaker=1_000_000)
     gateway = await start_gateway(*cluster.addresses, drain_quiet_seconds=2, drain_min_seconds=5).is_serving()
     buyers = [rest_client(gateway.url) for _ in range(24)]
@@ -144,7 +144,7 @@ async def test_gateway_drops_nothing_of_keep_alive_clients_with_the_default_drai
     await gateway.says("step_stopping", step="traffic")
     before = len(answers)
     await eventually(lambda: len(answers) >= before + 500)
-    # Endpoints have been withdrawn by now: they go elsewhere.
+    # Endpoints have been removed by now, so clients go elsewhere.
     leave.set()
     await asyncio.gather(*buying)
     assert await gateway.exit_code() == 0, gateway.output
@@ -158,7 +158,7 @@ async def test_a_rolling_restart_behind_the_gateway_drops_nothing(
     replicas, start_inventory, start_gateway, rest_client, free_port
 ):
     """One replica after the other is replaced at its address, while shoppers buy."""
-    # Each sale has one of the replicas: of so many, each replica has some.
+    # Each sale belongs to one replica: there are enough sales for every replica to have some.
     sales = [await replicas[0].open_sale(sneaker=1_000_000) for _ in range(24)]
     drain = {"drain_quiet_seconds": 0.5, "drain_min_seconds": 1}
     ports = [free_port(), free_port()]
@@ -180,7 +180,7 @@ async def test_a_rolling_restart_behind_the_gateway_drops_nothing(
         inventory.terminate()
         assert await inventory.exit_code() == 0, inventory.output
         replacement = await start_inventory(grpc_port=port, **drain).is_serving()
-        # The next goes once this one gets its share.
+        # The next one stops when this one gets its share.
         await replacement.says("call", method="holdfast.inventory.v1.ReservationService.Submit")
     leave.set()
     await asyncio.gather(*buying)
@@ -203,7 +203,7 @@ async def test_third_sigterm_exits_at_once(start_inventory):
     inventory = await start_inventory(drain_min_seconds=60, drain_max_seconds=60).is_serving()
     inventory.terminate()
     await inventory.says("step_stopping", step="traffic")
-    # Frozen, so that all of them are there before it has done anything about the second.
+    # Frozen, so that all signals have arrived before it reacts to the second one.
     inventory.send(signal.SIGSTOP)
     inventory.send(signal.SIGTERM)
     inventory.send(signal.SIGINT)

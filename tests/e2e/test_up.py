@@ -1,4 +1,4 @@
-"""`holdfast up`, as a newcomer meets it: it serves, tells what to try, keeps what was sold, and stops in order."""
+"""`holdfast up`, as a new user sees it: it serves, suggests commands, keeps its data, and stops in order."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.support.programs import shell
 
 START_SECONDS = 60
 STOP_SECONDS = 60
-# For the world outside, and of no use for what runs here.
+# A proxy for other machines, not for local services.
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY"), "http://127.0.0.1:9") | {
     "no_proxy": "",
     "NO_PROXY": "",
@@ -31,7 +31,7 @@ class Up:
         self.output = ""
 
     async def read_until(self, pattern, timeout_seconds=START_SECONDS):
-        """Reads on until `pattern` has been printed, and returns its match."""
+        """Read on until `pattern` has been printed, and return its match."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not (match := re.search(pattern, self.output)):
@@ -43,19 +43,19 @@ class Up:
             pytest.fail(f"it did not print {pattern!r} in {timeout_seconds} s:\n{self.output}")
 
     async def exit_code(self):
-        """Reads to the end and returns the exit code."""
+        """Read to the end and return the exit code."""
         async with asyncio.timeout(STOP_SECONDS):
             self.output += (await self.process.stdout.read()).decode()
             return await self.process.wait()
 
     @property
     def stopped(self):
-        """What it says that it stopped, in order."""
+        """The names of the parts that it reported as stopped, in order."""
         return re.findall(r"stopped (\S+) after", self.output)
 
     @property
     def tour(self):
-        """The commands that it says to try."""
+        """The commands that it suggests."""
         return [line.strip() for line in self.output.splitlines() if re.match(r"  (curl|grpcurl|hold=|buyer=)", line)]
 
 
@@ -72,7 +72,7 @@ def environment(tmp_path, free_port):
 
 @pytest.fixture
 async def up(environment):
-    """Starts `holdfast up`, and at the end of the test kills what is left, which takes its children with it."""
+    """Start `holdfast up`, and at the end of the test kill it with its children."""
     started = []
 
     async def start(*options, within=None, **variables):
@@ -237,7 +237,7 @@ async def test_a_given_database_that_does_not_answer_is_told_at_once_and_at_the_
 
 
 def child_of(parent, module):
-    """The process id of the child that runs a Python module."""
+    """Return the process id of the child that runs a Python module."""
     for pid in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
         if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid

@@ -1,4 +1,4 @@
-"""Linters have nothing to say of the OpenAPI document, and what generators make of it compiles."""
+"""Linters accept the OpenAPI document, and the code that generators make from it compiles."""
 
 import shutil
 import sys
@@ -28,7 +28,7 @@ def document(tmp_path):
 
 
 async def run_package(name, *arguments, cwd):
-    """Run a package's program, which must succeed; what it printed."""
+    """Run a package's program, which must succeed, and return its output."""
     program = TOOLS / "node_modules" / ".bin" / name
     return await succeed(program, *arguments, path=NODE, within=WITHIN_SECONDS, cwd=cwd, REDOCLY_TELEMETRY="off")
 

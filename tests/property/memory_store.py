@@ -1,4 +1,4 @@
-"""A sale's rows in memory: reads them as the database would for a batch, and refuses what its constraints refuse."""
+"""A sale's rows in memory. It reads as the database does for a batch, and refuses what its constraints refuse."""
 
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class MemoryStore:
     ledger: list[Movement] = field(default_factory=list)
 
     def add_item(self, item_id: str, on_hand: int, per_customer_limit: int) -> None:
-        """As creating an item does: its first stock is a movement like any other."""
+        """Add an item as creating one does: its first stock is a movement."""
         version = 0
         if on_hand:
             version = self.sale.sequence + 1
@@ -52,7 +52,7 @@ class MemoryStore:
         return sorted(due, key=lambda reservation: (reservation.expires_at, reservation.reservation_id))
 
     def read(self, commands: Sequence[Command | Transfer], now: datetime) -> State:
-        """What the commands touch, and nothing else."""
+        """Return what the commands touch, and nothing else."""
         on_reservations = Create | Confirm | Release | Extend
         named = {command.reservation_id for command in commands if isinstance(command, on_reservations)}
         found = {key: self.reservations[key] for key in named if key in self.reservations}
@@ -88,7 +88,7 @@ class MemoryStore:
         )
 
     def hold_ends(self, now: datetime) -> dict[str, datetime]:
-        """When the first hold that is not due runs out, on each item that has one."""
+        """Return when the first hold that is not due expires, for each item that has one."""
         ends: dict[str, datetime] = {}
         for reservation in self.reservations.values():
             if reservation.state is ReservationState.HELD and reservation.expires_at > now:
@@ -111,7 +111,7 @@ class MemoryStore:
     # Deciding and appending
 
     def run(self, commands: Sequence[Command], now: datetime) -> list[Answer]:
-        """One batch: as documented, a starved decision sweeps first and is taken again."""
+        """Decide one batch: as documented, a starved decision sweeps first and is made again."""
         decision = self.decide(self.read(commands, now), commands)
         while decision.starved:
             self.sweep_once(now)
@@ -152,7 +152,7 @@ class MemoryStore:
 
 
 def put_up(new: NewSale, now: datetime, salt: bytes) -> MemoryStore:
-    """A sale that is put up at this moment."""
+    """Return a sale that is created at this moment."""
     store = MemoryStore(
         Sale(
             sale_id=new.sale_id,
@@ -179,7 +179,7 @@ def put_up(new: NewSale, now: datetime, salt: bytes) -> MemoryStore:
 def run_transfer(
     source: MemoryStore, destination: MemoryStore, command: Transfer, now: datetime
 ) -> Transferred | DomainError:
-    """A transfer in one step; a shortage proves nothing while more holds of the source are due."""
+    """Make a transfer in one step. A shortage proves nothing while more holds of the source are due."""
     while True:
         state = source.read([command], now)
         try:
@@ -197,7 +197,7 @@ def run_transfer(
 
 
 def _units_asked_by(command: Command | Transfer, found: Mapping[UUID, Reservation]) -> dict[str, int]:
-    """What it would take, or 0, of each item that it names."""
+    """Return what it would take, or 0, of each item that it names."""
     match command:
         case Create():
             return dict(command.lines)

@@ -1,7 +1,7 @@
-"""A sale as one would explain it on a napkin: what was received, and a list of reservations.
+"""The simplest model of a sale: the units that were received, and a list of reservations.
 
-Written from the design and the contract, not from `decide`. It keeps no levels, no counters and no ledger: every
-question is answered by going through the reservations, and a hold has ended because the clock says so.
+It is written from the contract, not from `decide`. It has no levels, no counters and no ledger: every value is
+computed from the reservations, and a hold has ended when its time has passed.
 One command at a time; answers are plain tuples that `plain_answers` can compare with those of `decide`.
 """
 
@@ -45,7 +45,7 @@ class NaiveSale:
     # The version of each item as its caller has read it; gone as soon as the item changes.
     versions: dict[str, int] = field(default_factory=dict)
 
-    # What is true now
+    # Queries
 
     def state(self, booking: Booking, now: datetime) -> str:
         cancelled_at = self.rules.cancelled_at
@@ -74,7 +74,7 @@ class NaiveSale:
         return on_hand - held
 
     def view(self, booking: Booking, now: datetime) -> tuple:
-        """A reservation as its caller sees it."""
+        """Return a reservation as its caller sees it."""
         return (
             booking.reservation_id,
             booking.customer,
@@ -85,7 +85,7 @@ class NaiveSale:
             booking.order,
         )
 
-    # What may happen
+    # Commands
 
     def answer(self, command: Command, now: datetime) -> tuple:
         actions = {
@@ -148,7 +148,7 @@ class NaiveSale:
             raise Refused("INSUFFICIENT_STOCK", self.may_come_back(item_id, quantity, now), short)
 
     def may_come_back(self, item_id: str, quantity: int, now: datetime) -> bool:
-        """Whether there would be enough units if every hold on the item ended."""
+        """Return whether there would be enough units if every hold on the item ended."""
         on_hand, _, _ = self.level(item_id, now)
         return on_hand >= quantity
 
@@ -248,7 +248,7 @@ class NaiveSale:
 
 
 def transfer(source: NaiveSale, destination: NaiveSale, command: Transfer, now: datetime) -> tuple:
-    """Moves available units from one sale to another, or neither."""
+    """Move available units from one sale to another, or neither."""
     meaning = (command.source_item_id, command.destination_sale_id, command.destination_item_id, command.quantity)
     try:
         replayed = source.is_known_change(command.change_id, meaning)

@@ -1,4 +1,4 @@
-"""Random programs: what callers, shopkeepers and the clock may do to two sales, in steps of whole seconds.
+"""Random programs: requests of callers and staff to two sales, in steps of whole seconds.
 
 Pools are small and times are coarse, so that ids are reused, stock runs out and holds end on the very second.
 """
@@ -48,7 +48,7 @@ class Prolong:
 
 @dataclass(frozen=True)
 class Recount:
-    """`version_behind`: how far the version that it expects is behind the item's; none: it expects nothing."""
+    """`version_behind`: by how much the expected version is older than the item's; None: no expected version."""
 
     item_id: str
     delta: int
@@ -64,7 +64,7 @@ class CleanUp:
 
 @dataclass(frozen=True)
 class Again:
-    """The same command once more, word for word."""
+    """The same command again."""
 
     target: int
 
@@ -116,7 +116,7 @@ class Program:
 
 
 def _weighted(*choices: tuple[int, st.SearchStrategy]) -> st.SearchStrategy:
-    """One of the strategies, so often. `one_of` would count equal ones once."""
+    """Return one of the strategies with these weights. `one_of` would count equal ones once."""
     often = [strategy for weight, strategy in choices for _ in range(weight)]
     return st.sampled_from(often).flatmap(lambda strategy: strategy)
 
@@ -184,7 +184,7 @@ _acts = st.builds(lambda opening, acts: (opening, *acts), _opening, st.lists(_ac
 
 programs = st.builds(Program, st.tuples(_setup, _setup), _acts)
 
-# Many short holds run out at once, and then many customers want their units.
+# Many short holds expire at once, and then many customers want their units.
 _apples = st.tuples(st.tuples(st.just("apple"), st.sampled_from((1, 1, 2, 4))))
 _short_hold = st.builds(
     Buy, _customer, _apples, st.sampled_from((1, 2)), st.just(False), st.just(False), st.just(""), st.none()

@@ -1,4 +1,4 @@
-"""Plays a program to `decide` over memory stores, and the same to naive models if wanted."""
+"""Runs a program with `decide` over memory stores and, on request, with naive models."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +49,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Played:
-    """What a batch, or a transfer, was answered, with the model's opinion."""
+    """The answers of a batch or a transfer, with those of the model."""
 
     sale: int
     sent: tuple[Sent, ...]
@@ -112,7 +112,7 @@ class Rehearsal:
         counter = self.counters[sale]
         counter.forget_refused()
         if any(_expects_a_version(counter, step) for step in steps):
-            # Whoever expects a version has read it, at a moment when no dead hold was left to change it.
+            # A caller with an expected version has read it when no due hold was left that could change it.
             while counter.store.due(self.now):
                 counter.store.sweep_once(self.now)
             counter.model.versions = {item.item_id: item.version for item in counter.store.items.values()}
@@ -205,7 +205,7 @@ class Rehearsal:
         counter.store.sale = counter.model.rules = replace(sale, limits_customers=limits or sale.per_customer_limit > 0)
 
     def sweep_all(self) -> None:
-        """Ends every dead hold, so that what is stored is what is true now."""
+        """End every due hold, so that the stored state is the present one."""
         for counter in self.counters:
             while counter.store.due(self.now):
                 counter.store.sweep_once(self.now)
@@ -220,7 +220,7 @@ def _opened(index: int, setup: Setup) -> Counter:
 
 
 def _target(counter: Counter, target: int, asker: str) -> tuple[UUID, str]:
-    """A reservation among the last ones asked for, granted or not, and who claims it."""
+    """Return one of the last requested reservations, granted or not, and a customer that claims it."""
     if not counter.reservation_ids:
         return UUID(int=2**127), ""
     reservation_id = counter.reservation_ids[-1 - target % len(counter.reservation_ids)]

@@ -108,7 +108,7 @@ def seconds_to_come_back(
 @effort(0.3)
 @given(programs)
 def test_running_a_committed_batch_again_moves_nothing_and_finds_everything_done(program: Program):
-    """As after a COMMIT whose answer was lost. What had been refused bound nothing, and may be granted now."""
+    """As after a COMMIT whose answer was lost. Refused requests bound no id, and may be granted now."""
     rehearsal = Rehearsal(program)
     for played in rehearsal.play():
         if not played.sent:
@@ -173,7 +173,7 @@ def assert_ledger_tells_each_reservations_life(store: MemoryStore) -> None:
 
 
 def uses_and_limits(store: MemoryStore, now: datetime) -> Iterator[tuple[tuple, int, int]]:
-    """For each customer, and each item: what they hold or have bought, and how much they may."""
+    """Yield for each customer and item the units, held or bought, and the limit."""
     for customer in CUSTOMERS:
         used: Tally = Tally()
         for reservation in store.reservations.values():
@@ -191,7 +191,7 @@ def _is_done(answer: object) -> bool:
 
 
 def thawed(value: object) -> object:
-    """A deep copy that can be compared: proxies of mappings cannot be copied."""
+    """Return a deep copy that can be compared: proxies of mappings cannot be copied."""
     if isinstance(value, Mapping):
         return {key: thawed(inner) for key, inner in value.items()}
     if type(value).__name__ == "State":

@@ -1,4 +1,4 @@
-"""The queue, operation by operation, beside a list that is searched from end to end."""
+"""The queue gives the results of a list that is searched completely, operation by operation."""
 
 from dataclasses import dataclass
 

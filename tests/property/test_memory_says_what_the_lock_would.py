@@ -1,4 +1,4 @@
-"""What is refused from memory is what the sale's lock would refuse, in the same words; all else is left to the lock."""
+"""A refusal from memory is the one that a decision under the lock would give; all else is left to the lock."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -79,6 +79,6 @@ def test_memory_refuses_as_the_lock_would_or_leaves_it_to_the_lock(sale, stock, 
         assert isinstance(locked, InsufficientStock)
         assert (told.shortages, told.retry_after_seconds) == (locked.shortages, locked.retry_after_seconds)
     elif isinstance(locked, InsufficientStock) and not sale.limits_customers and not create.allow_partial:
-        # Left to the lock without need, unless it was not open yet when it was read, or nobody read when holds end.
+        # Left to the lock without need, unless it was not open yet when it was read, or no read had the ends of holds.
         unknown = any(items[short.item_id].held and short.item_id not in hold_ends for short in locked.shortages)
         assert age > MOST_SECONDS or sale.open_at > NOW or unknown

@@ -1,4 +1,4 @@
-"""The simulation leaves nothing behind, and so its tests are as they are everywhere: synchronous."""
+"""The simulation has its own event loop, so its tests are synchronous."""
 
 import gc
 
@@ -7,6 +7,6 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_garbage():
-    """What a seed leaves is freed here, and not in the middle of another test."""
+    """Free a seed's memory here, not in the middle of another test."""
     yield
     gc.collect()

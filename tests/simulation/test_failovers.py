@@ -1,4 +1,4 @@
-"""What a replica has learned and keeps must not be what a failover can undo."""
+"""A replica must not remember what a failover can undo."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The model keeps to what PostgreSQL promises, and to no more."""
+"""The model guarantees what PostgreSQL guarantees, and no more."""
 
 import asyncio
 from datetime import timedelta
@@ -45,7 +45,7 @@ class Bench:
         return await (await self.connect()).fetchrow(GET, "hourly") is not None
 
     def fate(self, fate):
-        """What becomes of every statement from now on."""
+        """Set the fault of every statement from now on."""
         self.injector.change(Conditions(rates=((fate, 1.0),)) if fate else Conditions())
 
 

@@ -32,7 +32,7 @@ HALF_A_SECOND = timedelta(seconds=0.5)
 
 
 def find(fits):
-    """What is wrong with the first seed that fails."""
+    """Return what is wrong with the first seed that fails."""
     for seed in islice(filter(fits, count()), MOST_SEEDS):
         result = run(seed)
         if not result.passed:
@@ -41,7 +41,7 @@ def find(fits):
 
 
 def infer_failure_from_absence(monkeypatch):
-    """A lost COMMIT is taken for one that did nothing."""
+    """Return a lost COMMIT is taken for one that did nothing."""
     real = database.classify
 
     def classify(error, *, committing):
@@ -52,7 +52,7 @@ def infer_failure_from_absence(monkeypatch):
 
 
 def answer_before_the_commit(monkeypatch):
-    """The COMMIT is sent, and the connection used again once it is done; but nobody waits for that."""
+    """Return the COMMIT is sent, and the connection used again once it is done; but nobody waits for that."""
     release, tasks = Database._release_writer, set()
 
     async def commit(_database, connection, sql, arguments):
@@ -98,7 +98,7 @@ def leave_due_holds(monkeypatch):
 
 
 def count_use_as_it_was(monkeypatch):
-    """A customer's limit is checked against what was read for the batch before."""
+    """Return a customer's limit is checked against what was read for the batch before."""
     real, before = sale_store.read, {}
 
     async def read(connection, sale_id, commands, *arguments, **options):
@@ -155,7 +155,7 @@ def refuse_replays_from_memory(monkeypatch):
 
 
 def take_every_replay_after_a_lost_commit_for_ours(monkeypatch):
-    """The first find: a replay whose COMMIT was lost was told that it was the first."""
+    """Return the first find: a replay whose COMMIT was lost was told that it was the first."""
 
     def doubt(waiting, answers):
         for one, answer in zip(waiting, answers, strict=True):
@@ -203,7 +203,7 @@ def refuse_for_ever_what_was_paused_once(monkeypatch):
 
 
 def refuse_replays_when_a_sale_is_over(monkeypatch):
-    """Whether it may be bought is asked before whether it has been."""
+    """Return whether it may be bought is asked before whether it has been."""
 
     def create(batch, command):
         batch.check_open()
@@ -224,7 +224,7 @@ def refuse_late_confirmations_of_closed_sales(monkeypatch):
 
 
 def count_dead_holds_as_use(monkeypatch):
-    """A customer is refused because of what has run out."""
+    """Return a customer is refused because of what has run out."""
     real = statements._used
 
     def used(view, sale, customers, now):
@@ -234,7 +234,7 @@ def count_dead_holds_as_use(monkeypatch):
 
 
 def append_whatever_was_read(monkeypatch):
-    """The append without its condition."""
+    """Return the append without its condition."""
     real, revision_at = statements.append, parameters_of(load("batch")["append"]).index("revision")
 
     def append(view, now, *arguments):
@@ -255,7 +255,7 @@ def append_without_counting(monkeypatch):
 
 
 def count_all_but(monkeypatch, column):
-    """What writes this column of a sale leaves its revision as it is."""
+    """Return what writes this column of a sale leaves its revision as it is."""
     real = statements._change_sale
 
     def change_sale(view, sale_id, **changes):
@@ -291,7 +291,7 @@ def extend_no_further_than_a_hold_time(monkeypatch):
 
 
 def ask_before_the_rest(*questions):
-    """The precedence of refusals is another: these questions about a create that is new come first."""
+    """Return the precedence of refusals is another: these questions about a create that is new come first."""
 
     def plant(monkeypatch):
         def create(working, command):
@@ -336,7 +336,7 @@ def units_are_there(working, command):
 
 
 def ask_for_the_state_before_the_meaning(monkeypatch):
-    """An id that is used for something else is not told to be, once the sale is over."""
+    """Return an id that is used for something else is not told to be, once the sale is over."""
 
     def create(working, command):
         known = working.reservations.get(command.reservation_id)

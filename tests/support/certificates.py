@@ -29,7 +29,7 @@ class Authority:
         return self._own.certificate
 
     def issue(self, name, *, host="127.0.0.1"):
-        """Writes a certificate for `name` in files of that name. One that exists is replaced, each file at once."""
+        """Write a certificate for `name` in files of that name. One that exists is replaced, each file at once."""
         draft = Certificate(self._directory / "draft.crt", self._directory / "draft.key")
         kind = "IP" if host[0].isdigit() else "DNS"
         _openssl(
@@ -43,7 +43,7 @@ class Authority:
 
 
 def write_certificate(directory, name="localhost"):
-    """Writes tls.crt and tls.key, signed by themselves, as a certificate manager would write them; returns the
+    """Write tls.crt and tls.key, signed by themselves, as a certificate manager would write them; returns the
     certificate. What was there is replaced, each file at once.
     """
     draft = Certificate(directory / "new.crt", directory / "new.key")

@@ -101,7 +101,7 @@ class Behaviour:
             self.seen["ended"] += 1
 
     async def hold(self, request, exchange):
-        """Answers once there is a file of the name that is asked for."""
+        """Answer once there is a file of the name that is asked for."""
         self.seen["began"] += 1
         await eventually(Path(request.decode()).exists, within=_HOLD_SECONDS)
         return Ending(b"in time", ())
@@ -115,7 +115,7 @@ class Behaviour:
             self.seen["written"] += 1
 
     async def gather(self, request, exchange):
-        """Answers when this many calls have arrived."""
+        """Answer when this many calls have arrived."""
         self._crowd += 1
         if self._crowd == CROWD:
             self._crowd_is_there.set()

@@ -7,7 +7,7 @@ LOOK_SECONDS = 0.05
 
 
 async def eventually(condition, within=20.0):
-    """What `condition()`, which may be a coroutine function, returns once that is true; `within` is in seconds."""
+    """Wait until the result of `condition()`, a function or coroutine function, is true, and return it."""
     last = None
     try:
         async with asyncio.timeout(within):

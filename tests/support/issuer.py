@@ -31,7 +31,7 @@ class SigningKey:
         return json.loads(text) | {"kid": self.kid, "use": "sig", "alg": self.algorithm}
 
     def token(self, scope="reservations.own", *, header=None, **claims):
-        """A token that is valid, unless a claim says otherwise; None leaves a claim out."""
+        """Return a token that is valid, unless a claim says otherwise; None leaves a claim out."""
         now = int(time.time())
         whole = {
             "iss": ISSUER,
@@ -47,12 +47,12 @@ class SigningKey:
 
 
 def jwks(*keys):
-    """What an issuer of these keys publishes."""
+    """Return what an issuer of these keys publishes."""
     return json.dumps({"keys": [key.jwk for key in keys]})
 
 
 def unsigned(header, claims):
-    """A token with that header and no signature."""
+    """Return a token with that header and no signature."""
     return ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims)) + "."
 
 

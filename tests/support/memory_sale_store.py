@@ -61,7 +61,7 @@ class MemorySaleStore:
         self._sales = {}
 
     def put_up(self, new: NewSale):
-        """Creates a sale with its items and their first stock."""
+        """Create a sale with its items and their first stock."""
         self._sales[new.sale_id] = StoredSale(put_up(new, self._clock.now(), new.sale_id.encode().ljust(32, b".")))
 
     @asynccontextmanager

@@ -41,7 +41,7 @@ async def shell(command, path):
 
 
 async def succeed(*command, **options):
-    """Runs a program that must succeed; what it printed."""
+    """Run a program that must succeed; what it printed."""
     finished = await run(*command, **options)
     assert finished.status == 0, f"{command} ended with {finished.status}:\n{finished.output}"
     return finished.output

@@ -78,12 +78,12 @@ class Replica(kit.Replica):
         return await self.ledger.execute(sale_id, command, deadline)
 
     async def answer(self, command, *, sale_id="drop", within=None):
-        """The reply, or the refusal as a value."""
+        """Return the reply, or the refusal as a value."""
         deadline = None if within is None else asyncio.get_running_loop().time() + within
         return (await self.ledger.execute_all(sale_id, [(command, deadline)]))[0]
 
     async def bound_hold(self, request_id, customer="c-1", *, sale_id="drop", **quantities):
-        """A create whose reservation id is bound to `request_id`."""
+        """Return a create whose reservation id is bound to `request_id`."""
         lines = merge_lines(quantities.items())
         return Create(
             reservation_id=identity.reservation_id(await self.ledger.salt(sale_id), customer, request_id),
@@ -115,14 +115,14 @@ def transfer(quantity, source, destination, change_id=None):
 
 @asynccontextmanager
 async def locked(sql, sale_id="drop"):
-    """Holds a sale's lock on another connection, so that its batches wait."""
+    """Hold a sale's lock on another connection, so that its batches wait."""
     async with sql.transaction():
         await sql.execute("SELECT FROM sales WHERE sale_id = $1 FOR UPDATE", sale_id)
         yield
 
 
 async def until(sql, question, *arguments):
-    """Waits until the database answers a question with yes."""
+    """Wait until the database answers a question with yes."""
     async with asyncio.timeout(10):
         while True:
             if await sql.fetchval(question, *arguments):

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 
 def parts(route, document):
-    """A request's JSON as the path, the query and the body of its route."""
+    """Return a request's JSON as the path, the query and the body of its route."""
     path, values = list(route.segments), copy.deepcopy(document)
     for variable in route.variables:
         owner = values

@@ -52,7 +52,7 @@ class Service(GrpcClient):
 
 @asynccontextmanager
 async def running_service(database_url, **settings):
-    """Starts a service and, unless the test has, stops it."""
+    """Start a service and, unless the test has, stops it."""
     chosen = QUICK | {"grpc_host": "127.0.0.1", "metrics_host": "127.0.0.1", "grpc_port": 0, "metrics_port": 0}
     app = App(InventorySettings(database_url=database_url, **chosen | settings), "test", grpc_aio.Server)
     assert await app.lifecycle.start()

@@ -118,7 +118,7 @@ def method_of(variant):
 
 
 def sound_request(variant, sale, reservation):
-    """A sound request of that variant, as a message."""
+    """Return a sound request of that variant, as a message."""
     ids = {"{sale}": sale, "{reservation}": reservation, "{id}": uuid.uuid4().hex}
     message = GetMessageClass(method_of(variant).input_type)()
     return json_format.ParseDict(_filled(_SOUND[variant], ids), message)

@@ -78,7 +78,7 @@ class Place(NamedTuple):
         return has_behavior(self.field, "REQUIRED") and self.identity != "SubmitRequest.commands.create.parent"
 
     def owner(self, request):
-        """The message that has the field, in a request."""
+        """Return the message that has the field, in a request."""
         for each in self.fields[:-1]:
             request = getattr(request, each.name)
             request = request[0] if each.is_repeated else request

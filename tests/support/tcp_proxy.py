@@ -11,7 +11,7 @@ SSL_REQUEST, CANCEL_REQUEST, GSS_REQUEST = 80877103, 80877102, 80877104
 
 @asynccontextmanager
 async def tcp_proxy(url):
-    """A proxy to the server of a database URL. `proxy.url` goes through it."""
+    """Provide a proxy to the server of a database URL. `proxy.url` goes through it."""
     proxy = TcpProxy(url)
     await proxy.start()
     try:
@@ -54,13 +54,13 @@ class TcpProxy(Link):
 
 
 async def lose_commit(connection):
-    """The connection breaks before the server has seen the commit."""
+    """Return the connection breaks before the server has seen the commit."""
     connection.reset()
     return False
 
 
 async def lose_answer(connection):
-    """The server commits, and the connection breaks before the answer arrives."""
+    """Return the server commits, and the connection breaks before the answer arrives."""
     connection.loses_answer = True
     return True
 

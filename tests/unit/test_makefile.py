@@ -15,7 +15,7 @@ BARE = {"help", "clean", "images", "bare-test"}
 
 
 def recipe(target, virtual_environment):
-    """The commands that a target would run, in order, with the virtual environment at that place."""
+    """Return the commands that a target would run, in order, with the virtual environment at that place."""
     command = ["make", "--dry-run", "--no-print-directory", f"VENV={virtual_environment}", target]
     # Without what a `make test` around this test hands down, a jobserver among it.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}

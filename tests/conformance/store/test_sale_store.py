@@ -1,4 +1,4 @@
-"""What the stock core relies on, whichever store keeps the sales."""
+"""What the stock core requires of any store."""
 
 import asyncio
 from datetime import timedelta
@@ -19,7 +19,7 @@ BOTH_WAYS = pytest.mark.parametrize("exclusive", [False, True], ids=["optimistic
 
 
 async def run(store, *commands, sale_id="drop", exclusive=False):
-    """Decides commands on what the store has, commits that, and returns the answers."""
+    """Decide commands on the stored state, commit the decision, and return the answers."""
     async with store.open(sale_id, commands, DUE_LIMIT, exclusive=exclusive) as batch:
         decision = decide(batch.state, commands)
         await batch.commit(decision)
@@ -111,7 +111,7 @@ async def test_due_holds_are_read_up_to_the_limit_with_their_items(store):
     assert everything.items["socks"].held == 3
 
 
-# When units may come back
+# When units may become available
 
 
 def lasting(seconds, **quantities):
@@ -163,7 +163,7 @@ async def test_the_clock_goes_on(store):
     assert (await state(store)).now > first
 
 
-# Others, meanwhile
+# Concurrent changes
 
 
 async def test_a_commit_on_what_others_have_changed_is_stale_and_does_nothing(store):

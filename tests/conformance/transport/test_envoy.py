@@ -37,7 +37,7 @@ def admin_socket(pid):
 
 
 def admin_status(pid, method, path):
-    """What Envoy's administration answers."""
+    """Return the answer of Envoy's administration."""
     connection = http.client.HTTPConnection("envoy", timeout=10)
     with socket.socket(socket.AF_UNIX) as connection.sock:
         connection.sock.settimeout(10)

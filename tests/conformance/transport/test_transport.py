@@ -38,7 +38,7 @@ class Client:
         return json.loads(await self.unary("tell"))
 
     async def saw(self, **expected):
-        """What the endpoints saw, once that is among it."""
+        """Return what the endpoints saw, once that is among it."""
 
         async def look():
             seen = await self.seen()
@@ -55,7 +55,7 @@ async def client_of(address):
 
 @pytest.fixture(params=[grpc_aio.Server, Envoy], ids=["grpc_aio", "envoy"])
 def serving(request):
-    """Serves; gives a client."""
+    """Serve; gives a client."""
 
     @asynccontextmanager
     async def serve(**limits):
@@ -66,7 +66,7 @@ def serving(request):
 
 
 async def ended(call):
-    """The status with which a call ends."""
+    """Return the status with which a call ends."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
     return refused.value
@@ -245,7 +245,7 @@ async def test_connections_over_the_limit_are_closed_at_once(serving):
 
 
 async def read(reader):
-    """The beginning of what comes; nothing when the connection is closed."""
+    """Return the beginning of what comes; nothing when the connection is closed."""
     try:
         return await reader.read(9)
     except ConnectionError:
@@ -302,7 +302,7 @@ async def _answer(call):
 
 
 async def refuses(address):
-    """Whether new calls are refused there."""
+    """Return whether new calls are refused there."""
     async with client_of(address) as client:
         try:
             await client.unary("echo")

@@ -63,7 +63,7 @@ class Guarded:
         self.services = (self.inventory, self.other_inventory, self.gateway, self.open_gateway)
 
     def open_sale(self):
-        """A new sale, and a reservation of c-1's in it; their names."""
+        """Return a new sale, and a reservation of c-1's in it; their names."""
         new = sale_pb2.Sale(items=[sale_pb2.Item(item="a", on_hand=1000)])
         wanted = sale_service_pb2.CreateSaleRequest(sale_id=f"sale-{uuid.uuid4().hex}", sale=new)
         options = {"metadata": (("authorization", self.operator),), "timeout": CALL_SECONDS}
@@ -102,7 +102,7 @@ class Caller:
         self._urls = dict(zip(REST, (guarded.gateway.url, guarded.open_gateway.url), strict=True))
 
     async def call(self, transport, descriptor, request, authorization, **headers):
-        """How it ends; of a watch, with its first message."""
+        """Return how it ends; of a watch, with its first message."""
         if transport in GRPC:
             return await self._over_grpc(self._channels[transport], descriptor, request, authorization)
         return await self._over_rest(self._urls[transport], ROUTES[descriptor.name], request, authorization, headers)

@@ -21,7 +21,7 @@ every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
 @pytest.fixture
 def send(caller, stock):
-    """Sends a sound request to a method."""
+    """Send a sound request to a method."""
 
     async def sent(transport, method, authorization, **changes):
         request = sound_request(method.name, *stock)

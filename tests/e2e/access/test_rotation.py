@@ -15,7 +15,7 @@ TRANSPORTS = ["grpc", "rest"]
 
 @pytest.fixture
 def load(caller, stock):
-    """Calls a method again and again over both transports, with the newest credential; no call may be refused."""
+    """Call a method again and again over both transports, with the newest credential; no call may be refused."""
 
     @asynccontextmanager
     async def run(newest):
@@ -49,7 +49,7 @@ def reason_of(caller, stock):
 
 
 async def everywhere(reason_of, authorization, expected):
-    """Waits until all services have seen a change."""
+    """Wait until all services have seen a change."""
 
     async def is_so():
         return {await reason_of(transport, authorization) for transport in TRANSPORTS} == {expected}
@@ -58,7 +58,7 @@ async def everywhere(reason_of, authorization, expected):
 
 
 async def some_calls(made):
-    """Waits until more calls have ended than were under way, so that all use what is newest now."""
+    """Wait until more calls have ended than were under way, so that all use what is newest now."""
     seen = len(made)
     await eventually(lambda: len(made) > seen + 4 * len(TRANSPORTS))
 

@@ -20,14 +20,14 @@ class Edge(Service):
         self.admin_url = f"http://127.0.0.1:{ports['admin']}"
 
     async def stat(self, name):
-        """The value of one of Envoy's counters or gauges."""
+        """Return the value of one of Envoy's counters or gauges."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.admin_url}/stats?filter=^{name}$") as answer:
             return int((await answer.text()).partition(": ")[2])
 
 
 @pytest.fixture
 async def start_edge(free_port):
-    """Starts edges; what is left of them is killed at the end."""
+    """Start edges, and kill those that still run at the end."""
     edges = []
 
     async def start(gateways, inventories, **settings):
@@ -56,7 +56,7 @@ async def start_edge(free_port):
 
 @pytest.fixture
 async def start_gateway():
-    """Starts fake gateways."""
+    """Start fake gateways."""
     started = []
 
     async def start(name="gateway", port=0):
@@ -72,7 +72,7 @@ async def start_gateway():
 
 @pytest.fixture
 async def start_inventory():
-    """Starts fake inventories."""
+    """Start fake inventories."""
     started = []
 
     async def start(name="inventory"):
@@ -113,7 +113,7 @@ async def rest():
 
 @pytest.fixture
 async def channel():
-    """Opens gRPC channels."""
+    """Open gRPC channels."""
     channels = []
 
     def open_channel(target, credentials=None):

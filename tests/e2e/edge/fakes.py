@@ -19,7 +19,7 @@ RESERVATION_SERVICE = "holdfast.inventory.v1.ReservationService"
 
 
 class FakeGateway:
-    """Answers REST with what it got. `draining` makes its next answer the first of a drain."""
+    """A gateway that answers with the request. `draining` makes its next answer the first of a drain."""
 
     def __init__(self, name, port):
         self.name = name
@@ -79,14 +79,14 @@ class FakeGateway:
         )
 
     async def _wait(self, request):
-        """Answers once it is let go."""
+        """Answer when it is released."""
         self.requests.append(request)
         self.arrived.set()
         await self.let_go.wait()
         return web.json_response({})
 
     async def _lose(self, request):
-        """Closes the connection in place of an answer."""
+        """Close the connection instead of answering."""
         self.requests.append(request)
         request.transport.abort()
         return web.Response()
@@ -102,7 +102,7 @@ class FakeGateway:
 
 
 class FakeInventory(reservation_service_pb2_grpc.ReservationServiceServicer, sale_service_pb2_grpc.SaleServiceServicer):
-    """Answers gRPC, its health included."""
+    """An inventory over gRPC, with health."""
 
     def __init__(self, name):
         self.name = name

@@ -1,4 +1,4 @@
-"""The configuration as Envoy checks it, and its numbers beside those of the services behind it."""
+"""The configuration is valid for Envoy, and its limits fit those of the services behind it."""
 
 import re
 import subprocess
@@ -213,7 +213,7 @@ def test_a_sales_rate_counts_what_begins_purchases_whatever_its_query_says():
 
 
 def test_a_message_begins_with_its_sale():
-    """What sale.lua relies on."""
+    """sale.lua relies on this."""
     for file in (reservation_service_pb2, sale_service_pb2):
         for name, message in file.DESCRIPTOR.message_types_by_name.items():
             fields = message.fields_by_name

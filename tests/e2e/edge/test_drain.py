@@ -18,7 +18,7 @@ CLIENTS = 16
 
 
 async def is_unready(edge, rest):
-    """Whether a load balancer would find it so."""
+    """Return whether a load balancer would consider it ready."""
     async with rest.get(f"{edge.url}/health/ready", headers={"connection": "close"}) as answer:
         return answer.status == 503
 
@@ -40,7 +40,7 @@ async def test_keep_alive_clients_and_fresh_ones_lose_nothing(start_edge, gatewa
     edge.terminate()
     await eventually(lambda: is_unready(edge, rest))
     during = len(answers)
-    # The load balancer takes a while to send them elsewhere.
+    # The load balancer needs some time to send them elsewhere.
     await asyncio.sleep(0.5)
     left.set()
     await asyncio.gather(*shoppers)
@@ -79,7 +79,7 @@ async def test_what_is_under_way_is_answered(edge, gateway, rest):
         await gateway.arrived.wait()
     edge.terminate()
     await eventually(lambda: edge.events("step_stopping"))
-    await asyncio.sleep(1)  # Past the quiet time, to where only what is under way keeps it.
+    await asyncio.sleep(1)  # After the quiet time, when only requests in progress delay the stop.
     gateway.let_go.set()
     async with await waiting as answer:
         assert answer.status == 200

@@ -7,7 +7,7 @@ from tests.support.eventually import eventually
 
 
 async def ask_rest(edge, rest, count=1):
-    """The replicas that answered."""
+    """Return the replicas that answered."""
     served = []
     for _ in range(count):
         async with rest.get(f"{edge.url}/v1/sales") as answer:
@@ -17,7 +17,7 @@ async def ask_rest(edge, rest, count=1):
 
 
 async def ask_grpc(channel, count=1):
-    """The replicas that answered."""
+    """Return the replicas that answered."""
     stub = reservation_service_pb2_grpc.ReservationServiceStub(channel)
     served = []
     for _ in range(count):
@@ -28,7 +28,7 @@ async def ask_grpc(channel, count=1):
 
 
 async def healthy(edge, service, count):
-    """This many of its replicas are healthy, for changes and for reads."""
+    """Wait until this many of its replicas are healthy, for changes and for reads."""
 
     async def is_so():
         clusters = (service, f"{service}_looks")

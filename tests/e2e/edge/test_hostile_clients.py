@@ -1,4 +1,4 @@
-"""Clients that are slow or flood: cut off, without ever costing a gateway anything."""
+"""Clients that are slow or send too much are disconnected, and never reach a gateway."""
 
 import asyncio
 import struct
@@ -19,13 +19,13 @@ def frame(kind, stream, payload=b"", flags=0):
 
 @pytest.fixture
 async def impatient_edge(start_edge, gateway, inventory):
-    """An edge with little time."""
+    """An edge with short timeouts."""
     return await start_edge([gateway], [inventory], header_timeout_seconds=0.5, request_timeout_seconds=1)
 
 
 @pytest.fixture
 async def connect():
-    """Opens plain connections."""
+    """Open plain connections."""
     writers = []
 
     async def opened(edge):
@@ -39,7 +39,7 @@ async def connect():
 
 
 async def end_of(reader):
-    """What is still sent until the connection is closed."""
+    """Return all bytes until the connection is closed."""
     async with asyncio.timeout(8):
         try:
             return await reader.read()

@@ -1,4 +1,4 @@
-"""What the edge answers by itself: problem+json or a gRPC status, each saying whether trying again can help."""
+"""The edge's own answers: problem+json or a gRPC status, each with the information whether a retry can help."""
 
 import asyncio
 import io
@@ -12,11 +12,11 @@ from tests.support.eventually import eventually
 
 
 async def refused_rest(answer):
-    """The problem, after a look at what every problem has in common."""
+    """Check the fields that every problem has, and return the problem."""
     assert answer.headers["content-type"] == "application/problem+json"
     problem = await answer.json(content_type=None)
     assert problem["status"] == answer.status
-    # A request whose headers were never complete has no id.
+    # A request with incomplete headers has no id.
     assert problem["instance"] == f"urn:request:{answer.headers.get('x-request-id', '-')}"
     assert ("retry-after" in answer.headers) == (answer.status in (429, 503))
     return problem["reason"], problem["retryable"]
@@ -101,7 +101,7 @@ async def test_clients_do_not_use_up_each_others_share(start_edge, gateway, inve
 
 @pytest.fixture
 async def sparing_edge(start_edge, gateway, inventory):
-    """An edge that lets one request a second through that begins a purchase in a sale, and one that looks at it."""
+    """An edge that allows, each second and sale, one request that begins a purchase and one that reads."""
     return await start_edge([gateway], [inventory], sale_requests_per_second=1, trusted_hops=1)
 
 
@@ -143,7 +143,7 @@ async def outcome(call):
 
 
 def create(stub, sale, compression=None):
-    # What does not become smaller is sent as it is.
+    # An answer that would not become smaller is not compressed.
     customer = "c" * (1 if compression is None else 1000)
     request = reservation_service_pb2.CreateReservationRequest(parent=f"sales/{sale}", customer=customer)
     return outcome(stub.CreateReservation(request, timeout=10, compression=compression))
@@ -216,7 +216,7 @@ async def test_too_many_requests_of_all_clients(start_edge, gateway, inventory, 
 
 
 async def test_each_kind_of_request_has_places_of_its_own(start_edge, gateway, inventory, rest):
-    """Eight for what begins a purchase and for what ends one, one for reads, and as many again to wait for one."""
+    """Eight places for requests that begin or end a purchase, one for reads, and queues of the same lengths."""
     edge = await start_edge([gateway], [inventory], request_limit=16)
     waiting = []
 
@@ -256,7 +256,7 @@ async def test_those_who_are_refused_together_do_not_come_back_together(start_ed
 
 
 async def retry_seconds(channel):
-    """The retry delay; None if it is served."""
+    """Return the retry delay; None if it is served."""
     stub = reservation_service_pb2_grpc.ReservationServiceStub(channel)
     try:
         await stub.GetReservation(reservation_service_pb2.GetReservationRequest(name="a"), timeout=10)

@@ -1,4 +1,4 @@
-"""What goes where: REST to gateways, gRPC and gRPC-Web to inventories, and nothing else anywhere."""
+"""The edge sends REST to gateways, gRPC and gRPC-Web to inventories, and refuses everything else."""
 
 import asyncio
 import struct
@@ -153,7 +153,7 @@ async def test_a_path_is_read_as_the_gateway_reads_it(edge, gateway, path):
 
 
 def reading(path):
-    """How a gateway reads it; None: it refuses to."""
+    """Return how a gateway reads the path, or None if it refuses it."""
     try:
         return segments_of(path)
     except ProblemError:

@@ -21,7 +21,7 @@ def tls_dir(tmp_path):
 
 
 async def presented(edge):
-    """The certificate that a client is shown, as PEM."""
+    """Return the certificate that a client is shown, as PEM."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     _, writer = await asyncio.open_connection("127.0.0.1", edge.ports["tls"], ssl=context)

@@ -1,4 +1,4 @@
-"""Watches and connections that grow old within seconds: each watch ends by itself, or goes on, and none has a gap."""
+"""Watches on connections that end after seconds: each watch ends in order or continues, and none has a gap."""
 
 import asyncio
 import base64
@@ -28,9 +28,9 @@ AGES = {
     "watch_reader_seconds": 1,
     **NO_DRAIN,
 }
-"""Watches last 1 to 2 seconds then."""
+"""With it, watches last 1 to 2 seconds."""
 ENDS = 6
-"""How often a watch over gRPC ends before the test does: it has seen several connections."""
+"""How many times a watch over gRPC ends before the test ends, so that it has used several connections."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Stage:
 
 @pytest.fixture
 async def stage(database_url, start_edge, free_port, tmp_path):
-    """An inventory whose connections do not grow old, behind a gateway, an edge and a stock nginx."""
+    """An inventory with long-lived connections, behind a gateway, an edge and an nginx with its default settings."""
     async with AsyncExitStack() as stack:
         inventory = await stack.enter_context(Inventory(database_url, **AGES)).is_serving()
         gateway = stack.enter_context(Gateway([inventory.address], stream_heartbeat_seconds=0.5, **NO_DRAIN))
@@ -93,12 +93,12 @@ class Follower:
 
 
 def end_told_by(error):
-    """The code and the reason; gRPC's own words where there is no reason."""
+    """Return the code and the reason, or gRPC's own text if there is no reason."""
     return error.code().name, reason_of(error) or error.details()
 
 
 async def health_ends(stub):
-    """How a watch of health ends, time and again."""
+    """Return how watches of health end, one after the other."""
     ends = []
     while len(ends) < ENDS:
         try:
@@ -111,7 +111,7 @@ async def health_ends(stub):
 
 @asynccontextmanager
 async def selling(sale, client):
-    """Sells until it is stopped. Every request must succeed, even if watches end meanwhile."""
+    """Sell until stopped. Every request must succeed, even if watches end in the meantime."""
 
     async def sell():
         while True:
@@ -138,7 +138,7 @@ async def test_no_watch_is_cut_and_none_has_a_gap(stage):
         enough = asyncio.Event()
 
         async def follow(number, follower):
-            # Not all at once: they meet connections of every age.
+            # Not all at once, so that they use connections of every age.
             await asyncio.sleep(number * 0.2)
             await follower.over_grpc(shops[number % len(shops)])
 

@@ -41,7 +41,7 @@ async def test_every_name_serves_once_it_has_started(service):
 async def test_connections_over_the_limit_are_closed_at_once(database_url):
     async with running_service(database_url, connection_limit=3) as service:
         port = int(service.app.server.address.rpartition(":")[2])
-        # One is the service's own channel, which may not have been needed yet.
+        # One is the service's own channel, which may not have been opened yet.
         assert await service.status() == SERVING
         opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(6)]
         for _, writer in opened:

@@ -1,4 +1,4 @@
-"""What gRPC answers by itself, without a reason of ours, is what docs/clients.md tells authors of clients."""
+"""Statuses that gRPC itself produces, without a reason of Holdfast, are those of docs/clients.md."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ BOUND_SECONDS = 60
 
 
 def told():
-    """The code and the words of each row."""
+    """Return the code and the text of each row."""
     rows = [line.split("|") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
     return {
         (code.strip(), word.strip(" `"))
@@ -76,7 +76,7 @@ async def test_a_call_that_grpc_refuses(service, method, content, options, code)
 
 
 async def test_a_deadline_that_passes_at_the_client():
-    """The connection is made, and then nothing is sent."""
+    """The connection is opened, and then nothing is sent."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         async with channel_to("127.0.0.1:{1}".format(*silent.getsockname())) as channel:
             error = await error_of(raw_call(channel, "GetSale", timeout=0.2))

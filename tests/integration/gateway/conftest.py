@@ -188,7 +188,7 @@ async def running(target, **settings):
 
 
 class Client(RestClient):
-    """Speaks to one gateway."""
+    """A client of one gateway."""
 
     def __init__(self, app):
         super().__init__(f"http://127.0.0.1:{app.http.bound_port}")
@@ -197,7 +197,7 @@ class Client(RestClient):
 
 @pytest.fixture
 async def start_gateway(inventory):
-    """Return what starts a gateway in front of `inventory`, with settings of one's own."""
+    """Return a function that starts a gateway in front of `inventory`, with given settings."""
     async with AsyncExitStack() as stack:
 
         async def start(target=None, **settings):

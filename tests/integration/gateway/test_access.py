@@ -1,4 +1,4 @@
-"""A gateway that knows callers sends on what they may do, as theirs, and nothing else."""
+"""A gateway that authenticates callers forwards only what they may do, with their identity."""
 
 import pytest
 
@@ -47,7 +47,7 @@ async def test_a_call_carries_its_credential(guarded, inventory):
     ],
 )
 async def test_what_is_refused_does_not_reach_the_inventory(guarded, inventory, claims, fields, status):
-    # Made here: a token that was made when the tests were collected may have ended.
+    # Created here: a token from the collection of the tests may have expired.
     headers = {} if claims is None else bearer(**claims)
     answer = await hold(guarded, headers, **fields)
     assert (answer[0], inventory.submits) == (status, [])

@@ -1,4 +1,4 @@
-"""Each sale has its replica: the same for all gateways, even shares, and no other sale moves when one drains."""
+"""Each sale has one replica, the same for all gateways; shares are equal, and a drain moves only its sales."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ SALES = [f"drop-{number}" for number in range(300)]
 
 
 class Replica(FakeInventory):
-    """An inventory whose health can change while it is watched."""
+    """An inventory whose health can change during a watch."""
 
     async def start(self, port=0):
         self.told = asyncio.Event()
@@ -63,7 +63,7 @@ async def submit(client, sale):
 
 
 async def replicas_of_sales(client, replicas):
-    """The replica that gets each sale's commands."""
+    """Return the replica that gets each sale's commands."""
     for replica in replicas:
         replica.submits.clear()
     await asyncio.gather(*(submit(client, sale) for sale in SALES))
@@ -113,7 +113,7 @@ async def test_a_sale_whose_replica_has_no_room_goes_to_another_until_it_has(rep
         assert {reason for _, reason in refused} == {OVERLOADED}
         full.submits.clear()
         answers = await asyncio.gather(*(submit(client, sale) for sale, _ in refused), return_exceptions=True)
-    # Some have the same replica for both of their choices.
+    # For some sales both choices are the same replica.
     moved = sum(answer is None for answer in answers)
     assert moved == len(refused) - len(full.submits)
     assert moved > len(refused) / 3

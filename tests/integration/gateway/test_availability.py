@@ -1,4 +1,4 @@
-"""Replicas of inventory that are away, unwell, frozen, or come back."""
+"""Replicas of the inventory that are down, unhealthy, frozen, or back again."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ def nobody():
 
 @pytest.fixture
 def black_hole():
-    """Return an address that takes connections and never says a word."""
+    """Return an address that accepts connections and never answers."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)
@@ -69,7 +69,7 @@ async def test_a_replica_that_comes_back_is_used_again(start_gateway, inventory)
     await inventory.start(port)
     async with asyncio.timeout(10):
         while (await gateway.send("POST", RESERVATIONS, json=BODY))[0] != 200:
-            pass  # each refusal takes its time: the retries back off
+            pass  # each refusal takes some time because the retries back off
 
 
 async def test_readiness_follows_inventory_and_liveness_does_not(start_gateway, nobody):

@@ -1,4 +1,4 @@
-"""REST calls, and what they are in gRPC."""
+"""REST calls, and their translation to gRPC."""
 
 import asyncio
 

@@ -19,7 +19,7 @@ CLIENTS = 24
 
 @pytest.fixture
 async def start_process(inventory):
-    """Starts gateways as they are deployed: processes that get signals."""
+    """Start gateways as they are deployed: processes that get signals."""
     with ExitStack() as started:
 
         async def start(**settings):

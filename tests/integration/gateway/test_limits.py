@@ -12,7 +12,7 @@ RESERVATIONS = "/v1/sales/s/reservations"
 
 
 async def exchange(gateway, *pieces, pause_seconds=0.0):
-    """Send bytes as they are, and return all that comes back until the server closes."""
+    """Send bytes as they are, and return the answer until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.app.http.bound_port)
     try:
         for piece in pieces:
@@ -94,7 +94,7 @@ async def test_slow_headers_are_cut_off(start_gateway):
 
 @pytest.mark.parametrize(("size_bytes", "is_told"), [(8_000, None), (8_200, True), (20_000, False)])
 async def test_headers_that_are_too_large_are_refused(start_gateway, size_bytes, is_told):
-    """From twice the limit on by the server itself, which cannot say why."""
+    """From twice the limit on, the server itself refuses it, without a reason."""
     gateway = await start_gateway(header_limit_bytes=8192)
     lines = ["GET /v1/sales HTTP/1.1", "Host: gateway", "Connection: close", f"X-Large: {'x' * size_bytes}", "", ""]
     answer = await exchange(gateway, "\r\n".join(lines).encode())
@@ -115,7 +115,7 @@ async def test_a_body_that_ends_too_soon_harms_nobody(gateway):
 async def test_connections_over_the_limit_wait_for_a_place(start_gateway):
     gateway = await start_gateway(connection_limit=2, header_timeout_seconds=0.3)
     idle = [await asyncio.open_connection("127.0.0.1", gateway.app.http.bound_port) for _ in range(2)]
-    # The idle ones are cut off, because they send no headers; then there is a place.
+    # The idle ones are disconnected because they send no headers; then there is a free place.
     status, _, _ = await gateway.send("GET", "/v1/sales/s/items/i")
     assert status == 200
     for _, writer in idle:

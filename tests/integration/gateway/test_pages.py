@@ -1,4 +1,4 @@
-"""What the gateway shows of itself, and to whom browsers may give it."""
+"""The gateway's own pages, and the origins to which browsers may give answers."""
 
 import openapi_spec_validator
 import pytest

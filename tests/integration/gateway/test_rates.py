@@ -19,7 +19,7 @@ def hold(customer="c"):
 
 
 async def answers(gateways, count, **request):
-    """The statuses of concurrent requests, each to the next gateway."""
+    """Return the statuses of concurrent requests, each to the next gateway."""
 
     async def status(number):
         status, _, _ = await gateways[number % len(gateways)].send("POST", RESERVATIONS, **request)
@@ -66,7 +66,7 @@ async def test_callers_behind_a_trusted_proxy_are_told_apart_by_their_addresses(
 async def test_without_valkey_each_of_two_gateways_gives_half(start_gateway, own_valkey, harm):
     rate = {"rate_limit_requests": 20, "rate_limit_window": HOUR, "redis_url": own_valkey.url}
     gateways = [await start_gateway(**rate) for _ in range(2)]
-    # Each learns that it is one of two.
+    # Each gateway learns that there are two.
     for _ in range(2):
         for gateway in gateways:
             await answers([gateway], 1, json=hold("before"))
@@ -106,5 +106,5 @@ async def test_the_user_of_a_gateway_needs_the_keys_of_the_rates_and_nine_comman
     rate = {"rate_limit_requests": 4, "rate_limit_window": HOUR}
     url = f"redis://gateway:secret@{own_valkey.address}/0"
     gateways = [await start_gateway(redis_url=url, **rate) for _ in range(2)]
-    # Each by itself would have given four.
+    # Each one alone would have allowed four.
     assert await answers(gateways, 12, json=hold()) == {200: 4, 429: 8}

@@ -1,4 +1,4 @@
-"""Replicas of the service's inside, without its outside, on one database."""
+"""Replicas of the service without its server, on one database."""
 
 from contextlib import AsyncExitStack
 

@@ -1,4 +1,4 @@
-"""Redis as it should be, and as it should not: killed, frozen, flushed, full, forbidden, silent, full of garbage."""
+"""Redis that works, and Redis that is killed, frozen, flushed, full, forbidden, silent, or full of garbage."""
 
 import asyncio
 import signal
@@ -39,7 +39,7 @@ class Counts:
 
 
 class Replica:
-    """A fan-out, and what it has heard."""
+    """A fan-out, and the messages that it has received."""
 
     def __init__(self, url, **options):
         self.heard = asyncio.Queue()
@@ -70,7 +70,7 @@ def commit(sequence, sale_id="drop-1"):
 
 
 async def speak_until_heard(speaker, listener, sequence):
-    """Publishes again and again, as commits do, until one arrives: subscriptions take their time."""
+    """Publish repeatedly, as commits do, until a message arrives: subscriptions take some time."""
     async with asyncio.timeout(BOUND_SECONDS):
         while True:
             sequence += 1
@@ -258,7 +258,7 @@ async def test_a_password_in_the_url_is_used(own_valkey):
 
 
 async def test_a_full_or_read_only_server_is_survived(own_valkey):
-    """PUBLISH is let through by a full server and by a replica; no trouble with either may reach us."""
+    """A full server and a replica accept PUBLISH; their errors must have no effect."""
     async with replicas(own_valkey.url, own_valkey.url) as (one, other):
         sequence = await speak_until_heard(one, other, 0)
         async with Redis.from_url(own_valkey.url) as client:

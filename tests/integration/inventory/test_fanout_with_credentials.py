@@ -1,6 +1,6 @@
-"""The fan-out over TLS, and as a user of Valkey that may do what it needs and nothing else.
+"""The fan-out over TLS, and with a user of Valkey that has only the permissions that it needs.
 
-The Valkey of the wheel has no TLS: what ends it here is a proxy, which asks for a certificate as a server would.
+The Valkey of the wheel has no TLS, so a proxy terminates it and requires a client certificate as a server would.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def trust(tmp_path_factory):
 
 @asynccontextmanager
 async def tls_in_front_of(port, trust):
-    """A TLS server that passes on to `port` what clients with a certificate of the authority send."""
+    """Provide a TLS server that forwards to `port`, for clients with a certificate of the authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=trust.authority.certificate)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(trust.server.certificate, trust.server.key)
@@ -85,7 +85,7 @@ async def test_a_server_of_another_authority_is_not_talked_to(valkey_server, tru
 
 @pytest.fixture
 async def acl(valkey_server):
-    """Makes users with rules, and gives their URLs."""
+    """Create users with rules, and return their URLs."""
     made = []
     async with Redis.from_url(valkey_server.url) as admin:
 

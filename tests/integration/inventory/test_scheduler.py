@@ -33,7 +33,7 @@ def daily(schedule_id="daily", **changes):
 def scheduling():
     @asynccontextmanager
     async def scheduling(*replicas):
-        """Runs a scheduler at each replica; gives what waits until a fact holds, looking after each commit."""
+        """Run a scheduler at each replica. Return a function that waits for a fact, and checks it after each commit."""
         moved = asyncio.Event()
         async with AsyncExitStack() as stack:
             for replica in replicas:

@@ -15,7 +15,7 @@ BOUND_SECONDS = 30
 
 
 class Follower:
-    """Reads a stock watch, and insists on its promises."""
+    """A reader of a stock watch that checks its promises."""
 
     def __init__(self):
         self.levels = {}
@@ -25,7 +25,7 @@ class Follower:
         self.events = 0
 
     async def follow(self, events):
-        """Reads one event."""
+        """Read one event."""
         async with asyncio.timeout(BOUND_SECONDS):
             event = await anext(events)
         match event:
@@ -45,12 +45,12 @@ class Follower:
 
     @property
     def hears_bell(self):
-        """Whether it has seen the last thing that `shop` does."""
+        """Whether it has seen the last change of `shop`."""
         return "bell" in self.levels and self.levels["bell"].held > 0
 
 
 async def shop(replica, rounds):
-    """Holds, sells and gives back, several at once, so that batches grow."""
+    """Hold, sell and release concurrently, so that batches grow."""
 
     async def one(number):
         reservation_id = await replica.hold("shoe", "sock", quantity=1 + number % 3)
@@ -175,7 +175,7 @@ async def test_the_fanout_tells_a_watch_at_once_of_what_another_replica_does(sta
             change = asyncio.create_task(follower.follow(events))
             async with asyncio.timeout(BOUND_SECONDS):
                 while not change.done():
-                    # Again until the subscription is made.
+                    # Again until the subscription exists.
                     await other.hold("shoe")
                     await asyncio.wait([change], timeout=0.2)
     finally:

@@ -11,7 +11,7 @@ from lab.kit.replica import Replica
 
 @pytest.fixture(autouse=True)
 def plain_tracebacks():
-    """The default ones show every local variable, which for a batch takes seconds."""
+    """The default tracebacks show every local variable, which takes seconds for a batch."""
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, renderer])
     yield
@@ -47,7 +47,7 @@ def ledger(replica):
 
 @pytest.fixture
 async def later(monkeypatch):
-    """Moves the event loop's time on, by seconds, as if they had been waited for."""
+    """Advance the event loop's time by seconds."""
     loop = asyncio.get_running_loop()
     real, ahead = loop.time, 0.0
 

@@ -34,7 +34,7 @@ def reserve(ledger, sale):
 
 @pytest.fixture
 def expire(sql):
-    """Makes holds run out, as if time had passed."""
+    """Make holds expire, as if time had passed."""
 
     async def expire(*reservations):
         await sql.execute(

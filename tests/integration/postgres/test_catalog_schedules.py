@@ -23,7 +23,7 @@ def this_hour():
 
 @pytest.fixture
 def open_sale(catalog):
-    """Creates an occurrence; gives its id."""
+    """Create an occurrence, and return its id."""
 
     async def open_sale(schedule, open_at):
         assert await catalog.create_occurrence(schedule, open_at)
@@ -34,7 +34,7 @@ def open_sale(catalog):
 
 @pytest.fixture
 def end(sql):
-    """Ends a sale, as if its time had passed."""
+    """End a sale, as if its time had passed."""
 
     async def end(sale_id):
         await sql.execute(
@@ -59,7 +59,7 @@ def due(catalog):
 
 @pytest.fixture
 def stock(catalog):
-    """On hand, by item; and proves the ledger."""
+    """Verify the ledger, and return the units on hand by item."""
 
     async def stock(sale_id):
         assert (await catalog.verify(sale_id)).discrepancies == []

@@ -36,7 +36,7 @@ async def proxy(database_url):
 
 @pytest.fixture
 async def opened():
-    """Opens databases, and closes them when the test is over."""
+    """Open databases, and close them at the end of the test."""
     databases = []
 
     async def open_(url, limits=QUICK, **options):
@@ -316,7 +316,7 @@ async def test_close_is_harmless_at_any_time_and_cuts_off_whoever_goes_on(opened
 
 
 async def test_close_cuts_off_a_connection_in_the_making(opened, proxy):
-    """The server says nothing, for as long as it may."""
+    """The server does not answer within the limit."""
     database = await opened(proxy.url, DatabaseLimits(connect_seconds=60, acquire_seconds=60))
     database._drop_idle_writers()
     proxy.freeze()
@@ -336,7 +336,7 @@ async def entered(database):
 
 @on_every_version
 async def test_a_commit_that_the_server_gives_up_replicating_is_in_doubt(postgres, database_url, opened, sql, table):
-    """Told to, a server stops waiting for its standby, and says so in a warning beside its yes."""
+    """A server that is told to stop waiting for its standby reports success with a warning."""
     database = await opened(database_url, DatabaseLimits(transaction_seconds=20))
     postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     try:
@@ -367,7 +367,7 @@ async def _cancel_the_wait(sql):
 async def test_a_commit_waits_for_its_standby_for_longer_than_a_statement_may_take(
     postgres, database_url, opened, sql, table, monkeypatch
 ):
-    """Be it a COMMIT or a statement that commits itself; or the server would give up, and say yes with a warning."""
+    """A COMMIT, or a statement that commits itself. If cancelled, the server would report success with a warning."""
     monkeypatch.setitem(WRITER_SESSION, "statement_timeout", "500ms")
     database = await opened(database_url, DatabaseLimits(transaction_seconds=20))
     await sql.execute("SET synchronous_commit = local")

@@ -1,4 +1,4 @@
-"""What callers of one sale may rely on while they share batches."""
+"""What callers of one sale can rely on while they share batches."""
 
 import asyncio
 
@@ -20,14 +20,14 @@ from tests.support.shopping import hold, new_sale
 
 
 async def begun(one, command, **options):
-    """A task whose command is queued, or already in a batch."""
+    """Return a task whose command is queued, or already in a batch."""
     task = asyncio.ensure_future(one.execute(command, **options))
     await asyncio.sleep(0)
     return task
 
 
 async def in_flight(one, sale_id="drop"):
-    """A command whose batch waits for the lock that the test holds."""
+    """Return a command whose batch waits for the lock that the test holds."""
     task = await begun(one, hold("first", socks=1), sale_id=sale_id)
     await one.statements.seen("read")
     return task
@@ -75,7 +75,7 @@ async def test_a_caller_that_leaves_its_batch_harms_nobody(database_url, catalog
         await one.statements.seen("append", 2)
         mates[1].cancel()
         stayed = [await mates[0], await mates[2]]
-        # What the leavers asked for was under way, and is theirs: nothing is half done.
+        # The commands of the callers that left were in progress, and took effect completely.
         held = await reservations(sql)
 
     assert all(isinstance(done, Done) for done in stayed)
@@ -158,7 +158,7 @@ async def test_a_queue_that_is_too_long_refuses_and_says_when_to_come_back(datab
 
 
 async def test_a_slow_batch_in_flight_counts_as_waiting_time(database_url, catalog, sql, later):
-    """A database that has stopped is noticed by the queue before the first batch comes back."""
+    """The queue notices a stopped database before the first batch returns."""
     await catalog.create_sale(new_sale(socks=9))
     limits = GroupCommitLimits(queue_seconds=1.0, patience_seconds=30.0)
     async with Replica(database_url, limits=limits) as one:

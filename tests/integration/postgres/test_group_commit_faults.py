@@ -1,4 +1,4 @@
-"""Exactly once, and with bounded waits, on any fault between the ledger and its database."""
+"""Exactly once, and with bounded waits, with any fault between the ledger and its database."""
 
 import asyncio
 import os
@@ -45,14 +45,14 @@ async def proxy(database_url):
 
 
 async def assert_effects(catalog, sql, *, held):
-    """This many units of socks are held by as many reservations, and the ledger agrees."""
+    """Check that this many units of socks are held by the same number of reservations, and that the ledger agrees."""
     assert (await catalog.get_item("drop", "socks")).held == held
     assert await sql.fetchval("SELECT count(*) FROM reservations") == held
     assert (await catalog.verify("drop")).discrepancies == []
 
 
 async def terminate_ours(sql):
-    """Ends our backends but for idle ones."""
+    """Terminate Holdfast's backends that are not idle."""
     await sql.fetch(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS} AND state <> 'idle'")
 
 
@@ -286,7 +286,7 @@ async def test_an_answer_that_only_drips_is_still_an_answer(proxy, catalog, sql)
 
 @pytest.mark.parametrize("stops", ["requests_flow", "answers_flow"])
 async def test_a_commit_into_a_black_hole_is_resolved(proxy, catalog, sql, stops):
-    """One direction is dead, so the COMMIT or its answer never arrives, and nothing is closed."""
+    """One direction drops everything, so the COMMIT or its answer never arrives, and no connection is closed."""
     await catalog.create_sale(new_sale(socks=9))
 
     async def stop_flowing(_link):
@@ -298,7 +298,7 @@ async def test_a_commit_into_a_black_hole_is_resolved(proxy, catalog, sql, stops
         proxy.connected.clear()
         task = asyncio.ensure_future(one.execute(hold(socks=1)))
         async with asyncio.timeout(5):
-            await proxy.connected.wait()  # It tries again.
+            await proxy.connected.wait()  # It retries.
         proxy.thaw()
         assert (await task).replayed is False
 

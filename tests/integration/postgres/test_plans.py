@@ -1,4 +1,4 @@
-"""Every hot statement goes by index, planned while the tables are empty or when a sale has grown."""
+"""Every hot statement uses indexes, planned with empty tables or with a sale that has grown."""
 
 import json
 import re
@@ -17,7 +17,7 @@ READS = {
     "list_reservations_of_customer": load("history")["list_reservations_of_customer"],
 }
 TABLES = {"sales", "items", "reservations", "ledger", "stock_changes"}
-# A look-up has the row's own key, never the sale alone: that would read the whole sale.
+# A look-up uses the row's own key, never the sale alone, which would read the whole sale.
 KEYS = {
     "sales_pkey": {"sale_id"},
     "items_pkey": {"sale_id", "item_id"},
@@ -58,7 +58,7 @@ def nodes(plan):
 
 
 async def explain(connection, name, sql):
-    """The nodes of the plan that any parameters get."""
+    """Return the nodes of the generic plan."""
     parameters = max(map(int, re.findall(r"\$(\d+)", sql)), default=0)
     await connection.execute(f"PREPARE {name} AS {sql}")
     arguments = ", ".join(["NULL"] * parameters)
@@ -106,13 +106,13 @@ async def test_readers_look_up_reservations_by_key_too(database, sql, grown):
     await sql.execute("ANALYZE")
 
     async with database.reading() as connection:
-        # As after five executions, if the server finds a generic plan no worse.
+        # As after five executions, if the server estimates that a generic plan is not worse.
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         assert await all_faults(connection, READS) == {}
 
 
 async def test_a_statement_looks_up_by_key_in_a_table_of_one_row(database, sql):
-    """The tempting case: to the planner a scan of a single page is as good as it gets."""
+    """The difficult case: a scan of a single page seems optimal to the planner."""
     await sql.execute(GROWTH)
     for table in ("reservations", "items", "stock_changes"):
         await sql.execute(f"DELETE FROM {table} WHERE ctid <> (SELECT min(ctid) FROM {table})")
@@ -158,7 +158,7 @@ async def test_when_holds_end_is_looked_up_only_where_units_are_short_and_never_
 
 
 def rows_read(plan):
-    """How many rows were read from tables, whether anything came of them or not."""
+    """Return the number of rows that were read from tables, also if they were not returned."""
     return sum(
         (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
         for node in nodes(plan)
@@ -183,5 +183,5 @@ async def test_looking_for_remainders_reads_as_many_rows_after_ten_thousand_sale
             plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {look}")
             looked_at.append(rows_read(json.loads(plan)[0]["Plan"]))
 
-    # A stretch of the newest and one of those before: each sale, and its stock.
+    # A range of the newest sales and one of the older ones, with their stock.
     assert looked_at == [2 * 2 * stretch] * 2

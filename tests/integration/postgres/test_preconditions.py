@@ -22,7 +22,7 @@ from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import on_every_version
 from tests.support.replicas import until
 
-# What roles and databases are seen with, or might be, each unlike what we need.
+# Settings of roles and databases that differ from what Holdfast needs.
 UNLIKE_OURS = {
     "search_path": "nowhere",
     "client_min_messages": "error",
@@ -45,7 +45,7 @@ SHARED = r"pooler shares PostgreSQL's sessions.*pool_mode = session"
 
 @pytest.fixture
 async def opened():
-    """Opens databases, and closes them when the test is over."""
+    """Open databases, and close them at the end of the test."""
     databases = []
 
     async def open_(url, **options):
@@ -61,7 +61,7 @@ async def opened():
 
 @pytest.fixture
 def unlike(postgres):
-    """Makes PostgreSQL's settings what they must not be, until the test is over."""
+    """Give PostgreSQL forbidden settings until the end of the test."""
     changed = []
 
     async def change(sql, setting, value):
@@ -231,7 +231,7 @@ def test_a_server_that_is_too_old_is_told_so():
     assert not list(preconditions._unmet({"server_version_num": "140000"}))
 
 
-# What no waiting mends
+# Errors that waiting does not resolve
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ async def test_what_waiting_does_not_mend_is_told_at_once_and_without_the_passwo
 
 @pytest.fixture
 def guest(postgres):
-    """A role that may nothing. Gives what makes a URL its own."""
+    """A role without permissions. Return a function that puts it into a URL."""
     name = f"guest_{uuid.uuid4().hex}"
     postgres.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
 

@@ -1,4 +1,4 @@
-"""Watches show only what no failover can undo, even if it is visible to others before."""
+"""Watches show only what no failover can undo, even if it is visible to others earlier."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ WAITING = """
 
 @asynccontextmanager
 async def standby_missing(postgres, sql):
-    """While this lasts, commits wait for a standby that does not come."""
+    """Within the block, commits wait for a standby that does not exist."""
     postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     try:
         postgres.execute("SELECT pg_reload_conf()")

@@ -34,7 +34,7 @@ async def replicas(database_url):
 
 
 async def all_answers(replicas, commands):
-    """The answers of commands that go to the replicas in turn, all at once."""
+    """Return the answers of commands that go to the replicas in turn, all at once."""
     return await asyncio.gather(*(one.answer(command) for one, command in zip(cycle(replicas), commands)))
 
 
@@ -43,7 +43,7 @@ def count(answers, kind):
 
 
 async def make_due(sql):
-    """Every open hold runs out a minute ago."""
+    """Let every open hold expire, as of a minute ago."""
     await sql.execute("UPDATE reservations SET expires_at = now() - interval '1 minute' WHERE state = 1")
 
 

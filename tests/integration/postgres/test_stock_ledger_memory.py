@@ -1,4 +1,4 @@
-"""Refusals from memory: a moment stale at most, and never to one who was granted."""
+"""Refusals from memory: at most a moment stale, and never for a replay of a granted request."""
 
 import pytest
 
@@ -12,7 +12,7 @@ SOLD_OUT_SECONDS = 5.0
 
 @pytest.fixture
 async def one(database_url):
-    """Remembers for longer than a slow machine takes for a test."""
+    """Remember for longer than a slow machine takes for a test."""
     async with Replica(database_url, sold_out_seconds=SOLD_OUT_SECONDS) as one:
         yield one
 

@@ -1,4 +1,4 @@
-"""A batch is one read and one append, which happens only on what was read."""
+"""A batch is one read and one append, which takes effect only if nothing has changed since the read."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ from tests.support.tcp_proxy import tcp_proxy
 
 DUE_LIMIT = 10
 OURS = "datname = current_database() AND application_name = 'holdfast-inventory'"
-# What the release before writes for a batch of extensions alone, but for the extensions.
+# What the previous release writes for a batch of extensions only, without the extensions.
 APPEND_OF_THE_RELEASE_BEFORE = "UPDATE sales SET sequence = sequence WHERE sale_id = 'drop'"
 
 
@@ -51,7 +51,7 @@ async def buy(store, command, meanwhile=None, age=timedelta()):
 
 @pytest.mark.parametrize(("others", "first", "last"), [(31, 100, 101), (32, 59, 60)])
 async def test_a_hold_behind_many_of_other_items_ends_no_sooner_than_these(store, sql, others, first, last):
-    """This many are read, regardless of their lines."""
+    """The number of reservations that are read, regardless of their lines."""
     await sql.execute("INSERT INTO items VALUES ('hats', 'drop', 40, 0, 0, 0, 0)")
     before = [hold(hold_time=timedelta(seconds=60), hats=1) for _ in range(others)]
     for command in [*before, hold(hold_time=timedelta(seconds=101), socks=10)]:
@@ -89,7 +89,7 @@ async def test_a_batch_that_others_have_overtaken_takes_six_round_trips_in_all(d
 
 @on_every_version
 async def test_a_writer_that_does_not_count_is_noticed_too(store, sql):
-    """As the release before writes, or a person in a console."""
+    """As the previous release writes, or a person in a console."""
     command = hold(socks=1)
     with pytest.raises(Stale):
         await buy(store, command, meanwhile=sql.execute(APPEND_OF_THE_RELEASE_BEFORE))
@@ -124,7 +124,7 @@ async def test_what_was_decided_two_seconds_ago_is_not_appended(store, age, is_s
 
 
 async def test_an_id_that_is_taken_without_a_trace_sends_the_batch_the_exclusive_way(database_url, catalog, sql):
-    """It should be impossible; if it happens, no answer is wrong."""
+    """It should be impossible. If it happens, no answer is wrong."""
     await catalog.create_sale(new_sale(socks=10))
     command = hold(socks=1)
     insert = """
@@ -142,7 +142,7 @@ async def test_an_id_that_is_taken_without_a_trace_sends_the_batch_the_exclusive
 
 @on_every_version
 async def test_an_append_that_arrives_after_its_batch_was_refused_does_nothing(database_url, catalog, sql):
-    """It is cut off on its way, what is tried again finds nothing left and is refused, and then it arrives."""
+    """Its connection breaks, its retry finds nothing left and is refused, and then it arrives."""
     await catalog.create_sale(new_sale(socks=10))
     on_its_way, may_arrive = asyncio.Event(), asyncio.Event()
 
@@ -155,7 +155,7 @@ async def test_an_append_that_arrives_after_its_batch_was_refused_does_nothing(d
         proxy.at_next_commits(be_late)
         buying = asyncio.ensure_future(one.answer(hold(socks=1)))
         await on_its_way.wait()
-        # By a hand that leaves no trace on the sale, so that nothing but the refusal can stop the late append.
+        # A change that does not touch the sale's row, so that only the refusal can stop the late append.
         await sql.execute("UPDATE items SET on_hand = 0")
         assert isinstance(await buying, InsufficientStock)
         backends = await sql.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}")

@@ -46,7 +46,7 @@ class Stage:
 
 @pytest.fixture
 async def stage():
-    """Serves `stage.handle(request, call)` as every method; `stage.get` and `stage.watch` call one."""
+    """Serve `stage.handle(request, call)` as every method; `stage.get` and `stage.watch` call one."""
     stage = Stage()
     stage.calls = Calls(CallLimits(in_flight=6, default_seconds=0.2, write_seconds=0.3), CallMetrics(stage.registry))
     endpoints = [

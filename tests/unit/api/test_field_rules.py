@@ -163,7 +163,7 @@ NO_RULE = {
 
 
 def with_value(request, path, value):
-    """The request with another value at a path such as `lines[0].item`."""
+    """Return the request with another value at a path such as `lines[0].item`."""
     *way, last = path.replace("[0]", ".0").split(".")
     at = request
     for step in way:

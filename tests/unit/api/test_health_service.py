@@ -49,7 +49,7 @@ def request(service=""):
 
 
 async def end_of(watch):
-    """The code and the reason with which it ends."""
+    """Return the code and the reason with which it ends."""
     try:
         while await watch.read():
             pass

@@ -9,7 +9,7 @@ SUBMIT = pb.SubmitRequest.DESCRIPTOR
 
 
 def encoded(number, data):
-    """A length-delimited field."""
+    """Return a length-delimited field."""
     return bytes([number << 3 | 2, len(data)]) + data
 
 

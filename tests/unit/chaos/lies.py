@@ -27,7 +27,7 @@ class Tale:
         return judge(self.events, self.ledgers)
 
     def rules(self) -> set[str]:
-        """Those that are broken."""
+        """Return those that are broken."""
         return {violation.rule for violation in self.verdict().violations}
 
     def replace(self, event: Event, **changes: Any) -> None:
@@ -44,7 +44,7 @@ LIES: dict[str, tuple[Lie, frozenset[str]]] = {}
 
 
 def lie(*rules: str) -> Callable[[Lie], Lie]:
-    """A lie that one of the rules, at least, must notice."""
+    """Return a lie that one of the rules, at least, must notice."""
 
     def keep(told: Lie) -> Lie:
         LIES[told.__name__] = told, frozenset(rules)
@@ -141,7 +141,7 @@ def a_limit_was_lower(tale: Tale, pick: int) -> bool:
 
 @lie("order-reversed")
 def two_operations_change_places(tale: Tale, pick: int) -> bool:
-    """Those of the sell-out follow each other one by one."""
+    """Return those of the sell-out follow each other one by one."""
     ledger = tale.ledgers["sales/a"]
     began = next(event.wall for event in tale.events if event.action == "sell-out")
     late = [row for row in ledger.movements if datetime.fromisoformat(row["create_time"]).timestamp() > began]
@@ -270,7 +270,7 @@ def somebody_is_refused_though_stock_is_there(tale: Tale, pick: int) -> bool:
 
 @lie("given-while-closed")
 def everything_was_bought_while_the_sale_was_paused(tale: Tale, pick: int) -> bool:
-    """The last part of it, which is certain."""
+    """Return the last part of it, which is certain."""
     began = sell_out(tale)
     ask(tale, began.at - 1, "pause", {"name": "sales/a"})
     return any(event.at > began.at and event.answer["name"].startswith("sales/a/") for event in answers(tale, "create"))
@@ -321,7 +321,7 @@ def another_version_was_expected(tale: Tale, pick: int) -> bool:
 
 @lie("needless-refusal")
 def who_expected_the_right_version_is_refused(tale: Tale, pick: int) -> bool:
-    """When nothing has moved for seconds."""
+    """Return when nothing has moved for seconds."""
     at = sell_out(tale).at - 1
     until = time_message(BEGAN + timedelta(seconds=at))
     rows = [row for row in tale.ledgers["sales/a"].movements if row["item"] == "x" and row["create_time"] < until]
@@ -405,7 +405,7 @@ def renumber(ledger: SaleLedger) -> None:
 
 
 def sell_out(tale: Tale) -> Event:
-    """When it began: no hold is left then, and nothing has moved for seconds."""
+    """Return when it began: no hold is left then, and nothing has moved for seconds."""
     return next(event for event in tale.events if event.action == "sell-out")
 
 
@@ -416,7 +416,7 @@ def lasted(reservation: dict) -> timedelta:
 
 
 def answers(tale: Tale, action: str) -> list[Event]:
-    """What was granted."""
+    """Return what was granted."""
     return [event for event in tale.events if event.kind is Kind.OK and event.action == action]
 
 
@@ -432,12 +432,12 @@ def used_once(tale: Tale, action: str) -> list[Event]:
 
 
 def buyer(asked: Event) -> tuple[str, str]:
-    """The sale and the customer of a create."""
+    """Return the sale and the customer of a create."""
     return asked.request.get("parent", ""), asked.request.get("customer", "")
 
 
 def told_by_watches(tale: Tale) -> list[Event]:
-    """What is more than a heartbeat, of both watchers one after the other."""
+    """Return what is more than a heartbeat, of both watchers one after the other."""
     told = [event for event in tale.events if event.kind is Kind.WATCH and event.answer]
     told = [event for event in told if any(event.answer.get(field) for field in ("movements", "snapshot", "change"))]
     return sorted(told, key=lambda event: event.client)

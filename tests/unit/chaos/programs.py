@@ -163,7 +163,7 @@ class Run:
         self._at(ended, lambda: self._end(call, fate))
 
     def _fate(self, step: Step, action: str, request: dict) -> str:
-        """A create without a key is not sent twice by anybody who is honest, and its outcome stays known."""
+        """Return a create without a key is not sent twice by anybody who is honest, and its outcome stays known."""
         is_keyless = action == "create" and not request["request_id"]
         return "answered" if is_keyless and step.fate in {"resent", "late", "lost", "vanished"} else step.fate
 
@@ -196,7 +196,7 @@ class Run:
         return (step.action, self._on_reservation(step, name)) if name else None
 
     def _shutting(self, step: Step, name: str) -> tuple[str, dict]:
-        """What staff do to a sale's hours: one that is shut is mostly opened again."""
+        """Return what staff do to a sale's hours: one that is shut is mostly opened again."""
         sale, soon = name.rpartition("/")[2], self.stage.clock + timedelta(seconds=0.1 * step.key)
         match step.pick // 3:
             case 0:

@@ -115,7 +115,7 @@ class Stage:
         return call
 
     def create(self, customer: str = "ann", key: str = "", sale: str = "a", lines: Any = None, **more: Any) -> str:
-        """The name of the reservation that it got, or the reason why it got none."""
+        """Return the name of the reservation that it got, or the reason why it got none."""
         call = self.do("create", **creation(customer, key, sale, lines, **more))
         assert call.outcome is not None
         _, fields = call.outcome
@@ -137,7 +137,7 @@ class Stage:
         return Kind.OK, {"answer": sale_message(store.sale, self.clock)}
 
     def rests_on_stock(self, call: Call) -> bool:
-        """Whether it is a create for which nothing but stock matters, as far as memory can tell."""
+        """Return whether it is a create for which nothing but stock matters, as far as memory can tell."""
         store = self.stores[sale_id_of(call.request)]
         if call.action != "create" or call.request.get("allow_partial") or store.sale.limits_customers:
             return False
@@ -228,7 +228,7 @@ _NOT_FOUND: tuple[Kind, dict[str, Any]] = (Kind.FAIL, {"reason": "NOT_FOUND"})
 
 
 def creation(customer: str = "ann", key: str = "", sale: str = "a", lines: Any = None, **more: Any) -> dict[str, Any]:
-    """A create's request: one x, unless it says otherwise."""
+    """Return a create's request: one x, unless it says otherwise."""
     asked = [{"item": item, "quantity": units} for item, units in (lines or {"x": 1}).items()]
     return {"parent": f"sales/{sale}", "customer": customer, "lines": asked, "request_id": key, **more}
 
@@ -247,7 +247,7 @@ def transfer(quantity: int, key: str, item: str = "x") -> dict[str, Any]:
 
 
 def window(sale: str = "a", **times: datetime | None) -> dict[str, Any]:
-    """An update of `open_time` or `close_time`; None takes it away."""
+    """Return an update of `open_time` or `close_time`; None takes it away."""
     told = {name: time_message(time) for name, time in times.items() if time}
     mask = ",".join({"open_time": "openTime", "close_time": "closeTime"}[name] for name in times)
     return {"sale": {"name": f"sales/{sale}", **told}, "update_mask": mask}
@@ -338,7 +338,7 @@ def _store(name: str, stock: dict[str, int], limit: int, item_limit: int) -> Mem
 
 
 def _rules(action: str, request: dict[str, Any]) -> dict[str, Any]:
-    """What of a sale a request changes."""
+    """Return what of a sale a request changes."""
     if action != "update":
         return {"paused": action == "pause"}
     columns = {"openTime": ("open_at", "open_time"), "closeTime": ("close_at", "close_time")}
@@ -366,7 +366,7 @@ def _transfer(stores: dict[str, MemoryStore], request: dict[str, Any]) -> Transf
 
 
 def sale_id_of(request: dict[str, Any]) -> str:
-    """The sale that a request is about; of a transfer, the source."""
+    """Return the sale that a request is about; of a transfer, the source."""
     about = request.get("sale", request)
     return _sale_id(about.get("parent") or about.get("source") or about["name"])
 

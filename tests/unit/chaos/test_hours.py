@@ -20,7 +20,7 @@ def rules(stage: Stage) -> set[str]:
 
 
 def refused(stage: Stage, reason: str, action: str = "create", **request) -> set[str]:
-    """The rules that a refusal would break now."""
+    """Return the rules that a refusal would break now."""
     tale = tale_of(stage)
     ask(tale, stage.now, action, request or creation("eve", "e"), kind=Kind.FAIL, reason=reason)
     return tale.rules()

@@ -137,7 +137,7 @@ def test_a_reservation_that_was_read_and_is_gone_is_lost():
 
 
 def refused(stage: Stage, reason: str = "INSUFFICIENT_STOCK", action: str = "create", /, **request) -> set[str]:
-    """The rules that a refusal would break now."""
+    """Return the rules that a refusal would break now."""
     tale = tale_of(stage)
     ask(tale, stage.now, action, request or creation("eve", "e"), kind=Kind.FAIL, reason=reason)
     return tale.rules()

@@ -102,7 +102,7 @@ def test_what_the_runner_found_left_behind_is_a_fault():
 
 
 def paced(*, slower=1.0, neighbours=1.0, costlier=1.0, seconds=4.0) -> Stage:
-    """A run that is this many times slower after the repair, on a machine with other load."""
+    """Return a run that is this many times slower after the repair, on a machine with other load."""
     stage = Stage()
     stage.phase("calm")
     measure(stage, seconds=seconds)

@@ -80,7 +80,7 @@ class StockWatcher(Watcher):
         self.tell(change={"items": items, **sequences})
 
     def _levels(self) -> dict[str, Item]:
-        """All items as they were at the position."""
+        """Return all items as they were at the position."""
         levels = {name: Item(name, 0, 0, 0, 0, 0) for name in self.stage.stores[self.sale].items}
         for movement in self.ledger[: self.position]:
             item = levels[movement.item_id]

@@ -3,7 +3,7 @@ from holdfast_chassis.contract import Kind
 
 
 def entered(limit, kind):
-    """How many more of a kind are let in."""
+    """Return how many more of a kind are let in."""
     count = 0
     while limit.enter(kind):
         count += 1

@@ -6,7 +6,7 @@ from holdfast_chassis.fair_queue import FairQueue, fair_share
 
 
 def queue(*items):
-    """A queue of two ranks with items such as `1a`: the rank, and whose it is."""
+    """Return a queue of two ranks with items such as `1a`: the rank, and whose it is."""
     made = FairQueue(2)
     for number, item in enumerate(items):
         made.push(f"{item}{number}", int(item[0]), item[1])

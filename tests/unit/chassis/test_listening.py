@@ -34,7 +34,7 @@ def test_an_ipv6_address_is_written_in_brackets():
 
 
 async def reached(host):
-    """Which addresses of loopback reach a metrics server on `host`."""
+    """Return which addresses of loopback reach a metrics server on `host`."""
     server = MetricsServer(CollectorRegistry(), host, 0)
     await server.start()
     try:

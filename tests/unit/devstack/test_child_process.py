@@ -16,7 +16,7 @@ IGNORES_SIGTERM = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1;
 
 @pytest.fixture
 def child(tmp_path):
-    """Makes children, and sees to it that none survives the test."""
+    """Make children, and sees to it that none survives the test."""
     made = []
 
     def make(*command, **options):
@@ -101,7 +101,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_alive(pid):
-    """A zombie that was not reaped counts as dead."""
+    """Return a zombie that was not reaped counts as dead."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -19,7 +19,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root, which these 
 
 @pytest.fixture
 def only(monkeypatch):
-    """Pretends that of the programs that change who one is only these exist."""
+    """Pretend that of the programs that change who one is only these exist."""
 
     def find(*names):
         monkeypatch.setattr(unprivileged.shutil, "which", lambda name: which(name) if name in names else None)

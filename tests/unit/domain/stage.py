@@ -53,7 +53,7 @@ def reading(
     holds_end_at=None,
     **rules: object,
 ) -> State:
-    """What a batch reads: `items` (5 shoes), the `known` reservations, and `SALE` with other `rules`."""
+    """Return what a batch reads: `items` (5 shoes), the `known` reservations, and `SALE` with other `rules`."""
     items = items or (shoe(),)
     limited = bool(rules.get("per_customer_limit") or any(item.per_customer_limit for item in items))
     return State(
@@ -88,7 +88,7 @@ def create(
 def hold(
     number: int, quantity: int = 1, customer: str = "ann", age: float = 10, lasts: float = 120, **facts: object
 ) -> Reservation:
-    """A hold of shoes that was created `age` seconds before noon."""
+    """Return a hold of shoes that was created `age` seconds before noon."""
     request = create(number, quantity, customer)
     created_at = NOON - seconds(age)
     reservation = Reservation(
@@ -106,7 +106,7 @@ def hold(
 
 
 def ended(number: int, state: ReservationState, quantity: int = 1, order: str = "", **facts: object) -> Reservation:
-    """A reservation that was held three minutes before noon and has ended since."""
+    """Return a reservation that was held three minutes before noon and has ended since."""
     return hold(number, quantity, age=180, state=state, ended_at=NOON - seconds(60), order=order, **facts)
 
 

@@ -97,7 +97,7 @@ NUMBERS = (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64)
 
 
 def is_taken_on_trust(document, descriptor):
-    """Whether json_format takes something in it for what it is not, by protobuf's own rules for JSON."""
+    """Return whether json_format takes something in it for what it is not, by protobuf's own rules for JSON."""
     fields = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
     if len({fields[key].number for key in document}) < len(document):
         return True
@@ -139,7 +139,7 @@ def test_it_reads_what_json_format_reads_and_refuses_what_it_refuses(message_cla
 
 
 def read(document, message_class):
-    """What json_format makes of it; None when that, or its form, does not fit."""
+    """Return what json_format makes of it; None when that, or its form, does not fit."""
     try:
         message = json_format.ParseDict(document, message_class())
     except json_format.ParseError:

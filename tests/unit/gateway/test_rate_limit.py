@@ -91,7 +91,7 @@ def limiter(shared, requests=4):
 
 
 async def allowed(rates, count):
-    """How many of the requests pass."""
+    """Return how many of the requests pass."""
     passed = 0
     for _ in range(count):
         try:

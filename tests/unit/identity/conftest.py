@@ -21,7 +21,7 @@ def jwks_path(tmp_path, key):
 
 @pytest.fixture
 def authenticating(jwks_path):
-    """Runs an authenticator of the issuer's, with settings of the test's own."""
+    """Run an authenticator of the issuer's, with settings of the test's own."""
 
     @asynccontextmanager
     async def run(clock=None, **settings):

@@ -23,7 +23,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def command(path, monkeypatch, capsys):
-    """Runs `holdfast-inventory key`; gives its exit code and what it printed."""
+    """Run `holdfast-inventory key`; gives its exit code and what it printed."""
 
     def run(*arguments):
         capsys.readouterr()
@@ -37,7 +37,7 @@ def command(path, monkeypatch, capsys):
 
 @pytest.fixture
 async def start(path, monkeypatch):
-    """Starts an authenticator of the file."""
+    """Start an authenticator of the file."""
     monkeypatch.setattr(api_keys, "_FILE_SECONDS", 0.01)
     monkeypatch.setattr(api_keys, "_FILE_PAUSE_SECONDS", 0.0)
     running = []

@@ -41,7 +41,7 @@ class Server:
         self.application = Application(replace(LIMITS, **limits), self.behaviour.endpoints())
 
     async def call(self, name, *events, headers=HEADERS, method="POST"):
-        """What was sent for a request, of which `events` come, and then nothing more."""
+        """Return what was sent for a request, of which `events` come, and then nothing more."""
         sent, left = [], list(events)
 
         async def receive():
@@ -62,7 +62,7 @@ async def server():
 
 
 def status(sent):
-    """The code that a call ended with; None: it was not told."""
+    """Return the code that a call ended with; None: it was not told."""
     headers = [header for event in sent for header in event.get("headers", ())]
     return next((int(value) for name, value in headers if name == b"grpc-status"), None)
 

@@ -31,7 +31,7 @@ async def link(echo):
 
 @pytest.fixture
 async def dial(link):
-    """Opens connections through the link."""
+    """Open connections through the link."""
     writers = []
 
     async def dial():

@@ -4,7 +4,7 @@ from holdfast_inventory.stock.contention import Contention
 
 
 def run_until_optimistic(contention):
-    """How many exclusive batches come before the next that is not."""
+    """Return how many exclusive batches come before the next that is not."""
     batches = 0
     while contention.is_high:
         contention.committed()

@@ -16,7 +16,7 @@ BATCH_SECONDS = 0.002
 
 
 def after(batches, commands=5, busy=1.0):
-    """The wait after a number of batches during which the thread was busy for this share of the time."""
+    """Return the wait after a number of batches during which the thread was busy for this share of the time."""
     gathering = Gathering(most_seconds=0.01)
     for number in range(1, batches + 1):
         now = number * BATCH_SECONDS
@@ -70,7 +70,7 @@ class Batches:
 
 
 async def steady_commands(busy):
-    """A hundred commands, one each half of a millisecond: the sizes of their batches."""
+    """Return a hundred commands, one each half of a millisecond: the sizes of their batches."""
     loop, batches, store = asyncio.get_running_loop(), Batches(), Store(LoopClock())
     store.put_up(new_sale(socks=100))
     groups = GroupCommit(store, GroupCommitLimits(), batches, cpu_seconds=lambda: busy * loop.time())

@@ -57,7 +57,7 @@ def creates(count, customer=None):
 
 
 async def busy(groups, sale_id="drop"):
-    """A batch in flight, so that what comes waits."""
+    """Return a batch in flight, so that what comes waits."""
     [future] = groups.send(hold("first", socks=1), sale_id=sale_id)
     await asyncio.sleep(0)
     return future

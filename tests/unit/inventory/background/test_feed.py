@@ -54,7 +54,7 @@ async def take(events, count):
 
 
 async def follow(events, last_sequence):
-    """Reads up to a sequence, checking that nothing is left out; gives the levels that the reader has then."""
+    """Read up to a sequence, checking that nothing is left out; gives the levels that the reader has then."""
     levels, sequence = {}, None
     async for event in events:
         match event:
