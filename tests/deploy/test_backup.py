@@ -49,7 +49,7 @@ def other_database_url(postgres):
 
 
 async def sell_some(url):
-    """Five units, of which one is sold and two are held."""
+    """Create a sale of five units, sell one and hold two."""
     async with Replica(url) as one:
         hour = timedelta(hours=1)
         await one.catalog.create_sale(NewSale("drop", None, None, 0, hour, hour, (NewItem("shoe", 5, 0),)))

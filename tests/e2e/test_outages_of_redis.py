@@ -117,7 +117,7 @@ async def test_purchases_go_on(shop, valkey, pair, rest, harm):
 
 
 async def sees_all_sold(watch):
-    """The watch at the other replica loses nothing."""
+    """Check that the watch at the other replica loses nothing."""
     held = 0
     async with asyncio.timeout(10):
         while held < 50:

@@ -212,7 +212,7 @@ def _units_asked_by(command: Command | Transfer, found: Mapping[UUID, Reservatio
 
 
 def _require_lawful_change(before: Reservation, after: Reservation) -> None:
-    """A reservation ends once, except that an expired one may be confirmed late."""
+    """Check that a reservation ends once, except that an expired one may be confirmed late."""
     assert before.state is ReservationState.HELD or (before.state, after.state) == (
         ReservationState.EXPIRED,
         ReservationState.CONFIRMED,

@@ -1,4 +1,4 @@
-"""The simulation can fail: bugs that are planted in the product are found, each within a bounded number of seeds."""
+"""The simulation can fail: it finds each planted bug within a bounded number of seeds."""
 
 import asyncio
 from copy import deepcopy
@@ -41,7 +41,7 @@ def find(fits):
 
 
 def infer_failure_from_absence(monkeypatch):
-    """Return a lost COMMIT is taken for one that did nothing."""
+    """Treat a lost COMMIT as one that did nothing."""
     real = database.classify
 
     def classify(error, *, committing):
@@ -52,7 +52,7 @@ def infer_failure_from_absence(monkeypatch):
 
 
 def answer_before_the_commit(monkeypatch):
-    """Return the COMMIT is sent, and the connection used again once it is done; but nobody waits for that."""
+    """Send the COMMIT without waiting for it, and use the connection again when it is done."""
     release, tasks = Database._release_writer, set()
 
     async def commit(_database, connection, sql, arguments):
@@ -98,7 +98,7 @@ def leave_due_holds(monkeypatch):
 
 
 def count_use_as_it_was(monkeypatch):
-    """Return a customer's limit is checked against what was read for the batch before."""
+    """Check a customer's limit with what was read for the batch before."""
     real, before = sale_store.read, {}
 
     async def read(connection, sale_id, commands, *arguments, **options):
@@ -129,7 +129,7 @@ def acknowledge_replays_without_a_commit(monkeypatch):
 
 
 NEED_TO_GIVE_UP_A_STANDBY = {acknowledge_replays_without_a_commit}
-"""They show only while a commit can be seen and is not on the standby yet: once in a thousand seeds, of all kinds."""
+"""A symptom needs a commit that is visible and not on the standby yet: in one of a thousand seeds of all kinds."""
 
 
 def gives_up_a_standby(seed):
@@ -141,7 +141,7 @@ def any_seed(_seed):
 
 
 def ignore_warnings(monkeypatch):
-    """A server that no longer waits for its standby is believed."""
+    """Trust a server that no longer waits for its standby."""
     monkeypatch.setattr(Database, "_heed", lambda _self, _connection, _message: None)
 
 
@@ -155,7 +155,7 @@ def refuse_replays_from_memory(monkeypatch):
 
 
 def take_every_replay_after_a_lost_commit_for_ours(monkeypatch):
-    """Return the first find: a replay whose COMMIT was lost was told that it was the first."""
+    """Restore the first bug that was found: a replay whose COMMIT was lost is answered as the first execution."""
 
     def doubt(waiting, answers):
         for one, answer in zip(waiting, answers, strict=True):
@@ -169,7 +169,7 @@ def take_every_replay_after_a_lost_commit_for_ours(monkeypatch):
 
 
 def open_late(monkeypatch):
-    """A clock that is half a second behind decides when a sale opens."""
+    """Let a clock that is half a second behind decide when a sale opens."""
     lie_about_the_state(monkeypatch, SaleState.SCHEDULED, lambda sale, now: now - HALF_A_SECOND < sale.open_at)
 
 
@@ -203,7 +203,7 @@ def refuse_for_ever_what_was_paused_once(monkeypatch):
 
 
 def refuse_replays_when_a_sale_is_over(monkeypatch):
-    """Return whether it may be bought is asked before whether it has been."""
+    """Check the refusals before the replay."""
 
     def create(batch, command):
         batch.check_open()
@@ -213,7 +213,7 @@ def refuse_replays_when_a_sale_is_over(monkeypatch):
 
 
 def refuse_late_confirmations_of_closed_sales(monkeypatch):
-    """As if it were a new hold: but only of a cancelled sale is it refused."""
+    """Check the sale's state as for a new hold, although only a cancelled sale refuses."""
     real = decide._Batch.check_late_confirmation
 
     def check_late_confirmation(batch, reservation):
@@ -224,7 +224,7 @@ def refuse_late_confirmations_of_closed_sales(monkeypatch):
 
 
 def count_dead_holds_as_use(monkeypatch):
-    """Return a customer is refused because of what has run out."""
+    """Refuse a customer because of due holds."""
     real = statements._used
 
     def used(view, sale, customers, now):
@@ -234,7 +234,7 @@ def count_dead_holds_as_use(monkeypatch):
 
 
 def append_whatever_was_read(monkeypatch):
-    """Return the append without its condition."""
+    """Append without the condition."""
     real, revision_at = statements.append, parameters_of(load("batch")["append"]).index("revision")
 
     def append(view, now, *arguments):
@@ -255,7 +255,7 @@ def append_without_counting(monkeypatch):
 
 
 def count_all_but(monkeypatch, column):
-    """Return what writes this column of a sale leaves its revision as it is."""
+    """Let writes of this column of a sale keep the revision."""
     real = statements._change_sale
 
     def change_sale(view, sale_id, **changes):
@@ -267,7 +267,7 @@ def count_all_but(monkeypatch, column):
 
 
 def allow_one_less(monkeypatch):
-    """A customer is told the truth, and refused without need."""
+    """Refuse a customer with correct facts, but without need."""
     real = decide._Batch.check_limits
 
     def check_limits(working, customer, lines):
@@ -291,7 +291,7 @@ def extend_no_further_than_a_hold_time(monkeypatch):
 
 
 def ask_before_the_rest(*questions):
-    """Return the precedence of refusals is another: these questions about a create that is new come first."""
+    """Change the precedence of refusals: these checks of a new create come first."""
 
     def plant(monkeypatch):
         def create(working, command):
@@ -336,7 +336,7 @@ def units_are_there(working, command):
 
 
 def ask_for_the_state_before_the_meaning(monkeypatch):
-    """Return an id that is used for something else is not told to be, once the sale is over."""
+    """Do not report a reused request id after the sale is closed."""
 
     def create(working, command):
         known = working.reservations.get(command.reservation_id)
@@ -388,7 +388,7 @@ def look_at_nobody_who_waits(monkeypatch):
 
 
 def answer_and_forget(monkeypatch, kind, when=lambda _working, _command: True):
-    """What is answered is not what is appended."""
+    """Answer with something else than what is appended."""
     real = decide._HANDLERS[kind]
     monkeypatch.setitem(
         decide._HANDLERS,

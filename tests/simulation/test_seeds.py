@@ -1,4 +1,4 @@
-"""Seeds of the simulation: some that are fresh with each run, and those that once found something."""
+"""Seeds of the simulation: new ones in each run, and those that once found a bug."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""Seventy-two hours of hourly sales: from some boot minutes here, from all of them by `make simulate`."""
+"""Seventy-two hours of hourly sales: from some start minutes here, from all of them by `make simulate`."""
 
 import secrets
 
@@ -26,7 +26,7 @@ def test_a_course_gives_the_same_trace_twice():
 
 
 def test_a_scheduler_that_drifts_is_found(monkeypatch):
-    """It opens each sale when it gets round to it."""
+    """It creates each sale late, at the first interval after its opening."""
     real = Scheduler._attend_to
 
     async def attend_to(self, schedule, openings):
@@ -39,7 +39,7 @@ def test_a_scheduler_that_drifts_is_found(monkeypatch):
 
 
 def test_work_that_grows_is_found(monkeypatch):
-    """It asks once more for each sale that it has ever seen."""
+    """Its queries become more with time."""
     real, rounds = Scheduler._attend_to_all, []
 
     async def attend_to_all(self):

@@ -1,4 +1,4 @@
-"""Certificate authorities and certificates for tests, made by openssl as an operator makes them."""
+"""Certificate authorities and certificates for tests, made with openssl."""
 
 import subprocess
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Authority:
         return self._own.certificate
 
     def issue(self, name, *, host="127.0.0.1"):
-        """Write a certificate for `name` in files of that name. One that exists is replaced, each file at once."""
+        """Write a certificate for `name` in files of that name. Existing files are replaced atomically."""
         draft = Certificate(self._directory / "draft.crt", self._directory / "draft.key")
         kind = "IP" if host[0].isdigit() else "DNS"
         _openssl(
@@ -43,8 +43,8 @@ class Authority:
 
 
 def write_certificate(directory, name="localhost"):
-    """Write tls.crt and tls.key, signed by themselves, as a certificate manager would write them; returns the
-    certificate. What was there is replaced, each file at once.
+    """Write a self-signed tls.crt and tls.key as a certificate manager does, and return the certificate. Existing files
+    are replaced atomically.
     """
     draft = Certificate(directory / "new.crt", directory / "new.key")
     hosts = "subjectAltName=DNS:localhost,IP:127.0.0.1"

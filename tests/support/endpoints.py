@@ -10,7 +10,7 @@ from tests.support.eventually import eventually
 DETAILS = ("grpc-status-details-bin", b"\x00\xff\x01")
 FAILED_PRECONDITION = 9
 SNOWMAN = "ausverkauft \N{SNOWMAN}"
-# More than any buffer on the way holds.
+# More than all buffers on the way can hold.
 LARGE = b"x" * 1_000_000
 CROWD = 50
 _STUCK_SECONDS = 0.5
@@ -18,7 +18,7 @@ _HOLD_SECONDS = 60.0
 
 
 class Behaviour:
-    """Handlers, and what they saw."""
+    """Handlers that record what they saw."""
 
     def __init__(self):
         self.seen = {"began": 0, "ended": 0, "sizes": [], "written": 0, "stuck": False}
@@ -101,7 +101,7 @@ class Behaviour:
             self.seen["ended"] += 1
 
     async def hold(self, request, exchange):
-        """Answer once there is a file of the name that is asked for."""
+        """Answer when the file exists that the request names."""
         self.seen["began"] += 1
         await eventually(Path(request.decode()).exists, within=_HOLD_SECONDS)
         return Ending(b"in time", ())

@@ -1,4 +1,4 @@
-"""Waiting for what another process is about to do, when nothing tells that it has done it."""
+"""Waits for changes in another process that have no event."""
 
 import asyncio
 import inspect

@@ -1,4 +1,4 @@
-"""An issuer of tokens: its keys, what it publishes of them, and what it, or an impostor, signs."""
+"""An issuer of tokens: its keys, the published key set, and tokens, also forged ones."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 LIFE_SECONDS = 7200
-"""Of a token: longer than a run of all tests takes."""
+"""The lifetime of a token: longer than a run of all tests."""
 ISSUER = "https://issuer.example"
 AUDIENCE = "holdfast"
 
@@ -26,7 +26,7 @@ class SigningKey:
 
     @property
     def jwk(self):
-        """Its public half, as it is published."""
+        """Its public key, as it is published."""
         text = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.private.public_key())
         return json.loads(text) | {"kid": self.kid, "use": "sig", "alg": self.algorithm}
 
@@ -47,7 +47,7 @@ class SigningKey:
 
 
 def jwks(*keys):
-    """Return what an issuer of these keys publishes."""
+    """Return the key set that an issuer of these keys publishes."""
     return json.dumps({"keys": [key.jwk for key in keys]})
 
 

@@ -1,4 +1,4 @@
-"""A store of sales in memory: what the stock core needs of one, and no more."""
+"""A store of sales in memory, with only what the stock core needs."""
 
 import asyncio
 from contextlib import asynccontextmanager

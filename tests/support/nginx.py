@@ -1,4 +1,4 @@
-"""A stock nginx in front of servers of ours: nothing is set but where to pass requests on to."""
+"""An nginx with its default settings in front of Holdfast's servers; only the upstreams are configured."""
 
 import asyncio
 import contextlib

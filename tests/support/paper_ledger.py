@@ -26,7 +26,7 @@ class PaperLedger:
         return len(self.movements)
 
     def hold(self, *item_ids, quantity=1):
-        """Appends one batch that holds units, and gives what its commit would tell."""
+        """Append one batch that holds units, and return what its commit announces."""
         before = self.sequence
         batch_at = datetime(2026, 11, 27, tzinfo=UTC) + timedelta(microseconds=before)
         for item_id in item_ids:

@@ -1,4 +1,4 @@
-"""PgBouncer, Debian's, before a test's PostgreSQL."""
+"""Debian's PgBouncer in front of a test's PostgreSQL."""
 
 import socket
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ START_SECONDS = 20
 
 @contextmanager
 def pgbouncer(directory, url, **settings):
-    """One that serves the database of `url`; gives the URL that leads through it."""
+    """Serve the database of `url` by a PgBouncer, and return the URL that leads through it."""
     if not PROGRAM.is_file():
         pytest.fail(f"{PROGRAM} is missing: install Debian's pgbouncer (make test does where it may)")
     server, port = urlsplit(url), free_port()

@@ -1,4 +1,4 @@
-"""What tests say about PostgreSQL."""
+"""Marks for tests on PostgreSQL."""
 
 import pytest
 

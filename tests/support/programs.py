@@ -1,4 +1,4 @@
-"""Running programs that are not ours, bounded in time."""
+"""Runs programs of other projects, with a time limit."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ async def shell(command, path):
 
 
 async def succeed(*command, **options):
-    """Run a program that must succeed; what it printed."""
+    """Run a program that must succeed, and return its output."""
     finished = await run(*command, **options)
     assert finished.status == 0, f"{command} ended with {finished.status}:\n{finished.output}"
     return finished.output

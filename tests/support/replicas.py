@@ -1,4 +1,4 @@
-"""Stock ledgers as several replicas have them: each with connections, queue and memory of its own."""
+"""Stock ledgers as several replicas have them, each with its own connections, queue and memory."""
 
 import asyncio
 import uuid
@@ -41,7 +41,7 @@ class Lags:
 
 
 class Statements:
-    """The names of the statements that a database ran, to wait for."""
+    """The names of the statements that a database ran. Tests can wait for them."""
 
     def __init__(self):
         self.names = []
@@ -66,7 +66,7 @@ class Statements:
 
 
 class Replica(kit.Replica):
-    """One that remembers what it did."""
+    """A replica that records what it did."""
 
     def __init__(self, url, *, database_limits=None, **options):
         self.statements, self.metrics, self.commits = Statements(), Measured(), []
@@ -100,7 +100,7 @@ class Replica(kit.Replica):
 
 
 def transfer(quantity, source, destination, change_id=None):
-    """Units from an item to another, each given as (sale, item)."""
+    """Return a transfer of units from one item to another, each given as (sale, item)."""
     return Transfer(
         change_id=change_id or uuid.uuid4(),
         source_sale_id=source[0],
@@ -131,7 +131,7 @@ async def until(sql, question, *arguments):
 
 
 async def until_commits_wait(postgres, sql):
-    """Wait until commits wait for a standby: the checkpointer tells them to, some time after a backend has reloaded."""
+    """Wait until commits wait for a standby: the checkpointer sets that some time after a backend has reloaded."""
     probe = await asyncpg.connect(postgres.url(await sql.fetchval("SELECT current_database()")))
     waits = "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $1"
     try:
@@ -140,7 +140,7 @@ async def until_commits_wait(postgres, sql):
                 commit = asyncio.ensure_future(probe.execute("SELECT pg_logical_emit_message(true, 'probe', '')"))
                 while not commit.done():
                     if await sql.fetchval(waits, probe.get_server_pid()):
-                        # It ends its wait, and with a warning only.
+                        # It ends its wait with a warning.
                         await sql.execute("SELECT pg_cancel_backend($1)", probe.get_server_pid())
                         await commit
                         return

@@ -1,4 +1,4 @@
-"""A request as REST has it, made from the message that gRPC sends."""
+"""A request over REST, made from the message that gRPC sends."""
 
 import copy
 from urllib.parse import quote

@@ -1,4 +1,4 @@
-"""The inventory service as a whole, in the test's own process, and a client's view of it."""
+"""The complete inventory service in the test's own process, and a client of it."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ QUICK = {
 
 
 class Service(GrpcClient):
-    """A running service, as its client sees it."""
+    """A client of a running service."""
 
     def __init__(self, app):
         super().__init__(app.server.address)
@@ -52,7 +52,7 @@ class Service(GrpcClient):
 
 @asynccontextmanager
 async def running_service(database_url, **settings):
-    """Start a service and, unless the test has, stops it."""
+    """Start a service, and stop it unless the test has."""
     chosen = QUICK | {"grpc_host": "127.0.0.1", "metrics_host": "127.0.0.1", "grpc_port": 0, "metrics_port": 0}
     app = App(InventorySettings(database_url=database_url, **chosen | settings), "test", grpc_aio.Server)
     assert await app.lifecycle.start()

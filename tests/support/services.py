@@ -1,4 +1,4 @@
-"""Both services as they are deployed: processes that get signals and say on stdout what they do."""
+"""Both services as they are deployed: processes that get signals and log to stdout."""
 
 import os
 
@@ -9,12 +9,12 @@ from lab.kit.service import STOP_SECONDS
 __all__ = ["NO_DRAIN", "STOP_SECONDS", "Cluster", "Gateway", "Inventory", "Service"]
 
 TRANSPORT = os.environ.get("TEST_TRANSPORT") or InventorySettings.model_fields["transport"].default
-"""What serves gRPC unless a test has it otherwise: `make test TEST_TRANSPORT=envoy`."""
+"""The default transport of tests; `make test TEST_TRANSPORT=envoy` uses the other."""
 OTHER_TRANSPORT = "grpc_aio" if TRANSPORT == "envoy" else "envoy"
 NO_DRAIN = {"drain_quiet_seconds": 0, "drain_min_seconds": 0}
-"""For processes whose end is not what is tested."""
+"""For processes whose drain is not tested."""
 _DEFAULTS = {
-    # Every call is logged: in a rush the line that a test looks for would be left out.
+    # Every call is logged: otherwise the line that a test waits for could be left out under load.
     "log_slow_seconds": 0,
     **dict.fromkeys(("grpc_host", "http_host", "metrics_host"), "127.0.0.1"),
     **dict.fromkeys(("grpc_port", "metrics_port", "http_port", "gateway_metrics_port"), 0),
@@ -22,7 +22,7 @@ _DEFAULTS = {
 
 
 class Service(kit.Service):
-    """On free ports of the loopback interface; settings by their names."""
+    """A service on free ports of the loopback interface, with settings by their names."""
 
     def __init__(self, module, **settings):
         super().__init__(module, kit.variables(_DEFAULTS | settings))
@@ -43,7 +43,7 @@ class Inventory(Service):
 
     @property
     def address(self):
-        """Where gRPC is served."""
+        """The address of gRPC."""
         return self.wait_for("listening")["address"]
 
     @property
@@ -57,18 +57,18 @@ class Gateway(Service):
 
     @property
     def url(self):
-        """Where REST is served."""
+        """The URL of REST."""
         return self.wait_for("listening")["address"]
 
 
 class Cluster:
-    """Replicas of the inventory on one database and one Valkey, and a gateway before them."""
+    """Replicas of the inventory on one database and one Valkey, and a gateway in front of them."""
 
     def __init__(self, started, database_url, redis_url, replicas):
-        """What is started ends with the exit stack `started`."""
+        """All processes end with the exit stack `started`."""
         self._started = started
         self.database_url, self.redis_url = database_url, redis_url
-        # All at once: one of them migrates. Both transports, so that clients must not depend on either.
+        # All at once, so that one of them migrates; with both transports, so that tests cannot depend on one.
         transports = [*[TRANSPORT] * (replicas - 1), OTHER_TRANSPORT]
         self.inventories = [self.add_inventory(migrate_on_start=True, transport=each) for each in transports]
         self.addresses = [inventory.wait_until_serving().address for inventory in self.inventories]
@@ -79,7 +79,7 @@ class Cluster:
         return self.gateway.url
 
     def add_inventory(self, **settings):
-        """Another replica, which need not serve yet."""
+        """Start another replica, which need not serve yet."""
         impatient = {"watch_heartbeat_seconds": 1}
         settings = NO_DRAIN | impatient | settings
         return self._started.enter_context(Inventory(self.database_url, self.redis_url, **settings))

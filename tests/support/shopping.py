@@ -1,4 +1,4 @@
-"""Sales to put up and commands to give in tests of the ledger."""
+"""Sales and commands for tests of the ledger."""
 
 import uuid
 from datetime import UTC, datetime, timedelta

@@ -25,7 +25,7 @@ UNREAD = {
     "CreateSaleScheduleRequest.sale_schedule.template.close_time",
     "CreateSaleScheduleRequest.sale_schedule.template.items.name",
     "UpdateSaleRequest.sale.items",
-    "SubmitRequest.commands.traceparent",  # What is not a trace context begins a new one, as W3C has it.
+    "SubmitRequest.commands.traceparent",  # An invalid trace context is replaced by a new one, as W3C requires.
     "SubmitRequest.commands.correlation_id",
     # As a header: not looked at where callers need no credential, and elsewhere refused as UNAUTHENTICATED.
     "SubmitRequest.commands.authorization",
@@ -38,7 +38,7 @@ FREE_TEXT = {"customer", "order", "actor", "resume_token", "traceparent", "corre
 
 
 class Spoiled(NamedTuple):
-    """One field that is wrong. `spoil(message)` makes it so; `must_refuse`: by INVALID_REQUEST that names `path`."""
+    """One wrong field. `spoil(message)` makes it wrong; `must_refuse`: with an INVALID_REQUEST that names `path`."""
 
     path: str
     fault: str
@@ -58,7 +58,7 @@ class Place(NamedTuple):
 
     @property
     def path(self):
-        """As violations name it; the first of a repeated field's values is meant."""
+        """Its path in violations; for a repeated field, that of its first value."""
         parts = [each.name + ("[0]" if each.is_repeated else "") for each in self.fields[:-1]]
         return ".".join([*parts, self.field.name])
 
@@ -110,7 +110,7 @@ def _places(root, message, fields):
 
 
 def spoiled(place) -> Iterator[Spoiled]:
-    """All that can be wrong with the field there."""
+    """Yield all ways in which the field can be wrong."""
     for fault, spoil, is_wrong in _faults(place.field):
         must_refuse = place.is_read and (is_wrong == "always" or (is_wrong == "required" and place.is_required))
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that delays, drips, freezes, resets, and meddles with a commit."""
+"""A TCP proxy in front of PostgreSQL that delays, throttles, freezes, resets, and disturbs commits."""
 
 from collections import deque
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ class TcpProxy(Link):
         return self.through(self._database_url)
 
     def freeze(self):
-        """A black hole both ways: nothing is closed, nothing arrives."""
+        """Drop both directions: nothing is closed, nothing arrives."""
         self.swallow_requests()
         self.swallow_answers()
 
@@ -42,8 +42,8 @@ class TcpProxy(Link):
         self.answers_flow.set()
 
     def at_next_commits(self, *actions):
-        """What happens to the next commits, one after the other: `lose_commit`, `lose_answer` or another coroutine
-        function of the connection, which says whether the commit goes on to the server."""
+        """Disturb the next commits in turn, by `lose_commit`, `lose_answer` or another coroutine function of
+        the connection, which returns whether the commit is forwarded to the server."""
         self._at_commits.extend(actions)
 
     async def meddle(self, connection):
@@ -54,13 +54,13 @@ class TcpProxy(Link):
 
 
 async def lose_commit(connection):
-    """Return the connection breaks before the server has seen the commit."""
+    """Break the connection before the server gets the commit."""
     connection.reset()
     return False
 
 
 async def lose_answer(connection):
-    """Return the server commits, and the connection breaks before the answer arrives."""
+    """Let the server commit, and break the connection before the answer arrives."""
     connection.loses_answer = True
     return True
 
@@ -82,7 +82,7 @@ class PostgresConnection(Connection):
 
 
 class FrontendMessages:
-    """Cuts what a client of PostgreSQL sends into messages. Those before and with the startup have no type byte."""
+    """Splits a PostgreSQL client's bytes into messages. Those until the startup message have no type byte."""
 
     def __init__(self):
         self._pending = b""
@@ -105,7 +105,7 @@ class FrontendMessages:
 
 
 class Commits:
-    """Finds what commits among a client's messages: COMMIT, and a batch's append outside of a transaction."""
+    """Finds commits among a client's messages: COMMIT, and a batch's append outside a transaction."""
 
     def __init__(self):
         self._appends = set()

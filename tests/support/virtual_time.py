@@ -1,4 +1,4 @@
-"""An event loop whose waits take no time: when nothing is left to do, time jumps to the next timer."""
+"""An event loop on virtual time: when nothing is left to do, time jumps to the next timer."""
 
 import asyncio
 import selectors
@@ -42,7 +42,7 @@ class LoopClock:
         return datetime(2026, 11, 27, tzinfo=UTC) + timedelta(seconds=self.monotonic())
 
 
-# For a conftest to import, whose tests then run in virtual time.
+# A conftest that imports this lets its tests run in virtual time.
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -56,5 +56,5 @@ def clock():
 
 @pytest.fixture
 def elapsed():
-    """Seconds of virtual time since the test began; call it inside the loop."""
+    """Return the seconds of virtual time since the test began. Call it inside the loop."""
     return lambda: asyncio.get_running_loop().time() - BEGINNING_SECONDS

@@ -1,4 +1,4 @@
-"""Documents agree with the files that they mention."""
+"""Documents agree with the files and the code that they mention."""
 
 import re
 from collections import Counter

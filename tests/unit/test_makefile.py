@@ -1,4 +1,4 @@
-"""Every target works in a fresh clone: it first asks for what is missing, and what it runs is there."""
+"""Every target works in a fresh clone: it first requires what is missing, and all that it runs exists."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What only the system has is installed where that is allowed, and is otherwise asked for, all of it at once."""
+"""Missing system packages are installed if that is allowed; otherwise the message names all of them at once."""
 
 import re
 import subprocess

@@ -181,7 +181,7 @@ async def test_calls_are_counted_by_code_and_reason(stage):
 
 @pytest.fixture
 async def crowd(stage):
-    """Fills the stage, which has six places, with calls of a method; they are answered in the end."""
+    """Fill the six places of the stage with calls of a method, which are answered at the end."""
     entered, leave, calls = asyncio.Semaphore(0), asyncio.Event(), []
 
     async def handle(_, call):
@@ -268,7 +268,7 @@ SENT_AGAIN = (("holdfast-previous-attempts", "1"),)
 
 @pytest.mark.parametrize("error", NOTHING_DONE, ids=lambda error: error.reason)
 async def test_a_second_attempt_does_not_speak_for_the_first(stage, error):
-    """That it did nothing proves nothing of the one whose answer was lost."""
+    """A retry that did nothing proves nothing about the attempt whose answer was lost."""
     stage.handle = raises(error)
     release = pb.ReleaseReservationRequest()
     assert reason(await refusal(stage.release(release))) == error.reason

@@ -1,4 +1,4 @@
-"""Every field of every method: too little, too much, or of no sense, and it is named in an InvalidRequest."""
+"""Every field of every method with a value that is too small, too large or meaningless is named in InvalidRequest."""
 
 import pytest
 from google.protobuf.duration_pb2 import Duration

@@ -49,7 +49,7 @@ def request(service=""):
 
 
 async def end_of(watch):
-    """Return the code and the reason with which it ends."""
+    """Return the status code and the reason at its end."""
     try:
         while await watch.read():
             pass

@@ -1,4 +1,4 @@
-"""What is counted in plain numbers is scraped as the library's own metrics would be."""
+"""Metrics that are counted in plain numbers are scraped like the library's own metrics."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""A page token is good for the list that it came from, and for nothing else."""
+"""A page token is valid only for the list that it came from."""
 
 import base64
 

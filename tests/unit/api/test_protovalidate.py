@@ -1,4 +1,4 @@
-"""Our checks and protovalidate say the same of every field, from the same annotations."""
+"""Holdfast's checks and protovalidate agree on every field, from the same annotations."""
 
 import protovalidate
 import pytest
@@ -14,7 +14,7 @@ from holdfast_inventory.domain.errors import InvalidRequest
 from tests.unit.api import requests
 from tests.unit.api.requests import CHECKS
 
-# What takes more than one field, or a secret, to tell: ours alone.
+# Rules that need more than one field, or a secret: only Holdfast checks them.
 OURS_ALONE = {
     "may be set only with confirm",
     "must be after open_time",

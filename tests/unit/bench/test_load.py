@@ -1,4 +1,4 @@
-"""What the clients of the benchmark say is read exactly, and what was not answered is no measurement."""
+"""The output of the benchmark's clients is read exactly, and unanswered requests make a measurement invalid."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A ledger that has another number than was acknowledged fails the run."""
+"""A ledger whose sum differs from what was acknowledged fails the run."""
 
 from collections import Counter
 

@@ -1,7 +1,6 @@
-"""Ways in which a true story may be spoilt, and the rules that must notice.
+"""Ways to falsify a correct history, and the rules that must find them.
 
-Each lie changes a tale in place, at the place that `pick` chooses among those that it could be told of. It returns
-false when there is none.
+Each lie changes a history in place, at a possible position that `pick` chooses. It returns False if there is none.
 """
 
 from collections.abc import Callable
@@ -27,7 +26,7 @@ class Tale:
         return judge(self.events, self.ledgers)
 
     def rules(self) -> set[str]:
-        """Return those that are broken."""
+        """Return the broken rules."""
         return {violation.rule for violation in self.verdict().violations}
 
     def replace(self, event: Event, **changes: Any) -> None:
@@ -44,7 +43,7 @@ LIES: dict[str, tuple[Lie, frozenset[str]]] = {}
 
 
 def lie(*rules: str) -> Callable[[Lie], Lie]:
-    """Return a lie that one of the rules, at least, must notice."""
+    """Register a lie that at least one of the rules must find."""
 
     def keep(told: Lie) -> Lie:
         LIES[told.__name__] = told, frozenset(rules)
@@ -114,7 +113,7 @@ def a_hold_expires_early(tale: Tale, pick: int) -> bool:
 
 @lie("acknowledged-lost", "ended-twice")
 def a_sale_expires(tale: Tale, pick: int) -> bool:
-    """As if the sweeper had not seen that it was confirmed: the units are for sale again."""
+    """As if the sweeper had ignored the confirmation, so that the units are for sale again."""
     ledger = tale.ledgers["sales/a"]
     confirmed = [call.answer["name"] for call in answers(tale, "confirm")]
     reservation = chosen([found for found in ledger.reservations if found["name"] in confirmed], pick)
@@ -141,7 +140,7 @@ def a_limit_was_lower(tale: Tale, pick: int) -> bool:
 
 @lie("order-reversed")
 def two_operations_change_places(tale: Tale, pick: int) -> bool:
-    """Return those of the sell-out follow each other one by one."""
+    """Swap two movements of the sell-out, whose requests follow each other one by one."""
     ledger = tale.ledgers["sales/a"]
     began = next(event.wall for event in tale.events if event.action == "sell-out")
     late = [row for row in ledger.movements if datetime.fromisoformat(row["create_time"]).timestamp() > began]
@@ -187,7 +186,7 @@ def a_change_that_never_was_is_acknowledged(tale: Tale, pick: int) -> bool:
 
 @lie("refused-but-applied", "row-without-operation")
 def an_applied_create_was_refused(tale: Tale, pick: int) -> bool:
-    """One whose key was used once, of a customer of whom all is known: otherwise another operation may have been it."""
+    """Choose a create whose key was used once, of a customer without unknown outcomes: the effect must be its."""
     pairs = completions(tale.events)
     doubtful = [buyer(asked) for asked, ended in pairs.values() if ended.kind is Kind.INFO]
     created = chosen([one for one in used_once(tale, "create") if buyer(pairs[one.operation][0]) not in doubtful], pick)
@@ -242,7 +241,7 @@ def an_item_is_read_wrongly(tale: Tale, pick: int) -> bool:
 
 @lie("read-went-back")
 def an_item_is_read_as_it_was_at_first(tale: Tale, pick: int) -> bool:
-    """By a customer who asks after everything was sold."""
+    """Let a customer read it after everything was sold."""
     ledger = tale.ledgers["sales/a"]
     first = next(movement for movement in ledger.movements if movement["item"] == "x")
     units = first["on_hand_delta"]
@@ -257,7 +256,7 @@ def an_item_is_read_as_it_was_at_first(tale: Tale, pick: int) -> bool:
 
 @lie("stale-refusal")
 def somebody_is_refused_though_stock_is_there(tale: Tale, pick: int) -> bool:
-    """Before the sell-out has bought its first, and all holds have run out for seconds."""
+    """Add a refusal before the first purchase of the sell-out, seconds after all holds have expired."""
     began = next(event.at for event in tale.events if event.action == "sell-out")
     bought = [event for event in answers(tale, "create") if event.at > began]
     bought = [event for event in bought if event.answer["name"].startswith("sales/a/")]
@@ -270,7 +269,7 @@ def somebody_is_refused_though_stock_is_there(tale: Tale, pick: int) -> bool:
 
 @lie("given-while-closed")
 def everything_was_bought_while_the_sale_was_paused(tale: Tale, pick: int) -> bool:
-    """Return the last part of it, which is certain."""
+    """Pause the sale before the sell-out, when its state is certain."""
     began = sell_out(tale)
     ask(tale, began.at - 1, "pause", {"name": "sales/a"})
     return any(event.at > began.at and event.answer["name"].startswith("sales/a/") for event in answers(tale, "create"))
@@ -377,7 +376,7 @@ def a_watch_tells_other_stock(tale: Tale, pick: int) -> bool:
     return True
 
 
-# What they are made of
+# Helpers
 
 
 def forget(tale: Tale, name: str) -> None:
@@ -405,23 +404,23 @@ def renumber(ledger: SaleLedger) -> None:
 
 
 def sell_out(tale: Tale) -> Event:
-    """Return when it began: no hold is left then, and nothing has moved for seconds."""
+    """Return the begin of the sell-out: no hold is left then, and nothing has moved for seconds."""
     return next(event for event in tale.events if event.action == "sell-out")
 
 
 def lasted(reservation: dict) -> timedelta:
-    """From its creation until it ran out, or would have."""
+    """Return the time from its creation to its expiry."""
     create_time, expire_time = (datetime.fromisoformat(reservation[name]) for name in ("create_time", "expire_time"))
     return expire_time - create_time
 
 
 def answers(tale: Tale, action: str) -> list[Event]:
-    """Return what was granted."""
+    """Return the granted operations."""
     return [event for event in tale.events if event.kind is Kind.OK and event.action == action]
 
 
 def used_once(tale: Tale, action: str) -> list[Event]:
-    """Granted operations whose key no other has."""
+    """Return the granted operations whose key no other has."""
     pairs = list(completions(tale.events).values())
     keys = [(invoked.action, invoked.request.get("request_id")) for invoked, _ in pairs]
     return [
@@ -437,14 +436,14 @@ def buyer(asked: Event) -> tuple[str, str]:
 
 
 def told_by_watches(tale: Tale) -> list[Event]:
-    """Return what is more than a heartbeat, of both watchers one after the other."""
+    """Return the events of both watchers, without heartbeats."""
     told = [event for event in tale.events if event.kind is Kind.WATCH and event.answer]
     told = [event for event in told if any(event.answer.get(field) for field in ("movements", "snapshot", "change"))]
     return sorted(told, key=lambda event: event.client)
 
 
 def ask(tale: Tale, at: float, action: str, request: dict, kind: Kind = Kind.OK, **ended: Any) -> None:
-    """An operation that takes 10 ms is added at its time."""
+    """Add an operation of 10 ms at its time."""
     number = max((event.operation for event in tale.events), default=0) + 1
     began = BEGAN.timestamp()
     common = {"client": "liar", "operation": number, "action": action}

@@ -1,4 +1,4 @@
-"""Random runs: callers whose calls overlap, get lost, come twice or come late; watchers; and the phases of a run."""
+"""Random runs: calls that overlap, get lost, arrive twice or late; watchers; and the phases of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from tests.unit.chaos.watcher import MovementWatcher, StockWatcher
 STALE_SECONDS = 0.2
 
 FATES = ("answered",) * 12 + ("lost", "lost", "vanished", "late", "resent", "refused", "remembered", "remembered")
-"""What becomes of a call: answered; its answer lost; the call itself lost; applied after everybody gave up; applied
+"""The fate of a call: answered; its answer lost; the call itself lost; applied after all callers gave up; applied
 twice; refused without having been applied; refused from memory if that says so, or read from before a COMMIT."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call. Which reservation, key and so on is meant follows from `pick`; times are in milliseconds."""
+    """One call. `pick` chooses the reservation, the key and so on; times are in milliseconds."""
 
     action: str
     wait: int
@@ -106,7 +106,7 @@ def programs_of(fewest: int, most: int) -> st.SearchStrategy[Program]:
 
 
 class Run:
-    """Plays a program on a stage, to its end."""
+    """Runs a program on a stage, to its end."""
 
     def __init__(self, program: Program) -> None:
         stock = {"x": program.stock, "y": 2}
@@ -163,7 +163,7 @@ class Run:
         self._at(ended, lambda: self._end(call, fate))
 
     def _fate(self, step: Step, action: str, request: dict) -> str:
-        """Return a create without a key is not sent twice by anybody who is honest, and its outcome stays known."""
+        """Return the call's fate. A create without a key is always answered, because callers do not send it twice."""
         is_keyless = action == "create" and not request["request_id"]
         return "answered" if is_keyless and step.fate in {"resent", "late", "lost", "vanished"} else step.fate
 
@@ -196,7 +196,7 @@ class Run:
         return (step.action, self._on_reservation(step, name)) if name else None
 
     def _shutting(self, step: Step, name: str) -> tuple[str, dict]:
-        """Return what staff do to a sale's hours: one that is shut is mostly opened again."""
+        """Return a change of a sale's hours by staff. A closed sale is usually opened again."""
         sale, soon = name.rpartition("/")[2], self.stage.clock + timedelta(seconds=0.1 * step.key)
         match step.pick // 3:
             case 0:
@@ -256,7 +256,7 @@ class Run:
             watcher.open()
         watcher.take(step.quantity)
 
-    # What comes after
+    # The phases after the load
 
     def _phases_after_load(self) -> None:
         stage = self.stage
@@ -278,7 +278,7 @@ class Run:
             watcher.take()
 
     def _open(self) -> None:
-        """When no request that was lost can come any more, so that it is known what the sales are."""
+        """Open the sales when no lost request can arrive any more, so that their state is certain."""
         for sale in self.stage.stores:
             self.stage.do("resume", name=f"sales/{sale}")
             self.stage.do("update", **window(sale, open_time=self.stage.clock, close_time=None))

@@ -1,7 +1,7 @@
-"""A Holdfast in memory, its callers and their history: what is told of it is true until somebody lies.
+"""A Holdfast in memory, its callers and their history, which is correct until a test falsifies it.
 
-Each operation has three moments, its invocation, its effect and its answer, and any of the last two may not come.
-The stock core is the real one; networks, replicas and databases are the story that a test tells.
+Each operation has three moments: its invocation, its effect and its answer. The last two may be missing. The stock
+core is the real one; the test simulates networks, replicas and databases.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ MAX_HOLD_SECONDS = 8.0
 
 @dataclass
 class Call:
-    """An operation under way. `outcome` is what the service made of it, if it ever came there."""
+    """An operation in progress. `outcome` is its result in the service, if it arrived there."""
 
     number: int
     client: str
@@ -40,7 +40,7 @@ class Call:
 
 
 class Stage:
-    """Two sales, `sales/a` and `sales/b`, and a clock that moves when it is told to."""
+    """Two sales, `sales/a` and `sales/b`, and a clock that the test advances."""
 
     def __init__(self, stock: dict[str, int] | None = None, limit: int = 0, item_limit: int = 0) -> None:
         self.now = 0.0
@@ -51,7 +51,7 @@ class Stage:
         self.stores = {name: _store(name, stock, limit, item_limit) for name in ("a", "b")}
         self.now = 1.0
 
-    # Time and what is written down
+    # Time and recording
 
     @property
     def clock(self) -> datetime:
@@ -79,7 +79,7 @@ class Stage:
         return call
 
     def apply(self, call: Call) -> None:
-        """It comes to the service, which does what it would."""
+        """Let it arrive at the service, which applies it."""
         if call.action in RULE_CHANGES:
             call.outcome = self._change_rules(call)
         elif call.action.startswith("get_"):
@@ -94,7 +94,7 @@ class Stage:
         return call
 
     def lose(self, call: Call, reason: str = "OUTCOME_UNKNOWN") -> Call:
-        """Nobody knows what became of it."""
+        """Lose its answer, so that the outcome is unknown."""
         self.record(Kind.INFO, client=call.client, operation=call.number, action=call.action, reason=reason)
         return call
 
@@ -105,7 +105,7 @@ class Stage:
     # A whole operation
 
     def do(self, action: str, client: str = "c1", **request: Any) -> Call:
-        """Invoked, applied and answered, 10 ms apart."""
+        """Invoke, apply and answer it, 10 ms apart."""
         call = self.invoke(action, client, **request)
         self.wait(0.01)
         self.apply(call)
@@ -115,13 +115,13 @@ class Stage:
         return call
 
     def create(self, customer: str = "ann", key: str = "", sale: str = "a", lines: Any = None, **more: Any) -> str:
-        """Return the name of the reservation that it got, or the reason why it got none."""
+        """Create a reservation. Return its name, or the reason of the refusal."""
         call = self.do("create", **creation(customer, key, sale, lines, **more))
         assert call.outcome is not None
         _, fields = call.outcome
         return fields["answer"]["name"] if "answer" in fields else fields["reason"]
 
-    # What the service does
+    # The service
 
     def _run(self, call: Call) -> Answer | Transferred:
         if call.action == "transfer":
@@ -137,7 +137,7 @@ class Stage:
         return Kind.OK, {"answer": sale_message(store.sale, self.clock)}
 
     def rests_on_stock(self, call: Call) -> bool:
-        """Return whether it is a create for which nothing but stock matters, as far as memory can tell."""
+        """Return whether it is a create that depends on stock alone, by what memory knows."""
         store = self.stores[sale_id_of(call.request)]
         if call.action != "create" or call.request.get("allow_partial") or store.sale.limits_customers:
             return False
@@ -215,7 +215,7 @@ class Stage:
         sales = [name for name, store in self.stores.items() if reservation.reservation_id in store.reservations]
         return reservation_message(sales[0], reservation)
 
-    # What is left in the end
+    # The end
 
     def ledgers(self) -> dict[str, SaleLedger]:
         return {f"sales/{name}": _ledger(store, self.clock) for name, store in self.stores.items()}
@@ -228,20 +228,20 @@ _NOT_FOUND: tuple[Kind, dict[str, Any]] = (Kind.FAIL, {"reason": "NOT_FOUND"})
 
 
 def creation(customer: str = "ann", key: str = "", sale: str = "a", lines: Any = None, **more: Any) -> dict[str, Any]:
-    """Return a create's request: one x, unless it says otherwise."""
+    """Return a create's request, by default for one x."""
     asked = [{"item": item, "quantity": units} for item, units in (lines or {"x": 1}).items()]
     return {"parent": f"sales/{sale}", "customer": customer, "lines": asked, "request_id": key, **more}
 
 
 def adjustment(delta: int, key: str, sale: str = "a", item: str = "x", version: int | None = None) -> dict[str, Any]:
-    """Whatever the item's version is, unless it says which it must be."""
+    """Return an adjustment, without an expected version unless one is given."""
     name, reason = f"sales/{sale}/items/{item}", "RECEIVED" if delta > 0 else "LOST"
     expected = {} if version is None else {"expected_version": str(version)}
     return {"name": name, "delta": delta, "reason": reason, "request_id": key, **expected}
 
 
 def transfer(quantity: int, key: str, item: str = "x") -> dict[str, Any]:
-    """From sale a to sale b."""
+    """Return a transfer from sale a to sale b."""
     names = {"source": f"sales/a/items/{item}", "destination": f"sales/b/items/{item}"}
     return {**names, "quantity": quantity, "request_id": key}
 
@@ -314,7 +314,7 @@ def movement_message(sale_id: str, movement: Movement) -> dict[str, Any]:
 
 
 def time_message(time: datetime) -> str:
-    """As protobuf prints it: 0, 3 or 6 digits behind the point."""
+    """Return the time as protobuf prints it: with 0, 3 or 6 decimal places."""
     micro = time.microsecond
     spec = "seconds" if not micro else "milliseconds" if micro % 1000 == 0 else "microseconds"
     return time.isoformat(timespec=spec).replace("+00:00", "Z")
@@ -338,7 +338,7 @@ def _store(name: str, stock: dict[str, int], limit: int, item_limit: int) -> Mem
 
 
 def _rules(action: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a sale a request changes."""
+    """Return the fields of a sale that a request changes."""
     if action != "update":
         return {"paused": action == "pause"}
     columns = {"openTime": ("open_at", "open_time"), "closeTime": ("close_at", "close_time")}

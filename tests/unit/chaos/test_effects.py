@@ -1,4 +1,4 @@
-"""Exactly once: what was acknowledged is there, and nothing else is."""
+"""Exactly once: the ledger has what was acknowledged, and nothing else."""
 
 from datetime import timedelta
 
@@ -87,7 +87,7 @@ def test_a_create_that_was_refused_and_granted_when_it_was_sent_again_is_honest(
 
 
 def test_a_reservation_that_nobody_asked_for_is_found():
-    """A gateway that tries again without a key makes two of one."""
+    """A gateway that retries without a key creates two reservations."""
     stage = Stage()
     call = stage.invoke("create", **creation())
     stage.apply(call)
@@ -108,7 +108,7 @@ def test_each_unknown_create_accounts_for_one_reservation():
 
 
 def test_unknown_creates_are_matched_so_that_as_many_as_possible_fit():
-    """A partial create may have got any of both; the whole one only its own."""
+    """A partial create may have got either of both, a complete one only its own."""
     stage = Stage()
     partial = stage.invoke("create", **creation(lines={"x": 2}, allow_partial=True))
     whole = stage.invoke("create", **creation(lines={"x": 2}))

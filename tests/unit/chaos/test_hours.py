@@ -1,4 +1,4 @@
-"""Nothing is given while a sale is not open, and refusals because of its state are true."""
+"""Nothing is sold while a sale is not open, and refusals because of its state are true."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,7 +129,7 @@ def test_a_sale_is_not_paused_before_anybody_asks_for_it():
     assert tale.rules() == {"needless-refusal"}
 
 
-# What is not known for sure
+# Uncertain changes
 
 
 def test_while_a_sale_is_being_paused_either_answer_is_true():
@@ -203,7 +203,7 @@ def test_a_pause_that_was_acknowledged_and_lost_is_found():
     assert rules(stage) == {"acknowledged-lost"}
 
 
-# Whom it concerns
+# Methods that depend on the sale's state
 
 
 def test_what_was_held_in_time_may_be_sold_while_the_sale_is_paused():

@@ -1,4 +1,4 @@
-"""What was seen before a standby that lagged was promoted may be lost; what was acknowledged may not."""
+"""What was visible before a lagging standby was promoted may be lost; what was acknowledged may not."""
 
 import pytest
 

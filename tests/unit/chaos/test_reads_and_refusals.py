@@ -1,4 +1,4 @@
-"""What is read was so; what is refused had a reason."""
+"""Reads show states that existed, and refusals have a true reason."""
 
 from datetime import timedelta
 
@@ -320,7 +320,7 @@ def test_nobody_is_told_internal():
     assert rules(stage) == {"internal-error"}
 
 
-# The reason that comes first
+# Precedence of reasons
 
 TOO_LONG = {"hold_time": f"{MAX_HOLD_SECONDS + 1:.3f}s"}
 LATER = {

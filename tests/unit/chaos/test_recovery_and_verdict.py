@@ -1,4 +1,4 @@
-"""After healing all is well; and a verdict says what it is worth."""
+"""After healing, everything is as before; and a verdict says whether the run proves anything."""
 
 import json
 from dataclasses import asdict, replace
@@ -170,7 +170,7 @@ def test_a_run_that_measured_too_little_is_void():
     assert any("too little was measured" in reason for reason in paced(seconds=0.9).verdict().void_because)
 
 
-# Worth
+# Void runs
 
 
 def test_a_run_that_met_nothing_is_void():

@@ -1,4 +1,4 @@
-"""When what strikes follows from the seed alone, and a long run leaves nothing out."""
+"""The times of faults depend on the seed alone, and a long run has all of them."""
 
 from collections import Counter
 from itertools import pairwise

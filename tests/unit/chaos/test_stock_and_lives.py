@@ -1,4 +1,4 @@
-"""What the ledger says of itself: stock is conserved, and reservations live one life."""
+"""The ledger is consistent: stock is conserved, and a reservation is held once and ends once."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from tests.unit.chaos.stage import MAX_HOLD_SECONDS, Stage, adjustment, time_mes
 
 @pytest.fixture
 def tale() -> Tale:
-    """Five x: one is sold, one held and released, one held and run out, and one is moved to the other sale."""
+    """Five x: one is sold, one held and released, one held and expired, and one is moved to the other sale."""
     stage = Stage()
     stage.do("confirm", name=stage.create(key="k1"), order="o-1")
     stage.do("release", name=stage.create(key="k2"))

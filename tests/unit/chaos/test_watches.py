@@ -1,4 +1,4 @@
-"""Watches leave nothing out, say nothing twice, and arrive."""
+"""Watches have no gap, repeat nothing, and reach the end."""
 
 import pytest
 

@@ -53,7 +53,7 @@ class StockWatcher(Watcher):
     action = "watch_stock"
 
     def open(self, *, lagged: bool = False) -> None:
-        """Goes on; `lagged`: it has been away for too long, and begins again with a snapshot."""
+        """Continue; `lagged`: it was disconnected for too long, and begins again with a snapshot."""
         request = {"name": f"sales/{self.sale}", "resume_token": self.token}
         is_first = not self.opening
         self.opening = self.stage.next_number()

@@ -59,7 +59,7 @@ async def test_a_wait_that_is_too_long_ends_with_the_error(elapsed):
     with pytest.raises(LookupError), within(1.0, LookupError):
         await asyncio.sleep(60)
     assert 1.0 <= elapsed() <= 1.2
-    # The task itself goes on as if it had never been cancelled.
+    # The task itself continues as if it had never been cancelled.
     assert asyncio.current_task().cancelling() == 0
 
 

@@ -1,4 +1,4 @@
-"""What the contract says is complete and agrees with itself."""
+"""The contract is complete and consistent."""
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -12,7 +12,7 @@ DESCRIPTORS = [descriptor for service in SERVICES for descriptor in service.meth
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_what_changes_nothing_is_what_get_is_for(method):
-    """Browsers, proxies and the edge send a GET again by themselves."""
+    """Browsers, proxies and the edge repeat a GET by themselves."""
     assert method.kind.changes_nothing == all(binding.http_method == "get" for binding in method.bindings)
 
 
@@ -55,7 +55,7 @@ def test_a_shortage_is_not_what_clients_and_proxies_retry_by_themselves():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.DESCRIPTOR.name)
 def test_no_value_of_an_enum_occupies_the_package(file):
-    """Values have no prefix, for JSON shows them; so every enum is inside a message, whose names are its own."""
+    """Values have no prefix, because JSON shows them. So every enum is inside a message, which scopes its names."""
     assert not file.DESCRIPTOR.enum_types_by_name
 
 

@@ -1,4 +1,4 @@
-"""Do calls still arrive, and are any unfinished?"""
+"""The drain knows whether calls still arrive, and whether any are unfinished."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Who goes first and who is refused first, in words; `tests/property` has the same against a model."""
+"""The order of service and of refusals, by examples; `tests/property` compares the queue with a model."""
 
 import pytest
 

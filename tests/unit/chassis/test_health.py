@@ -1,4 +1,4 @@
-"""What the health board says, and how rarely it asks."""
+"""The answers of the health board, and how rarely it runs the checks."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from holdfast_chassis.health import Check, HealthBoard
 
 
 class Probe:
-    """Takes its time, then raises what it was given, and counts."""
+    """A check that waits, counts its calls, and raises a given error."""
 
     def __init__(self, error=None, seconds=0.0):
         self.error = error

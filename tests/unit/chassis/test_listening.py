@@ -1,4 +1,4 @@
-"""A service listens on every address that its machine has, and is found on its own machine."""
+"""A service listens on all addresses of its machine, and can be reached on its own machine."""
 
 import socket
 
@@ -25,7 +25,7 @@ def test_an_address_that_was_chosen_is_listened_on_and_asked(without_ipv6, host)
 
 @pytest.mark.parametrize("host", ["::", "0.0.0.0"])
 def test_what_listens_on_every_address_is_asked_on_loopback(host):
-    """By IPv4: a container may have no IPv6 address, not even that of loopback."""
+    """Over IPv4, because a container may have no IPv6 address, not even that of loopback."""
     assert own_address(host) == "127.0.0.1"
 
 

@@ -1,4 +1,4 @@
-"""What a log line looks like, and that logging never fails a call."""
+"""The format of log lines, and logging that never fails a call."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Where settings come from, and what is said about wrong ones."""
+"""The sources of settings, and the errors for wrong ones."""
 
 import json
 import os
@@ -28,7 +28,7 @@ class Settings(ServiceSettings):
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """Nothing of ours but a database; call it to set more."""
+    """An environment without Holdfast's settings except a database. Call it to set more."""
     for name in os.environ:
         if name.startswith("HOLDFAST_"):
             monkeypatch.delenv(name)
@@ -43,7 +43,7 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def document(tmp_path):
-    """Write the JSON file; returns its path."""
+    """Write the JSON file, and return its path."""
 
     def document(content):
         path = tmp_path / "config.json"

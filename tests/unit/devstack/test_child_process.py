@@ -1,4 +1,4 @@
-"""A child process starts, stops and fails within bounds, and says what it did."""
+"""A child process starts, stops and fails in bounded time, and reports it."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ IGNORES_SIGTERM = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1;
 
 @pytest.fixture
 def child(tmp_path):
-    """Make children, and sees to it that none survives the test."""
+    """Create children, and kill those that still run at the end of the test."""
     made = []
 
     def make(*command, **options):
@@ -101,7 +101,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_alive(pid):
-    """Return a zombie that was not reaped counts as dead."""
+    """Return whether it runs; a zombie that was not reaped counts as dead."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

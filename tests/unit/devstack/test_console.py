@@ -1,4 +1,4 @@
-"""What a person sees of `holdfast up`, on a terminal and in a file."""
+"""The output of `holdfast up`, on a terminal and in a file."""
 
 import io
 

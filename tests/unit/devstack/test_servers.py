@@ -1,4 +1,4 @@
-"""The embedded servers themselves: they start, survive a crash, and give back what they were given."""
+"""The embedded servers start, recover from a crash, and keep their data."""
 
 import asyncpg
 import pytest

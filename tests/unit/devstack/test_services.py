@@ -1,4 +1,4 @@
-"""The services get what the runner decides, and everything else as it is."""
+"""The services get the runner's settings, and all others unchanged."""
 
 import pytest
 

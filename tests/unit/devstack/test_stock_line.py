@@ -1,4 +1,4 @@
-"""The live line says of each item what is left, held and sold."""
+"""The live line shows the units of each item: available, held and sold."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ def test_items_are_listed_in_order():
 
 
 class FakeInventory(SaleServiceServicer):
-    """Ends each watch at once as the next of `ends` says; the last lasts."""
+    """Ends each watch at once with the next of `ends`; the last watch stays open."""
 
     def __init__(self, *ends):
         self.ends = list(ends)
@@ -38,7 +38,7 @@ class FakeInventory(SaleServiceServicer):
 
 
 class Shown:
-    """A console that remembers."""
+    """A console that records its lines."""
 
     live_pause_seconds = 0.0
 

@@ -1,4 +1,4 @@
-"""PostgreSQL refuses to run as root, so root runs it as another user, in a way that the machine allows."""
+"""PostgreSQL refuses to run as root, so root runs it as another user, by a method that the machine allows."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root, which these 
 
 @pytest.fixture
 def only(monkeypatch):
-    """Pretend that of the programs that change who one is only these exist."""
+    """Pretend that only these of the programs that change the user exist."""
 
     def find(*names):
         monkeypatch.setattr(unprivileged.shutil, "which", lambda name: which(name) if name in names else None)
@@ -30,7 +30,7 @@ def only(monkeypatch):
 
 @pytest.fixture
 def directory():
-    """One that others can reach, as pytest's own are not."""
+    """A directory that other users can read; pytest's own cannot be read."""
     with tempfile.TemporaryDirectory(prefix="holdfast-postgres-") as path:
         yield Path(path)
 

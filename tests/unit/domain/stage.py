@@ -1,4 +1,4 @@
-"""A small sale to tell stories with: at noon it is open, and holds last two minutes."""
+"""A small sale for examples: it is open at noon, and holds last two minutes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Ids bound to request ids, and fingerprints of what was meant."""
+"""Ids that are bound to request ids, and fingerprints of a request's meaning."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -31,7 +31,7 @@ def fingerprint(**changes: object) -> bytes:
 
 
 def test_a_reservations_id_never_changes_from_release_to_release():
-    """Else a request that is sent again across a deploy would be done twice."""
+    """Otherwise a request that is repeated across a deployment would take effect twice."""
     assert UUID("949db2ff-544b-0d89-0c71-dc9e3b14be0a") == identity.reservation_id(SALT, "ann", "r-1")
 
 

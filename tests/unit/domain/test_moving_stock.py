@@ -1,4 +1,4 @@
-"""Adjusting stock by hand, and transferring it to another sale."""
+"""Adjusting stock, and transferring it to another sale."""
 
 from dataclasses import replace
 from uuid import UUID

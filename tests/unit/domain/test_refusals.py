@@ -1,4 +1,4 @@
-"""What refusals say."""
+"""The content of refusals."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Creating reservations: who gets what, and why not."""
+"""Creating reservations: what is granted, and the reasons of refusals."""
 
 import pytest
 
@@ -228,7 +228,7 @@ def test_the_limit_is_told_before_the_shortage_for_it_is_final():
     assert isinstance(refusal, CustomerLimitReached)
 
 
-# Dead holds
+# Due holds
 
 
 def test_nobody_is_refused_because_of_a_dead_hold():

@@ -1,4 +1,4 @@
-"""What a sale is doing follows from its times, its flags and the clock."""
+"""A sale's state depends on its times, its flags and the clock."""
 
 from dataclasses import replace
 

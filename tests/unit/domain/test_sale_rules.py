@@ -1,4 +1,4 @@
-"""Which rules of a sale and of a schedule do not fit together."""
+"""Rules of a sale and of a schedule that contradict each other."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What a scenario of the drill may meet, and what it may not."""
+"""The verdict on a scenario of the drill: allowed and forbidden outcomes."""
 
 import pytest
 

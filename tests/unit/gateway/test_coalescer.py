@@ -189,7 +189,7 @@ async def test_a_full_queue_refuses_at_once(inventory):
 
 @pytest.fixture
 async def crowded(inventory):
-    """A coalescer with one Submit under way, and what opens all gates."""
+    """A coalescer with one Submit in progress, and a function that releases all Submits."""
     coalescer = make(inventory, concurrency=1, waiting=8, commands=2)
     under_way = buy(coalescer, "under way")
     await inventory.wait_for(1)

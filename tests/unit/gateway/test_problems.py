@@ -1,4 +1,4 @@
-"""What inventory says reaches the caller; what it should not say does not."""
+"""The inventory's refusals reach the caller, and internal details do not."""
 
 import orjson
 import pytest
@@ -71,7 +71,7 @@ def test_short_lines_and_limits_are_told():
 
 
 class NoSpread:
-    """Entropy that always gives the least."""
+    """Entropy that always returns the minimum."""
 
     def uniform(self, low, high):
         return low

@@ -17,7 +17,7 @@ pauses = st.lists(st.integers(0, 5 * SECOND), max_size=60)
 
 
 def asked(rate, pauses):
-    """When each request came, its verdict, and when the bucket is full then."""
+    """The time of each request, its verdict, and the time at which the bucket is full again."""
     now, full_at = 1_000 * SECOND, 0
     for pause in pauses:
         now += pause

@@ -1,4 +1,4 @@
-"""Where a sale's calls go."""
+"""The replica that gets a sale's calls."""
 
 import asyncio
 

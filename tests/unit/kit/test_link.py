@@ -1,4 +1,4 @@
-"""A link that is well carries everything; one that is harmed does what it is told, until it is healed."""
+"""A healthy link carries everything; a disturbed one has the chosen faults until it is healed."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from lab.kit.link import Link
 
 @pytest.fixture
 async def echo():
-    """The port of a server that gives back what it gets."""
+    """The port of an echo server."""
 
     async def serve(reader, writer):
         while data := await reader.read(100):

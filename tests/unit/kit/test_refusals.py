@@ -1,4 +1,4 @@
-"""What google.rpc.Status says of a refusal."""
+"""A refusal is read from google.rpc.Status."""
 
 import grpc
 from google.protobuf.any_pb2 import Any

@@ -37,7 +37,7 @@ class Noting(Watcher):
 
 @pytest.fixture
 async def watcher():
-    """One of a gateway that tells one event and ends, then the next, and then refuses."""
+    """A watch of a gateway that sends one event and ends, then the next, and then refuses."""
     answers = iter(EVENTS)
 
     async def watch(request):

@@ -1,4 +1,4 @@
-"""Who goes first, with whom a command takes turns, and how many may wait."""
+"""The ranks of commands, their flows, and the limits of the queue."""
 
 from datetime import UTC, datetime
 from uuid import uuid4

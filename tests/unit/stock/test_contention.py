@@ -1,10 +1,10 @@
-"""When a sale's batches are exclusive."""
+"""The conditions under which a sale's batches are exclusive."""
 
 from holdfast_inventory.stock.contention import Contention
 
 
 def run_until_optimistic(contention):
-    """Return how many exclusive batches come before the next that is not."""
+    """Return the number of exclusive batches before the next optimistic one."""
     batches = 0
     while contention.is_high:
         contention.committed()

@@ -46,7 +46,7 @@ def test_whatever_was_before_a_few_idle_batches_end_the_waiting(before, commands
 
 
 class Store(MemorySaleStore):
-    """Takes its time for each batch."""
+    """A store with a delay for each batch."""
 
     @asynccontextmanager
     async def open(self, *arguments, **options):
@@ -70,7 +70,7 @@ class Batches:
 
 
 async def steady_commands(busy):
-    """Return a hundred commands, one each half of a millisecond: the sizes of their batches."""
+    """Send a hundred commands, one each half of a millisecond, and return the sizes of their batches."""
     loop, batches, store = asyncio.get_running_loop(), Batches(), Store(LoopClock())
     store.put_up(new_sale(socks=100))
     groups = GroupCommit(store, GroupCommitLimits(), batches, cpu_seconds=lambda: busy * loop.time())

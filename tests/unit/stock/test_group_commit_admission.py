@@ -1,4 +1,4 @@
-"""Who is served and who is refused when more comes than goes, on a ledger whose batches the test lets through."""
+"""The commands that are served and refused under overload, on a ledger whose batches the test controls."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ BATCH_SECONDS = 0.1
 
 
 class Groups(GroupCommit):
-    """Each batch takes its time and grants everything."""
+    """A group commit whose batches take some time and grant everything."""
 
     def __init__(self, **limits):
         super().__init__(None, GroupCommitLimits(**limits), UNMEASURED)
@@ -35,7 +35,7 @@ class Groups(GroupCommit):
 
 
 class Rejecting(Groups):
-    """No two commands can be applied together."""
+    """A group commit in which no two commands can be applied together."""
 
     def __init__(self, seconds_alone):
         super().__init__()
@@ -57,7 +57,7 @@ def creates(count, customer=None):
 
 
 async def busy(groups, sale_id="drop"):
-    """Return a batch in flight, so that what comes waits."""
+    """Start a batch, so that later commands wait."""
     [future] = groups.send(hold("first", socks=1), sale_id=sale_id)
     await asyncio.sleep(0)
     return future

@@ -1,4 +1,4 @@
-"""How batches use the store: when they commit, and what they do when others were quicker."""
+"""How batches use the store: when they commit, and what they do after a concurrent change."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ class Unobserved:
 
 
 class Store(MemorySaleStore):
-    """Notes how batches are opened and committed. `meanwhile` runs before each commit, and may fail it."""
+    """A store that records how batches are opened and committed. `meanwhile` runs before each commit and may fail."""
 
     def __init__(self):
         super().__init__()
@@ -119,7 +119,7 @@ async def test_nothing_is_told_of_a_batch_that_others_have_overtaken(groups, sto
 
 
 async def test_after_a_lost_commit_a_refusal_is_committed(groups, store):
-    """Until then what was lost could still happen."""
+    """Until then, the lost commit could still take effect."""
     lost = []
 
     async def lose_the_first(batch):

@@ -12,7 +12,7 @@ NAMES = sorted(
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Write sql/made_up.sql and loads it."""
+    """Write sql/made_up.sql and load it."""
     (tmp_path / "sql").mkdir()
     monkeypatch.setattr(statements, "files", lambda _package: tmp_path)
 

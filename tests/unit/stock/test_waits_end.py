@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 1.0
 
 
 class Frozen:
-    """Nothing that it is asked comes to an end."""
+    """A database whose calls never end."""
 
     @asynccontextmanager
     async def open_transfer(self, command, due_limit):

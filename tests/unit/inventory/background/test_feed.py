@@ -54,7 +54,7 @@ async def take(events, count):
 
 
 async def follow(events, last_sequence):
-    """Read up to a sequence, checking that nothing is left out; gives the levels that the reader has then."""
+    """Read up to a sequence and check that there is no gap. Return the reader's levels."""
     levels, sequence = {}, None
     async for event in events:
         match event:
@@ -505,7 +505,7 @@ async def test_a_movement_reader_behind_the_ring_reads_the_ledger(make_feed, led
 
 
 async def until_expired(events):
-    """The events, up to the last before WatchExpired with that one's token."""
+    """Return the events before WatchExpired, which has the token of the last one."""
     latest, expired = None, None
     try:
         async for event in events:

@@ -1,4 +1,4 @@
-"""Work that is done again and again, in virtual time."""
+"""Recurring work, in virtual time."""
 
 import asyncio
 

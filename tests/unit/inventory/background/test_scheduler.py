@@ -1,4 +1,4 @@
-"""The scheduler, in virtual time: started at any minute, with several replicas, through outages."""
+"""The scheduler, in virtual time: started at any minute, with several replicas, and during outages."""
 
 import asyncio
 from dataclasses import replace
@@ -138,7 +138,7 @@ def test_after_an_outage_what_is_still_open_is_caught_up_and_what_has_passed_is_
 
     attended = [(min(boots), begin), (max(end, min(boots)), 400)]
     for hour in range(7):
-        # A sale is put up from an hour before it opens until it closes.
+        # A sale is created from an hour before it opens until it closes.
         chances = [min(60 * hour + 60, until) - max(60 * hour - 60, since) for since, until in attended]
         is_there = hourly(hour) <= set(book.sales)
         if max(chances) >= 1:
