@@ -43,7 +43,7 @@ def judge(history, server):
         faults += _bad_holds(record)
         faults += _bad_stories(record, own)
         faults += _unasked_changes(record, calls)
-        faults += _unkept_words(record, own)
+        faults += _broken_promises(record, own)
         faults += _false_firsts(own)
         faults += _untimely(record)
         if clocks_agree:
@@ -219,14 +219,14 @@ def _unbalanced_transfers(records):
 # The ledger and the answers
 
 
-def _unkept_words(record, calls):
+def _broken_promises(record, calls):
     """Check that what was acknowledged is stored with the same fields, and was durable at that time."""
     for call in calls:
-        if call.is_done and (fault := _unkept_word(record, call)):
+        if call.is_done and (fault := _broken_promise(record, call)):
             yield f"call {call.number} ({type(call.command).__name__}) {fault}; answered {call.answer}"
 
 
-def _unkept_word(record, call):
+def _broken_promise(record, call):
     command = call.command
     if isinstance(command, Adjust | Transfer):
         effect: tuple[Any, ...] = ("change", command.change_id)

@@ -99,7 +99,7 @@ def test_containers_run_without_root_without_capabilities_and_read_only(path):
         assert (definition["user"], definition["read_only"], definition["cap_drop"]) == ("10001:10001", True, ["ALL"])
 
 
-def test_only_the_edge_is_published_and_the_database_reaches_nobody():
+def test_only_the_edge_is_published_and_the_database_has_no_way_out():
     core = yaml.safe_load((REPOSITORY / "compose/compose.yaml").read_text())
     assert [name for name, each in core["services"].items() if "ports" in each] == ["edge"]
     assert core["services"]["postgres"]["networks"] == ["database"]

@@ -24,7 +24,7 @@ def test_it_passes_on_a_stack_that_works_and_leaves_the_stock_as_it_was(stack, s
     assert available(stack) == before
 
 
-def test_with_a_key_it_passes_where_callers_are_known_and_tells_nobody_the_key(
+def test_with_a_key_it_passes_where_callers_authenticate_and_never_shows_the_key(
     postgres18, valkey_server, smoke_test, tmp_path
 ):
     """The key and its hash are those that compose/make-secrets.sh makes, and the listeners those of a container."""
@@ -51,7 +51,7 @@ def test_it_fails_when_another_version_answers(stack, smoke_test):
     assert (result.returncode, result.stderr) == (1, f"smoke-test: version {VERSION} answers, not 9.9.9\n")
 
 
-def test_it_fails_when_nobody_answers(stack, smoke_test, free_port):
+def test_it_fails_without_an_answer(stack, smoke_test, free_port):
     result = smoke_test(stack, "--rest", f"http://127.0.0.1:{free_port()}")
     assert result.returncode == 1
     assert "no answer" in result.stderr
@@ -63,7 +63,7 @@ def test_it_fails_when_grpc_does_not_answer(stack, smoke_test, free_port):
     assert "smoke-test: ReservationService/CreateReservation" in result.stderr
 
 
-def test_a_dry_run_asks_nobody(stack, smoke_test, free_port):
+def test_a_dry_run_sends_nothing(stack, smoke_test, free_port):
     result = smoke_test(stack, "--rest", f"http://127.0.0.1:{free_port()}", "--dry-run")
     assert result.returncode == 0, result.stderr
     assert "/v1/sales/canary/reservations" in result.stdout

@@ -35,15 +35,15 @@ async def test_health_answers_by_exit_code(cluster, free_port):
     settings = {"DATABASE_URL": cluster.database_url, "HOLDFAST_GRPC_HOST": "127.0.0.1"}
     settings |= {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     assert "SERVING" in await succeed(*INVENTORY, "health", HOLDFAST_GRPC_PORT=port, **settings)
-    nobody = await run(*INVENTORY, "health", HOLDFAST_GRPC_PORT=str(free_port()), **settings)
-    assert nobody.status == 1
+    refused = await run(*INVENTORY, "health", HOLDFAST_GRPC_PORT=str(free_port()), **settings)
+    assert refused.status == 1
 
 
 async def test_gateway_health_answers_by_exit_code(cluster, free_port):
     port = cluster.url.rpartition(":")[2]
     assert '"UP"' in await succeed(*GATEWAY, "health", HOLDFAST_HTTP_HOST="127.0.0.1", HOLDFAST_HTTP_PORT=port)
-    nobody = await run(*GATEWAY, "health", HOLDFAST_HTTP_HOST="127.0.0.1", HOLDFAST_HTTP_PORT=str(free_port()))
-    assert nobody.status == 1
+    refused = await run(*GATEWAY, "health", HOLDFAST_HTTP_HOST="127.0.0.1", HOLDFAST_HTTP_PORT=str(free_port()))
+    assert refused.status == 1
 
 
 async def test_secret_comes_from_a_file_and_the_rest_from_another(cluster, tmp_path):
@@ -54,7 +54,7 @@ async def test_secret_comes_from_a_file_and_the_rest_from_another(cluster, tmp_p
     assert "SERVING" in await succeed(*INVENTORY, *options, DATABASE_URL_FILE=str(tmp_path / "url"))
 
 
-async def test_unusable_urls_are_told_with_all_other_faults_and_without_their_text():
+async def test_unusable_urls_are_reported_with_all_other_faults_and_without_their_text():
     faulty = {
         "HOLDFAST_LOG_LEVEL": "loud",
         "DATABASE_URL": "postgresql://shop:a#s3cret/s3cret@db/shop?sslmode=requir",
@@ -96,7 +96,7 @@ async def test_a_database_that_refuses_us_is_not_waited_for(empty_database_url):
 
 
 @pytest.mark.parametrize("service", [INVENTORY, GATEWAY], ids=["inventory", "gateway"])
-async def test_all_faulty_settings_are_told_at_once_and_no_secret(service):
+async def test_all_faulty_settings_are_reported_at_once_and_no_secret(service):
     faulty = {
         "HOLDFAST_DRAIN_MIN_SECONDS": "soon",
         "HOLDFAST_METRICS_HOTS": "x",

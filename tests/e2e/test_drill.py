@@ -8,7 +8,7 @@ from lab.drill.run import Plan, drill
 pytestmark = pytest.mark.timeout(240)
 
 
-async def test_nobody_notices_that_inventories_gateways_and_the_edge_are_restarted(tmp_path):
+async def test_no_client_notices_that_inventories_gateways_and_the_edge_are_restarted(tmp_path):
     """First one of each kind; then all inventories and gateways at once, by the same number of new ones."""
     plan = Plan(tmp_path, ("inventories", "gateways", "edge", "blue-green"), brief=True)
     result = await drill(plan)

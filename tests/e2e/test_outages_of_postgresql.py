@@ -163,8 +163,8 @@ async def test_one_lost_connection_is_not_noticed_by_buyers(cluster, shop, start
 
 
 async def test_a_database_that_never_comes_ends_the_start(start_inventory, free_port):
-    nobody = f"postgresql://holdfast:secret@127.0.0.1:{free_port()}/holdfast"
-    inventory = start_inventory(nobody, database_wait_seconds=1)
+    unreachable = f"postgresql://holdfast:secret@127.0.0.1:{free_port()}/holdfast"
+    inventory = start_inventory(unreachable, database_wait_seconds=1)
     assert await inventory.exit_code(60) == 1
     assert "step_start_failed" in inventory.output
 

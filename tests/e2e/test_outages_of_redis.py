@@ -153,8 +153,8 @@ async def test_health_tells_of_redis_but_readiness_does_not_mind(valkey, rest):
 
 async def test_without_redis_from_the_start_everything_works(cluster, shop, start_inventory, grpc_client, free_port):
     sale = await shop.open_sale(sneaker=5)
-    nobody = f"redis://127.0.0.1:{free_port()}/0"
-    inventories = [start_inventory(cluster.database_url, nobody), start_inventory(cluster.database_url)]
+    unreachable = f"redis://127.0.0.1:{free_port()}/0"
+    inventories = [start_inventory(cluster.database_url, unreachable), start_inventory(cluster.database_url)]
     for inventory in inventories:
         await inventory.is_serving()
         await grpc_client(inventory.address).reserve(sale, "c-1", sneaker=1)

@@ -24,7 +24,7 @@ def whole_machine():
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
-async def test_everybody_has_an_answer_and_what_ends_a_purchase_goes_first(tmp_path, whole_machine, transport):
+async def test_every_request_has_an_answer_and_those_that_end_a_purchase_go_first(tmp_path, whole_machine, transport):
     result = await overload(replace(BRIEF, transports=(transport,)))
     assert faults(result) == [], table(result)
     most = result.step(transport, 10.0).tally

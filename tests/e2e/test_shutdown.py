@@ -212,8 +212,8 @@ async def test_third_sigterm_exits_at_once(start_inventory):
 
 
 async def test_sigterm_before_ready_ends_the_start(start_inventory, free_port):
-    nobody = f"postgresql://holdfast:secret@127.0.0.1:{free_port()}/holdfast"
-    inventory = start_inventory(nobody)
+    unreachable = f"postgresql://holdfast:secret@127.0.0.1:{free_port()}/holdfast"
+    inventory = start_inventory(unreachable)
     await inventory.says("waiting for the database")
     inventory.terminate()
     assert await inventory.exit_code(15) == 0, inventory.output

@@ -193,7 +193,7 @@ async def test_edge_comes_before_both_services_and_goes_first(up, environment, t
     assert stack.stopped == ["edge", *STOP_ORDER]
 
 
-async def test_it_serves_over_ipv6_where_it_is_told_to(up, environment, tool):
+async def test_it_serves_over_ipv6_if_that_is_set(up, environment, tool):
     stack = await up(HOLDFAST_HTTP_HOST="::1", HOLDFAST_GRPC_HOST="::1", HOLDFAST_METRICS_HOST="::1")
     await stack.read_until("Ctrl-C stops it")
     reserve, *_ = stack.tour
@@ -228,7 +228,7 @@ async def test_faulty_settings_are_all_named(up):
     assert "s3cret" not in stack.output
 
 
-async def test_a_given_database_that_does_not_answer_is_told_at_once_and_at_the_end(up, free_port, valkey_url):
+async def test_a_given_database_that_does_not_answer_is_reported_at_once_and_at_the_end(up, free_port, valkey_url):
     nowhere = f"postgresql://shop@127.0.0.1:{free_port()}/shop"
     stack = await up(DATABASE_URL=nowhere, REDIS_URL=valkey_url, HOLDFAST_DATABASE_WAIT_SECONDS="3")
     await stack.read_until("waiting for the database .*Connect call failed")

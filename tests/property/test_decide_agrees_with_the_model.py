@@ -37,7 +37,7 @@ def test_every_answer_is_the_models_when_a_batch_sees_few_of_the_due_holds(progr
 def assert_same_world(counter: Counter, played: Played) -> None:
     store, model = counter.store, counter.model
     if store.due(played.now):
-        return  # A refused transfer appends nothing, so dead holds stay as they are.
+        return  # A refused transfer appends nothing, so due holds stay as they are.
     for item_id, item in store.items.items():
         assert model.level(item_id, played.now) == plain_level(item)
     expected = {key: model.view(booking, played.now) for key, booking in model.bookings.items()}

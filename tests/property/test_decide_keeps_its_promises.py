@@ -53,7 +53,7 @@ def test_the_ledger_is_gap_free_and_sums_up_to_the_levels(program: Program, due_
 
 @effort(0.3)
 @given(programs)
-def test_nobody_who_is_over_a_limit_gets_more(program: Program):
+def test_a_customer_over_a_limit_gets_no_more(program: Program):
     """A customer may have more than a limit that was lowered later."""
     rehearsal = Rehearsal(program)
     before: dict[tuple, int] = Tally()

@@ -75,7 +75,7 @@ class FairQueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.naive.places)
     @rule()
-    def serve_everybody(self):
+    def serve_all(self):
         """No item is lost, and none is served twice."""
         assert [self.queue.pop_first() for _ in range(len(self.queue))] == [
             self.naive.pop_first() for _ in range(len(self.naive.places))
@@ -86,7 +86,7 @@ class FairQueueMachine(RuleBasedStateMachine):
         assert len(self.queue) == len(self.naive.places)
 
     @invariant()
-    def remembers_those_who_wait_and_nobody_else(self):
+    def remembers_only_those_who_wait(self):
         waiting = {(place.rank, place.flow) for place in self.naive.places}
         assert {(rank, flow) for rank, each in enumerate(self.queue._ranks) for flow in each._flows} == waiting
 

@@ -39,7 +39,7 @@ def test_timers_of_the_same_moment_run_in_the_order_in_which_they_were_set(loop)
     assert seen == [0, 1, 2, 3, 4]
 
 
-def test_a_dead_end_is_told_with_who_waits(loop):
+def test_a_dead_end_is_reported_with_who_waits(loop):
     async def wait():
         asyncio.current_task().set_name("somebody")
         await loop.create_future()
@@ -48,7 +48,7 @@ def test_a_dead_end_is_told_with_who_waits(loop):
         loop.run_until_complete(wait())
 
 
-def test_callbacks_without_end_are_told(loop):
+def test_callbacks_without_end_are_reported(loop):
     runs = True
 
     def again():
@@ -61,7 +61,7 @@ def test_callbacks_without_end_are_told(loop):
     runs = False
 
 
-def test_the_end_of_time_is_told(loop):
+def test_the_end_of_time_is_reported(loop):
     loop.ends_at = BEGINNING_SECONDS + 10
     with pytest.raises(EndlessError):
         loop.run_until_complete(asyncio.sleep(11))

@@ -223,7 +223,7 @@ def refuse_late_confirmations_of_closed_sales(monkeypatch):
     monkeypatch.setattr(decide._Batch, "check_late_confirmation", check_late_confirmation)
 
 
-def count_dead_holds_as_use(monkeypatch):
+def count_due_holds_as_use(monkeypatch):
     """Refuse a customer because of due holds."""
     real = statements._used
 
@@ -233,7 +233,7 @@ def count_dead_holds_as_use(monkeypatch):
     monkeypatch.setattr(statements, "_used", used)
 
 
-def append_whatever_was_read(monkeypatch):
+def append_without_the_condition(monkeypatch):
     """Append without the condition."""
     real, revision_at = statements.append, parameters_of(load("batch")["append"]).index("revision")
 
@@ -383,7 +383,7 @@ def wait_for_the_last_hold(monkeypatch):
     monkeypatch.setattr(statements, "_running", lambda *arguments: real(*arguments)[::-1])
 
 
-def look_at_nobody_who_waits(monkeypatch):
+def never_check_waiting_commands(monkeypatch):
     monkeypatch.setattr(GroupCommit, "_look_after", lambda _self, _lane: None)
 
 
@@ -450,8 +450,8 @@ def put_up_sales_that_are_over(monkeypatch):
         (refuse_for_ever_what_was_paused_once, ("SalePaused(retry_after_seconds=5.0), and had to get",)),
         (refuse_replays_when_a_sale_is_over, ("granted before",)),
         (refuse_late_confirmations_of_closed_sales, ("(Confirm) was refused with Sale",)),
-        (count_dead_holds_as_use, ("refused with CustomerLimitReached",)),
-        (append_whatever_was_read, ("has gaps", "was answered Internal")),
+        (count_due_holds_as_use, ("refused with CustomerLimitReached",)),
+        (append_without_the_condition, ("has gaps", "was answered Internal")),
         (write_rules_without_counting, ("while",)),
         (append_without_counting, ("has gaps", "was answered Internal")),
         (allow_one_less, ("refused with CustomerLimitReached",)),
@@ -476,7 +476,7 @@ def put_up_sales_that_are_over(monkeypatch):
         (tell_that_what_is_held_is_gone, ("had to get InsufficientStock",)),
         (tell_of_a_retry_at_once, ("had to get InsufficientStock",)),
         (wait_for_the_last_hold, ("had to get InsufficientStock",)),
-        (look_at_nobody_who_waits, ("late that its deadline has passed",)),
+        (never_check_waiting_commands, ("late that its deadline has passed",)),
         (forget_extensions, ("(Extend) was never committed", "was shortened")),
         (forget_confirmations, ("(Confirm) was never committed", "ended twice")),
         (forget_releases, ("(Release) was never committed", "ended twice")),

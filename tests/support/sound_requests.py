@@ -13,7 +13,7 @@ SERVICES = [
 ]
 METHODS = {method.name: method for service in SERVICES for method in service.methods}
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 _LATER = "2999-01-01T00:00:00Z"
 _PAGE = {"page_size": 10}
 _RULES = {

@@ -35,7 +35,7 @@ def test_others_get_one_sentence_with_all_that_is_missing_and_what_installs_it()
     assert "\n" not in request
 
 
-def test_without_debians_packages_their_names_are_told():
+def test_without_debians_packages_their_names_are_reported():
     commands, request = plan(["bench"], [LOAD], has_apt=False, privilege=[])
     assert commands == []
     assert request.endswith("install what Debian 12 has as nghttp2-client")
@@ -49,7 +49,7 @@ def test_a_refusal_comes_before_anything_is_run(monkeypatch, capsys):
     assert "PostgreSQL 15, h2load" in capsys.readouterr().err
 
 
-def test_an_older_python_is_told_which_is_needed(monkeypatch, capsys):
+def test_an_older_python_is_reported_which_is_needed(monkeypatch, capsys):
     monkeypatch.setattr(prerequisites.sys, "version_info", (3, 10, 1, "final", 0))
     assert prerequisites.main(["up"]) == 1
     assert "Python 3.11 or later is needed" in capsys.readouterr().err

@@ -64,7 +64,7 @@ async def test_an_error_in_a_batch_passes_and_nothing_is_done(store, exclusive):
 
 
 @BOTH_WAYS
-async def test_a_sale_that_does_not_exist_is_told(store, exclusive):
+async def test_a_sale_that_does_not_exist_is_reported(store, exclusive):
     with pytest.raises(NotFound):
         await run(store, Sweep(), sale_id="nowhere", exclusive=exclusive)
 

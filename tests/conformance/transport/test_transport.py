@@ -192,7 +192,7 @@ async def test_a_deadline_that_passes_cancels_its_call(serving):
     assert seen["remaining"] <= 0
 
 
-async def test_a_slow_reader_holds_up_its_own_stream_and_nobody_elses(serving):
+async def test_a_slow_reader_delays_only_its_own_stream(serving):
     async with serving() as client:
         call = client.stream("flood")
         await call.initial_metadata()
@@ -315,7 +315,7 @@ async def refuses(address):
     ("host", "reached_at"),
     [("localhost", ["localhost"]), ("::1", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],
 )
-async def test_it_listens_where_it_is_told_to(serving, host, reached_at):
+async def test_it_listens_at_the_given_address(serving, host, reached_at):
     async with serving(host=host) as client:
         port = client.address.rpartition(":")[2]
         for address in reached_at:

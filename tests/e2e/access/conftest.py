@@ -26,7 +26,7 @@ from tests.support.sound_requests import SERVICES
 CALL_SECONDS = 20
 ROUTES = {route.rpc.name: route for route in routes_of(SERVICES)}
 GRPC = ["grpc", "grpc by the other transport"]
-REST = ["rest", "rest through a gateway that knows nobody"]
+REST = ["rest", "rest through a gateway without authentication"]
 TRANSPORTS = [*GRPC, *REST]
 
 

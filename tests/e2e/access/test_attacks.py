@@ -42,7 +42,7 @@ async def test_two_authorizations_are_none(guarded, stock, second):
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_header_that_claims_to_be_somebody_counts_for_nothing(caller, guarded, stock):
+async def test_a_header_that_claims_an_identity_has_no_effect(caller, guarded, stock):
     claims = {"X-Customer": "c-1", "X-User": "keys/operator", "X-Forwarded-User": "keys/operator", "Principal": "x"}
     for transport in REST:
         answer = await caller.call(transport, METHODS["GetSale"], sound_request("GetSale", *stock), None, **claims)
@@ -59,7 +59,7 @@ async def test_a_refusal_does_not_tell_whether_a_sale_exists(caller, guarded, st
     assert told == {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 
 
-async def test_health_is_told_to_everybody(guarded):
+async def test_health_needs_no_credential(guarded):
     async with grpc.aio.insecure_channel(guarded.inventory.address) as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -67,7 +67,7 @@ async def test_health_is_told_to_everybody(guarded):
         assert response.status == 200
 
 
-async def test_what_describes_the_api_is_shown_where_nobody_is_asked_alone(guarded):
+async def test_the_api_is_described_only_where_callers_need_no_credential(guarded):
     async with aiohttp.ClientSession() as session:
         for url, status in ((guarded.gateway.url, 404), (guarded.open_gateway.url, 200)):
             for path in ("/docs", "/openapi.json", "/metrics"):

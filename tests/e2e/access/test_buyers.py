@@ -9,7 +9,7 @@ from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from lab.kit.grpc_client import create
 from tests.e2e.access.conftest import REST, TRANSPORTS
-from tests.support.sound_requests import METHODS, NOBODY
+from tests.support.sound_requests import METHODS, UNKNOWN_ID
 
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 LATER = 32_000_000_000
@@ -37,9 +37,9 @@ async def test_a_buyer_need_not_say_who_it_is(caller, guarded, transport):
 
 @every_transport
 @pytest.mark.parametrize("method", AFTER_THE_FACT)
-async def test_a_foreign_reservation_and_a_missing_one_are_told_alike(caller, guarded, stock, method, transport):
+async def test_a_foreign_reservation_and_a_missing_one_are_reported_alike(caller, guarded, stock, method, transport):
     sale, foreign = stock
-    missing = f"{sale}/reservations/{NOBODY}"
+    missing = f"{sale}/reservations/{UNKNOWN_ID}"
     answers = [
         await caller.call(transport, METHODS[method], about(method, name), guarded.buyer("c-2"))
         for name in (foreign, missing)
@@ -82,7 +82,7 @@ async def test_calls_that_travel_together_keep_their_callers(caller, guarded, tr
     """They arrive at once, so that the gateway sends them in few Submits; each is judged by its own credential."""
     sale, foreign = guarded.open_sale()
     customers = [f"c-{number}" for number in range(20)]
-    expired, nobody = guarded.buyer("c-1", exp=1), None
+    expired, no_credential = guarded.buyer("c-1", exp=1), None
     release = about("ReleaseReservation", foreign)
     asked = [
         *(
@@ -90,7 +90,7 @@ async def test_calls_that_travel_together_keep_their_callers(caller, guarded, tr
             for customer in customers
         ),
         caller.call(transport, METHODS["CreateReservation"], create(sale, "c-1", a=1), expired),
-        caller.call(transport, METHODS["CreateReservation"], create(sale, "c-1", a=1), nobody),
+        caller.call(transport, METHODS["CreateReservation"], create(sale, "c-1", a=1), no_credential),
         caller.call(transport, METHODS["CreateReservation"], create(sale, "c-1", a=1), guarded.buyer("c-2")),
         caller.call(transport, METHODS["ReleaseReservation"], release, guarded.buyer("c-9")),
         caller.call(transport, METHODS["CreateReservation"], create(sale, "c-9", a=1), guarded.operator),

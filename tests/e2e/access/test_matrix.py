@@ -41,14 +41,14 @@ def assert_unauthenticated(answer, transport, error):
 
 @every_transport
 @every_method
-async def test_nobody_is_let_in_without_a_credential(send, method, transport):
+async def test_a_call_without_a_credential_is_refused(send, method, transport):
     assert_unauthenticated(await send(transport, method, None), transport, None)
 
 
 @pytest.mark.parametrize("wrong", ["expired", "audience", "issuer", "key", "unknown key", "text"])
 @every_transport
 @every_method
-async def test_nobody_is_let_in_by_a_credential_that_is_not_valid(send, guarded, method, transport, wrong):
+async def test_an_invalid_credential_is_refused(send, guarded, method, transport, wrong):
     scope = " ".join(SCOPES)
     STRANGER.kid = guarded.key.kid
     credential = {

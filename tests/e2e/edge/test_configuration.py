@@ -200,7 +200,7 @@ def test_a_verb_is_found_however_its_colon_is_written():
     assert all(map(pattern_of("rest_end").fullmatch, paths))
 
 
-def test_a_sales_rate_counts_what_begins_purchases_whatever_its_query_says():
+def test_a_sales_rate_counts_what_begins_purchases_with_any_query():
     rates = next(each for each in manager()["http_filters"] if each["name"].endswith(".local_ratelimit"))
     actions = rates["typed_config"]["rate_limits"][1]["actions"]
     begin = re.compile(actions[0]["header_value_match"]["headers"][1]["string_match"]["safe_regex"]["regex"])

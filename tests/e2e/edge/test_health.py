@@ -82,7 +82,7 @@ async def test_one_answer_of_a_draining_gateway_sends_the_next_elsewhere(start_e
     assert await ask_rest(edge, rest, 20) == {"two"}
 
 
-async def test_that_a_gateway_drains_is_not_told_to_clients(edge, gateway, rest):
+async def test_clients_do_not_see_that_a_gateway_drains(edge, gateway, rest):
     gateway.draining = True
     async with rest.get(f"{edge.url}/v1/sales") as answer:
         assert "x-envoy-immediate-health-check-fail" not in answer.headers
@@ -118,8 +118,8 @@ async def test_without_a_healthy_inventory_grpc_is_refused_and_rest_is_not(start
     assert await edge.stat("cluster.inventories.membership_healthy") == 0
 
 
-async def test_the_edge_is_ready_whatever_the_services_are(start_edge, rest, free_port):
-    nobody = f"127.0.0.1:{free_port()}"
-    edge = await start_edge([nobody], [nobody])
+async def test_the_edge_is_ready_regardless_of_the_services(start_edge, rest, free_port):
+    unreachable = f"127.0.0.1:{free_port()}"
+    edge = await start_edge([unreachable], [unreachable])
     async with rest.get(f"{edge.url}/health/ready") as answer:
         assert answer.status == 200

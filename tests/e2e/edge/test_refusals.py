@@ -38,8 +38,8 @@ async def refused_grpc(channel, name="sales/a/reservations/b", metadata=()):
 
 
 async def test_no_replica_within_reach(start_edge, rest, channel, free_port):
-    nobody = f"127.0.0.1:{free_port()}"
-    edge = await start_edge([nobody], [nobody])
+    unreachable = f"127.0.0.1:{free_port()}"
+    edge = await start_edge([unreachable], [unreachable])
     async with rest.post(f"{edge.url}/v1/sales", json={}) as answer:
         assert await refused_rest(answer) == ("INVENTORY_UNAVAILABLE", True)
         assert answer.status == 503
@@ -66,7 +66,7 @@ async def test_what_the_services_themselves_answer_is_left_alone(edge, gateway, 
     assert await refused_grpc(channel(edge.target), "refuse") == (grpc.StatusCode.UNAVAILABLE, "", False)
 
 
-async def test_application_errors_eject_nobody(edge, gateway, rest):
+async def test_application_errors_eject_no_replica(edge, gateway, rest):
     for _ in range(20):
         async with rest.get(f"{edge.url}/v1/sales?status=503"):
             pass

@@ -83,7 +83,7 @@ async def test_a_watch_over_rest_streams(edge, gateway, rest):
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/admin", "/stats", "/v2/sales", "/holdfast.inventory.v1.SaleService/X"])
-async def test_other_paths_reach_nobody(edge, gateway, rest, path):
+async def test_other_paths_reach_no_service(edge, gateway, rest, path):
     async with rest.get(edge.url + path) as answer:
         assert answer.status == 404
         assert (await answer.json(content_type="application/problem+json"))["reason"] == "NOT_FOUND"
@@ -160,7 +160,7 @@ def reading(path):
         return None
 
 
-async def test_nobody_outside_steers_envoy_by_headers(edge, gateway, rest):
+async def test_headers_from_outside_do_not_control_envoy(edge, gateway, rest):
     headers = {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-retry-on": "5xx", "x-envoy-max-retries": "9"}
     async with rest.get(f"{edge.url}/v1/sales?status=503", headers=headers) as answer:
         assert answer.status == 503
@@ -169,7 +169,7 @@ async def test_nobody_outside_steers_envoy_by_headers(edge, gateway, rest):
     assert len(gateway.requests) == 1
 
 
-async def test_the_callers_request_id_is_kept_and_told(edge, inventory, rest, channel):
+async def test_the_callers_request_id_is_kept_and_returned(edge, inventory, rest, channel):
     async with rest.get(f"{edge.url}/v1/sales", headers={"x-request-id": "order-77"}) as answer:
         assert answer.headers["x-request-id"] == "order-77"
         assert (await answer.json())["headers"]["x-request-id"] == "order-77"

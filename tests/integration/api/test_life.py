@@ -179,9 +179,9 @@ async def test_the_health_command_says_whether_it_serves(service, free_port):
     host, _, port = service.app.server.address.rpartition(":")
     known = {"DATABASE_URL": "postgresql://not-asked", "HOLDFAST_GRPC_HOST": host}
     asked = await asyncio.to_thread(command, "health", HOLDFAST_GRPC_PORT=port, **known)
-    nobody = await asyncio.to_thread(command, "health", HOLDFAST_GRPC_PORT=str(free_port()), **known)
+    refused = await asyncio.to_thread(command, "health", HOLDFAST_GRPC_PORT=str(free_port()), **known)
     assert (asked.returncode, asked.stdout) == (0, "SERVING\n")
-    assert (nobody.returncode, nobody.stderr) == (1, "the service does not answer: UNAVAILABLE\n")
+    assert (refused.returncode, refused.stderr) == (1, "the service does not answer: UNAVAILABLE\n")
 
 
 def test_the_migrate_command_says_what_it_does(empty_database_url):

@@ -93,7 +93,7 @@ async def test_an_answer_that_is_too_large_for_the_client(service):
     check(error)
 
 
-async def test_nobody_listens(free_port):
+async def test_no_process_listens(free_port):
     async with channel_to(f"127.0.0.1:{free_port()}") as channel:
         error = await error_of(raw_call(channel, "GetSale"))
     assert error.code() is grpc.StatusCode.UNAVAILABLE

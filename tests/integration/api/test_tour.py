@@ -73,7 +73,7 @@ async def test_another_customers_reservation_does_not_exist(service):
         assert reason_of(await refusal(call)) == "NOT_FOUND"
 
 
-async def test_what_is_short_is_told(service):
+async def test_what_is_short_is_reported(service):
     await service.create_sale(cap=1)
     error = await refusal(service.hold(cap=2))
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_STOCK")

@@ -53,7 +53,7 @@ async def test_what_is_refused_does_not_reach_the_inventory(guarded, inventory, 
     assert (answer[0], inventory.submits) == (status, [])
 
 
-async def test_a_gateway_that_knows_nobody_sends_the_credential_on(gateway, inventory):
+async def test_a_gateway_without_authentication_forwards_the_credential(gateway, inventory):
     await hold(gateway, {"Authorization": "Bearer whatever"}, customer="c-1")
     [command] = inventory.submits[0].commands
     assert command.authorization == "Bearer whatever"

@@ -13,7 +13,7 @@ BODY = {"customer": "c", "lines": [{"item": "a", "quantity": 1}]}
 
 
 @pytest.fixture
-def nobody():
+def unreachable():
     """Return the address of a port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -39,8 +39,8 @@ async def refused_within(gateway, seconds):
     assert time.monotonic() - began_at < 2 * seconds
 
 
-async def test_without_any_replica_the_refusal_comes_at_once(start_gateway, nobody):
-    await refused_within(await start_gateway(f"ipv4:{nobody}"), seconds=1.5)
+async def test_without_any_replica_the_refusal_comes_at_once(start_gateway, unreachable):
+    await refused_within(await start_gateway(f"ipv4:{unreachable}"), seconds=1.5)
 
 
 async def test_a_replica_that_accepts_and_is_silent_does_not_hang_calls(start_gateway, black_hole):
@@ -54,8 +54,8 @@ async def test_a_replica_that_is_not_serving_gets_no_calls(start_gateway, invent
     assert inventory.submits == []
 
 
-async def test_one_replica_of_two_is_enough(start_gateway, inventory, nobody):
-    gateway = await start_gateway(f"ipv4:{nobody},127.0.0.1:{inventory.port}")
+async def test_one_replica_of_two_is_enough(start_gateway, inventory, unreachable):
+    gateway = await start_gateway(f"ipv4:{unreachable},127.0.0.1:{inventory.port}")
     for _ in range(10):
         status, _, _ = await gateway.send("POST", RESERVATIONS, json=BODY)
         assert status == 200
@@ -72,8 +72,8 @@ async def test_a_replica_that_comes_back_is_used_again(start_gateway, inventory)
             pass  # each refusal takes some time because the retries back off
 
 
-async def test_readiness_follows_inventory_and_liveness_does_not(start_gateway, nobody):
-    gateway = await start_gateway(f"ipv4:{nobody}")
+async def test_readiness_follows_inventory_and_liveness_does_not(start_gateway, unreachable):
+    gateway = await start_gateway(f"ipv4:{unreachable}")
     ready, document, _ = await gateway.send("GET", "/health/ready")
     live, _, _ = await gateway.send("GET", "/health/live")
     startup, _, _ = await gateway.send("GET", "/health/startup")

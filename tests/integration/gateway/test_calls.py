@@ -121,7 +121,7 @@ async def test_other_calls_carry_it_as_metadata(gateway, inventory):
     assert inventory.metadata[0]["traceparent"].startswith("00-")
 
 
-async def test_zeros_are_told_and_longs_are_strings(gateway, inventory):
+async def test_zeros_are_reported_and_longs_are_strings(gateway, inventory):
     async def item(request, context):
         return sale_pb2.Item(name=request.name, item="i", on_hand=7, available=7, version=2**40)
 
@@ -304,7 +304,7 @@ async def test_a_refusal_of_a_call_that_travels_alone(gateway, inventory, refusa
     assert (status, problem["reason"], problem["metadata"]) == (404, "NOT_FOUND", {"resource": "sales/s/items/i"})
 
 
-async def test_a_refused_submit_is_everybodys_refusal(gateway, inventory, refusal, abort):
+async def test_a_refused_submit_refuses_all_its_calls(gateway, inventory, refusal, abort):
     async def refuse(request, context):
         await abort(context, refusal("NOT_FOUND", code_pb2.NOT_FOUND))
 

@@ -102,7 +102,7 @@ async def test_headers_that_are_too_large_are_refused(start_gateway, size_bytes,
     assert (b'"reason":"HEADERS_TOO_LARGE"' in answer) is bool(is_told)
 
 
-async def test_a_body_that_ends_too_soon_harms_nobody(gateway):
+async def test_a_body_that_ends_too_soon_affects_no_other_request(gateway):
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.app.http.bound_port)
     writer.write(head(Content_Length=100) + b"{")
     await writer.drain()

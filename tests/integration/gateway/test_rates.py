@@ -91,7 +91,7 @@ async def test_a_valkey_that_comes_back_is_used_again(start_gateway, own_valkey)
     assert await answers([gateway], 5, json=hold()) == {200: 2, 429: 3}
 
 
-async def test_by_default_nobody_is_limited(start_gateway):
+async def test_by_default_there_is_no_limit(start_gateway):
     gateway = await start_gateway()
     _, _, headers = await gateway.send("POST", RESERVATIONS, json=hold())
     assert "RateLimit" not in headers

@@ -102,7 +102,7 @@ async def test_replicas_under_another_prefix_hear_nothing(valkey_url):
         assert foreign.heard.empty()
 
 
-async def test_commits_that_wait_are_told_by_their_latest(own_valkey):
+async def test_commits_that_wait_are_reported_by_their_latest(own_valkey):
     async with replicas(own_valkey.url, own_valkey.url) as (one, other):
         sequence = await speak_until_heard(one, other, 0)
         for sale in range(600):

@@ -149,7 +149,7 @@ async def test_units_are_drawn_from_the_source_as_many_as_there_are(
     assert [("main", 4, 6), (sale_id, 0, 2)] == [commit[:3] for commit in commits]
 
 
-async def test_units_under_dead_holds_are_drawn_too(catalog, ledger, this_hour, open_sale, stock, sql):
+async def test_units_under_due_holds_are_drawn_too(catalog, ledger, this_hour, open_sale, stock, sql):
     await catalog.create_sale(new_sale("main", socks=10))
     await ledger.execute("main", hold(socks=10), None)
     await sql.execute("UPDATE reservations SET expires_at = now() - interval '1 s'")

@@ -78,7 +78,7 @@ async def test_a_database_that_comes_up_late_is_waited_for(proxy, opened):
     await (await opening).ping()
 
 
-async def test_a_database_that_does_not_come_up_is_told_with_the_reason(free_port):
+async def test_a_database_that_does_not_come_up_is_reported_with_the_reason(free_port):
     database = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none", QUICK)
 
     with pytest.raises(UnavailableError, match=r"within 0\.3 s: .*Connect call failed"):
@@ -95,7 +95,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_not_waited_for_forever(
 
 
 @on_every_version
-async def test_our_tables_are_found_whatever_the_role_and_its_temporary_tables_say(opened, database_url, sql, table):
+async def test_our_tables_are_found_with_any_search_path_and_temporary_tables(opened, database_url, sql, table):
     name = await sql.fetchval("SELECT current_database()")
     await sql.execute(f"ALTER DATABASE {name} SET search_path = 'nowhere'")
     database = await opened(database_url)
@@ -299,7 +299,7 @@ async def test_reads_from_a_database_that_is_not_open_are_refused(database_url):
         await Database(database_url, QUICK).ping()
 
 
-async def test_close_is_harmless_at_any_time_and_cuts_off_whoever_goes_on(opened, database_url, sql):
+async def test_close_is_harmless_at_any_time_and_ends_what_still_runs(opened, database_url, sql):
     never_opened = Database(database_url, QUICK)
     await never_opened.close()
     database = await opened(database_url)

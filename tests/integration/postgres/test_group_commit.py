@@ -65,7 +65,7 @@ async def test_a_caller_that_leaves_the_queue_is_not_served(database_url, catalo
     assert await reservations(sql) == 2
 
 
-async def test_a_caller_that_leaves_its_batch_harms_nobody(database_url, catalog, sql):
+async def test_a_caller_that_leaves_its_batch_affects_no_other(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=4))
     async with Replica(database_url) as one:
         async with locked(sql):
@@ -130,7 +130,7 @@ async def test_a_command_that_breaks_a_constraint_fails_alone(database_url, cata
     assert (await catalog.verify("drop")).discrepancies == []
 
 
-async def test_a_sale_that_does_not_exist_is_told_to_all_at_once(database_url):
+async def test_a_missing_sale_is_reported_to_all_at_once(database_url):
     async with Replica(database_url) as one:
         tasks = [await begun(one, hold(socks=1), sale_id="nowhere") for _ in range(5)]
         answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -186,7 +186,7 @@ async def test_stopping_serves_what_is_queued_and_takes_nothing_new(database_url
     assert one.ledger.waiting == 0
 
 
-async def test_whoever_cannot_be_told_of_a_commit_harms_no_answer(database_url, catalog, sql):
+async def test_an_error_in_an_announcement_affects_no_answer(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=9))
     async with Replica(database_url) as one:
 
@@ -199,7 +199,7 @@ async def test_whoever_cannot_be_told_of_a_commit_harms_no_answer(database_url, 
     assert await reservations(sql) == 1
 
 
-async def test_each_commit_is_told_with_the_sequences_around_it(database_url, catalog):
+async def test_each_commit_is_announced_with_its_sequences(database_url, catalog):
     await catalog.create_sale(new_sale(socks=9))
     async with Replica(database_url) as one:
         await one.execute(hold(socks=2))

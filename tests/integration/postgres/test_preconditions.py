@@ -91,7 +91,7 @@ async def assert_sessions_are_ours(database):
 
 
 @on_every_version
-async def test_sessions_have_what_we_need_whatever_the_database_prefers(opened, database_url, sql):
+async def test_sessions_have_our_settings_regardless_of_the_database(opened, database_url, sql):
     assert UNLIKE_OURS.keys() | {"transaction_timeout"} == OURS_FOR_WRITERS.keys()
     name = await sql.fetchval("SELECT current_database()")
     for setting, value in UNLIKE_OURS.items():
@@ -180,7 +180,7 @@ async def test_what_the_url_asks_for_is_done(opened, empty_database_url, sql):
 
 
 @pytest.mark.parametrize("options", ["-cno_such_thing%3D1", "-cwork_mem%3Dmuch", "-cfsync%3Doff"])
-async def test_options_that_cannot_be_had_are_told_at_once(database_url, options):
+async def test_options_that_cannot_be_had_are_reported_at_once(database_url, options):
     for attempt in (
         Database(f"{database_url}?options={options}", DatabaseLimits()).open(3600),
         migrate(f"{database_url}?options={options}", patience_seconds=3600),
@@ -224,7 +224,7 @@ async def test_a_database_that_cannot_hold_every_text_is_refused(postgres, empty
         postgres.drop_database(name)
 
 
-def test_a_server_that_is_too_old_is_told_so():
+def test_a_server_that_is_too_old_is_reported_so():
     assert list(preconditions._unmet({"server_version_num": "130022"})) == [
         "PostgreSQL 14 or later is needed, this is 13"
     ]
@@ -242,7 +242,9 @@ def test_a_server_that_is_too_old_is_told_so():
     ],
     ids=["password", "database"],
 )
-async def test_what_waiting_does_not_mend_is_told_at_once_and_without_the_password(database_url, change, words):
+async def test_errors_that_waiting_does_not_resolve_are_reported_at_once_without_the_password(
+    database_url, change, words
+):
     url = change(urlsplit(database_url)).geturl()
     for attempt in (Database(url, DatabaseLimits()).open(3600), migrate(url, patience_seconds=3600)):
         with pytest.raises(UnusableDatabaseError, match=words) as told:
@@ -264,12 +266,12 @@ def guest(postgres):
     postgres.execute(f"DROP ROLE {name}")
 
 
-async def test_a_role_that_may_not_create_tables_is_told_so(empty_database_url, guest):
+async def test_a_role_that_may_not_create_tables_is_reported_so(empty_database_url, guest):
     with pytest.raises(UnusableDatabaseError, match=r"may not do this.*schema public"):
         await migrate(guest(empty_database_url))
 
 
-async def test_a_role_that_may_not_read_the_schema_is_told_so(database_url, opened, guest):
+async def test_a_role_that_may_not_read_the_schema_is_reported_so(database_url, opened, guest):
     database = await opened(guest(database_url))
     with pytest.raises(UnusableDatabaseError, match=r"may not do this.*schema_migrations"):
         async with database.writing() as connection:
@@ -295,7 +297,7 @@ async def test_a_table_that_a_crash_would_empty_is_refused(sql):
         await require_tables(sql)
 
 
-async def test_a_role_without_a_privilege_is_told_which_to_give_it(database_url, opened, sql, guest):
+async def test_a_role_without_a_privilege_is_reported_which_to_give_it(database_url, opened, sql, guest):
     url = guest(database_url)
     name = urlsplit(url).username
     for table, privileges in TABLES.items():

@@ -38,7 +38,7 @@ async def standby_missing(postgres, sql):
     ],
     ids=["movements", "stock levels"],
 )
-async def test_what_is_not_durable_yet_is_not_told(postgres, sql, catalog, ledger, read, sequence_of):
+async def test_what_is_not_durable_yet_is_not_shown(postgres, sql, catalog, ledger, read, sequence_of):
     await catalog.create_sale(new_sale(socks=10))
     async with standby_missing(postgres, sql):
         holding = asyncio.ensure_future(ledger.execute("drop", hold(socks=1), None))

@@ -131,7 +131,7 @@ async def test_answers_come_in_the_order_of_the_commands(replicas, catalog):
 
 
 @on_every_version
-async def test_nobody_is_refused_because_of_a_dead_hold(database_url, catalog, sql):
+async def test_a_due_hold_never_causes_a_refusal(database_url, catalog, sql):
     """More holds are due than one read takes."""
     await catalog.create_sale(new_sale(socks=10))
     async with Replica(database_url, limits=FEW_AT_A_TIME) as one:
@@ -148,7 +148,7 @@ async def test_nobody_is_refused_because_of_a_dead_hold(database_url, catalog, s
     assert (await catalog.verify("drop")).discrepancies == []
 
 
-async def test_what_unread_dead_holds_keep_back_is_not_remembered_as_sold_out(database_url, catalog, sql):
+async def test_what_unread_due_holds_keep_back_is_not_remembered_as_sold_out(database_url, catalog, sql):
     await catalog.create_sale(new_sale(socks=10))
     async with Replica(database_url, limits=FEW_AT_A_TIME) as one:
         for n in range(9):

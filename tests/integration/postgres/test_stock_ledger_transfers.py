@@ -92,7 +92,7 @@ async def test_what_is_missing_is_refused(database_url, catalog, sales):
     assert await on_hand(catalog) == (100, 100)
 
 
-async def test_dead_holds_keep_nothing_back_from_a_transfer(database_url, catalog, sales, sql):
+async def test_due_holds_keep_nothing_back_from_a_transfer(database_url, catalog, sales, sql):
     async with Replica(database_url, limits=GroupCommitLimits(due_holds=3)) as one:
         for _ in range(8):
             await one.execute(hold(socks=10), sale_id="a")

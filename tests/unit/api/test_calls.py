@@ -214,7 +214,7 @@ async def test_reads_are_refused_before_creates_and_these_before_what_ends_a_pur
     await crowd(stage.release, pb.ReleaseReservationRequest(), 2)
 
 
-async def test_whoever_is_refused_is_told_when_to_come_back_and_each_something_else(stage, crowd):
+async def test_every_refusal_has_a_retry_delay_and_they_differ(stage, crowd):
     await crowd(stage.get, REQUEST, 3)
     refusals = await asyncio.gather(*(refusal(stage.get(REQUEST, timeout=10)) for _ in range(30)))
     delays = {retry_seconds(error) for error in refusals}

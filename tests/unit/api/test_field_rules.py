@@ -220,7 +220,7 @@ def test_every_method_is_tried():
     assert [[field.name for field in message.fields] for message in untried] == [["name"]] * len(untried)
 
 
-def test_all_violations_are_told_at_once():
+def test_all_violations_are_reported_at_once():
     request = requests.create_reservation()
     request.parent, request.customer, request.lines[0].quantity, request.request_id = "x", "", 0, " "
     with pytest.raises(InvalidRequest) as refused:

@@ -57,7 +57,7 @@ async def end_of(watch):
         return error.code(), reason_of(error)
 
 
-async def test_nothing_serves_before_it_is_told_to(stub):
+async def test_nothing_serves_before_it_is_set(stub):
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.Check(request())
     assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
@@ -94,7 +94,7 @@ async def test_watches_end_when_the_server_drains_and_no_new_ones_begin(stub, he
     assert await end_of(stub.Watch(request())) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
-async def test_a_stalled_watcher_holds_nobody_up(stub, health):
+async def test_a_stalled_watcher_delays_no_other(stub, health):
     stalled, lively = stub.Watch(request()), stub.Watch(request())
     await asyncio.gather(stalled.read(), lively.read())
     for state in (Serving.SERVING, Serving.NOT_SERVING) * 100:

@@ -94,7 +94,7 @@ def test_metadata_and_details_are_as_documented(error):
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.reason)
-def test_whatever_may_be_retried_says_when_and_nothing_else_does(error):
+def test_only_retryable_refusals_have_a_retry_delay(error):
     details = details_of(error)
     assert (details[ErrorInfo].metadata["retryable"] == "true") == (RetryInfo in details)
     assert REASONS[error.reason].retryable or RetryInfo not in details
@@ -122,7 +122,7 @@ def test_the_outcome_of_a_command_has_the_details_of_the_status(error):
     assert refusal.status.code == refusal.code
 
 
-def test_each_short_line_is_told():
+def test_each_short_line_is_reported():
     details = details_of(errors.InsufficientStock((Shortage("cap", 3, 1), Shortage("hat", 2, 0))))
     assert dict(details[ErrorInfo].metadata) == {
         "asked.cap": "3",
@@ -151,7 +151,7 @@ def test_the_limit_of_a_sale_names_no_item():
     assert "item" not in details_of(errors.CustomerLimitReached(4, 3))[ErrorInfo].metadata
 
 
-def test_a_retry_is_never_told_too_early():
+def test_a_retry_delay_is_never_too_short():
     delay = details_of(errors.SaleNotOpen(MOMENT, 12.301))[RetryInfo].retry_delay
     assert 12.301 <= delay.ToTimedelta().total_seconds() < 12.4
 

@@ -54,7 +54,7 @@ def test_calls_that_ghz_saw_refused_by_overload_were_answered():
     assert parse_ghz(report(OK=1, ResourceExhausted=1), 2).requests == 2
 
 
-def test_tools_that_are_missing_are_told_all_at_once(monkeypatch, tmp_path):
+def test_tools_that_are_missing_are_reported_all_at_once(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(load, "GHZ", load.ROOT / ".tools/bin/absent")
     assert [tool.split()[0] for tool in missing_tools()] == ["h2load", ".tools/bin/absent"]

@@ -29,7 +29,7 @@ def test_neither_less_nor_more_may_be_in_a_ledger():
         assert fault == f"sales/hot: 7 units were acknowledged, its ledger has {held}"
 
 
-def test_movements_that_do_not_sum_up_are_told():
+def test_movements_that_do_not_sum_up_are_reported():
     [fault] = promises().broken([Ledger("sales/hot", 7, 7, is_consistent=False)], REFUSED)
     assert "do not sum up" in fault
 

@@ -255,7 +255,7 @@ def an_item_is_read_as_it_was_at_first(tale: Tale, pick: int) -> bool:
 
 
 @lie("stale-refusal")
-def somebody_is_refused_though_stock_is_there(tale: Tale, pick: int) -> bool:
+def a_create_is_refused_although_stock_is_available(tale: Tale, pick: int) -> bool:
     """Add a refusal before the first purchase of the sell-out, seconds after all holds have expired."""
     began = next(event.at for event in tale.events if event.action == "sell-out")
     bought = [event for event in answers(tale, "create") if event.at > began]

@@ -45,7 +45,7 @@ def test_an_unknown_create_may_have_happened_or_not():
         assert rules(stage) == set()
 
 
-def test_an_unknown_create_may_happen_after_everybody_gave_up():
+def test_an_unknown_create_may_happen_after_all_callers_gave_up():
     stage = Stage()
     call = stage.invoke("create", **creation(key="k"))
     stage.lose(call)
@@ -78,7 +78,7 @@ def test_a_refused_create_that_happened_is_found_when_its_replay_shows_it():
     assert rules(stage) == {"refused-but-applied"}
 
 
-def test_a_create_that_was_refused_and_granted_when_it_was_sent_again_is_honest():
+def test_a_create_that_was_refused_and_then_granted_is_correct():
     stage = Stage()
     stage.refuse(stage.invoke("create", **creation(key="k")))
     stage.wait(1)
@@ -86,7 +86,7 @@ def test_a_create_that_was_refused_and_granted_when_it_was_sent_again_is_honest(
     assert rules(stage) == set()
 
 
-def test_a_reservation_that_nobody_asked_for_is_found():
+def test_a_reservation_without_a_request_is_found():
     """A gateway that retries without a key creates two reservations."""
     stage = Stage()
     call = stage.invoke("create", **creation())
@@ -129,7 +129,7 @@ def test_a_reservation_that_was_there_before_it_was_asked_for_is_out_of_time():
     assert rules(stage) == {"applied-out-of-time"}
 
 
-def test_fields_that_were_told_otherwise_differ():
+def test_fields_that_differ_from_the_answer_are_found():
     stage = Stage()
     stage.create(key="k")
     tale = tale_of(stage)
@@ -200,7 +200,7 @@ def test_of_two_racing_confirms_one_sells_and_the_other_may_be_unknown():
     assert rules(stage) == set()
 
 
-def test_a_sale_under_an_order_that_nobody_gave_is_found():
+def test_a_sale_with_an_order_of_no_request_is_found():
     stage = Stage()
     stage.do("confirm", name=stage.create(key="k"), order="o-1")
     tale = tale_of(stage)
@@ -208,7 +208,7 @@ def test_a_sale_under_an_order_that_nobody_gave_is_found():
     assert {"row-without-operation", "fields-differ"} <= tale.rules()
 
 
-def test_a_release_that_nobody_asked_for_is_found():
+def test_a_release_without_a_request_is_found():
     stage = Stage()
     stage.do("release", name=stage.create(key="k"))
     tale = tale_of(stage)
@@ -274,7 +274,7 @@ def test_a_change_that_was_lost_is_found():
     assert "acknowledged-lost" in tale.rules()
 
 
-def test_a_change_by_nobody_is_found():
+def test_a_change_without_a_request_is_found():
     stage = Stage()
     stage.do("adjust", **adjustment(2, "k") | {"actor": "a ghost"})
     assert rules(stage) == {"row-without-operation", "acknowledged-lost"}
@@ -288,7 +288,7 @@ def test_a_change_by_other_units_differs():
     assert tale.rules() == {"fields-differ"}
 
 
-def test_a_change_of_the_version_that_it_expects_is_honest():
+def test_a_change_of_the_expected_version_is_correct():
     stage = Stage()
     stage.create(key="k1")
     version = stage.stores["a"].items["x"].version

@@ -47,7 +47,7 @@ SHUT = {"SALE_PAUSED": pause, "SALE_CLOSED": close, "SALE_NOT_OPEN": open_later}
 
 
 @contextmanager
-def nobody_looking(stage: Stage) -> Iterator[None]:
+def unobserved(stage: Stage) -> Iterator[None]:
     """As if it were open: the batch has read the sale's rules before they were changed."""
     store = stage.stores["a"]
     known = store.sale
@@ -72,7 +72,7 @@ def test_what_is_given_while_a_sale_is_shut_is_found(shut: Callable[[Stage], Non
     stage = Stage()
     shut(stage)
     stage.wait(1)
-    with nobody_looking(stage):
+    with unobserved(stage):
         stage.create(key="k")
     assert rules(stage) == {"given-while-closed"}
 
@@ -111,7 +111,7 @@ def test_a_window_opens_and_closes_by_itself():
     assert tale.rules() == {"needless-refusal"}
 
 
-def test_a_sale_that_nobody_touches_keeps_the_hours_that_it_was_set_up_with():
+def test_a_sale_without_changes_keeps_its_hours():
     stage = Stage()
     store = stage.stores["a"]
     store.sale = replace(store.sale, open_at=stage.clock + timedelta(seconds=5))
@@ -120,7 +120,7 @@ def test_a_sale_that_nobody_touches_keeps_the_hours_that_it_was_set_up_with():
     assert refused(stage, "SALE_CLOSED") == {"needless-refusal"}
 
 
-def test_a_sale_is_not_paused_before_anybody_asks_for_it():
+def test_a_sale_is_not_paused_before_the_request():
     stage = Stage()
     tale = tale_of(stage)
     ask(tale, 2, "create", creation("eve", "e"), kind=Kind.FAIL, reason="SALE_PAUSED")
@@ -156,7 +156,7 @@ def test_of_a_pause_and_a_resume_that_overlap_any_may_be_the_last():
     assert refused(stage, "SALE_PAUSED") == set()
 
 
-def test_a_pause_that_nobody_was_answered_may_come_late_but_not_for_ever():
+def test_a_pause_without_an_answer_may_come_late_but_not_without_a_limit():
     stage = Stage()
     stage.lose(stage.invoke("pause", **A))
     stage.wait(10)
@@ -168,7 +168,7 @@ def test_a_pause_that_nobody_was_answered_may_come_late_but_not_for_ever():
     assert refused(stage, "SALE_PAUSED") == {"needless-refusal"}, "by now it has come, or is lost"
 
 
-def test_a_pause_that_nobody_was_answered_may_last():
+def test_a_pause_without_an_answer_may_last():
     stage = Stage()
     stage.lose(stage.invoke("pause", **A))
     stage.wait(60)
@@ -177,7 +177,7 @@ def test_a_pause_that_nobody_was_answered_may_last():
     assert rules(stage) == set()
 
 
-def test_a_resume_that_nobody_was_answered_may_have_opened_it():
+def test_a_resume_without_an_answer_may_have_opened_it():
     stage = Stage()
     pause(stage)
     call = stage.invoke("resume", **A)
@@ -188,7 +188,7 @@ def test_a_resume_that_nobody_was_answered_may_have_opened_it():
     assert rules(stage) == set()
 
 
-def test_a_pause_that_was_refused_pauses_nobody():
+def test_a_pause_that_was_refused_has_no_effect():
     stage = Stage()
     stage.refuse(stage.invoke("pause", **A))
     assert refused(stage, "SALE_PAUSED") == {"needless-refusal"}

@@ -77,7 +77,7 @@ def test_lines_mean_the_same_in_any_order_and_number():
     assert rules(stage) == set()
 
 
-def test_a_key_that_nobody_used_otherwise_is_not_refused_as_reused():
+def test_a_key_with_one_meaning_is_not_refused_as_reused():
     stage = Stage()
     stage.refuse(stage.invoke("adjust", **adjustment(1, "k")), "REQUEST_ID_REUSED")
     assert rules(stage) == {"key-refused-wrongly"}
@@ -173,7 +173,7 @@ def test_a_limit_that_nobody_goes_over_is_kept():
     assert rules(stage) == set()
 
 
-def test_a_hold_that_has_run_out_counts_no_more_though_nobody_ended_it():
+def test_a_due_hold_does_not_count_even_if_it_was_not_ended():
     stage = Stage(limit=2)
     held = stage.create("ann", "k1", lines={"x": 2})
     stage.wait(3)

@@ -313,7 +313,7 @@ def test_a_reservation_that_somebody_was_told_of_is_found_by_everybody_but_stran
     assert refused(stage, "NOT_FOUND", "release", name=f"{name[:-3]}000") == set()
 
 
-def test_nobody_is_told_internal():
+def test_nobody_is_reported_internal():
     assert refused(Stage(), "INTERNAL") == {"internal-error"}
     stage = Stage()
     stage.lose(stage.invoke("create", **creation()), "INTERNAL")
@@ -334,7 +334,7 @@ LATER = {
 
 
 @pytest.mark.parametrize(("reason", "first"), [(reason, first) for reason in LATER for first in LATER[reason]])
-def test_the_reason_that_comes_first_is_told(reason: str, first: str):
+def test_the_reason_that_comes_first_is_reported(reason: str, first: str):
     stage = Stage({"x": 2, "y": 2}, limit=2)
     request = creation("eve", "e", lines={"x": 1})
     match first:

@@ -159,7 +159,7 @@ def test_operations_may_not_take_more_cpu_than_before():
     assert rules(paced(costlier=1.5, neighbours=3)) == {"costly-after-healing"}
 
 
-def test_both_paces_are_told():
+def test_both_paces_are_reported():
     calm, healed = paces(paced(slower=2).events)
     assert str(calm) == "20.0 ms, 4.0 times an empty call (2.0 ms) and a commit (3.0 ms); CPU 8.0 ms"
     assert str(healed) == "40.0 ms, 8.0 times an empty call (2.0 ms) and a commit (3.0 ms); CPU 8.0 ms"

@@ -24,7 +24,7 @@ def test_failures_and_slow_calls_are_always_logged():
     assert not log.wants(5.0, 0.99, failed=False)
 
 
-def test_what_was_left_out_is_told_once():
+def test_what_was_left_out_is_reported_once():
     log = CallLog(per_second=1, slow_seconds=1.0)
     assert [quick(log, 5.0) for _ in range(4)] == [True, False, False, False]
     assert (log.left_out(), log.left_out()) == (3, 0)

@@ -208,7 +208,7 @@ async def test_signal_handlers_are_gone_afterwards(world):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-async def test_what_a_person_can_mend_is_told_in_its_own_words_and_without_a_traceback(world, events):
+async def test_what_a_person_can_mend_is_reported_in_its_own_words_and_without_a_traceback(world, events):
     async def refuse():
         raise CannotStartError("turn fsync on")
 

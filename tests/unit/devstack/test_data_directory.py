@@ -8,7 +8,7 @@ from holdfast_devstack.child_process import StartError
 from holdfast_devstack.data_directory import exclusively
 
 
-def test_second_user_is_told_who_has_it(tmp_path):
+def test_second_user_is_reported_who_has_it(tmp_path):
     with (
         exclusively(tmp_path / "data"),
         pytest.raises(StartError, match=rf"process {os.getpid()}.*HOLDFAST_DATA_DIR"),

@@ -79,7 +79,7 @@ async def test_a_watch_that_ends_is_resumed_silently_from_where_it_stood(shown_o
     assert all(line.startswith("demo (left/held/sold): cap") for line in shown)
 
 
-async def test_a_watch_that_cannot_begin_is_told(shown_of):
+async def test_a_watch_that_cannot_begin_is_reported(shown_of):
     inventory = FakeInventory(grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE)
     shown = await shown_of(inventory)
     assert inventory.tokens == ["", "t-1", ""]

@@ -61,7 +61,7 @@ def test_without_namespaces_root_runs_postgres_where_only_root_gets_in(only, dir
 
 
 @as_root
-def test_without_a_way_root_is_told_what_to_do(only, directory):
+def test_without_a_way_root_is_reported_what_to_do(only, directory):
     only()
     with pytest.raises(StartError, match="run this as an ordinary user"):
         PostgresServer(directory, binaries=DEBIAN_POSTGRES_15).start()

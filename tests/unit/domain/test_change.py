@@ -25,7 +25,7 @@ SALE = Sale(
 )
 
 
-def test_fields_that_differ_are_told_by_their_names_in_the_contract():
+def test_fields_that_differ_are_reported_by_their_names_in_the_contract():
     later = replace(SALE, close_at=NOON, per_customer_limit=3, hold_time=timedelta(seconds=1.5), paused=True)
     assert differences(SALE, later) == (
         FieldChange("close_time", "", "2026-06-01T12:00:00+00:00"),

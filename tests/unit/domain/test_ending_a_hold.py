@@ -115,7 +115,7 @@ def test_a_hold_is_over_at_its_very_expiry(left, answer):
     assert isinstance(decision.answers[0], answer)
 
 
-def test_whoever_meets_a_dead_hold_buries_it():
+def test_whoever_meets_a_due_hold_buries_it():
     decision = decide(reading(shoe(held=1), known=[hold(1, age=200)]), [confirm(1)])
 
     assert [hold(1, age=200)._replace(state=EXPIRED, ended_at=NOON)] == decision.changed

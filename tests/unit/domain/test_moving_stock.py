@@ -44,7 +44,7 @@ def test_an_adjustment_leaves_what_is_held(delta, is_done):
         assert (answer.on_hand, answer.held) == (5, 2)
 
 
-def test_an_adjustment_ends_dead_holds_before_it_is_refused():
+def test_an_adjustment_ends_due_holds_before_it_is_refused():
     dead = hold(1, 5, age=200)
 
     [answer] = decide(reading(shoe(5, held=5), due=[dead]), [adjust(1, -5)]).answers
@@ -159,7 +159,7 @@ def test_a_transfer_fits_into_the_destination_or_is_refused():
         decide_transfer(reading(), outlet(MAX_UNITS), transfer(1))
 
 
-def test_a_transfer_counts_no_dead_holds_on_either_side():
+def test_a_transfer_counts_no_due_holds_on_either_side():
     source = reading(shoe(5, held=5), due=[hold(1, 5, age=200)])
     dead = hold(2, age=200, lines=create(2).lines)
     destination = replace(reading(shoe(1, item_id="boot"), shoe(1, held=1), due=[dead]), sale=OUTLET)

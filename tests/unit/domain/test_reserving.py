@@ -173,7 +173,7 @@ def test_a_replay_is_answered_even_when_the_sale_is_over():
     assert Done(hold(1), replayed=True) == answer
 
 
-def test_a_replay_of_a_dead_hold_says_that_it_has_expired():
+def test_a_replay_of_a_due_hold_says_that_it_has_expired():
     dead = hold(1, age=200)
 
     decision = decide(reading(shoe(held=1), known=[dead]), [create(1)])
@@ -222,7 +222,7 @@ def test_what_is_released_no_longer_counts():
     assert isinstance(after, Done)
 
 
-def test_the_limit_is_told_before_the_shortage_for_it_is_final():
+def test_the_limit_is_reported_before_the_shortage_for_it_is_final():
     [refusal] = decide(reading(shoe(0), per_customer_limit=1), [create(1, 2)]).answers
 
     assert isinstance(refusal, CustomerLimitReached)
@@ -231,7 +231,7 @@ def test_the_limit_is_told_before_the_shortage_for_it_is_final():
 # Due holds
 
 
-def test_nobody_is_refused_because_of_a_dead_hold():
+def test_a_due_hold_never_causes_a_refusal():
     dead = hold(1, 5, age=120, lasts=120)
 
     decision = decide(reading(shoe(held=5), due=[dead]), [create(2, 5)])

@@ -263,7 +263,7 @@ async def test_who_goes_away_is_dropped_from_the_queue(inventory):
     assert inventory.customers() == ["under way", "stayer"]
 
 
-async def test_who_waited_too_long_is_told_that_nothing_was_done(inventory):
+async def test_who_waited_too_long_is_reported_that_nothing_was_done(inventory):
     coalescer = make(inventory, concurrency=1)
     under_way = buy(coalescer, "under way")
     await inventory.wait_for(1)

@@ -61,7 +61,7 @@ def test_violations_keep_json_names():
     assert problem.detail == "lines[0].holdTime: too long"
 
 
-def test_short_lines_and_limits_are_told():
+def test_short_lines_and_limits_are_reported():
     failure = error_details_pb2.PreconditionFailure()
     failure.violations.add(type="INSUFFICIENT_STOCK", subject="a", description="5 asked, 2 available")
     quota = error_details_pb2.QuotaFailure()

@@ -118,7 +118,7 @@ def test_a_database_url_that_cannot_be_used_is_refused_by_its_rule(url, rule):
     assert re.search(rule, refusal(parse_database_url, url))
 
 
-def test_all_faults_of_its_parameters_are_told():
+def test_all_faults_of_its_parameters_are_reported():
     told = refusal(parse_database_url, "postgresql://db/shop?sslmode=on&gssencmode=require&hostaddr=1")
     assert re.fullmatch("sslmode: .*; gssencmode: .*; hostaddr: not supported", told)
 

@@ -85,5 +85,5 @@ def test_an_error_that_is_not_the_databases_is_nobodys_fault(error):
     assert classify(error, committing=False) is None
 
 
-def test_a_fault_without_text_is_told_by_its_name():
+def test_a_fault_without_text_is_reported_by_its_name():
     assert str(classify(TimeoutError(), committing=False)) == "TimeoutError"

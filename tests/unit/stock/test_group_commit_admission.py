@@ -146,7 +146,7 @@ async def test_who_could_not_begin_before_the_deadline_is_refused_at_once():
     assert refused([*hasty, *patient]) == [True, False]
 
 
-async def test_behind_a_batch_that_hangs_a_deadline_is_told_when_it_passes():
+async def test_behind_a_batch_that_hangs_a_deadline_is_reported_when_it_passes():
     groups = Groups()
     groups.batch_seconds = 30.0
     await busy(groups)
@@ -164,7 +164,7 @@ async def test_behind_a_batch_that_hangs_patience_ends_when_it_is_over():
         assert isinstance(await waiting, DatabaseUnavailable)
 
 
-async def test_behind_batches_that_follow_each_other_a_deadline_is_told_when_it_passes():
+async def test_behind_batches_that_follow_each_other_a_deadline_is_reported_when_it_passes():
     groups = Groups(batch_commands=1)
     groups.batch_seconds = 0.2
     await busy(groups)
@@ -174,7 +174,7 @@ async def test_behind_batches_that_follow_each_other_a_deadline_is_told_when_it_
         assert isinstance(await overtaken, DeadlineInQueue)
 
 
-async def test_before_its_batch_is_decided_a_deadline_is_told_when_it_passes():
+async def test_before_its_batch_is_decided_a_deadline_is_reported_when_it_passes():
     groups = Groups()
     groups.batch_seconds = 30.0
     [undecided] = groups.send(hold("c", socks=1), within=1.0)
@@ -182,7 +182,7 @@ async def test_before_its_batch_is_decided_a_deadline_is_told_when_it_passes():
         assert isinstance(await undecided, DeadlineInQueue)
 
 
-async def test_behind_the_first_half_of_a_rejected_batch_a_deadline_is_told_when_it_passes():
+async def test_behind_the_first_half_of_a_rejected_batch_a_deadline_is_reported_when_it_passes():
     groups = Rejecting(seconds_alone=30.0)
     await busy(groups)
     waiting = groups.send(*creates(2), within=1.0)

@@ -112,7 +112,7 @@ async def test_a_batch_that_others_have_overtaken_is_decided_again_with_others_k
     assert (store.opened, store.commits) == ([False, True], 1)
 
 
-async def test_nothing_is_told_of_a_batch_that_others_have_overtaken(groups, store, observer):
+async def test_nothing_is_reported_of_a_batch_that_others_have_overtaken(groups, store, observer):
     store.meanwhile = others_are_quicker
     await ask(groups, hold(socks=1))
     assert observer.levels == [("socks", 2)]

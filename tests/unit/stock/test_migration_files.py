@@ -24,7 +24,7 @@ def test_a_skipped_migration_is_a_difference():
         plan(THREE, applied, None)
 
 
-def test_all_differences_are_told_at_once():
+def test_all_differences_are_reported_at_once():
     with pytest.raises(HistoryDiffersError) as caught:
         plan(THREE, {1: "other", 2: "other"}, None)
 

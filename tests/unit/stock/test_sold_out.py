@@ -38,13 +38,13 @@ def test_what_is_there_is_never_refused(memory):
     assert memory.refusal("drop", hold(hats=9), 100.0) is None
 
 
-def test_each_line_that_is_short_is_told(memory):
+def test_each_line_that_is_short_is_reported(memory):
     refusal = memory.refusal("drop", hold(shoes=1, socks=3), 100.1)
 
     assert refusal.shortages == (Shortage("shoes", 1, 0), Shortage("socks", 3, 2))
 
 
-def test_a_retry_is_told_of_the_moment_at_which_a_hold_ends(memory):
+def test_a_retry_is_reported_of_the_moment_at_which_a_hold_ends(memory):
     assert memory.refusal("drop", hold(shoes=1), 100.1).retry_after_seconds == pytest.approx(29.9)
     assert memory.refusal("drop", hold(shoes=1, socks=3), 100.1).retry_after_seconds == pytest.approx(59.9)
     assert memory.refusal("drop", hold(shoes=2), 100.1).retry_after_seconds is None

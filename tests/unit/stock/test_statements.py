@@ -43,7 +43,7 @@ def test_a_statement_without_a_unique_name_is_an_error(write, text):
         write(text)
 
 
-def test_a_statement_is_told_by_its_name_or_its_first_word():
+def test_a_statement_is_reported_by_its_name_or_its_first_word():
     assert statements.name_of(statements.load("batch")["lock_sale"]) == "lock_sale"
     assert statements.name_of(statements.load("history")["settle"]) == "settle"
     assert statements.name_of("BEGIN") == "begin"

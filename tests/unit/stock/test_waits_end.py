@@ -56,7 +56,7 @@ def transfer(ledger, deadline):
 
 
 @pytest.mark.parametrize("wait", [look_up_a_bound_id, read_a_salt, transfer])
-async def test_a_deadline_is_told_when_it_passes(ledger, wait):
+async def test_a_deadline_is_reported_when_it_passes(ledger, wait):
     began = asyncio.get_running_loop().time()
     with pytest.raises(DeadlineInQueue):
         await wait(ledger, began + DEADLINE_SECONDS)

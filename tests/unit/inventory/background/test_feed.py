@@ -296,7 +296,7 @@ async def test_a_token_holds_for_its_sale_and_its_kind_of_watch_only(feed):
 # Slow readers
 
 
-async def test_a_reader_that_falls_out_of_the_ring_is_told_that_it_lagged(make_feed, ledger):
+async def test_a_reader_that_falls_out_of_the_ring_is_reported_that_it_lagged(make_feed, ledger):
     async with (
         make_feed(followers=FollowerLimits(ring_items=10)) as feed,
         aclosing(feed.watch_stock(SALE)) as events,
@@ -567,7 +567,7 @@ async def test_a_reader_that_takes_long_over_each_of_many_changes_is_ended_in_ti
     assert elapsed() < 60 + 20 + 1
 
 
-async def test_those_whom_a_drain_ends_are_told_different_times_to_come_back(make_feed):
+async def test_those_whom_a_drain_ends_are_reported_different_times_to_come_back(make_feed):
     async with make_feed() as feed:
         watches = [feed.watch_stock(SALE) for _ in range(20)]
         await asyncio.gather(*map(anext, watches))

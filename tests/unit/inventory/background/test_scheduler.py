@@ -191,7 +191,7 @@ def test_one_schedule_that_fails_does_not_keep_the_others_from_opening():
     assert {sale_id[0] for sale_id in book.sales} == {"a", "c", "d", "e"}
 
 
-async def test_a_new_schedule_is_attended_to_at_once_when_it_is_told():
+async def test_a_new_schedule_is_attended_to_at_once_when_it_is_reported():
     book = Book()
     scheduler = Scheduler(book, interval_seconds=3600)
     await scheduler.start()

@@ -19,8 +19,8 @@ BATCH = 1_000
 class Sales:
     """Catalog and ledger in one."""
 
-    def __init__(self, **dead_holds):
-        self.dead_holds = dead_holds
+    def __init__(self, **due_holds):
+        self.due_holds = due_holds
         self.refusals = {}
         self.asked = []
         self.at_once = 0
@@ -32,7 +32,7 @@ class Sales:
         self.rounds += 1
         if self.failure is not None:
             raise self.failure
-        return [sale_id for sale_id, holds in self.dead_holds.items() if holds][:limit]
+        return [sale_id for sale_id, holds in self.due_holds.items() if holds][:limit]
 
     async def list_reservations(self, sale_id, page_size, cursor, customer, state):
         return [SimpleNamespace(expires_at=NOW - timedelta(seconds=7))][:page_size], None
@@ -50,8 +50,8 @@ class Sales:
         self.at_once -= 1
         if sale_id in self.refusals:
             raise self.refusals[sale_id]
-        ended = min(BATCH, self.dead_holds[sale_id])
-        self.dead_holds[sale_id] -= ended
+        ended = min(BATCH, self.due_holds[sale_id])
+        self.due_holds[sale_id] -= ended
         return Swept(ended)
 
 
@@ -74,19 +74,19 @@ def run(lags):
 
 async def test_a_sale_is_swept_until_nothing_is_due(run):
     sales = await run(Sales(a=3 * BATCH + 1), 1)
-    assert sales.dead_holds == {"a": 0}
+    assert sales.due_holds == {"a": 0}
     assert sales.asked == ["a"] * 5
 
 
 async def test_several_sales_are_swept_at_once_but_not_all(run):
     sales = await run(Sales(**{f"sale-{n}": 10 for n in range(50)}), 1)
-    assert not any(sales.dead_holds.values())
+    assert not any(sales.due_holds.values())
     assert 1 < sales.most_at_once <= 4
 
 
 async def test_a_backlog_is_worked_off_without_pause(run):
     sales = await run(Sales(**{f"sale-{n}": 10 for n in range(1_000)}), 9)
-    assert not any(sales.dead_holds.values())
+    assert not any(sales.due_holds.values())
 
 
 async def test_nothing_is_asked_of_the_ledger_when_nothing_is_due(run, lags):
@@ -95,7 +95,7 @@ async def test_nothing_is_asked_of_the_ledger_when_nothing_is_due(run, lags):
     assert set(lags.seen) == {0.0}
 
 
-async def test_the_lag_is_told(run, lags):
+async def test_the_lag_is_reported(run, lags):
     await run(Sales(a=1), 3)
     assert lags.seen[:2] == [7.0, 0.0]
 
@@ -104,7 +104,7 @@ async def test_a_busy_sale_is_left_to_its_own_batches(run):
     sales = Sales(a=1, b=1)
     sales.refusals["a"] = Overloaded(1.0)
     await run(sales, 2.9)
-    assert sales.dead_holds == {"a": 1, "b": 0}
+    assert sales.due_holds == {"a": 1, "b": 0}
     assert sales.asked.count("a") >= 3
 
 
@@ -112,7 +112,7 @@ async def test_a_sale_that_cannot_be_swept_does_not_keep_the_others_waiting(run)
     sales = Sales(bad=1, good=1)
     sales.refusals["bad"] = Internal()
     await run(sales, 0.5)
-    assert sales.dead_holds == {"bad": 1, "good": 0}
+    assert sales.due_holds == {"bad": 1, "good": 0}
 
 
 async def test_an_outage_is_survived(run):
@@ -123,4 +123,4 @@ async def test_an_outage_is_survived(run):
     assert sales.rounds < 60, "it must not hammer at a database that is away"
     sales.failure = None
     await running
-    assert sales.dead_holds == {"a": 0}
+    assert sales.due_holds == {"a": 0}
