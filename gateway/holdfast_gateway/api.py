@@ -14,6 +14,7 @@ from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.identity.principal import Principal
 from holdfast_gateway import codec, sse
 from holdfast_gateway.access import Access
+from holdfast_gateway.admission import set_admission_token
 from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.coalescer import Coalescer, command_field
 from holdfast_gateway.cors import Cors
@@ -130,6 +131,7 @@ class Api:
             address = address_of(call.scope, settings.trusted_hops)
             call.rate = await self._rates.admit(keys_of(route.method.kind.name, principal, address, request))
         set_request_id(request, key_of(call.headers), self._entropy.token_hex)
+        set_admission_token(route, request, call.headers)
         return request
 
     async def _unary(self, call: Call, endpoint: _Endpoint, request: DynamicMessage) -> Reply:

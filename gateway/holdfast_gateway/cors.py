@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from holdfast_gateway.exchange import Headers
 
 _REQUEST_HEADERS = (
-    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, X-Request-Timeout, traceparent, "
-    "tracestate"
+    "Authorization, Content-Type, Holdfast-Admission, Idempotency-Key, Last-Event-ID, X-Request-Id, "
+    "X-Request-Timeout, traceparent, tracestate"
 )
 _EXPOSED = (
     "Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "

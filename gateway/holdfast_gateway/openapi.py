@@ -49,6 +49,10 @@ _REQUEST_HEADERS = {
         "Executes the request once, even if it is sent several times: 1 to 128 visible ASCII characters.",
         {**_TEXT, "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
     ),
+    "Holdfast-Admission": (
+        "The admission token for this sale and customer, if the sale requires one or gives early access.",
+        _TEXT,
+    ),
     "Last-Event-ID": ("The id of the last event that was received: continue after it.", _TEXT),
 }
 # The statuses of refusals: of any operation, and of only some.
@@ -155,12 +159,13 @@ def _may_be(route: Route, status: int) -> bool:
 
 
 def _refusal(route: Route, status: int) -> Schema:
-    """Return the response for refusals with a status; for 409 and 422 it lists the reasons."""
+    """Return the response for refusals with a status. It lists the reasons that the method has."""
     reasons = [REASONS[name] for name in route.method.refusals if REASONS[name].http_status == status]
     if not reasons:
         return {"$ref": f"#/components/responses/Problem{status}"}
     told = "\n".join(f"- `{reason.name}`: {reason.title}." for reason in reasons)
-    response = _problem_response(f"{_REFUSALS[status]}:\n\n{told}")
+    text = _REFUSALS[status] if status in _OF_SOME else f"{_REFUSALS[status]} Or"
+    response = _problem_response(f"{text}:\n\n{told}", status)
     response["content"][problems.MEDIA_TYPE]["examples"] = {
         reason.name: {"value": problems.Problem(reason, f"{reason.title}.").document("7f3c9a1e")} for reason in reasons
     }
@@ -173,6 +178,7 @@ def _parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
         yield from _query_parameters(route, schemas)
     headers = ["X-Request-Id", "X-Request-Timeout", "traceparent"]
     headers += ["Idempotency-Key"] if route.takes_request_id else []
+    headers += ["Holdfast-Admission"] if route.takes_admission_token else []
     headers += ["Last-Event-ID"] if route.method.kind is Kind.WATCH else []
     for header in headers:
         yield {"$ref": f"#/components/parameters/{header}"}
@@ -220,8 +226,8 @@ def _query_parameters(route: Route, schemas: Schemas) -> Iterator[Schema]:
 def _request_body(route: Route, schemas: Schemas) -> Schema:
     message = route.rpc.input_type
     if route.body == "*":
-        # The body may contain the request id, too, but documenting two places would invite two values.
-        elsewhere = {variable.field_path[0] for variable in route.variables} | {"request_id"}
+        # The body may contain these, too, but documenting two places would invite two values.
+        elsewhere = {variable.field_path[0] for variable in route.variables} | {"request_id", "admission_token"}
         schema = schemas.request(message, f"{route.rpc.name}Body", without=elsewhere)
     else:
         schema = schemas.sent(message.fields_by_name[route.body])

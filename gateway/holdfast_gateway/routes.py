@@ -57,6 +57,11 @@ class Route:
         """Whether the RPC supports an Idempotency-Key."""
         return "request_id" in self.rpc.input_type.fields_by_name
 
+    @cached_property
+    def takes_admission_token(self) -> bool:
+        """Whether the RPC supports a Holdfast-Admission header."""
+        return "admission_token" in self.rpc.input_type.fields_by_name
+
 
 def routes_of(services: Iterable[ServiceDescriptor]) -> list[Route]:
     """Return all routes of the services. Raises ValueError for an unsupported template."""

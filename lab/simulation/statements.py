@@ -229,7 +229,10 @@ def get_sale(view, now, sale_id):
     return [row | {"now": now} for row in lock_sale(view, now, sale_id)]
 
 
-def store_rules(view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, paused, cancelled_at):
+def store_rules(
+    view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, paused, cancelled_at, shop_confirms,
+    admission_required, early_access,
+):  # fmt: skip
     limited = limit > 0 or any(item["per_customer_limit"] > 0 for item in view.rows("items", sale_id))
     row = _change_sale(
         view,
@@ -243,6 +246,9 @@ def store_rules(view, now, sale_id, open_at, close_at, limit, hold_time, max_hol
         cancelled_at=cancelled_at,
         updated_at=now,
         limits_customers=limited,
+        shop_confirms=shop_confirms,
+        admission_required=admission_required,
+        early_access=early_access,
     )
     return [_shown(row) | {"now": now}]
 
@@ -362,12 +368,14 @@ def _has_left_overs(view, sale_id):
 # stocking.sql
 
 
-def insert_sale(view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, schedule_id, salt, limited):
+def insert_sale(
+    view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, schedule_id, salt, limited, *access
+):
     if _sale(view, sale_id) is not None:
         return []
     values = (
         sale_id, open_at or now, close_at, limit, hold_time, max_hold_time, False, None, now, now, schedule_id, 0,
-        salt, limited,
+        salt, limited, *access,
     )  # fmt: skip
     view.put("sales", sale_id, "", dict(zip(SALE, values, strict=True)) | {"revision": -1})
     return [_shown(_change_sale(view, sale_id))]

@@ -169,6 +169,9 @@ def put_up(new: NewSale, now: datetime, salt: bytes) -> MemoryStore:
             sequence=0,
             salt=salt,
             limits_customers=new.per_customer_limit > 0 or any(item.per_customer_limit > 0 for item in new.items),
+            shop_confirms=new.shop_confirms,
+            admission_required=new.admission_required,
+            early_access=new.early_access,
         )
     )
     for item in new.items:

@@ -6,7 +6,7 @@ One command at a time; answers are plain tuples that `plain_answers` can compare
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
@@ -118,7 +118,11 @@ class NaiveSale:
             if booking.meaning != meaning:
                 raise Refused("REQUEST_ID_REUSED")
             return ("done", self.view(booking, now), True)
-        self.require_open(now)
+        if command.confirm:
+            self.require_may_confirm(command)
+        if self.rules.admission_required and command.admission.name not in ("VALID", "EARLY"):
+            raise Refused("ADMISSION_REQUIRED")
+        self.require_open(now, early=command.admission.name == "EARLY")
         hold_time = self.rules.hold_time if command.hold_time is None else command.hold_time
         if hold_time > self.rules.max_hold_time:
             raise Refused("INVALID_REQUEST", "hold_time")
@@ -152,12 +156,17 @@ class NaiveSale:
         on_hand, _, _ = self.level(item_id, now)
         return on_hand >= quantity
 
-    def require_open(self, now: datetime) -> None:
+    def require_may_confirm(self, command: Create | Confirm) -> None:
+        if self.rules.shop_confirms and command.by_buyer:
+            raise Refused("PERMISSION_DENIED", "reservations.write")
+
+    def require_open(self, now: datetime, *, early: bool) -> None:
         rules = self.rules
+        opens_at = rules.open_at - (rules.early_access if early else timedelta())
         if rules.cancelled_at is not None or (rules.close_at is not None and now >= rules.close_at):
             raise Refused("SALE_CLOSED")
-        if now < rules.open_at:
-            raise Refused("SALE_NOT_OPEN", rules.open_at)
+        if now < opens_at:
+            raise Refused("SALE_NOT_OPEN", opens_at)
         if rules.paused:
             raise Refused("SALE_PAUSED")
 
@@ -188,6 +197,7 @@ class NaiveSale:
         state = self.state(booking, now)
         if state == "CONFIRMED" and command.order in ("", booking.order):
             return ("done", self.view(booking, now), True)
+        self.require_may_confirm(command)
         if state == "EXPIRED" and command.allow_late:
             if self.rules.cancelled_at is not None:
                 raise Refused("SALE_CLOSED")

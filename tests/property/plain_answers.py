@@ -9,6 +9,7 @@ from holdfast_inventory.domain.errors import (
     InsufficientStock,
     InvalidRequest,
     NotFound,
+    PermissionDenied,
     ReservationConfirmed,
     ReservationExpired,
     SaleNotOpen,
@@ -57,7 +58,7 @@ def _facts(refusal: DomainError) -> tuple:
             return (limit, used, item_id)
         case BelowHeld(on_hand=on_hand, held=held):
             return (on_hand, held)
-        case NotFound(resource=fact) | ReservationConfirmed(order=fact):
+        case PermissionDenied(scope=fact) | NotFound(resource=fact) | ReservationConfirmed(order=fact):
             return (fact,)
         case SaleNotOpen(open_at=fact) | ReservationExpired(expires_at=fact):
             return (fact,)

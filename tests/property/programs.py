@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from holdfast_inventory.domain.commands import Admission
 from holdfast_inventory.domain.movement import AdjustReason
 
 ITEMS = ("apple", "bread", "cider")
@@ -23,6 +24,8 @@ class Buy:
     confirm: bool
     order: str
     request_id: str | None
+    by_buyer: bool
+    admission: Admission
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Pay:
     order: str
     allow_late: bool
     asker: str
+    by_buyer: bool
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Rule:
-    """A change of a sale's rules: pause, resume, close, reopen, postpone, open, cancel, limit or max_hold."""
+    """A change of a sale's rules; see `_change`."""
 
     sale: int
     change: str
@@ -131,8 +135,12 @@ _rarely = st.sampled_from((False, False, False, True))
 _lines = st.lists(st.tuples(_item, st.sampled_from((1, 1, 2, 3, 4))), min_size=1, max_size=3).map(tuple)
 _hold_seconds = st.sampled_from((None, None, None, 1, 1, 2, 2, 3, 5, 10, 20, 21))
 
-_buy = st.builds(Buy, _customer, _lines, _hold_seconds, _rarely, _rarely, _order, _request_id)
-_pay = st.builds(Pay, _target, _order, st.booleans(), _asker)
+_admission = st.sampled_from(Admission)
+
+_buy = st.builds(
+    Buy, _customer, _lines, _hold_seconds, _rarely, _rarely, _order, _request_id, st.booleans(), _admission
+)
+_pay = st.builds(Pay, _target, _order, st.booleans(), _asker, _rarely)
 _give_back = st.builds(GiveBack, _target, _asker)
 _prolong = st.builds(Prolong, _target, st.integers(-3, 22), _asker)
 _recount = st.builds(
@@ -168,6 +176,9 @@ _change = st.sampled_from(
         "limit",
         "max_hold",
         "max_hold",
+        "shop_confirms",
+        "admission_required",
+        "early_access",
     ]
 )
 _rule = st.builds(Rule, _which, _change, st.sampled_from((0, 2, 3, 15)))
@@ -187,11 +198,34 @@ programs = st.builds(Program, st.tuples(_setup, _setup), _acts)
 # Many short holds expire at once, and then many customers want their units.
 _apples = st.tuples(st.tuples(st.just("apple"), st.sampled_from((1, 1, 2, 4))))
 _short_hold = st.builds(
-    Buy, _customer, _apples, st.sampled_from((1, 2)), st.just(False), st.just(False), st.just(""), st.none()
+    Buy,
+    _customer,
+    _apples,
+    st.sampled_from((1, 2)),
+    st.just(False),
+    st.just(False),
+    st.just(""),
+    st.none(),
+    st.just(False),
+    st.just(Admission.NONE),
 )
 _greedy = _weighted(
-    (4, st.builds(Buy, _customer, _apples, st.none(), st.booleans(), _rarely, st.just(""), st.none())),
-    (2, st.builds(Pay, st.integers(0, 15), st.just(""), st.just(True), st.just("anyone"))),
+    (
+        4,
+        st.builds(
+            Buy,
+            _customer,
+            _apples,
+            st.none(),
+            st.booleans(),
+            _rarely,
+            st.just(""),
+            st.none(),
+            st.just(False),
+            st.just(Admission.NONE),
+        ),
+    ),
+    (2, st.builds(Pay, st.integers(0, 15), st.just(""), st.just(True), st.just("anyone"), st.just(False))),
     (1, st.builds(Recount, st.just("apple"), st.integers(-5, -1), st.just(AdjustReason.LOST), st.none(), st.none())),
 )
 _round = st.tuples(

@@ -146,14 +146,23 @@ class Rehearsal:
             counter.reservation_ids.append(reservation_id)
         counter.customers[reservation_id] = step.customer
         fingerprint = identity.create_fingerprint(step.customer, merged, hold_time, **policy)
-        command = Create(reservation_id, step.customer, merged, hold_time, fingerprint=fingerprint, **policy)
+        command = Create(
+            reservation_id,
+            step.customer,
+            merged,
+            hold_time,
+            fingerprint=fingerprint,
+            by_buyer=step.by_buyer,
+            admission=step.admission,
+            **policy,
+        )
         return Sent(command, lines)
 
     def command(self, counter: Counter, step: object) -> Command:
         match step:
-            case Pay(target, order, allow_late, asker):
+            case Pay(target, order, allow_late, asker, by_buyer):
                 reservation_id, customer = _target(counter, target, asker)
-                return Confirm(reservation_id, order, allow_late, customer)
+                return Confirm(reservation_id, order, allow_late, customer, by_buyer=by_buyer)
             case GiveBack(target, asker):
                 return Release(*_target(counter, target, asker))
             case Prolong(target, seconds, asker):
@@ -201,6 +210,10 @@ class Rehearsal:
                 sale = replace(sale, per_customer_limit=rule.value)
             case "max_hold":
                 sale = replace(sale, max_hold_time=max(sale.hold_time, timedelta(seconds=rule.value)))
+            case "shop_confirms" | "admission_required":
+                sale = replace(sale, **{rule.change: rule.value > 0})
+            case "early_access":
+                sale = replace(sale, early_access=timedelta(seconds=rule.value))
         limits = any(item.per_customer_limit for item in counter.store.items.values())
         counter.store.sale = counter.model.rules = replace(sale, limits_customers=limits or sale.per_customer_limit > 0)
 

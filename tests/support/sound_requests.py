@@ -22,6 +22,7 @@ _RULES = {
     "per_customer_limit": 2,
     "hold_time": "60s",
     "max_hold_time": "120s",
+    "early_access": "30s",
 }
 _LINES = [{"item": "a", "quantity": 1}]
 
@@ -68,7 +69,7 @@ _SOUND = {
     "ListSales": {**_PAGE, "state": "OPEN", "schedule": "saleSchedules/nobody"},
     "UpdateSale": {
         "sale": {"name": "{sale}", **_RULES},
-        "update_mask": "openTime,closeTime,perCustomerLimit,holdTime,maxHoldTime",
+        "update_mask": "openTime,closeTime,perCustomerLimit,holdTime,maxHoldTime,earlyAccess",
     },
     "PauseSale": {"name": "{sale}"},
     "ResumeSale": {"name": "{sale}"},
@@ -101,7 +102,13 @@ _SOUND = {
         "sale_schedule": {
             "period": "31622400s",
             "open_duration": "60s",
-            "template": {"per_customer_limit": 2, "hold_time": "9s", "max_hold_time": "9s", "items": [{"item": "a"}]},
+            "template": {
+                "per_customer_limit": 2,
+                "hold_time": "9s",
+                "max_hold_time": "9s",
+                "early_access": "9s",
+                "items": [{"item": "a"}],
+            },
             "source_sale": "{sale}",
             "remainder": "RETURN",
         },
@@ -109,6 +116,7 @@ _SOUND = {
     "GetSaleSchedule": {"name": "saleSchedules/nobody"},
     "ListSaleSchedules": {**_PAGE},
     "DeleteSaleSchedule": {"name": "saleSchedules/nobody"},
+    "ListSaleScheduleChanges": {"parent": "saleSchedules/nobody", **_PAGE},
 }
 VARIANTS = tuple(_SOUND)
 

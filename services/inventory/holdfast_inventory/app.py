@@ -13,6 +13,7 @@ from holdfast_chassis.listening import authority, listening_address
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
 from holdfast_inventory.api.access import CommandAccess
+from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.calls import CallLimits, Calls
 from holdfast_inventory.api.reservation_service import ReservationService
 from holdfast_inventory.api.sale_service import SaleService
@@ -114,12 +115,14 @@ class App:
         self._pool_samples = Recurring(
             "pool use", PoolUse(registry, lambda: self._database.use).sample, _POOL_SAMPLE_SECONDS, entropy
         )
+        self._admission_tokens = AdmissionTokens(settings, clock, entropy)
         reservations = ReservationService(
             self._ledger,
             catalog,
             call_metrics.command,
             entropy,
             None if self._authenticator is None else CommandAccess(self._authenticator),
+            self._admission_tokens,
         )
         sales = SaleService(self._ledger, catalog, self._feed, self._scheduler.wake, entropy)
         endpoints = [
@@ -146,6 +149,7 @@ class App:
         return [
             Step("metrics", self._start_metrics, self.metrics.stop, short, short),
             identity_step(settings, settings.grpc_host, self._authenticator),
+            Step("admission tokens", self._admission_tokens.start, self._admission_tokens.stop, 2 * short, short),
             Step("database", self._open_database, self._database.close, database, 2 * short),
             Step("schema", self._check_schema, _nothing, 2 * database, short),
             Step("redis", self._fanout.start, self._fanout.stop, short, short),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from holdfast_chassis.identity.settings import IdentitySettings
+from holdfast_chassis.identity.settings import IdentitySettings, require_readable
 from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.redis_url import RedisUrlSetting
 from holdfast_chassis.settings import limit
@@ -32,6 +32,15 @@ class InventorySettings(IdentitySettings):
     redis_url: RedisUrlSetting | None = Field(
         None, description="A Redis or Valkey that tells replicas of each other's changes. Without one they poll."
     )
+    admission_jwks: str | None = Field(
+        None,
+        description="The public keys of admission tokens: a file, or a URL (https, or http on this machine). Without "
+        "them, sales that require admission admit no customer.",
+    )
+    admission_limit_seconds: float = Field(
+        900.0, ge=1, description="The longest that an admission token may be valid from its first use."
+    )
+
     redis_channel_prefix: str = Field("holdfast", description="The prefix of the channel's name in Redis.")
 
     transport: Literal["grpc_aio", "envoy"] = Field(
@@ -177,6 +186,7 @@ class InventorySettings(IdentitySettings):
         if self.call_default_seconds > self.call_limit_seconds:
             raise ValueError("call_default_seconds must not be over call_limit_seconds")
         _ = self.watch_lifetime
+        require_readable("admission_jwks", self.admission_jwks)
         return self
 
     @property

@@ -44,17 +44,20 @@ class Guarded:
 
     def __init__(self, started, database_url, directory):
         """The services end with the exit stack `started`."""
-        self.key = SigningKey()
+        self.key, self.admission_key = SigningKey(), SigningKey("room-1", "EdDSA")
         self.key_file, self.jwks_file = directory / "keys.json", directory / "jwks.json"
         self.jwks_file.write_text(jwks(self.key))
+        admission_jwks = directory / "admission.json"
+        admission_jwks.write_text(jwks(self.admission_key))
         self.operator_secret, operator = new_key("operator", sorted(GRANTABLE), None)
         self.shop_secret, shop = new_key("shop", ["reservations.write"], None)
         self.key_file.write_text(render_keys([operator, shop]))
         known = {"token_issuer": ISSUER, "token_jwks": self.jwks_file, "api_keys_path": self.key_file}
-        self.inventory = started.enter_context(Inventory(database_url, migrate_on_start=True, **known, **NO_DRAIN))
+        admitting = {**known, "admission_jwks": admission_jwks}
+        self.inventory = started.enter_context(Inventory(database_url, migrate_on_start=True, **admitting, **NO_DRAIN))
         address = self.inventory.wait_until_serving().address
         self.other_inventory = started.enter_context(
-            Inventory(database_url, **known, **NO_DRAIN, transport=OTHER_TRANSPORT)
+            Inventory(database_url, **admitting, **NO_DRAIN, transport=OTHER_TRANSPORT)
         ).wait_until_serving()
         self.gateway = started.enter_context(Gateway([address], **known, **NO_DRAIN))
         self.open_gateway = started.enter_context(Gateway([address], **NO_DRAIN))
@@ -62,15 +65,21 @@ class Guarded:
             gateway.wait_until_serving()
         self.services = (self.inventory, self.other_inventory, self.gateway, self.open_gateway)
 
-    def open_sale(self):
-        """Return a new sale, and a reservation of c-1's in it; their names."""
-        new = sale_pb2.Sale(items=[sale_pb2.Item(item="a", on_hand=1000)])
+    def new_sale(self, **rules):
+        """Return the name of a new sale."""
+        new = sale_pb2.Sale(items=[sale_pb2.Item(item="a", on_hand=1000)], **rules)
         wanted = sale_service_pb2.CreateSaleRequest(sale_id=f"sale-{uuid.uuid4().hex}", sale=new)
         options = {"metadata": (("authorization", self.operator),), "timeout": CALL_SECONDS}
         with grpc.insecure_channel(self.inventory.address) as channel:
-            sale = SaleServiceStub(channel).CreateSale(wanted, **options)
-            held = ReservationServiceStub(channel).CreateReservation(create(sale.name, "c-1", a=1), **options)
-        return sale.name, held.name
+            return SaleServiceStub(channel).CreateSale(wanted, **options).name
+
+    def open_sale(self):
+        """Return a new sale, and a reservation of c-1's in it; their names."""
+        sale = self.new_sale()
+        options = {"metadata": (("authorization", self.operator),), "timeout": CALL_SECONDS}
+        with grpc.insecure_channel(self.inventory.address) as channel:
+            held = ReservationServiceStub(channel).CreateReservation(create(sale, "c-1", a=1), **options)
+        return sale, held.name
 
     @property
     def operator(self):

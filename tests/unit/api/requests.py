@@ -38,6 +38,7 @@ watch_movements = _maker("WatchMovements")
 create_sale_schedule = _maker("CreateSaleSchedule")
 list_sale_schedules = _maker("ListSaleSchedules")
 get_sale_schedule = _maker("GetSaleSchedule")
+list_sale_schedule_changes = _maker("ListSaleScheduleChanges")
 
 
 def check_submit(request):
@@ -75,5 +76,6 @@ CHECKS = {
     create_sale_schedule: schedule_requests.create_schedule,
     list_sale_schedules: schedule_requests.list_schedules,
     get_sale_schedule: by_name(schedule_requests.schedule_name),
+    list_sale_schedule_changes: schedule_requests.list_changes,
 }
 """By the maker of a valid request. Methods that have a name alone share the check of get_sale or get_sale_schedule."""

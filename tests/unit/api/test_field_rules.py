@@ -34,6 +34,7 @@ BAD_DURATIONS = [
     Duration(seconds=1, nanos=2_000_000_000),
     Duration(seconds=31 * 86400),
 ]
+BAD_WAITS = [duration for duration in BAD_DURATIONS if duration not in (Duration(), Duration(nanos=999))]
 BAD_TIMES = [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-1), Timestamp(nanos=HUGE)]
 BAD_PAGE_SIZES = [-1, 1001, HUGE, -(2**31)]
 BAD_TOKENS = [requests.TOKEN_OF_NO_LIST, "\N{SNOWMAN}", "x" * 2000]
@@ -51,6 +52,7 @@ RULES = {
         "hold_time": BAD_DURATIONS,
         "order": BAD_TEXTS,
         "request_id": BAD_REQUEST_IDS,
+        "admission_token": ["x" * 4097, "a b", "a\n", "é"],
     },
     requests.get_reservation: {"name": BAD_RESERVATIONS, "customer": BAD_TEXTS},
     requests.list_reservations: {
@@ -76,6 +78,7 @@ RULES = {
         "sale.per_customer_limit": BAD_LIMITS,
         "sale.hold_time": [*BAD_DURATIONS, Duration(nanos=999_999_999), Duration(seconds=601)],
         "sale.max_hold_time": [*BAD_DURATIONS],
+        "sale.early_access": BAD_WAITS,
         "sale.items[0].item": BAD_IDS,
         "sale.items[0].on_hand": BAD_LIMITS,
         "sale.items[0].per_customer_limit": BAD_LIMITS,
@@ -88,6 +91,7 @@ RULES = {
         "sale.per_customer_limit": BAD_LIMITS,
         "sale.hold_time": BAD_DURATIONS,
         "sale.max_hold_time": BAD_DURATIONS,
+        "sale.early_access": BAD_WAITS,
         "update_mask.paths[0]": ["", "name", "items", "openTime", "sale.open_time"],
     },
     requests.list_sales: {
@@ -144,6 +148,7 @@ RULES = {
         "sale_schedule.template.per_customer_limit": BAD_LIMITS,
         "sale_schedule.template.hold_time": BAD_DURATIONS,
         "sale_schedule.template.max_hold_time": BAD_DURATIONS,
+        "sale_schedule.template.early_access": BAD_WAITS,
         "sale_schedule.template.items[0].item": BAD_IDS,
         "sale_schedule.template.items[0].on_hand": BAD_LIMITS,
         "sale_schedule.template.items[0].per_customer_limit": BAD_LIMITS,
@@ -152,6 +157,11 @@ RULES = {
     },
     requests.list_sale_schedules: {"page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
     requests.get_sale_schedule: {"name": BAD_SCHEDULES},
+    requests.list_sale_schedule_changes: {
+        "parent": BAD_SCHEDULES,
+        "page_size": BAD_PAGE_SIZES,
+        "page_token": BAD_TOKENS,
+    },
 }
 
 # Both values of a bool make sense; the command of a Submit is checked as the method that it is like; what a sale

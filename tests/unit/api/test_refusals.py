@@ -43,6 +43,7 @@ ERRORS = [
     errors.Unauthenticated("the key is unknown", "invalid_token"),
     errors.PermissionDenied("the caller needs more", "stock.read"),
     errors.IssuerUnavailable(1.0),
+    errors.AdmissionRequired("the admission token is missing"),
 ]
 
 

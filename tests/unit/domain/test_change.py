@@ -47,5 +47,8 @@ def test_a_new_sale_tells_its_rules_and_not_its_secret():
         "hold_time",
         "max_hold_time",
         "paused",
+        "shop_confirms",
+        "admission_required",
+        "early_access",
     ]
     assert all(change.old_value == "" for change in told)

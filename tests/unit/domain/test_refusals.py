@@ -44,6 +44,7 @@ TOLD = [
     (errors.Internal(), "internal error"),
     (errors.Unauthenticated("the key is unknown", "invalid_token"), "the key is unknown"),
     (errors.PermissionDenied("the token is for another customer", ""), "the token is for another customer"),
+    (errors.AdmissionRequired("the admission token is missing"), "the admission token is missing"),
     (errors.IssuerUnavailable(1.0), "the keys of the tokens' issuer cannot be fetched; nothing was done"),
 ]
 

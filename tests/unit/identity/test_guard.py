@@ -27,7 +27,14 @@ ALLOWED = {
     "reservations.write": WITH_A_RESERVATION | {"Submit"},
     "stock.read": {"GetItem", "ListItems", "ListMovements", "WatchMovements", "VerifyLedger", "WatchStock"},
     "stock.write": {"AdjustStock", "TransferStock"},
-    "sales.read": {"GetSale", "ListSales", "ListSaleChanges", "GetSaleSchedule", "ListSaleSchedules"},
+    "sales.read": {
+        "GetSale",
+        "ListSales",
+        "ListSaleChanges",
+        "GetSaleSchedule",
+        "ListSaleSchedules",
+        "ListSaleScheduleChanges",
+    },
     "sales.write": {
         "CreateSale",
         "UpdateSale",

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 OWN = "reservations.own"
 """The scope of a buyer. A caller with only this scope can act only for the customer that its token names."""
+ANY_CUSTOMER = "reservations.write"
+"""The scope of a shop's backend, which acts for any customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,11 @@ class Principal:
     name: str
     scopes: frozenset[str]
     customer: str = ""
+
+    @property
+    def is_buyer(self) -> bool:
+        """Whether it can change only the reservations of its own customer."""
+        return OWN in self.scopes and ANY_CUSTOMER not in self.scopes
 
 
 ANONYMOUS = Principal("", frozenset())

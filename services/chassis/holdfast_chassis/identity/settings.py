@@ -44,8 +44,7 @@ class IdentitySettings(ServiceSettings):
     def _whole(self) -> Self:
         if (self.token_issuer is None) != (self.token_jwks is None):
             raise ValueError("token_issuer and token_jwks must be set together")
-        if self.token_jwks is not None and "://" in self.token_jwks and not is_fetchable(self.token_jwks):
-            raise ValueError("token_jwks must be a file, or a URL of https")
+        require_readable("token_jwks", self.token_jwks)
         if self.api_keys is not None and self.api_keys_path is not None:
             raise ValueError("api_keys and api_keys_path exclude each other")
         return self
@@ -54,6 +53,12 @@ class IdentitySettings(ServiceSettings):
     def knows_callers(self) -> bool:
         """Whether callers need a credential."""
         return any(known is not None for known in (self.token_issuer, self.api_keys_path, self.api_keys))
+
+
+def require_readable(name: str, jwks: str | None) -> None:
+    """Raise ValueError unless the setting `name` is unset, a file, or a URL from which keys may come."""
+    if jwks is not None and "://" in jwks and not is_fetchable(jwks):
+        raise ValueError(f"{name} must be a file, or a URL of https")
 
 
 def require_safe_listener(settings: IdentitySettings, host: str) -> None:

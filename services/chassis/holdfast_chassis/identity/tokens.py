@@ -10,7 +10,6 @@ from holdfast_chassis.identity.jwks import KeyRing, VerificationKey
 from holdfast_chassis.identity.principal import OWN, Principal
 from holdfast_chassis.identity.refusals import Unauthenticated
 
-_REQUIRED = ["exp", "iss", "aud", "sub"]
 _MAX_NAME_CHARACTERS = 128
 _MAX_KID_CHARACTERS = 256
 
@@ -34,31 +33,39 @@ class VerifiedToken(NamedTuple):
     key: VerificationKey
 
 
-class TokenVerifier:
-    """A verifier of tokens with the issuer's keys."""
+@dataclass(frozen=True, slots=True)
+class SignedTokens:
+    """Tokens that are signed with one of these keys for an audience.
 
-    def __init__(self, rules: TokenRules, keys: KeyRing) -> None:
-        self._rules = rules
-        self._keys = keys
+    They need `exp`, `aud`, `sub` and, if `issuer` is set, `iss`. `may_be_expired`: the caller checks their expiry.
+    """
 
-    async def verify(self, token: str) -> VerifiedToken:
-        """Return a verified token. Raises Unauthenticated and IssuerUnavailable."""
+    keys: KeyRing
+    audience: str
+    leeway_seconds: float
+    issuer: str | None = None
+    may_be_expired: bool = False
+
+    async def claims(self, token: str) -> tuple[Mapping[str, Any], VerificationKey]:
+        """Return the claims of a token and its key. Raises Unauthenticated and IssuerUnavailable."""
         key = await self._key(token)
-        rules = self._rules
+        required = ["exp", "aud", "sub"] if self.issuer is None else ["exp", "iss", "aud", "sub"]
         try:
             claims = jwt.decode(
                 token,
                 key.public,
                 # The algorithm of the key, never that of the token: no `none`, and no HS256 with a public key.
                 algorithms=[key.algorithm],
-                issuer=rules.issuer,
-                audience=rules.audience,
-                leeway=rules.leeway_seconds,
-                options={"require": _REQUIRED},
+                issuer=self.issuer,
+                audience=self.audience,
+                leeway=self.leeway_seconds,
+                options={"require": required, "verify_exp": not self.may_be_expired},
             )
+        except jwt.MissingRequiredClaimError:
+            raise Unauthenticated(f"the token lacks one of {', '.join(required)}") from None
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(_fault(error)) from None
-        return VerifiedToken(self._principal(claims), float(int(claims["exp"])) + rules.leeway_seconds, key)
+        return claims, key
 
     async def _key(self, token: str) -> VerificationKey:
         try:
@@ -67,10 +74,23 @@ class TokenVerifier:
             raise Unauthenticated("the credential is neither a token nor a key") from None
         if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID_CHARACTERS:
             raise Unauthenticated("the token does not name its key")
-        key = await self._keys.find(kid)
+        key = await self.keys.find(kid)
         if key is None:
             raise Unauthenticated("the token's key is not one of the issuer's")
         return key
+
+
+class TokenVerifier:
+    """A verifier of callers' tokens with the issuer's keys."""
+
+    def __init__(self, rules: TokenRules, keys: KeyRing) -> None:
+        self._rules = rules
+        self._tokens = SignedTokens(keys, rules.audience, rules.leeway_seconds, rules.issuer)
+
+    async def verify(self, token: str) -> VerifiedToken:
+        """Return a verified token. Raises Unauthenticated and IssuerUnavailable."""
+        claims, key = await self._tokens.claims(token)
+        return VerifiedToken(self._principal(claims), float(int(claims["exp"])) + self._rules.leeway_seconds, key)
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         scopes = _scopes(claims.get(self._rules.scope_claim))
@@ -104,7 +124,6 @@ _FAULTS: Mapping[type[jwt.InvalidTokenError], str] = {
     jwt.ImmatureSignatureError: "the token is not valid yet",
     jwt.InvalidAudienceError: "the token is for another audience",
     jwt.InvalidIssuerError: "the token is of another issuer",
-    jwt.MissingRequiredClaimError: f"the token lacks one of {', '.join(_REQUIRED)}",
 }
 
 

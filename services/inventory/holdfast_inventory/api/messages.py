@@ -1,6 +1,5 @@
 """Converts the domain's values to the protos' messages."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -22,10 +21,7 @@ _NANOS_PER_MICROSECOND = 1_000
 # By name, so that a choice that is missing in the protos fails at import.
 _RESERVATION_STATES = {state: reservation_service_pb2.Reservation.State.Value(state.name) for state in ReservationState}
 _SALE_STATES = {state: sale_pb2.Sale.State.Value(state.name) for state in SaleState}
-# A schedule's changes are not told, and only schedules are deleted.
-_CHANGE_KINDS: Mapping[ChangeKind, sale_service_pb2.SaleChange.Kind.ValueType] = {
-    kind: sale_service_pb2.SaleChange.Kind.Value(kind.name) for kind in ChangeKind if kind is not ChangeKind.DELETE
-}
+_CHANGE_KINDS = {kind: sale_service_pb2.SaleChange.Kind.Value(kind.name) for kind in ChangeKind}
 _MOVEMENT_KINDS = {kind: movement_pb2.Movement.Kind.Value(kind.name) for kind in MovementKind}
 # Only some movements have one.
 _ADJUST_REASONS: dict[AdjustReason | None, movement_pb2.Movement.AdjustReason.ValueType | None] = {
@@ -101,6 +97,9 @@ def sale(known: Sale, state: SaleState) -> sale_pb2.Sale:
         cancel_time=None if known.cancelled_at is None else timestamp(known.cancelled_at),
         schedule="" if known.schedule_id is None else schedule_name(known.schedule_id),
         sequence=known.sequence,
+        shop_confirms=known.shop_confirms,
+        admission_required=known.admission_required,
+        early_access=duration(known.early_access) if known.early_access else None,
     )
 
 
@@ -121,7 +120,7 @@ def movement(sale_id: str, known: Movement) -> movement_pb2.Movement:
 
 
 def change(known: Change) -> sale_service_pb2.SaleChange:
-    """Return a change of a sale."""
+    """Return a change of a sale or of a schedule."""
     return sale_service_pb2.SaleChange(
         number=known.number,
         kind=_CHANGE_KINDS[known.kind],
@@ -146,6 +145,9 @@ def schedule(known: Schedule) -> sale_pb2.SaleSchedule:
             hold_time=duration(known.hold_time),
             max_hold_time=duration(known.max_hold_time),
             items=[_template_item(new) for new in known.items],
+            shop_confirms=known.shop_confirms,
+            admission_required=known.admission_required,
+            early_access=duration(known.early_access) if known.early_access else None,
         ),
         source_sale="" if known.source_sale_id is None else sale_name(known.source_sale_id),
         remainder=_REMAINDERS[known.remainder],

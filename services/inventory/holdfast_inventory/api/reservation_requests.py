@@ -1,5 +1,6 @@
 """Checks requests of ReservationService and converts them to the domain's types."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,9 +9,10 @@ from uuid import UUID
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.field_rules import rules_at
+from holdfast_chassis.identity.principal import ANONYMOUS, Principal
 from holdfast_inventory.api.checks import ID_RULE, Checking, Checks
 from holdfast_inventory.api.names import match_id
-from holdfast_inventory.domain.commands import Command, Confirm, Create, Extend, Release
+from holdfast_inventory.domain.commands import Admission, Command, Confirm, Create, Extend, Release
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
 from holdfast_inventory.domain.identity import create_fingerprint, reservation_id
 from holdfast_inventory.domain.reservation import Line, ReservationState, merge_lines
@@ -18,10 +20,12 @@ from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
 
 MAX_LINES: int = rules_at(pb.CreateReservationRequest.DESCRIPTOR, "lines").repeated.max_items
 MAX_LINE_UNITS: int = rules_at(pb.Line.DESCRIPTOR, "quantity").int32.lte
+MAX_TOKEN_CHARACTERS: int = rules_at(pb.CreateReservationRequest.DESCRIPTOR, "admission_token").string.max_len
 MAX_COMMANDS: int = rules_at(pb.SubmitRequest.DESCRIPTOR, "commands").repeated.max_items
 MIN_RESERVATION_HOLD_TIME: timedelta = rules_at(
     pb.CreateReservationRequest.DESCRIPTOR, "hold_time"
 ).duration.gte.ToTimedelta()
+_is_token = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TOKEN_CHARACTERS}}}").fullmatch
 LONGEST_TIMEOUT: timedelta = rules_at(pb.Command.DESCRIPTOR, "timeout").duration.lte.ToTimedelta()
 
 
@@ -36,7 +40,10 @@ class CreateRequest(NamedTuple):
     confirm: bool
     order: str
     request_id: str
+    admission_token: str
     actor: str
+    by_buyer: bool
+    admission: Admission = Admission.NONE
 
     def command(self, new_id: UUID) -> Create:
         """Return the command with a random id, for a request without a request id."""
@@ -66,14 +73,20 @@ class CreateRequest(NamedTuple):
             fingerprint,
             bound,
             self.actor,
+            self.by_buyer,
+            self.admission,
         )
 
 
-def create(request: pb.CreateReservationRequest, actor: str = "", sale_id: str | None = None) -> CreateRequest:
-    """Check a create by `actor`. In a Submit for `sale_id` its parent may be missing."""
+def create(
+    request: pb.CreateReservationRequest, caller: Principal = ANONYMOUS, sale_id: str | None = None
+) -> CreateRequest:
+    """Check a create by `caller`. In a Submit for `sale_id` its parent may be missing."""
     with Checking() as checks:
         if sale_id is None or request.parent:
             sale_id = _same_sale(checks, "parent", checks.sale("parent", request.parent), sale_id)
+        if request.admission_token and _is_token(request.admission_token) is None:
+            checks.violated("admission_token", f"must be a JWT of at most {MAX_TOKEN_CHARACTERS} characters")
         order = checks.text("order", request.order)
         if order and not request.confirm:
             checks.violated("order", "may be set only with confirm")
@@ -89,26 +102,33 @@ def create(request: pb.CreateReservationRequest, actor: str = "", sale_id: str |
             confirm=request.confirm,
             order=order,
             request_id=checks.request_id("request_id", request.request_id),
-            actor=actor,
+            admission_token=request.admission_token,
+            actor=caller.name,
+            by_buyer=caller.is_buyer,
         )
 
 
-def confirm(request: pb.ConfirmReservationRequest, actor: str = "", sale_id: str | None = None) -> tuple[str, Confirm]:
-    """Check a confirmation; in a Submit, for `sale_id`."""
+def confirm(
+    request: pb.ConfirmReservationRequest, caller: Principal = ANONYMOUS, sale_id: str | None = None
+) -> tuple[str, Confirm]:
+    """Check a confirmation by `caller`; in a Submit, for `sale_id`."""
     with Checking() as checks:
         named_sale_id, identity = checks.reservation("name", request.name)
         order = checks.text("order", request.order)
         _same_sale(checks, "name", named_sale_id, sale_id)
-        command = Confirm(identity, order, request.allow_late, checks.text("customer", request.customer), actor)
+        customer = checks.text("customer", request.customer)
+        command = Confirm(identity, order, request.allow_late, customer, caller.name, caller.is_buyer)
     return named_sale_id, command
 
 
-def release(request: pb.ReleaseReservationRequest, actor: str = "", sale_id: str | None = None) -> tuple[str, Release]:
-    """Check a release; in a Submit, for `sale_id`."""
+def release(
+    request: pb.ReleaseReservationRequest, caller: Principal = ANONYMOUS, sale_id: str | None = None
+) -> tuple[str, Release]:
+    """Check a release by `caller`; in a Submit, for `sale_id`."""
     with Checking() as checks:
         named_sale_id, identity = checks.reservation("name", request.name)
         _same_sale(checks, "name", named_sale_id, sale_id)
-        command = Release(identity, checks.text("customer", request.customer), actor)
+        command = Release(identity, checks.text("customer", request.customer), caller.name)
     return named_sale_id, command
 
 
@@ -176,15 +196,15 @@ def submit(request: pb.SubmitRequest) -> str:
     return sale_id
 
 
-def command(request: pb.Command, sale_id: str, actor: str = "") -> CreateRequest | Command:
-    """Check one command, by `actor`, of a Submit for `sale_id`."""
+def command(request: pb.Command, sale_id: str, caller: Principal = ANONYMOUS) -> CreateRequest | Command:
+    """Check one command, by `caller`, of a Submit for `sale_id`."""
     match request.WhichOneof("command"):
         case "create":
-            return create(request.create, actor, sale_id)
+            return create(request.create, caller, sale_id)
         case "confirm":
-            return confirm(request.confirm, actor, sale_id)[1]
+            return confirm(request.confirm, caller, sale_id)[1]
         case "release":
-            return release(request.release, actor, sale_id)[1]
+            return release(request.release, caller, sale_id)[1]
         case "extend":
             return extend(request.extend, sale_id)[1]
     raise InvalidRequest((FieldViolation("command", "must be one of create, confirm, release, extend"),))

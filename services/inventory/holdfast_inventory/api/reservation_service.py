@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_chassis.identity.principal import Principal
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.api import messages, page_tokens, reservation_requests
 from holdfast_inventory.api.access import CommandAccess
+from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.call import Call, request_id_in, trace_id_in
 from holdfast_inventory.api.failures import hide_unproven
 from holdfast_inventory.api.names import reservation_name
@@ -47,17 +47,19 @@ class ReservationService:
         count: CommandCount,
         entropy: Entropy = SYSTEM_ENTROPY,
         access: CommandAccess | None = None,
+        admission_tokens: AdmissionTokens | None = None,
     ) -> None:
-        """With `access` None every caller may do everything."""
+        """With `access` None every caller may do everything. With `admission_tokens` None they are ignored."""
         self._ledger = ledger
         self._catalog = catalog
         self._count = count
         self._entropy = entropy
         self._access = access
+        self._admission_tokens = admission_tokens
 
     async def create_reservation(self, request: pb.CreateReservationRequest, call: Call) -> pb.Reservation:
         """Hold stock, or sell it at once."""
-        wanted = reservation_requests.create(request, call.principal.name)
+        wanted = await self._admitted(reservation_requests.create(request, call.principal))
         if wanted.request_id:
             command = wanted.bound_command(await self._ledger.salt(wanted.sale_id, call.deadline))
         else:
@@ -66,11 +68,11 @@ class ReservationService:
 
     async def confirm_reservation(self, request: pb.ConfirmReservationRequest, call: Call) -> pb.Reservation:
         """Sell the units of a reservation."""
-        return await self._execute(*reservation_requests.confirm(request, call.principal.name), call)
+        return await self._execute(*reservation_requests.confirm(request, call.principal), call)
 
     async def release_reservation(self, request: pb.ReleaseReservationRequest, call: Call) -> pb.Reservation:
         """Give a hold back."""
-        return await self._execute(*reservation_requests.release(request, call.principal.name), call)
+        return await self._execute(*reservation_requests.release(request, call.principal), call)
 
     async def extend_reservation(self, request: pb.ExtendReservationRequest, call: Call) -> pb.Reservation:
         """Move a hold's end."""
@@ -100,27 +102,15 @@ class ReservationService:
         if self._access is not None:
             self._access.require_any(call.principal, request.commands)
         sale_id = reservation_requests.submit(request)
-        callers = await self._callers(request.commands, call)
+        wanted = [await self._wanted(given, sale_id, call) for given in request.commands]
+        accepted = [command for command in wanted if not isinstance(command, DomainError)]
         # Only if some command is allowed: the answer depends on whether the sale exists.
-        is_any_allowed = any(isinstance(caller, Principal) for caller in callers)
-        salt = await self._ledger.salt(sale_id, call.deadline) if is_any_allowed else b""
-        now = asyncio.get_running_loop().time()
-        answers: list[Answer | None] = []
-        accepted: list[tuple[Command, float | None]] = []
-        for given, caller in zip(request.commands, callers, strict=True):
-            if isinstance(caller, DomainError):
-                answers.append(caller)
-                continue
-            try:
-                accepted.append(self._submitted(given, sale_id, salt, now, call.deadline, caller.name))
-                answers.append(None)
-            except DomainError as refusal:
-                answers.append(refusal)
-        executed = iter(await self._ledger.execute_all(sale_id, accepted))
+        salt = await self._ledger.salt(sale_id, call.deadline) if accepted else b""
+        executed = iter(await self._ledger.execute_all(sale_id, [self._bound(*each, salt) for each in accepted]))
         response = pb.SubmitResponse()
         tells = log.is_enabled_for(logging.DEBUG)
-        for given, answer in zip(request.commands, answers, strict=True):
-            told = next(executed) if answer is None else answer
+        for given, command in zip(request.commands, wanted, strict=True):
+            told = command if isinstance(command, DomainError) else next(executed)
             reason = _fill_outcome(response.outcomes.add(), sale_id, told, call)
             method = _METHODS.get(given.WhichOneof("command") or "", "Submit")
             self._count(method, reason)
@@ -128,27 +118,35 @@ class ReservationService:
                 _tell(given, method, reason)
         return response
 
-    async def _callers(self, commands: Sequence[pb.Command], call: Call) -> Sequence[Principal | DomainError]:
-        """Return the principal of each command, or why it is not allowed."""
-        if self._access is None:
-            return [call.principal] * len(commands)
-        callers: list[Principal | DomainError] = []
-        for given in commands:
-            try:
-                callers.append(await self._access.claim(call.principal, given))
-            except DomainError as refusal:
-                callers.append(refusal)
-        return callers
+    async def _wanted(
+        self, given: pb.Command, sale_id: str, call: Call
+    ) -> tuple[CreateRequest | Command, float] | DomainError:
+        """Return a command and its deadline, its own but no later than the call's; or why it is not allowed."""
+        try:
+            caller = call.principal if self._access is None else await self._access.claim(call.principal, given)
+            command = reservation_requests.command(given, sale_id, caller)
+            timeout_seconds = reservation_requests.timeout_seconds(given)
+            if isinstance(command, CreateRequest):
+                command = await self._admitted(command)
+        except DomainError as refusal:
+            return refusal
+        if timeout_seconds is None:
+            return command, call.deadline
+        return command, min(call.deadline, asyncio.get_running_loop().time() + timeout_seconds)
 
-    def _submitted(
-        self, given: pb.Command, sale_id: str, salt: bytes, now: float, deadline: float, actor: str
-    ) -> tuple[Command, float]:
-        """Return a command and its deadline: its own, but no later than the call's."""
-        command = reservation_requests.command(given, sale_id, actor)
+    def _bound(self, command: CreateRequest | Command, deadline: float, salt: bytes) -> tuple[Command, float]:
         if isinstance(command, CreateRequest):
             command = command.bound_command(salt) if command.request_id else command.command(self._entropy.uuid4())
-        timeout_seconds = reservation_requests.timeout_seconds(given)
-        return command, deadline if timeout_seconds is None else min(deadline, now + timeout_seconds)
+        return command, deadline
+
+    async def _admitted(self, wanted: CreateRequest) -> CreateRequest:
+        """Return a create with its admission. Raises AdmissionRequired and IssuerUnavailable."""
+        if not wanted.admission_token or self._admission_tokens is None:
+            return wanted
+        tokens = self._admission_tokens
+        return wanted._replace(
+            admission=await tokens.admission(wanted.admission_token, wanted.sale_id, wanted.customer)
+        )
 
     async def _execute(self, sale_id: str, command: Command, call: Call) -> pb.Reservation:
         done = _done(await self._ledger.execute(sale_id, command, call.deadline))

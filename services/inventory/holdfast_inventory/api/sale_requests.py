@@ -19,8 +19,10 @@ from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.sale import (
     DEFAULT_HOLD_TIME,
     DEFAULT_MAX_HOLD_TIME,
+    LONGEST_EARLY_ACCESS,
     LONGEST_HOLD_TIME,
     MIN_HOLD_TIME,
+    NO_EARLY_ACCESS,
     NewItem,
     NewSale,
     SaleChanges,
@@ -56,7 +58,16 @@ def create_sale(request: pb.CreateSaleRequest) -> NewSale:
         open_at, close_at = _open_at(checks, request.sale), _close_at(checks, request.sale)
         rules = sale_rules(checks, "sale", request.sale)
         new = NewSale(
-            sale_id, open_at, close_at, rules.per_customer_limit, rules.hold_time, rules.max_hold_time, rules.items
+            sale_id,
+            open_at,
+            close_at,
+            rules.per_customer_limit,
+            rules.hold_time,
+            rules.max_hold_time,
+            rules.items,
+            shop_confirms=rules.shop_confirms,
+            admission_required=rules.admission_required,
+            early_access=rules.early_access,
         )
         checks.broken(broken_rules(new, "sale"))
         checks.broken(repeated_items(new.items, "sale"))
@@ -70,16 +81,36 @@ class SaleRules(NamedTuple):
     hold_time: timedelta
     max_hold_time: timedelta
     items: tuple[NewItem, ...]
+    shop_confirms: bool
+    admission_required: bool
+    early_access: timedelta
 
 
 def sale_rules(checks: Checks, field: str, sale: sale_pb2.Sale) -> SaleRules:
     """Check the rules and the items of the sale at `field`."""
     hold_time, max_hold_time = _hold_times(checks, field, sale)
     items = _new_items(checks, f"{field}.items", sale.items)
-    return SaleRules(_customer_limit(checks, field, sale), hold_time, max_hold_time, items)
+    return SaleRules(
+        _customer_limit(checks, field, sale),
+        hold_time,
+        max_hold_time,
+        items,
+        sale.shop_confirms,
+        sale.admission_required,
+        _early_access(checks, field, sale),
+    )
 
 
-_UPDATABLE = ("open_time", "close_time", "per_customer_limit", "hold_time", "max_hold_time")
+_UPDATABLE = (
+    "open_time",
+    "close_time",
+    "per_customer_limit",
+    "hold_time",
+    "max_hold_time",
+    "shop_confirms",
+    "admission_required",
+    "early_access",
+)
 
 
 def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
@@ -100,6 +131,9 @@ def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
             per_customer_limit=_customer_limit(checks, "sale", sale) if "per_customer_limit" in masked else None,
             hold_time=_updated_hold_time(checks, sale) if "hold_time" in masked else None,
             max_hold_time=_updated_max_hold_time(checks, sale) if "max_hold_time" in masked else None,
+            shop_confirms=sale.shop_confirms if "shop_confirms" in masked else None,
+            admission_required=sale.admission_required if "admission_required" in masked else None,
+            early_access=_early_access(checks, "sale", sale) if "early_access" in masked else None,
         )
         if "open_time" in masked and not sale.HasField("open_time"):
             checks.violated("sale.open_time", "must be set")
@@ -127,10 +161,15 @@ def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
 def list_changes(request: pb.ListSaleChangesRequest) -> tuple[str, int, ListRequest]:
     """Check a list of a sale's changes. Return the sale's id, the number after which the page begins, and the page."""
     with Checking() as checks:
-        sale_id = checks.sale("parent", request.parent)
-        page = list_page(checks, request, "changes", request.parent)
-        after = 0 if page.cursor is None else _sequence(checks, page.cursor)
-    return sale_id, after, page
+        return checks.sale("parent", request.parent), *changes_page(checks, request)
+
+
+def changes_page(
+    checks: Checks, request: pb.ListSaleChangesRequest | pb.ListSaleScheduleChangesRequest
+) -> tuple[int, ListRequest]:
+    """Check a page of changes. Return the number after which it begins, and the page."""
+    page = list_page(checks, request, "changes", request.parent)
+    return 0 if page.cursor is None else _sequence(checks, page.cursor), page
 
 
 def sale_name(name: str) -> str:
@@ -345,6 +384,10 @@ def _close_at(checks: Checks, sale: sale_pb2.Sale) -> datetime | None:
 
 def _customer_limit(checks: Checks, field: str, sale: sale_pb2.Sale) -> int:
     return checks.number(f"{field}.per_customer_limit", sale.per_customer_limit, 0, MAX_UNITS)
+
+
+def _early_access(checks: Checks, field: str, sale: sale_pb2.Sale) -> timedelta:
+    return checks.duration(f"{field}.early_access", sale.early_access, NO_EARLY_ACCESS, LONGEST_EARLY_ACCESS)
 
 
 def _updated_hold_time(checks: Checks, sale: sale_pb2.Sale) -> timedelta:

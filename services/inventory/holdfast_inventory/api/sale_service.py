@@ -1,6 +1,6 @@
 """SaleService: creates sales, moves their stock, and shows their history."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from holdfast.inventory.v1 import sale_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_inventory.api import messages, page_tokens, sale_requests, schedule_requests
 from holdfast_inventory.api.call import Call
+from holdfast_inventory.domain import change as domain
 from holdfast_inventory.domain.commands import Sweep
 from holdfast_inventory.domain.decide import Adjusted, Swept
 from holdfast_inventory.watches.events import Change, Heartbeat, Snapshot, StockEvent
@@ -88,12 +89,8 @@ class SaleService:
         sale_id, after, page = sale_requests.list_changes(request)
         # One more than the page holds tells whether there is a next page.
         found = await self._catalog.list_changes(sale_id, after, page.page_size + 1)
-        shown = found[: page.page_size]
-        cursor = str(shown[-1].number) if len(found) > len(shown) else None
-        return pb.ListSaleChangesResponse(
-            changes=[messages.change(known) for known in shown],
-            next_page_token=page_tokens.next_page(cursor, page.filters),
-        )
+        changes, token = _changes_page(found, page)
+        return pb.ListSaleChangesResponse(changes=changes, next_page_token=token)
 
     # Items and their stock
 
@@ -214,9 +211,26 @@ class SaleService:
         await self._catalog.delete_schedule(schedule_requests.schedule_name(request.name), call.cause)
         return Empty()
 
+    async def list_sale_schedule_changes(
+        self, request: pb.ListSaleScheduleChangesRequest, _: Call
+    ) -> pb.ListSaleScheduleChangesResponse:
+        """List the changes of a schedule in order."""
+        schedule_id, after, page = schedule_requests.list_changes(request)
+        found = await self._catalog.list_schedule_changes(schedule_id, after, page.page_size + 1)
+        changes, token = _changes_page(found, page)
+        return pb.ListSaleScheduleChangesResponse(changes=changes, next_page_token=token)
+
 
 def _sale(view: "SaleView") -> sale_pb2.Sale:
     return messages.sale(view.sale, view.state)
+
+
+def _changes_page(
+    found: Sequence[domain.Change], page: sale_requests.ListRequest
+) -> tuple[Iterable[pb.SaleChange], str]:
+    shown = found[: page.page_size]
+    cursor = str(shown[-1].number) if len(found) > len(shown) else None
+    return map(messages.change, shown), page_tokens.next_page(cursor, page.filters)
 
 
 def _stock_event(sale_id: str, event: StockEvent) -> pb.WatchStockResponse:

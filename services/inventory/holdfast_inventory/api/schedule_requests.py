@@ -5,7 +5,7 @@ from datetime import timedelta
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
 from holdfast_inventory.api.checks import Checking, Checks
-from holdfast_inventory.api.sale_requests import ListRequest, list_page, sale_rules
+from holdfast_inventory.api.sale_requests import ListRequest, changes_page, list_page, sale_rules
 from holdfast_inventory.domain.schedule import (
     EPOCH,
     LONGEST_PERIOD,
@@ -37,6 +37,9 @@ def create_schedule(request: pb.CreateSaleScheduleRequest) -> Schedule:
             source_sale_id=checks.sale("sale_schedule.source_sale", given.source_sale) if given.source_sale else None,
             remainder=checks.choice("sale_schedule.remainder", given.remainder, Remainder) or Remainder.STAY,
             created_at=EPOCH,
+            shop_confirms=rules.shop_confirms,
+            admission_required=rules.admission_required,
+            early_access=rules.early_access,
         )
         checks.broken(broken_rules(schedule, "sale_schedule"))
         if not given.HasField("template"):
@@ -54,6 +57,12 @@ def list_schedules(request: pb.ListSaleSchedulesRequest) -> ListRequest:
     """Check a list of schedules."""
     with Checking() as checks:
         return list_page(checks, request, "schedules")
+
+
+def list_changes(request: pb.ListSaleScheduleChangesRequest) -> tuple[str, int, ListRequest]:
+    """Check a list of a schedule's changes. Return its id, the number after which the page begins, and the page."""
+    with Checking() as checks:
+        return checks.schedule("parent", request.parent), *changes_page(checks, request)
 
 
 def _period(checks: Checks, given: sale_pb2.SaleSchedule) -> timedelta:

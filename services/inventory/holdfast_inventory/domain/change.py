@@ -15,6 +15,9 @@ _FIELDS: Mapping[str, str] = {
     "max_hold_time": "max_hold_time",
     "paused": "paused",
     "cancel_time": "cancelled_at",
+    "shop_confirms": "shop_confirms",
+    "admission_required": "admission_required",
+    "early_access": "early_access",
 }
 """The fields of a sale that change, by their names in the contract."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -9,12 +10,26 @@ from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line
 
 
+class Admission(Enum):
+    """The admission token of a create: none, expired, or valid, possibly with early access."""
+
+    NONE = 1
+    EXPIRED = 2
+    VALID = 3
+    EARLY = 4
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the sale admits its customer."""
+        return self in (Admission.VALID, Admission.EARLY)
+
+
 class Create(NamedTuple):
     """Hold `lines` (merged: one per item) for a customer, or with `confirm` sell them at once.
 
     `reservation_id` comes from `identity.reservation_id` when the caller gave a request id. Otherwise it is random and
     `bound` is false: no reservation has it yet. `fingerprint` comes from `identity.create_fingerprint`. `actor` is the
-    caller's name; empty where callers are not known.
+    caller's name; empty where callers are not known. `by_buyer`: the caller may act only for its own customer.
     """
 
     reservation_id: UUID
@@ -27,6 +42,8 @@ class Create(NamedTuple):
     fingerprint: bytes
     bound: bool = True
     actor: str = ""
+    by_buyer: bool = False
+    admission: Admission = Admission.NONE
 
 
 class Confirm(NamedTuple):
@@ -37,6 +54,7 @@ class Confirm(NamedTuple):
     allow_late: bool
     customer: str
     actor: str = ""
+    by_buyer: bool = False
 
 
 class Release(NamedTuple):

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from holdfast_inventory.domain.commands import (
     Adjust,
+    Admission,
     Command,
     Confirm,
     Create,
@@ -21,6 +22,7 @@ from holdfast_inventory.domain.commands import (
     Transfer,
 )
 from holdfast_inventory.domain.errors import (
+    AdmissionRequired,
     BelowHeld,
     CustomerLimitReached,
     DomainError,
@@ -29,6 +31,7 @@ from holdfast_inventory.domain.errors import (
     InsufficientStock,
     InvalidRequest,
     NotFound,
+    PermissionDenied,
     RequestIdReused,
     ReservationConfirmed,
     ReservationExpired,
@@ -43,6 +46,9 @@ from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Line, Reservation, ReservationState
 from holdfast_inventory.domain.sale import Sale, SaleState
+
+SHOP_SCOPE = "reservations.write"
+"""The scope of a caller that may confirm where only the shop confirms."""
 
 MIN_RETRY_SECONDS = 1.0
 """The shortest retry delay of a refusal for lack of stock."""
@@ -244,7 +250,10 @@ class _Batch:
             if known.fingerprint != command.fingerprint:
                 raise RequestIdReused
             return Done(self.settled(known), replayed=True)
-        self.check_open()
+        if command.confirm:
+            self.check_may_confirm(command)
+        self.check_admission(command.admission)
+        self.check_open(early=command.admission is Admission.EARLY)
         hold_time = self.hold_time_of(command)
         lines = self.granted_lines(command)
         now = self.state.now
@@ -270,9 +279,10 @@ class _Batch:
 
     def confirm(self, command: Confirm) -> Done:
         reservation = self.reservation(command.reservation_id, command.customer)
+        if reservation.state is ReservationState.CONFIRMED and command.order in {"", reservation.order}:
+            return Done(reservation, replayed=True)
+        self.check_may_confirm(command)
         match reservation.state:
-            case ReservationState.CONFIRMED if command.order in {"", reservation.order}:
-                return Done(reservation, replayed=True)
             case ReservationState.HELD:
                 was_held = True
             case ReservationState.EXPIRED if command.allow_late:
@@ -306,11 +316,21 @@ class _Batch:
     def sweep(self, _: Sweep) -> Swept:
         return Swept(self.ended)
 
-    def check_open(self) -> None:
+    def check_may_confirm(self, command: Create | Confirm) -> None:
+        if command.by_buyer and self.state.sale.shop_confirms:
+            raise PermissionDenied("in this sale only the shop confirms", SHOP_SCOPE)
+
+    def check_admission(self, admission: Admission) -> None:
+        if self.state.sale.admission_required and not admission.is_valid:
+            is_expired = admission is Admission.EXPIRED
+            raise AdmissionRequired(f"the admission token {'has expired' if is_expired else 'is missing'}")
+
+    def check_open(self, *, early: bool) -> None:
         sale, now = self.state.sale, self.state.now
-        match sale.state_at(now):
+        match sale.state_at(now, early=early):
             case SaleState.SCHEDULED:
-                raise SaleNotOpen(sale.open_at, (sale.open_at - now).total_seconds())
+                opens_at = sale.opens_at(early=early)
+                raise SaleNotOpen(opens_at, (opens_at - now).total_seconds())
             case SaleState.PAUSED:
                 raise SalePaused
             case SaleState.CLOSED | SaleState.CANCELLED:

@@ -75,6 +75,16 @@ class IssuerUnavailable(DomainError):
 
 
 @dataclass(eq=False)
+class AdmissionRequired(DomainError):
+    """The create has no valid admission token."""
+
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@dataclass(eq=False)
 class NotFound(DomainError):
     """The resource does not exist, or this caller may not see it."""
 

@@ -1,8 +1,8 @@
 """A sale: items that are sold under one set of rules."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -12,6 +12,9 @@ DEFAULT_HOLD_TIME = timedelta(seconds=120)
 DEFAULT_MAX_HOLD_TIME = timedelta(seconds=900)
 MIN_HOLD_TIME = timedelta(seconds=1)
 LONGEST_HOLD_TIME = timedelta(days=30)
+LONGEST_EARLY_ACCESS = timedelta(days=30)
+NO_EARLY_ACCESS = timedelta()
+_FIRST_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 class Template(Protocol):
@@ -41,7 +44,9 @@ class Sale:
     """A sale's rules, and the last sequence of its ledger.
 
     `salt` makes reservation ids unguessable and never leaves the service. `limits_customers` is true if the sale or
-    any of its items has a limit per customer; only then the customers' use is counted.
+    any of its items has a limit per customer; only then the customers' use is counted. `shop_confirms`: buyers may not
+    confirm. `admission_required`: a create needs an admission token. `early_access`: how long before `open_at` the sale
+    is open for customers whose token allows it.
     """
 
     sale_id: str
@@ -58,16 +63,26 @@ class Sale:
     sequence: int
     salt: bytes
     limits_customers: bool
+    shop_confirms: bool = False
+    admission_required: bool = False
+    early_access: timedelta = NO_EARLY_ACCESS
 
-    def state_at(self, now: datetime) -> SaleState:
-        """Return the sale's state at `now`, which must come from the database's clock."""
+    def state_at(self, now: datetime, *, early: bool = False) -> SaleState:
+        """Return the sale's state at `now`, which must come from the database's clock.
+
+        `early`: for a customer with early access.
+        """
         if self.cancelled_at is not None:
             return SaleState.CANCELLED
         if self.close_at is not None and self.close_at <= now:
             return SaleState.CLOSED
-        if now < self.open_at:
+        if now < self.opens_at(early=early):
             return SaleState.SCHEDULED
         return SaleState.PAUSED if self.paused else SaleState.OPEN
+
+    def opens_at(self, *, early: bool) -> datetime:
+        """Return when the sale opens; `early`: for a customer with early access."""
+        return self.open_at - min(self.early_access, self.open_at - _FIRST_TIME) if early else self.open_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +106,9 @@ class NewSale:
     max_hold_time: timedelta
     items: tuple[NewItem, ...]
     schedule_id: str | None = None
+    shop_confirms: bool = False
+    admission_required: bool = False
+    early_access: timedelta = NO_EARLY_ACCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +121,14 @@ class SaleChanges:
     per_customer_limit: int | None = None
     hold_time: timedelta | None = None
     max_hold_time: timedelta | None = None
+    shop_confirms: bool | None = None
+    admission_required: bool | None = None
+    early_access: timedelta | None = None
 
     def applied_to(self, sale: Sale) -> Sale:
         """Return the sale with its new rules. Raises `InvalidRequest` with all rules that contradict each other."""
-        names = ("open_at", "close_at", "per_customer_limit", "hold_time", "max_hold_time")
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        if self.never_closes:
+        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        if given.pop("never_closes"):
             given["close_at"] = None
         changed = replace(sale, **given)
         if violations := tuple(broken_rules(changed, "sale")):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from holdfast_inventory.domain.errors import FieldViolation
-from holdfast_inventory.domain.sale import NewItem, NewSale, broken_template_rules, repeated_items
+from holdfast_inventory.domain.sale import NO_EARLY_ACCESS, NewItem, NewSale, broken_template_rules, repeated_items
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MIN_PERIOD = timedelta(seconds=60)
@@ -36,6 +36,9 @@ class Schedule:
     source_sale_id: str | None
     remainder: Remainder
     created_at: datetime
+    shop_confirms: bool = False
+    admission_required: bool = False
+    early_access: timedelta = NO_EARLY_ACCESS
 
 
 def broken_rules(schedule: Schedule, field: str) -> Iterator[FieldViolation]:
@@ -80,4 +83,7 @@ def occurrence(schedule: Schedule, open_at: datetime) -> NewSale:
         max_hold_time=schedule.max_hold_time,
         items=schedule.items,
         schedule_id=schedule.schedule_id,
+        shop_confirms=schedule.shop_confirms,
+        admission_required=schedule.admission_required,
+        early_access=schedule.early_access,
     )

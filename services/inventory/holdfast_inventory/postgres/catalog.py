@@ -134,6 +134,14 @@ class Catalog(History, ScheduleStore):
                 await require_sale(connection, sale_id)
         return changes
 
+    async def list_schedule_changes(self, schedule_id: str, after: int, limit: int) -> list[Change]:
+        """Return up to `limit` changes of a schedule after a number, in order; also of one that was deleted."""
+        async with self._database.reading() as connection:
+            changes = await read_changes(connection, f"saleSchedules/{schedule_id}", after, limit)
+        if not changes:
+            await self.get_schedule(schedule_id)
+        return changes
+
     async def get_item(self, sale_id: str, item_id: str) -> Item:
         """Read a stock level."""
         async with self._database.reading() as connection:
@@ -205,6 +213,9 @@ async def _store_rules(connection: Connection, sale: Sale) -> SaleView:
         sale.max_hold_time,
         sale.paused,
         sale.cancelled_at,
+        sale.shop_confirms,
+        sale.admission_required,
+        sale.early_access,
     )
     return _view(row)
 

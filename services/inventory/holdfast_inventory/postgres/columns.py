@@ -23,6 +23,9 @@ SALE = {
     "sequence": "bigint",
     "salt": "bytea",
     "limits_customers": "boolean",
+    "shop_confirms": "boolean",
+    "admission_required": "boolean",
+    "early_access": "interval",
 }
 ITEM = {
     "item_id": "text",
@@ -60,7 +63,8 @@ LEDGER = {
 """The columns of a batch's movements: each holds arrays, with this type of elements."""
 SCHEDULE = dict.fromkeys((
     "schedule_id", "period", "open_duration", "per_customer_limit", "hold_time", "max_hold_time", "item_ids",
-    "on_hands", "item_per_customer_limits", "source_sale_id", "remainder", "created_at",
+    "on_hands", "item_per_customer_limits", "source_sale_id", "remainder", "shop_confirms", "admission_required",
+    "early_access", "created_at",
 ), "")  # fmt: skip
 
 LISTS: Mapping[str, Mapping[str, str]] = {

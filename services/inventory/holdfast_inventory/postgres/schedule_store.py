@@ -62,6 +62,9 @@ class ScheduleStore:
                 [item.per_customer_limit for item in new.items],
                 new.source_sale_id,
                 new.remainder.value,
+                new.shop_confirms,
+                new.admission_required,
+                new.early_access,
             )
             if row is None:
                 raise AlreadyExists(f"saleSchedules/{new.schedule_id}")

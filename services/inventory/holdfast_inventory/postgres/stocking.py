@@ -38,6 +38,9 @@ async def insert_sale(connection: Connection, new: NewSale, salt: bytes) -> Sale
             new.schedule_id,
             salt,
             new.per_customer_limit > 0 or any(item.per_customer_limit > 0 for item in new.items),
+            new.shop_confirms,
+            new.admission_required,
+            new.early_access,
         )
     if row is None:
         return None

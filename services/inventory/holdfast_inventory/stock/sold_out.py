@@ -1,10 +1,10 @@
-"""Refusals for lack of stock from memory: the answer that the lock would have given a moment ago. See ADR 4.
+"""Refusals of creates from memory: the answer that the lock would have given a moment ago. See ADR 4.
 
 A refusal may be that old; stock is never given from memory. The remembered state was committed when it was read, and is
 forgotten after `max_age_seconds`, so that units that come back in any replica are sold again within this time.
 
-There is no second set of rules: the pure core decides on the remembered state. Any result other than a shortage, and
-any decision that needs something that is not remembered, is left to the lock.
+There is no second set of rules: the pure core decides on the remembered state. Any result other than a shortage or a
+missing admission token, and any decision that needs something that is not remembered, is left to the lock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from holdfast_inventory.domain.commands import Create
-from holdfast_inventory.domain.decide import State, decide
-from holdfast_inventory.domain.errors import InsufficientStock
+from holdfast_inventory.domain.decide import Answer, State, decide
+from holdfast_inventory.domain.errors import AdmissionRequired, InsufficientStock
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import Sale, SaleState
 
@@ -51,11 +51,13 @@ class SoldOut:
         self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
     ) -> None:
         """Remember a state that was read after `began`, at the time `now` of the database's clock."""
+        # The sale's state and the customer's limit take precedence over stock, and the customers' use is not
+        # remembered.
         if sale.limits_customers or sale.state_at(now) is not SaleState.OPEN:
-            # The sale's state and the customer's limit take precedence over stock, and the customers' use is not
-            # remembered.
             self.forget(sale.sale_id)
-            return
+            if not sale.admission_required:
+                return
+            items = ()
         known = self._sales.get(sale.sale_id)
         if known is None:
             if len(self._sales) >= MAX_SALES:
@@ -71,12 +73,19 @@ class SoldOut:
         """Forget a sale, because another replica changed its stock."""
         self._sales.pop(sale_id, None)
 
-    def refusal(self, sale_id: str, command: Create, now: float) -> InsufficientStock | None:
-        """Return the refusal of `command` if it is known. Never refuses `allow_partial`."""
+    def refusal(self, sale_id: str, command: Create, now: float) -> AdmissionRequired | InsufficientStock | None:
+        """Return the refusal of `command` if it is known."""
         known = self._sales.get(sale_id)
-        if known is None or command.allow_partial or now - known.began > self._max_age_seconds:
+        if known is None or now - known.began > self._max_age_seconds:
             return None
-        levels = self._remembered(known, command, now)
+        if known.sale.admission_required and not command.admission.is_valid:
+            refusal = _decided(known, known.now, {}, {}, command)
+            return refusal if isinstance(refusal, AdmissionRequired) else None
+        return self._shortage(known, command, now)
+
+    def _shortage(self, known: _Known, command: Create, now: float) -> InsufficientStock | None:
+        """Return the refusal for lack of stock. Never refuses `allow_partial`."""
+        levels = None if command.allow_partial else self._remembered(known, command, now)
         if levels is None:
             return None
         short = [levels[item_id] for item_id, units in command.lines if levels[item_id].item.available < units]
@@ -86,8 +95,8 @@ class SoldOut:
         latest = known.now + timedelta(seconds=now - known.began)
         items = {item_id: level.item for item_id, level in levels.items()}
         ends = {item_id: level.hold_ends_at for item_id, level in levels.items() if level.hold_ends_at is not None}
-        [answer] = decide(State(known.sale, latest, items, {}, {}, (), False, {}, ends), [command]).answers
-        return answer if isinstance(answer, InsufficientStock) else None
+        refusal = _decided(known, latest, items, ends, command)
+        return refusal if isinstance(refusal, InsufficientStock) else None
 
     def _remembered(self, known: _Known, command: Create, now: float) -> dict[str, _Level] | None:
         """Return the requested items; None unless all of them are remembered."""
@@ -98,6 +107,13 @@ class SoldOut:
                 return None
             levels[item_id] = level
         return levels
+
+
+def _decided(
+    known: _Known, now: datetime, items: Mapping[str, Item], ends: Mapping[str, datetime], command: Create
+) -> Answer:
+    [answer] = decide(State(known.sale, now, items, {}, {}, (), False, {}, ends), [command]).answers
+    return answer
 
 
 def _is_end_known(level: _Level) -> bool:

@@ -150,6 +150,10 @@ class Refusal(_message.Message):
         """The keys of the token's issuer cannot be fetched, so the token cannot be
         checked; nothing was done. With RetryInfo.
         """
+        ADMISSION_REQUIRED: Refusal._Reason.ValueType  # 36
+        """The admission token is not valid, or the sale requires one and the create
+        has none, or one that has expired.
+        """
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """The `reason` of google.rpc.ErrorInfo (domain `inventory.holdfast.dev`) and
@@ -158,9 +162,12 @@ class Refusal(_message.Message):
         `retryable`, which is always present.
 
         UNAUTHENTICATED and PERMISSION_DENIED take precedence over all other reasons
-        and do not depend on the existence of a resource. If several other reasons
-        apply to creating a reservation, the first one in this order is given:
-        INVALID_REQUEST; NOT_FOUND of the sale; REQUEST_ID_REUSED; SALE_CLOSED,
+        and do not depend on the existence of a resource, except PERMISSION_DENIED
+        of a sale with shop_confirms. If several other reasons apply to creating a
+        reservation, the first one in this order is given: INVALID_REQUEST;
+        ADMISSION_REQUIRED of a token that is not valid; NOT_FOUND of the sale;
+        REQUEST_ID_REUSED; PERMISSION_DENIED of a sale with shop_confirms;
+        ADMISSION_REQUIRED of a token that is missing or has expired; SALE_CLOSED,
         SALE_NOT_OPEN or SALE_PAUSED; INVALID_REQUEST of a hold_time above the
         sale's maximum; NOT_FOUND of an item; CUSTOMER_LIMIT_REACHED;
         INSUFFICIENT_STOCK. A repetition of a request that was granted gets its
@@ -284,6 +291,10 @@ class Refusal(_message.Message):
     ISSUER_UNAVAILABLE: Refusal.Reason.ValueType  # 35
     """The keys of the token's issuer cannot be fetched, so the token cannot be
     checked; nothing was done. With RetryInfo.
+    """
+    ADMISSION_REQUIRED: Refusal.Reason.ValueType  # 36
+    """The admission token is not valid, or the sale requires one and the create
+    has none, or one that has expired.
     """
 
     def __init__(

@@ -153,6 +153,7 @@ class CreateReservationRequest(_message.Message):
     CONFIRM_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ADMISSION_TOKEN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`sales/{sale}`."""
     customer: _builtins.str
@@ -170,6 +171,10 @@ class CreateReservationRequest(_message.Message):
     request_id: _builtins.str
     """Executes the request once per id: 1 to 128 visible ASCII characters, in one
     namespace for each sale and customer. Over REST, the Idempotency-Key header.
+    """
+    admission_token: _builtins.str
+    """An admission token: a JWT that names the sale and the customer. Not part of
+    the request's meaning. Over REST, the Holdfast-Admission header.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Line]:
@@ -190,10 +195,11 @@ class CreateReservationRequest(_message.Message):
         confirm: _builtins.bool = ...,
         order: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        admission_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_time", b"hold_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_partial", b"allow_partial", "confirm", b"confirm", "customer", b"customer", "hold_time", b"hold_time", "lines", b"lines", "order", b"order", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_token", b"admission_token", "allow_partial", b"allow_partial", "confirm", b"confirm", "customer", b"customer", "hold_time", b"hold_time", "lines", b"lines", "order", b"order", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,6 +89,9 @@ class Sale(_message.Message):
     SCHEDULE_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    SHOP_CONFIRMS_FIELD_NUMBER: _builtins.int
+    ADMISSION_REQUIRED_FIELD_NUMBER: _builtins.int
+    EARLY_ACCESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}`. The id is 1 to 63 letters, digits, `-`, `_` or `.`, and
     starts with a letter or a digit.
@@ -103,6 +106,14 @@ class Sale(_message.Message):
     """The schedule that created it, if any: `saleSchedules/{schedule}`."""
     sequence: _builtins.int
     """The sequence of its last movement. 0: none yet."""
+    shop_confirms: _builtins.bool
+    """Only the shop confirms: a caller that has only `reservations.own` can
+    neither confirm a reservation nor create one with `confirm`.
+    """
+    admission_required: _builtins.bool
+    """Every create needs an admission token for the sale and the customer, from
+    the shop's waiting room or bot defence.
+    """
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
         """The time from which holds are accepted. Unset on creation: at once."""
@@ -143,6 +154,12 @@ class Sale(_message.Message):
         `per_customer_limit` of each are read. Not returned; see ListItems.
         """
 
+    @_builtins.property
+    def early_access(self) -> _duration_pb2.Duration:
+        """How long before open_time the sale is open for customers whose admission
+        token has the claim `early`. Unset: not at all.
+        """
+
     def __init__(
         self,
         *,
@@ -159,10 +176,13 @@ class Sale(_message.Message):
         schedule: _builtins.str = ...,
         sequence: _builtins.int = ...,
         items: _abc.Iterable[Global___Item] | None = ...,
+        shop_confirms: _builtins.bool = ...,
+        admission_required: _builtins.bool = ...,
+        early_access: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "hold_time", b"hold_time", "max_hold_time", b"max_hold_time", "open_time", b"open_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "early_access", b"early_access", "hold_time", b"hold_time", "max_hold_time", b"max_hold_time", "open_time", b"open_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "hold_time", b"hold_time", "items", b"items", "max_hold_time", b"max_hold_time", "name", b"name", "open_time", b"open_time", "per_customer_limit", b"per_customer_limit", "schedule", b"schedule", "sequence", b"sequence", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_required", b"admission_required", "cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "early_access", b"early_access", "hold_time", b"hold_time", "items", b"items", "max_hold_time", b"max_hold_time", "name", b"name", "open_time", b"open_time", "per_customer_limit", b"per_customer_limit", "schedule", b"schedule", "sequence", b"sequence", "shop_confirms", b"shop_confirms", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -261,6 +261,8 @@ class SaleChange(_message.Message):
         """It was cancelled."""
         CREATE_ITEM: SaleChange._Kind.ValueType  # 6
         """An item was added."""
+        DELETE: SaleChange._Kind.ValueType  # 7
+        """The schedule was deleted."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """The kind of a change."""
@@ -279,6 +281,8 @@ class SaleChange(_message.Message):
     """It was cancelled."""
     CREATE_ITEM: SaleChange.Kind.ValueType  # 6
     """An item was added."""
+    DELETE: SaleChange.Kind.ValueType  # 7
+    """The schedule was deleted."""
 
     @_typing.final
     class Field(_message.Message):
@@ -1141,3 +1145,63 @@ class DeleteSaleScheduleRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteSaleScheduleRequest: _TypeAlias = DeleteSaleScheduleRequest  # noqa: Y015
+
+@_typing.final
+class ListSaleScheduleChangesRequest(_message.Message):
+    """See SaleService.ListSaleScheduleChanges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`saleSchedules/{schedule}`."""
+    page_size: _builtins.int
+    """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
+    fewer.
+    """
+    page_token: _builtins.str
+    """next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSaleScheduleChangesRequest: _TypeAlias = ListSaleScheduleChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListSaleScheduleChangesResponse(_message.Message):
+    """One page of changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The token of the next page. Empty: this was the last."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleChange]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___SaleChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSaleScheduleChangesResponse: _TypeAlias = ListSaleScheduleChangesResponse  # noqa: Y015

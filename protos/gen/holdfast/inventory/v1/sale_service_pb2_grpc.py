@@ -142,6 +142,11 @@ class SaleServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.DeleteSaleScheduleRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListSaleScheduleChanges = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/ListSaleScheduleChanges',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleScheduleChangesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleScheduleChangesResponse.FromString,
+                _registered_method=True)
 
 
 class SaleServiceServicer:
@@ -305,6 +310,14 @@ class SaleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSaleScheduleChanges(self, request, context):
+        """Lists who created and deleted a schedule, and when, oldest first. This is
+        also possible after it was deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SaleServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -412,6 +425,11 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     servicer.DeleteSaleSchedule,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.DeleteSaleScheduleRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListSaleScheduleChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSaleScheduleChanges,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleScheduleChangesRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleScheduleChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -982,6 +1000,33 @@ class SaleService:
             '/holdfast.inventory.v1.SaleService/DeleteSaleSchedule',
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.DeleteSaleScheduleRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSaleScheduleChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/ListSaleScheduleChanges',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleScheduleChangesRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleScheduleChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,6 +94,10 @@ class SaleServiceStub:
     """Lists schedules by id."""
     DeleteSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleScheduleRequest, _empty_pb2.Empty]
     """Deletes a schedule. The sales that it has created stay as they are."""
+    ListSaleScheduleChanges: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleScheduleChangesRequest, _sale_service_pb2.ListSaleScheduleChangesResponse]
+    """Lists who created and deleted a schedule, and when, oldest first. This is
+    also possible after it was deleted.
+    """
 
 @_typing.type_check_only
 class SaleServiceAsyncStub(SaleServiceStub):
@@ -159,6 +163,10 @@ class SaleServiceAsyncStub(SaleServiceStub):
     """Lists schedules by id."""
     DeleteSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleScheduleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a schedule. The sales that it has created stay as they are."""
+    ListSaleScheduleChanges: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleScheduleChangesRequest, _sale_service_pb2.ListSaleScheduleChangesResponse]  # type: ignore[assignment]
+    """Lists who created and deleted a schedule, and when, oldest first. This is
+    also possible after it was deleted.
+    """
 
 class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
     """Creates and changes sales, moves their stock, and shows their history."""
@@ -347,5 +355,15 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a schedule. The sales that it has created stay as they are."""
+
+    @_abc_1.abstractmethod
+    def ListSaleScheduleChanges(
+        self,
+        request: _sale_service_pb2.ListSaleScheduleChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_service_pb2.ListSaleScheduleChangesResponse, _abc.Awaitable[_sale_service_pb2.ListSaleScheduleChangesResponse]]:
+        """Lists who created and deleted a schedule, and when, oldest first. This is
+        also possible after it was deleted.
+        """
 
 def add_SaleServiceServicer_to_server(servicer: SaleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

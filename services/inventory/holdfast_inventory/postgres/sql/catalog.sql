@@ -37,6 +37,9 @@ SET
     max_hold_time = $6,
     paused = $7,
     cancelled_at = $8,
+    shop_confirms = $9,
+    admission_required = $10,
+    early_access = $11,
     updated_at = statement_timestamp(),
     revision = revision + 1,
     limits_customers = $4 > 0 OR EXISTS (

@@ -3,7 +3,7 @@
 -- name: insert_schedule
 -- No row if it exists already.
 INSERT INTO schedules ({schedule})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, clock_timestamp())
 ON CONFLICT DO NOTHING
 RETURNING {schedule}
 

@@ -4,10 +4,11 @@
 -- A second insert of the same id waits for the first and returns no row. Without an opening time ($2) it opens at once.
 INSERT INTO sales (
     sale_id, open_at, close_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at, schedule_id,
-    salt, limits_customers
+    salt, limits_customers, shop_confirms, admission_required, early_access
 )
 VALUES (
-    $1, coalesce($2, statement_timestamp()), $3, $4, $5, $6, statement_timestamp(), statement_timestamp(), $7, $8, $9
+    $1, coalesce($2, statement_timestamp()), $3, $4, $5, $6, statement_timestamp(), statement_timestamp(), $7, $8, $9,
+    $10, $11, $12
 )
 ON CONFLICT DO NOTHING
 RETURNING {sale}
