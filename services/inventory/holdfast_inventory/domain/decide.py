@@ -325,7 +325,7 @@ class _Batch:
             is_expired = admission is Admission.EXPIRED
             raise AdmissionRequired(f"the admission token {'has expired' if is_expired else 'is missing'}")
 
-    def check_open(self, *, early: bool) -> None:
+    def check_open(self, *, early: bool = False) -> None:
         sale, now = self.state.sale, self.state.now
         match sale.state_at(now, early=early):
             case SaleState.SCHEDULED:
