@@ -11,7 +11,7 @@ from holdfast_chassis.identity import refusals
 from holdfast_chassis.identity.jwks import KeyRing, VerificationKey
 from holdfast_chassis.identity.tokens import SignedTokens
 from holdfast_chassis.lifecycle import CannotStartError
-from holdfast_chassis.recent_map import RecentMap
+from holdfast_chassis.recent import RecentMap
 from holdfast_inventory.domain.commands import Admission
 from holdfast_inventory.domain.errors import AdmissionRequired, IssuerUnavailable
 from holdfast_inventory.settings import InventorySettings
