@@ -3,7 +3,9 @@ from importlib.resources import files
 
 import pytest
 
-from holdfast_inventory.postgres import statements
+from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.reservation import Reservation
+from holdfast_inventory.postgres import columns, statements
 
 NAMES = sorted(
     file.name.removesuffix(".sql") for file in files("holdfast_inventory.postgres").joinpath("sql").iterdir()
@@ -94,3 +96,15 @@ def test_what_a_batch_reads_is_written_by_no_statement_that_does_not_count():
     # A new sale has no reader yet.
     del writing["stocking.insert_sale"]
     assert [name for name, sql in writing.items() if "revision = revision + 1" not in sql] == []
+
+
+def test_columns_of_a_reservation_are_its_fields_in_order():
+    """Values are matched by position."""
+    named = {"item_ids": "lines", "order_id": "order"}
+    fields = [named.get(column, column) for column in columns.RESERVATION if column != "quantities"]
+    assert fields == list(Reservation._fields)
+
+
+def test_columns_of_an_item_are_its_fields_in_order():
+    """Values are matched by position."""
+    assert list(columns.ITEM) == list(Item._fields)

@@ -109,7 +109,7 @@ def append_arguments(snapshot: Snapshot, decision: Decision) -> list[Any]:
         "read_at": state.now,
         "first_sequence": decision.sequence - len(movements) + 1,
         "sequence": decision.sequence,
-        **dict(arrays("levels", ITEM, list(map(_item_values, decision.items)))),
+        **dict(arrays("levels", ITEM, decision.items)),
         **dict(arrays("created", RESERVATION, list(map(_reservation_values, decision.created)))),
         **dict(arrays("changed", RESERVATION, list(map(_reservation_values, decision.changed)))),
         **dict(arrays("stock_changes", STOCK_CHANGE, decision.stock_changes)),
@@ -166,23 +166,10 @@ def _reservation(
     item_ids: Iterable[str],
     quantities: Iterable[int],
     state: int,
-    created_at: datetime,
-    expires_at: datetime,
-    ended_at: datetime | None,
-    order: str,
-    fingerprint: bytes,
+    *others: Any,  # noqa: ANN401 - by column
 ) -> Reservation:
-    return Reservation(
-        reservation_id,
-        customer,
-        tuple(map(Line, item_ids, quantities)),
-        _STATES[state],
-        created_at,
-        expires_at,
-        ended_at,
-        order,
-        fingerprint,
-    )
+    """Return the reservation with the values of the columns `RESERVATION`."""
+    return Reservation(reservation_id, customer, tuple(map(Line, item_ids, quantities)), _STATES[state], *others)
 
 
 def _most_units(commands: Iterable[Command], asked: Mapping[str, int]) -> int:
@@ -200,23 +187,12 @@ def _asked(commands: Iterable[Command]) -> Iterator[tuple[str, int]]:
             yield command.item_id, max(-command.delta, 0)
 
 
-def _item_values(item: Item) -> tuple[Any, ...]:
-    return (item.item_id, item.on_hand, item.held, item.sold, item.per_customer_limit, item.version)
-
-
 def _reservation_values(new: Reservation) -> tuple[Any, ...]:
-    return (
-        new.reservation_id,
-        new.customer,
-        ",".join([line.item_id for line in new.lines]),
-        ",".join([str(line.quantity) for line in new.lines]),
-        new.state.value,
-        new.created_at,
-        new.expires_at,
-        new.ended_at,
-        new.order,
-        new.fingerprint,
-    )
+    """Return the values of the columns `RESERVATION`."""
+    reservation_id, customer, lines, state, *others = new
+    item_ids = ",".join([line.item_id for line in lines])
+    quantities = ",".join([str(line.quantity) for line in lines])
+    return (reservation_id, customer, item_ids, quantities, state.value, *others)
 
 
 def _movement_values(movement: Movement) -> tuple[Any, ...]:
