@@ -52,7 +52,7 @@ class Refusal(_message.Message):
         because clients and proxies retry that by themselves.
         """
         CUSTOMER_LIMIT_REACHED: Refusal._Reason.ValueType  # 5
-        """The customer would exceed the sale's or the item's limit. With //
+        """The customer would exceed the sale's or the item's limit. With
         google.rpc.QuotaFailure. Metadata: limit, used, item (absent for the
         sale's own limit).
         """
@@ -70,10 +70,10 @@ class Refusal(_message.Message):
         """The hold was released."""
         RESERVATION_CONFIRMED: Refusal._Reason.ValueType  # 11
         """The reservation is confirmed, or is confirmed with another order.
-        Metadata: // order.
+        Metadata: order.
         """
         EXTENSION_LIMIT_REACHED: Refusal._Reason.ValueType  # 12
-        """The new end is later than max_hold_time allows. Metadata: //
+        """The new end is later than max_hold_time allows. Metadata:
         latest_expire_time.
         """
         BELOW_HELD: Refusal._Reason.ValueType  # 13
@@ -194,7 +194,7 @@ class Refusal(_message.Message):
     because clients and proxies retry that by themselves.
     """
     CUSTOMER_LIMIT_REACHED: Refusal.Reason.ValueType  # 5
-    """The customer would exceed the sale's or the item's limit. With //
+    """The customer would exceed the sale's or the item's limit. With
     google.rpc.QuotaFailure. Metadata: limit, used, item (absent for the
     sale's own limit).
     """
@@ -212,10 +212,10 @@ class Refusal(_message.Message):
     """The hold was released."""
     RESERVATION_CONFIRMED: Refusal.Reason.ValueType  # 11
     """The reservation is confirmed, or is confirmed with another order.
-    Metadata: // order.
+    Metadata: order.
     """
     EXTENSION_LIMIT_REACHED: Refusal.Reason.ValueType  # 12
-    """The new end is later than max_hold_time allows. Metadata: //
+    """The new end is later than max_hold_time allows. Metadata:
     latest_expire_time.
     """
     BELOW_HELD: Refusal.Reason.ValueType  # 13

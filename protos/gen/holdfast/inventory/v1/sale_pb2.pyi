@@ -120,19 +120,19 @@ class Sale(_message.Message):
 
     @_builtins.property
     def close_time(self) -> _timestamp_pb2.Timestamp:
-        """The time from which new holds are refused. Unset: never, for ordinary //
+        """The time from which new holds are refused. Unset: never, for ordinary
         stock.
         """
 
     @_builtins.property
     def hold_time(self) -> _duration_pb2.Duration:
-        """How long a hold lasts if its request does not say. Default 120 s, at //
+        """How long a hold lasts if its request does not say. Default 120 s, at
         least 1 s, at most max_hold_time.
         """
 
     @_builtins.property
     def max_hold_time(self) -> _duration_pb2.Duration:
-        """The longest time that a hold may last from its creation, including all //
+        """The longest time that a hold may last from its creation, including all
         extensions. Default 900 s or hold_time if that is longer, at most 30 days.
         """
 

@@ -636,7 +636,7 @@ class TransferStockResponse(_message.Message):
 
     @_builtins.property
     def destination(self) -> _sale_pb2.Item:
-        """The destination after the transfer; in its present state if this is a //
+        """The destination after the transfer; in its present state if this is a
         replay.
         """
 

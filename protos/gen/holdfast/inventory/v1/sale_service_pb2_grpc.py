@@ -197,7 +197,7 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelSale(self, request, context):
-        """Ends a sale finally and releases its open holds. Cancelling again has no //
+        """Ends a sale finally and releases its open holds. Cancelling again has no
         effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -241,7 +241,7 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TransferStock(self, request, context):
-        """Moves available units from an item of one sale to an item of another, //
+        """Moves available units from an item of one sale to an item of another,
         atomically.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -50,7 +50,7 @@ class SaleServiceStub:
     ResumeSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ResumeSaleRequest, _sale_pb2.Sale]
     """Accepts new holds again. Resuming again has no effect."""
     CancelSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CancelSaleRequest, _sale_pb2.Sale]
-    """Ends a sale finally and releases its open holds. Cancelling again has no //
+    """Ends a sale finally and releases its open holds. Cancelling again has no
     effect.
     """
     ListSaleChanges: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleChangesRequest, _sale_service_pb2.ListSaleChangesResponse]
@@ -66,7 +66,7 @@ class SaleServiceStub:
     AdjustStock: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.AdjustStockRequest, _sale_pb2.Item]
     """Changes on_hand by hand. It never goes below held."""
     TransferStock: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.TransferStockRequest, _sale_service_pb2.TransferStockResponse]
-    """Moves available units from an item of one sale to an item of another, //
+    """Moves available units from an item of one sale to an item of another,
     atomically.
     """
     WatchStock: _grpc.UnaryStreamMultiCallable[_sale_service_pb2.WatchStockRequest, _sale_service_pb2.WatchStockResponse]
@@ -119,7 +119,7 @@ class SaleServiceAsyncStub(SaleServiceStub):
     ResumeSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ResumeSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
     """Accepts new holds again. Resuming again has no effect."""
     CancelSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CancelSaleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
-    """Ends a sale finally and releases its open holds. Cancelling again has no //
+    """Ends a sale finally and releases its open holds. Cancelling again has no
     effect.
     """
     ListSaleChanges: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleChangesRequest, _sale_service_pb2.ListSaleChangesResponse]  # type: ignore[assignment]
@@ -135,7 +135,7 @@ class SaleServiceAsyncStub(SaleServiceStub):
     AdjustStock: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.AdjustStockRequest, _sale_pb2.Item]  # type: ignore[assignment]
     """Changes on_hand by hand. It never goes below held."""
     TransferStock: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.TransferStockRequest, _sale_service_pb2.TransferStockResponse]  # type: ignore[assignment]
-    """Moves available units from an item of one sale to an item of another, //
+    """Moves available units from an item of one sale to an item of another,
     atomically.
     """
     WatchStock: _aio.UnaryStreamMultiCallable[_sale_service_pb2.WatchStockRequest, _sale_service_pb2.WatchStockResponse]  # type: ignore[assignment]
@@ -227,7 +227,7 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.CancelSaleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.Sale, _abc.Awaitable[_sale_pb2.Sale]]:
-        """Ends a sale finally and releases its open holds. Cancelling again has no //
+        """Ends a sale finally and releases its open holds. Cancelling again has no
         effect.
         """
 
@@ -279,7 +279,7 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.TransferStockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_service_pb2.TransferStockResponse, _abc.Awaitable[_sale_service_pb2.TransferStockResponse]]:
-        """Moves available units from an item of one sale to an item of another, //
+        """Moves available units from an item of one sale to an item of another,
         atomically.
         """
 
