@@ -25,7 +25,9 @@ _LOG_LINES = 20_000
 _LOOK_SECONDS = 0.5
 _URLS = {"database_url", "redis_url"}
 # The variables of Holdfast and of the lab's launchers, which are not inherited from the parent's environment.
-_OURS = ("HOLDFAST_", "CHAOS_", "DRILL_", "DATABASE_URL", "REDIS_URL")
+_OURS = ("HOLDFAST_", "CHAOS_", "DRILL_", "LAB_", "DATABASE_URL", "REDIS_URL")
+# Except this one: `HOLDFAST_TRANSPORT=envoy make drill`.
+_INHERITED = "HOLDFAST_TRANSPORT"
 
 
 def program(module: str, *arguments: str, launcher: str = "") -> list[str]:
@@ -34,8 +36,8 @@ def program(module: str, *arguments: str, launcher: str = "") -> list[str]:
 
 
 def environment(wanted: Mapping[str, object]) -> dict[str, str]:
-    """Return the parent's environment without Holdfast's settings, and with the wanted variables."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    """Return the parent's environment with the wanted variables; of Holdfast's settings only the transport."""
+    inherited = {name: value for name, value in os.environ.items() if name == _INHERITED or not name.startswith(_OURS)}
     return inherited | {name: str(value) for name, value in wanted.items()}
 
 
