@@ -60,7 +60,7 @@ have_base() {
 make_base() {
   command -v debootstrap >/dev/null || fail "$base cannot be pulled; install debootstrap for a stand-in"
   echo "making a stand-in for $base"
-  debootstrap --variant=minbase --include=python3,python3-pip,ca-certificates bookworm "$work/root" >"$work/debootstrap.log" ||
+  debootstrap --variant=minbase --include=python3,python3-pip,libpython3.11,ca-certificates bookworm "$work/root" >"$work/debootstrap.log" ||
     fail "debootstrap: $(tail -n 1 "$work/debootstrap.log")"
   # The build uses the same package index as this machine.
   cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/"

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 uv="${UV:-.venv/bin/uv}"
 declare -A sources=(
-  [inventory]="pyproject.toml --extra inventory"
+  [inventory]="pyproject.toml --extra inventory --extra envoy"
   [gateway]="pyproject.toml --extra gateway"
   [edge]="pyproject.toml --extra edge"
   [devstack]="pyproject.toml --extra devstack --extra build"

@@ -2,14 +2,13 @@
 
 import os
 
-from holdfast_inventory.settings import InventorySettings
 from lab.kit import service as kit
 from lab.kit.service import STOP_SECONDS
 
 __all__ = ["NO_DRAIN", "STOP_SECONDS", "Cluster", "Gateway", "Inventory", "Service"]
 
-TRANSPORT = os.environ.get("TEST_TRANSPORT") or InventorySettings.model_fields["transport"].default
-"""The default transport of tests; `make test TEST_TRANSPORT=envoy` uses the other."""
+TRANSPORT = os.environ.get("TEST_TRANSPORT") or "envoy"
+"""The default transport of tests; `make test TEST_TRANSPORT=grpc_aio` uses the other."""
 OTHER_TRANSPORT = "grpc_aio" if TRANSPORT == "envoy" else "envoy"
 NO_DRAIN = {"drain_quiet_seconds": 0, "drain_min_seconds": 0}
 """For processes whose drain is not tested."""

@@ -9,7 +9,7 @@ from holdfast_chassis.settings import ServiceSettings
 from holdfast_devstack.ports import LOOPBACK
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.settings import GatewaySettings
-from holdfast_inventory.settings import DatabaseUrlSetting, InventorySettings
+from holdfast_inventory.settings import DatabaseUrlSetting, InventorySettings, Transport
 
 
 class DevstackSettings(ServiceSettings):
@@ -20,6 +20,7 @@ class DevstackSettings(ServiceSettings):
     redis_url: RedisUrlSetting | None = None
     database_wait_seconds: float = Field(60.0, gt=0)
 
+    transport: Transport = "auto"
     data_dir: Path = Path(".holdfast")
     postgres_port: int = Field(55432, ge=1, le=65535)
     valkey_port: int = Field(56379, ge=1, le=65535)

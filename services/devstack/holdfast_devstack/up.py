@@ -22,6 +22,7 @@ from holdfast_devstack.postgres import PostgresServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer
 from holdfast_inventory.postgres.migrations import migrate
+from holdfast_inventory.transports.envoy_process import UnusableError, shared_python
 
 _DATABASE = "holdfast"
 _START_TIMEOUT_SECONDS = 180.0
@@ -94,6 +95,7 @@ class Stack:
         Raises StartError if a port is taken or a host is not one of this machine.
         """
         await self._require_ports()
+        self._tell_of_transport()
         return await self._lifecycle.run()
 
     async def _require_ports(self) -> None:
@@ -117,6 +119,13 @@ class Stack:
             yield self._serve(self._edge)
         yield self._do_once("demo", f"sale {demo.SALE}, schedule {demo.SCHEDULE}", self._create_demo)
         yield Step("watching", self._watch, self._end_watching, 1.0, 5.0)
+
+    def _tell_of_transport(self) -> None:
+        if self._settings.transport == "auto":
+            try:
+                shared_python()
+            except UnusableError as error:
+                self._console.say(f"  gRPC by grpc.aio, which costs more CPU than Envoy: {error}")
 
     def _database_url(self) -> str:
         return _given(self._settings.database_url) or self._postgres.url(_DATABASE)

@@ -25,6 +25,8 @@ from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.transports import grpc_aio
 from holdfast_inventory.transports.envoy_process import UnusableError, become_envoy
 
+log = logs.get_logger("holdfast.server")
+
 _HEALTH_SECONDS = 3.0
 _EXIT_UNUSABLE_SETTINGS = 2
 
@@ -43,23 +45,29 @@ def main() -> None:
         sys.exit(migrate(settings, arguments.to, dry_run=arguments.dry_run))
     if arguments.command == "health":
         sys.exit(health(settings, live=arguments.live))
-    sys.exit(serve_by_envoy(settings, arguments.config) if settings.transport == "envoy" else serve(settings))
+    sys.exit(serve(settings) if settings.transport == "grpc_aio" else serve_by_envoy(settings, arguments.config))
 
 
 def serve_by_envoy(settings: InventorySettings, config: Path | None) -> int:
-    """Replace this process by Envoy, which serves until told to stop. Return an exit code if that is not possible."""
+    """Replace this process by Envoy, which serves until told to stop. If it cannot be used, serve by grpc.aio where the
+    setting allows it. Return an exit code.
+    """
     variables = {CONFIG_VARIABLE: str(config)} if config else {}
     try:
         become_envoy(server_limits(settings), "holdfast_inventory.embedded:application", variables)
     except UnusableError as error:
-        sys.stderr.write(f"HOLDFAST_TRANSPORT=envoy cannot be used: {error}; HOLDFAST_TRANSPORT=grpc_aio can\n")
-        return _EXIT_UNUSABLE_SETTINGS
+        if settings.transport == "envoy":
+            sys.stderr.write(f"HOLDFAST_TRANSPORT=envoy cannot be used: {error}; HOLDFAST_TRANSPORT=grpc_aio can\n")
+            return _EXIT_UNUSABLE_SETTINGS
+        return serve(settings, f"without Envoy: {error}")
 
 
-def serve(settings: InventorySettings) -> int:
-    """Serve until told to stop; return the exit code."""
+def serve(settings: InventorySettings, notice: str = "") -> int:
+    """Serve by grpc.aio until told to stop; return the exit code. A notice is logged first."""
     version = deployment_version()
     logs.configure("inventory", version, settings.log_level, settings.log_format)
+    if notice:
+        log.warning(notice)
 
     give_back_import_memory()
 

