@@ -37,7 +37,7 @@ bench: $(VENV)/dev.stamp tools ## measure it and compare it with simpler solutio
 ##### Test
 
 .PHONY: test
-test: $(VENV)/dev.stamp tools ## run all tests (TEST_TRANSPORT=grpc_aio: gRPC by grpc.aio, unless a test says otherwise)
+test: $(VENV)/dev.stamp tools ## run all tests (TEST_TRANSPORT=envoy: gRPC by Envoy, unless a test says otherwise)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: unit

@@ -7,8 +7,8 @@ from lab.kit.service import STOP_SECONDS
 
 __all__ = ["NO_DRAIN", "STOP_SECONDS", "Cluster", "Gateway", "Inventory", "Service"]
 
-TRANSPORT = os.environ.get("TEST_TRANSPORT") or "envoy"
-"""The default transport of tests; `make test TEST_TRANSPORT=grpc_aio` uses the other."""
+TRANSPORT = os.environ.get("TEST_TRANSPORT") or "grpc_aio"
+"""The default transport of tests; `make test TEST_TRANSPORT=envoy` uses the other."""
 OTHER_TRANSPORT = "grpc_aio" if TRANSPORT == "envoy" else "envoy"
 NO_DRAIN = {"drain_quiet_seconds": 0, "drain_min_seconds": 0}
 """For processes whose drain is not tested."""

@@ -20,7 +20,7 @@ class DevstackSettings(ServiceSettings):
     redis_url: RedisUrlSetting | None = None
     database_wait_seconds: float = Field(60.0, gt=0)
 
-    transport: Transport = "auto"
+    transport: Transport = "grpc_aio"
     data_dir: Path = Path(".holdfast")
     postgres_port: int = Field(55432, ge=1, le=65535)
     valkey_port: int = Field(56379, ge=1, le=65535)

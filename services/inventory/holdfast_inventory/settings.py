@@ -47,7 +47,7 @@ class InventorySettings(IdentitySettings):
     redis_channel_prefix: str = Field("holdfast", description="The prefix of the channel's name in Redis.")
 
     transport: Transport = Field(
-        "auto",
+        "grpc_aio",
         description="The gRPC server: Envoy with this service inside, or grpc.aio. Envoy needs the extra `envoy` and "
         "Python as a shared library (Debian: libpython3.11); auto: grpc.aio where one is missing.",
     )
