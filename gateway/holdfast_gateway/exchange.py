@@ -104,7 +104,7 @@ def require_small_headers(headers: RequestHeaders, limit_bytes: int) -> None:
 def address_of(scope: Scope, trusted_hops: int) -> str:
     """Return the client's address: the one that the outermost trusted proxy saw, or else the peer's.
 
-    Each proxy appends to X-Forwarded-For whom it was called by; what is further to the left may be made up.
+    Each proxy appends its caller's address to X-Forwarded-For; addresses further to the left may be forged.
     """
     if trusted_hops:
         seen = [each.strip() for each in (scope.headers.get("x-forwarded-for") or "").split(",")]

@@ -37,7 +37,7 @@ class SaleAffinity:
         return () if match is None else ((HEADER, match[1] + self._choice(sale)),)
 
     def overloaded(self, sale: str) -> None:
-        """Note that the replica to which the sale's calls go has refused one for want of room."""
+        """Note that the replica of the sale has refused a call by overload."""
         if self._second_until.pop(sale, None) is not None:
             return
         if len(self._second_until) >= _REMEMBERED_SALES:
