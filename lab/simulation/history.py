@@ -1,5 +1,6 @@
 """The commands and answers of callers: with the server's log, all that the judge knows."""
 
+import asyncio
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -30,31 +31,33 @@ class Call:
     replicated: int = 0
 
     @property
-    def is_refused(self):
+    def is_refused(self) -> bool:
         """Whether the answer says that nothing was done."""
         return isinstance(self.answer, DomainError) and not isinstance(self.answer, OutcomeUnknown)
 
     @property
-    def is_done(self):
+    def is_done(self) -> bool:
         return self.answer is not None and not isinstance(self.answer, DomainError)
 
     @property
-    def may_be_done(self):
+    def may_be_done(self) -> bool:
         """Whether the ledger may have an effect of it."""
         return self.command is not None and not self.is_refused
 
 
 class History:
-    def __init__(self, loop):
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._places = count(1)
-        self.calls = []
-        self.rule_changes = []
+        self.calls: list[Call] = []
+        self.rule_changes: list[Any] = []
 
-    def moment(self):
+    def moment(self) -> tuple[int, float]:
         return next(self._places), self._loop.time()
 
-    def begin(self, replica, sale_id, patience_seconds, deadline, *, alone=True):
+    def begin(
+        self, replica: str, sale_id: str, patience_seconds: float, deadline: float | None, *, alone: bool = True
+    ) -> Call:
         call = Call(len(self.calls), replica, sale_id, self.moment(), patience_seconds, deadline, alone)
         self.calls.append(call)
         return call

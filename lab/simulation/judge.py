@@ -5,10 +5,13 @@ and yields what is wrong.
 """
 
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Transfer
 from holdfast_inventory.domain.errors import Internal
+from holdfast_inventory.domain.reservation import Reservation
+from lab.simulation.history import Call, History
 from lab.simulation.record import (
     CONFIRM,
     CONFIRMED,
@@ -19,13 +22,20 @@ from lab.simulation.record import (
     RELEASE,
     RELEASED,
     TRANSFER,
+    Entry,
+    SaleRecord,
     records_of,
     state_of,
 )
 from lab.simulation.refusals import false_refusals, late_refusals
+from lab.simulation.server import Server
+from lab.simulation.tables import Row
+
+Held = dict[tuple[Any, str], tuple[str, int, bool, Any]]
+"""Customer, units, whether they are sold, and the end of the hold, by reservation and item."""
 
 
-def judge(history, server):
+def judge(history: History, server: Server) -> list[str]:
     """Return what is wrong, as text; empty if nothing is."""
     records = {record.sale_id: record for record in records_of(server)}
     faults = list(late_refusals(history.calls, server.loop))
@@ -56,7 +66,7 @@ def judge(history, server):
 # The ledger alone
 
 
-def _bad_sums(record):
+def _bad_sums(record: SaleRecord) -> Iterator[str]:
     """Check that the sale is never oversold at any prefix, and that the sums are the stock levels."""
     where = record.sale_id
     levels = {item_id: [0, 0, 0, 0] for item_id in record.items}
@@ -76,14 +86,14 @@ def _bad_sums(record):
             yield f"{where}: {item_id} is stored as {stored}, and its movements sum up to {level}"
 
 
-def _gaps(record):
+def _gaps(record: SaleRecord) -> list[str]:
     found, expected = [entry.sequence for entry in record.entries], range(1, record.sale["sequence"] + 1)
     return [] if found == list(expected) else [f"{record.sale_id}: the sequence has gaps: {found}"]
 
 
-def _bad_holds(record):
+def _bad_holds(record: SaleRecord) -> Iterator[str]:
     """Check that held units are exactly those of open reservations."""
-    open_units = defaultdict(int)
+    open_units: defaultdict[str, int] = defaultdict(int)
     for row in record.reservations.values():
         if row["state"] == HELD:
             for item_id, units in zip(row["item_ids"], row["quantities"], strict=True):
@@ -94,13 +104,13 @@ def _bad_holds(record):
             yield f"{record.sale_id}: {held} of {item_id} are held, and reservations hold {open_units[item_id]}"
 
 
-def _bad_stories(record, calls):
+def _bad_stories(record: SaleRecord, calls: Iterable[Call]) -> Iterator[str]:
     """Check that each reservation begins and ends once, by a request or by its expiry."""
-    by_id = defaultdict(list)
+    by_id: defaultdict[Any, list[Call]] = defaultdict(list)
     for call in calls:
         if isinstance(call.command, Create | Confirm | Release | Extend):
             by_id[call.command.reservation_id].append(call)
-    stories = defaultdict(list)
+    stories: defaultdict[Any, list[Entry]] = defaultdict(list)
     for entry in record.entries:
         if entry.kind <= EXPIRE:
             stories[entry.reservation_id].append(entry)
@@ -115,7 +125,7 @@ def _bad_stories(record, calls):
         )
 
 
-_LAWFUL = {
+_LAWFUL: dict[tuple[int, ...], int] = {
     (HOLD,): HELD,
     (CONFIRM,): CONFIRMED,
     (HOLD, CONFIRM): CONFIRMED,
@@ -125,7 +135,7 @@ _LAWFUL = {
 }
 
 
-def _bad_story(record, row, entries, calls):
+def _bad_story(record: SaleRecord, row: Row, entries: Sequence[Entry], calls: Iterable[Call]) -> Iterator[str]:
     lines = dict(zip(row["item_ids"], row["quantities"], strict=True))
     steps = [(kind, dict(moved)) for kind, moved in _steps(entries)]
     kinds = tuple(kind for kind, _ in steps)
@@ -140,7 +150,9 @@ def _bad_story(record, row, entries, calls):
     yield from _bad_end(record, row, entries, kinds, able)
 
 
-def _bad_end(record, row, entries, kinds, able):
+def _bad_end(
+    record: SaleRecord, row: Row, entries: Iterable[Entry], kinds: tuple[int, ...], able: Sequence[object]
+) -> Iterator[str]:
     ended_at = row["ended_at"]
     if CONFIRM in kinds and kinds != (CONFIRM,):
         late = EXPIRE in kinds
@@ -159,9 +171,9 @@ def _bad_end(record, row, entries, kinds, able):
             yield f"expired at {expired_at}, before its end {row['expires_at']}"
 
 
-def _steps(entries):
+def _steps(entries: Iterable[Entry]) -> list[tuple[int, dict[str, int]]]:
     """Return a reservation's movements in steps, one step for all lines of one kind."""
-    steps = []
+    steps: list[tuple[int, dict[str, int]]] = []
     for entry in entries:
         if not steps or steps[-1][0] != entry.kind or entry.item_id in steps[-1][1]:
             steps.append((entry.kind, {}))
@@ -169,18 +181,18 @@ def _steps(entries):
     return steps
 
 
-def _is_meant(command, row, lines):
+def _is_meant(command: Create, row: Row, lines: Mapping[str, int]) -> bool:
     asked = dict(command.lines)
     fits = lines == asked
     if command.allow_partial:
         fits = all(0 < units <= asked.get(item_id, 0) for item_id, units in lines.items())
-    return fits and command.customer == row["customer"] and command.fingerprint == row["fingerprint"]
+    return fits and (command.customer, command.fingerprint) == (row["customer"], row["fingerprint"])
 
 
-def _unasked_changes(record, calls):
+def _unasked_changes(record: SaleRecord, calls: Sequence[Call]) -> Iterator[str]:
     """Check that each adjustment and transfer was requested, and moved stock once."""
     able = {call.command.change_id: call for call in calls if _is_change(call) and call.may_be_done}
-    moved = defaultdict(list)
+    moved: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in record.entries:
         _, of, change_id = entry.actor.partition(" of ")
         if of:
@@ -198,17 +210,17 @@ def _unasked_changes(record, calls):
             yield f"{record.sale_id}: change {change_id} moved stock and is not remembered"
 
 
-def _is_change(call):
+def _is_change(call: Call) -> bool:
     return isinstance(call.command, Adjust | Transfer)
 
 
-def _of_change(call, change_id):
-    return _is_change(call) and call.command.change_id == change_id
+def _of_change(call: Call, change_id: object) -> bool:
+    return isinstance(call.command, Adjust | Transfer) and call.command.change_id == change_id
 
 
-def _unbalanced_transfers(records):
+def _unbalanced_transfers(records: Iterable[SaleRecord]) -> list[str]:
     """Check that the units that leave one sale arrive at another."""
-    sums = defaultdict(int)
+    sums: defaultdict[str, int] = defaultdict(int)
     for record in records:
         for entry in record.entries:
             if entry.kind == TRANSFER:
@@ -219,14 +231,14 @@ def _unbalanced_transfers(records):
 # The ledger and the answers
 
 
-def _broken_promises(record, calls):
+def _broken_promises(record: SaleRecord, calls: Iterable[Call]) -> Iterator[str]:
     """Check that what was acknowledged is stored with the same fields, and was durable at that time."""
     for call in calls:
         if call.is_done and (fault := _broken_promise(record, call)):
             yield f"call {call.number} ({type(call.command).__name__}) {fault}; answered {call.answer}"
 
 
-def _broken_promise(record, call):
+def _broken_promise(record: SaleRecord, call: Call) -> str | None:
     command = call.command
     if isinstance(command, Adjust | Transfer):
         effect: tuple[Any, ...] = ("change", command.change_id)
@@ -250,7 +262,7 @@ def _broken_promise(record, call):
     return None
 
 
-def _contradiction(command, told, row):
+def _contradiction(command: object, told: Reservation, row: Row) -> str | None:
     lines = tuple(zip(row["item_ids"], row["quantities"], strict=True))
     known = (row["reservation_id"], row["customer"], lines, row["created_at"], row["fingerprint"])
     if (told.reservation_id, told.customer, told.lines, told.created_at, told.fingerprint) != known:
@@ -271,9 +283,9 @@ def _contradiction(command, told, row):
     return None
 
 
-def _false_firsts(calls):
+def _false_firsts(calls: Iterable[Call]) -> Iterator[str]:
     """Check that only one create of a reservation is answered as the first execution, the others as replays."""
-    creates = defaultdict(list)
+    creates: defaultdict[Any, list[Call]] = defaultdict(list)
     for call in calls:
         if isinstance(call.command, Create) and call.may_be_done:
             creates[call.command.reservation_id].append(call)
@@ -284,18 +296,18 @@ def _false_firsts(calls):
             yield f"{len(first)} of {len(done)} are told that they created {reservation_id}: calls {first}"
 
 
-def _out_of_order(records, calls):
+def _out_of_order(records: Mapping[str, SaleRecord], calls: Iterable[Call]) -> Iterator[str]:
     """Check that a command that was answered before another was sent has the smaller sequence."""
-    spans = defaultdict(list)
+    spans: defaultdict[str, list[tuple[Call, tuple[int, int]]]] = defaultdict(list)
     for call in calls:
         if call.is_done and not getattr(call.answer, "replayed", True):
             for sale_id, span in _spans(records, call):
                 spans[sale_id].append((call, span))
     for sale_id, placed in spans.items():
-        answered = sorted(placed, key=lambda one: one[0].answered)
-        latest, latest_call = 0, None
+        answered = sorted(placed, key=lambda one: _answered(one[0]))
+        latest, latest_call = 0, placed[0][0]
         for call, (first, _) in sorted(placed, key=lambda one: one[0].invoked):
-            while answered and answered[0][0].answered < call.invoked:
+            while answered and _answered(answered[0][0]) < call.invoked:
                 earlier, (_, last) = answered.pop(0)
                 if last > latest:
                     latest, latest_call = last, earlier
@@ -306,7 +318,12 @@ def _out_of_order(records, calls):
                 )
 
 
-def _spans(records, call):
+def _answered(call: Call) -> tuple[int, float]:
+    assert call.answered is not None
+    return call.answered
+
+
+def _spans(records: Mapping[str, SaleRecord], call: Call) -> list[tuple[str, tuple[int, int]]]:
     """Return the first and the last sequence of the call's movements, for each sale."""
     command = call.command
     if isinstance(command, Adjust | Transfer):
@@ -316,7 +333,7 @@ def _spans(records, call):
         }
     elif isinstance(command, Create | Confirm | Release) and call.sale_id in records:
         entries = records[call.sale_id].entries_of(command.reservation_id)
-        kinds = {Create: (HOLD, CONFIRM), Confirm: (CONFIRM,), Release: (RELEASE,)}[type(command)]
+        kinds: Collection[int] = {Create: (HOLD, CONFIRM), Confirm: (CONFIRM,), Release: (RELEASE,)}[type(command)]
         if isinstance(command, Create) and not command.confirm:
             kinds = (HOLD,)
         mine = {call.sale_id: [entry.sequence for entry in entries if entry.kind in kinds]}
@@ -328,26 +345,26 @@ def _spans(records, call):
 # Rules and limits
 
 
-def _untimely(record):
+def _untimely(record: SaleRecord) -> Iterator[str]:
     """Check that units are only held or sold while the sale is open, by the rules that the batch had locked."""
-    seen = set()
+    seen: set[object] = set()
     for commit in record.commits:
         rules = commit.writes.get(("sales", record.sale_id, ""))
         for (table, of, key), row in commit.writes.items():
-            if table != "reservations" or of != record.sale_id or key in seen:
+            if table != "reservations" or of != record.sale_id or key in seen or row is None or rules is None:
                 continue
             seen.add(key)
             if (state := state_of(rules, row["created_at"])) != "open":
                 yield f"{record.sale_id}/{str(key)[:8]} was created while the sale was {state}"
 
 
-def _over_limits(record):
+def _over_limits(record: SaleRecord) -> Iterator[str]:
     """Check the customers' limits, which count confirmed units and holds that are not due."""
     limit = record.sale["per_customer_limit"]
     item_limits = {item_id: row["per_customer_limit"] for item_id, row in record.items.items()}
     if not limit and not any(item_limits.values()):
         return
-    held = {}
+    held: Held = {}
     for entry in record.entries:
         if entry.kind not in (HOLD, CONFIRM, RELEASE, EXPIRE):
             continue
@@ -364,7 +381,9 @@ def _over_limits(record):
             yield from _over_limit(record, held, entry, row["customer"], limit, item_limits.get(entry.item_id, 0))
 
 
-def _over_limit(record, held, entry, customer, limit, item_limit):
+def _over_limit(
+    record: SaleRecord, held: Held, entry: Entry, customer: str, limit: int, item_limit: int
+) -> Iterator[str]:
     counted = [
         (item_id, units)
         for (_, item_id), (owner, units, is_sold, expires_at) in held.items()

@@ -1,7 +1,9 @@
 """The required answer to a command at a moment: an independent implementation of the contract and its precedence."""
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from holdfast_inventory.domain.commands import Confirm, Create
 from holdfast_inventory.domain.errors import (
@@ -14,34 +16,43 @@ from holdfast_inventory.domain.errors import (
     SaleNotOpen,
     SalePaused,
 )
-from lab.simulation.record import CONFIRM, EXPIRE, HOLD, RELEASE, entries_in, state_of
+from lab.simulation.record import CONFIRM, EXPIRE, HOLD, RELEASE, Entry, entries_in, state_of
+from lab.simulation.server import Commit
+
+if TYPE_CHECKING:
+    from lab.simulation.tables import Row
+
+Refusal = tuple[Any, ...]
+"""The type of a refusal, and its facts."""
 
 
 class SaleThen:
     """A sale at one moment of its log: its rules, its stock and its reservations."""
 
-    def __init__(self, sale_id):
+    def __init__(self, sale_id: str) -> None:
         self.sale_id = sale_id
         self.rules: Any = None
-        self._items = {}
-        self._on_hand = defaultdict(int)
-        self._reservations = {}
-        self._kinds = {}
-        self._taken = {}
+        self._items: dict[str, Row] = {}
+        self._on_hand: defaultdict[str, int] = defaultdict(int)
+        self._reservations: dict[Any, Row] = {}
+        self._kinds: dict[Any, int] = {}
+        self._taken: dict[tuple[Any, str], tuple[int, bool]] = {}
 
     # Applying the log
 
-    def learn(self, commit):
+    def learn(self, commit: Commit) -> list[Entry]:
         """Add the reservations of a commit. Return its movements, which are not applied yet."""
-        entries = []
+        entries: list[Entry] = []
         for (table, of, _), row in commit.writes.items():
-            if of == self.sale_id and table == "reservations":
+            if of != self.sale_id or row is None:
+                continue
+            if table == "reservations":
                 self._reservations[row["reservation_id"]] = row
-            elif of == self.sale_id and table == "ledger":
+            elif table == "ledger":
                 entries += entries_in(row)
         return entries
 
-    def move(self, entry):
+    def move(self, entry: Entry) -> None:
         place = (entry.reservation_id, entry.item_id)
         self._on_hand[entry.item_id] += entry.on_hand
         if entry.reservation_id is not None:
@@ -51,22 +62,24 @@ class SaleThen:
         elif entry.kind in (RELEASE, EXPIRE):
             self._taken.pop(place, None)
 
-    def keep(self, commit):
+    def keep(self, commit: Commit) -> None:
         """Apply the rules and items of a commit. Within its batch, the previous ones are valid."""
         for (table, of, key), row in commit.writes.items():
-            if of == self.sale_id and table == "sales":
+            if of != self.sale_id or row is None:
+                continue
+            if table == "sales":
                 self.rules = row
-            elif of == self.sale_id and table == "items":
+            elif table == "items":
                 self._items[key] = row
 
     # Queries
 
-    def turns(self):
+    def turns(self) -> set[datetime | None]:
         """Return the times at which its state may change without a commit: it opens or closes, or a hold expires."""
         hours = () if self.rules is None else (self.rules["open_at"], self.rules["close_at"])
         return {*hours, *(self._reservations[reservation_id]["expires_at"] for reservation_id, _ in self._taken)}
 
-    def refusal(self, command, now):
+    def refusal(self, command: object, now: datetime) -> Refusal | None:
         """Return the type of the refusal that `command` must get, with its facts; None if it must be granted."""
         if isinstance(command, Create):
             return self._of_create(command, now)
@@ -74,7 +87,7 @@ class SaleThen:
             return self._of_late_confirm(command, now)
         return None
 
-    def _of_create(self, command, now):
+    def _of_create(self, command: Create, now: datetime) -> Refusal | None:
         if self.rules is None:
             return NotFound, f"sales/{self.sale_id}"
         if command.reservation_id in self._kinds:
@@ -94,7 +107,7 @@ class SaleThen:
                 return NotFound, f"sales/{self.sale_id}/items/{item_id}"
         return self._of_units(command.customer, command.lines, now, takes_less=command.allow_partial)
 
-    def _of_late_confirm(self, command, now):
+    def _of_late_confirm(self, command: Confirm, now: datetime) -> Refusal | None:
         kind = self._kinds.get(command.reservation_id)
         if kind is None:
             return None
@@ -106,7 +119,9 @@ class SaleThen:
         lines = tuple(zip(row["item_ids"], row["quantities"], strict=True))
         return self._of_units(row["customer"], lines, now, takes_less=False)
 
-    def _of_units(self, customer, lines, now, *, takes_less):
+    def _of_units(
+        self, customer: str, lines: Iterable[tuple[str, int]], now: datetime, *, takes_less: bool
+    ) -> Refusal | None:
         """Return the refusal by the customer's limits first, then by the stock."""
         left = {item_id: self._on_hand[item_id] - self._held(item_id, now) for item_id, _ in lines}
         wanted = {item_id: min(units, left[item_id]) if takes_less else units for item_id, units in lines}
@@ -119,7 +134,7 @@ class SaleThen:
         can_pass = ends if takes_less else len(ends) == len(short)
         return InsufficientStock, (min if takes_less else max)(ends) if can_pass else None
 
-    def _limit_reached(self, customer, wanted, now):
+    def _limit_reached(self, customer: str, wanted: Mapping[str, int], now: datetime) -> Refusal | None:
         used = self._used(customer, now)
         for item_id, units in wanted.items():
             limit = self._items[item_id]["per_customer_limit"]
@@ -128,22 +143,22 @@ class SaleThen:
         limit, total = self.rules["per_customer_limit"], sum(used.values())
         return (limit, total, None) if 0 < limit < total + sum(wanted.values()) else None
 
-    def _used(self, customer, now):
+    def _used(self, customer: str, now: datetime) -> dict[str, int]:
         """Return the units that a customer has bought and holds, by item. Due holds do not count."""
-        used = defaultdict(int)
+        used: defaultdict[str, int] = defaultdict(int)
         for (reservation_id, item_id), (units, is_sold) in self._taken.items():
             row = self._reservations[reservation_id]
             if row["customer"] == customer and (is_sold or row["expires_at"] > now):
                 used[item_id] += units
         return used
 
-    def _held(self, item_id, now):
+    def _held(self, item_id: str, now: datetime) -> int:
         return sum(units for units, _ in self._holds(item_id, now))
 
-    def _first_end(self, item_id, now):
+    def _first_end(self, item_id: str, now: datetime) -> datetime:
         return min(expires_at for _, expires_at in self._holds(item_id, now))
 
-    def _holds(self, item_id, now):
+    def _holds(self, item_id: str, now: datetime) -> Iterator[tuple[int, datetime]]:
         """Return the units and the expiry of each hold on an item that is not due."""
         for (reservation_id, of), (units, is_sold) in self._taken.items():
             expires_at = self._reservations[reservation_id]["expires_at"]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from random import Random
 
 from holdfast_inventory.domain.sale import NewItem, NewSale
 from holdfast_inventory.domain.schedule import Remainder, Schedule
@@ -41,7 +42,7 @@ class Plan:
     stall_share: float
 
 
-def plan_of(seed):
+def plan_of(seed: int) -> Plan:
     random = stream(seed, "plan")
     conditions = _conditions(random)
     seconds = random.choice((0.3, 1.0, 3.0, 8.0))
@@ -63,7 +64,7 @@ def plan_of(seed):
     )
 
 
-def _conditions(random):
+def _conditions(random: Random) -> Conditions:
     share = random.choice((0, 1, 2, 4)) / len(FATES)
     return Conditions(
         latency=random.choice((0.0003, 0.001, 0.005, 0.03)),
@@ -73,7 +74,7 @@ def _conditions(random):
     )
 
 
-def _make(random, *, schedules, busy_share):
+def _make(random: Random, *, schedules: bool, busy_share: float) -> Make:
     return Make(
         DatabaseLimits(writers=random.choice((1, 2, 4)), readers=random.choice((1, 2, 8))),
         GroupCommitLimits(batch_commands=random.choice((1, 2, 5, 256)), due_holds=random.choice((1, 2, 256))),
@@ -84,18 +85,18 @@ def _make(random, *, schedules, busy_share):
     )
 
 
-def _sales(random):
+def _sales(random: Random) -> tuple[NewSale, ...]:
     return tuple(_sale(random, f"sale-{number}") for number in range(random.choice((1, 1, 2))))
 
 
-def _hours(random, seconds):
+def _hours(random: Random, seconds: float) -> tuple[float | None, float | None]:
     opens, closes = (random.random() < _HOURS_SHARE for _ in range(2))
     open_at = seconds * random.uniform(0.1, 0.4) if opens else None
     close_at = seconds * random.uniform(0.5, 1.5) if closes else None
     return open_at, close_at
 
 
-def _sale(random, sale_id):
+def _sale(random: Random, sale_id: str) -> NewSale:
     items = tuple(
         NewItem(item_id, random.choice((0, 1, 2, 4, 8, 20)), random.choice((0, 0, 0, 2))) for item_id in ITEMS
     )
@@ -110,7 +111,7 @@ def _sale(random, sale_id):
     )
 
 
-def _schedule(random):
+def _schedule(random: Random) -> Schedule:
     source = random.choice((None, "sale-0"))
     remainder = random.choice(list(Remainder))
     return Schedule(

@@ -1,8 +1,15 @@
 """The server's rows of a sale, and the commits that wrote them, for the judge."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from lab.simulation.server import Commit, Server
+from lab.simulation.tables import Row, Rows
 
 HELD, CONFIRMED, RELEASED, EXPIRED = 1, 2, 3, 4
 HOLD, CONFIRM, RELEASE, EXPIRE, ADJUST, TRANSFER = 1, 2, 3, 4, 5, 6
@@ -15,13 +22,13 @@ class Entry:
     """One movement of a sale's ledger."""
 
     sequence: int
-    at: object
+    at: datetime
     kind: int
     item_id: str
     on_hand: int
     held: int
     sold: int
-    reservation_id: object
+    reservation_id: UUID | None
     actor: str
 
 
@@ -29,32 +36,32 @@ class Entry:
 class SaleRecord:
     """The server's rows of a sale, and the commits that wrote them."""
 
-    sale: dict
+    sale: Row
     entries: list[Entry]
-    items: dict
-    reservations: dict
-    stock_changes: dict
-    commits: list = field(default_factory=list)
+    items: Rows
+    reservations: Rows
+    stock_changes: Rows
+    commits: list[Commit] = field(default_factory=list)
 
     @property
-    def sale_id(self):
-        return self.sale["sale_id"]
+    def sale_id(self) -> str:
+        return str(self.sale["sale_id"])
 
-    def entries_of(self, reservation_id):
+    def entries_of(self, reservation_id: UUID) -> list[Entry]:
         return [entry for entry in self.entries if entry.reservation_id == reservation_id]
 
     @cached_property
-    def seen(self):
+    def seen(self) -> list[Commit]:
         """Return the visible commits, in the order in which they became visible."""
         return sorted((commit for commit in self.commits if commit.seen_at is not None), key=_seen)
 
     @cached_property
-    def first_written(self):
+    def first_written(self) -> dict[tuple[Any, ...], Commit]:
         """Return the commit that wrote each state of a reservation, and each change."""
-        written = {}
+        written: dict[tuple[Any, ...], Commit] = {}
         for commit in self.commits:
             for (table, of, key), row in commit.writes.items():
-                if of != self.sale_id:
+                if of != self.sale_id or row is None:
                     continue
                 if table == "reservations":
                     written.setdefault(("state", key, row["state"]), commit)
@@ -62,7 +69,7 @@ class SaleRecord:
                     written.setdefault(("change", key), commit)
         return written
 
-    def first_held_until(self, reservation_id, end):
+    def first_held_until(self, reservation_id: UUID, end: datetime) -> Commit | None:
         """Return the commit since which a reservation lasts at least until the given time.
 
         A batch may have extended it several times, and writes only the last time.
@@ -74,10 +81,10 @@ class SaleRecord:
         return None
 
 
-def records_of(server):
+def records_of(server: Server) -> Iterator[SaleRecord]:
     """Return a record for each sale of the server."""
     tables = server.tables
-    commits = defaultdict(list)
+    commits: defaultdict[str, list[Commit]] = defaultdict(list)
     for commit in server.log:
         for sale_id in dict.fromkeys(of for table, of, _ in commit.writes if table in _OF_SALES):
             commits[sale_id].append(commit)
@@ -94,13 +101,13 @@ def records_of(server):
             )
 
 
-def entries_in(row):
+def entries_in(row: Row) -> Iterator[Entry]:
     """Return the movements of a row of the ledger, which has those of a batch."""
     for place, values in enumerate(zip(*(row[name] for name in _COLUMNS), strict=True)):
         yield Entry(row["first_sequence"] + place, row["created_at"], *values)
 
 
-def state_of(rules, now):
+def state_of(rules: Row, now: datetime) -> str:
     """Return the state of a sale at a time, from its row."""
     if rules["cancelled_at"] is not None:
         return "cancelled"
@@ -111,5 +118,5 @@ def state_of(rules, now):
     return "paused" if rules["paused"] else "open"
 
 
-def _seen(commit):
-    return commit.seen_at, commit.lsn
+def _seen(commit: Commit) -> tuple[float, int]:
+    return commit.seen_at or 0.0, commit.lsn

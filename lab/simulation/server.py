@@ -8,14 +8,16 @@ learns late, or never, that its client has disconnected, and executes what it wa
 
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import asyncpg
 
-from lab.simulation.loop import BEGINNING, BEGINNING_SECONDS, context_of
+from lab.simulation.loop import BEGINNING, BEGINNING_SECONDS, VirtualTimeLoop, context_of
 from lab.simulation.statements import EXCLUSIVE, LOCKS_WITHOUT_WAITING, SHARED, STATEMENTS, WRITES, lock_of
-from lab.simulation.tables import Tables, View
+from lab.simulation.tables import Tables, View, Writes
+from lab.simulation.trace import Trace
 
 LOCK_TIMEOUT_SECONDS = 0.5
 IDLE_IN_TRANSACTION_SECONDS = 5.0
@@ -33,10 +35,10 @@ class Commit:
     """A transaction in the log. `seen_at`: when it became visible; None: not yet."""
 
     lsn: int
-    writes: dict
+    writes: Writes
     durable_at: float
     seen_at: float | None = None
-    undo: dict = field(default_factory=dict)
+    undo: Writes = field(default_factory=dict)
 
 
 class Lock:
@@ -52,12 +54,12 @@ class Lock:
 
 
 class Server:
-    def __init__(self, loop, trace, injector):
+    def __init__(self, loop: VirtualTimeLoop, trace: Trace, injector: Any) -> None:
         self.loop = loop
         self.trace = trace
         self.injector = injector
         self.tables = Tables()
-        self.log = []
+        self.log: list[Commit] = []
         self.replicated = 0
         self.lost = 0
         self.skew_seconds = 0.0
@@ -72,10 +74,10 @@ class Server:
 
     # Time
 
-    def now(self):
+    def now(self) -> datetime:
         return self.at(self.loop.time())
 
-    def at(self, loop_time):
+    def at(self, loop_time: float) -> datetime:
         return BEGINNING + timedelta(seconds=loop_time - BEGINNING_SECONDS + self.skew_seconds)
 
     def after(self, seconds, callback, *arguments):

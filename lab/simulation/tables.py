@@ -5,25 +5,31 @@ rows are found without a search in those of others.
 """
 
 from collections import defaultdict
+from typing import Any
 
 HELD = 1
+
+Row = dict[str, Any]
+Rows = dict[Any, Row]
+Writes = dict[tuple[str, str, Any], Row | None]
+"""Rows by table, partition and key; None: the row is removed."""
 
 
 class Tables:
     """The committed rows. `open_holds`: a sale's held reservations; `stocked`: its items with units on hand."""
 
-    def __init__(self):
-        self._rows = defaultdict(dict)
-        self.open_holds = defaultdict(dict)
-        self.stocked = defaultdict(dict)
+    def __init__(self) -> None:
+        self._rows: defaultdict[tuple[str, str], Rows] = defaultdict(dict)
+        self.open_holds: defaultdict[str, Rows] = defaultdict(dict)
+        self.stocked: defaultdict[str, Rows] = defaultdict(dict)
 
-    def partition(self, table, of):
+    def partition(self, table: str, of: str) -> Rows:
         return self._rows[table, of]
 
-    def partitions(self, table):
+    def partitions(self, table: str) -> list[Rows]:
         return [rows for (name, _), rows in self._rows.items() if name == table]
 
-    def put(self, table, of, key, row):
+    def put(self, table: str, of: str, key: Any, row: Row | None) -> Row | None:
         """Store a row, or remove it with None. Return the previous row."""
         rows = self._rows[table, of]
         before = rows.get(key)
@@ -37,14 +43,14 @@ class Tables:
             _index(self.stocked[of], key, row, row is not None and row["on_hand"] > 0)
         return before
 
-    def apply(self, writes):
+    def apply(self, writes: Writes) -> Writes:
         """Commit writes. Return the writes that undo them."""
         undo = [((table, of, key), self.put(table, of, key, row)) for (table, of, key), row in writes.items()]
         return dict(reversed(undo))
 
 
-def _index(rows, key, row, belongs):
-    if belongs:
+def _index(rows: Rows, key: Any, row: Row | None, belongs: bool) -> None:
+    if belongs and row is not None:
         rows[key] = row
     else:
         rows.pop(key, None)
@@ -55,30 +61,30 @@ class View:
 
     __slots__ = ("tables", "writes")
 
-    def __init__(self, tables):
+    def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.writes = {}
+        self.writes: Writes = {}
 
-    def get(self, table, of, key):
+    def get(self, table: str, of: str, key: Any) -> Row | None:
         place = (table, of, key)
         if place in self.writes:
             return self.writes[place]
         return self.tables.partition(table, of).get(key)
 
-    def put(self, table, of, key, row):
+    def put(self, table: str, of: str, key: Any, row: Row | None) -> None:
         self.writes[table, of, key] = row
 
-    def rows(self, table, of):
+    def rows(self, table: str, of: str) -> list[Row]:
         return self._with_own(self.tables.partition(table, of), table, of)
 
-    def open_holds(self, of):
+    def open_holds(self, of: str) -> list[Row]:
         found = self._with_own(self.tables.open_holds[of], "reservations", of)
         return [row for row in found if row["state"] == HELD]
 
-    def _with_own(self, committed, table, of):
+    def _with_own(self, committed: Rows, table: str, of: str) -> list[Row]:
         if not self.writes:
             return list(committed.values())
-        merged = dict(committed)
+        merged: dict[Any, Row | None] = dict(committed)
         for (name, partition, key), row in self.writes.items():
             if (name, partition) == (table, of):
                 merged[key] = row
