@@ -2,12 +2,14 @@
 
 import argparse
 import http.client
+import ssl
 import sys
 from pathlib import Path
 
 import uvloop
 
 from holdfast_chassis import logs
+from holdfast_chassis.identity.workload_files import AUTHORITIES, CERTIFICATE, KEY
 from holdfast_chassis.listening import own_address
 from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
@@ -50,8 +52,11 @@ def serve(settings: GatewaySettings) -> int:
 
 def health(settings: GatewaySettings, *, live: bool = False) -> int:
     """Ask the gateway on this machine whether it is ready, or merely alive; return 0 if so, else 1."""
-    host = own_address(settings.http_host)
-    connection = http.client.HTTPConnection(host, settings.http_port, timeout=_HEALTH_SECONDS)
+    try:
+        connection = _connection(settings)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"the certificate cannot be used: {error}\n")
+        return 1
     try:
         connection.request("GET", "/health/live" if live else "/health/ready")
         response = connection.getresponse()
@@ -62,6 +67,18 @@ def health(settings: GatewaySettings, *, live: bool = False) -> int:
     finally:
         connection.close()
     return 0 if response.status == http.client.OK else 1
+
+
+def _connection(settings: GatewaySettings) -> http.client.HTTPConnection:
+    """Return a connection to the gateway on this machine. Its own certificate proves both ends."""
+    host, directory = own_address(settings.http_host), settings.http_tls_dir
+    if directory is None:
+        return http.client.HTTPConnection(host, settings.http_port, timeout=_HEALTH_SECONDS)
+    context = ssl.create_default_context(cafile=directory / AUTHORITIES)
+    context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
+    # The name is ours, whichever it is: only the authority matters.
+    context.check_hostname = False
+    return http.client.HTTPSConnection(host, settings.http_port, timeout=_HEALTH_SECONDS, context=context)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Puts the gateway together, and starts and stops its parts in order."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
@@ -8,6 +11,8 @@ from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_chassis.identity.certificates import CertificateFiles
+from holdfast_chassis.identity.expiry import CredentialExpiries, Expiry
 from holdfast_chassis.identity.step import identity_step
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
@@ -18,7 +23,7 @@ from holdfast_gateway.cors import Cors
 from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.health import Health
 from holdfast_gateway.http_server import HttpLimits, HttpServer
-from holdfast_gateway.inventory_client import InventoryClient
+from holdfast_gateway.inventory_client import InventoryClient, InventoryTls
 from holdfast_gateway.metrics import HttpMetrics, PhaseMetric, SubmitMetrics
 from holdfast_gateway.pages import pages_of
 from holdfast_gateway.rate_limit import Rate
@@ -54,7 +59,10 @@ class App:
         cors = Cors(settings.cors_origins)
         self._settings = settings
         self._phase = PhaseMetric(registry)
-        self.inventory = InventoryClient(settings.inventory_target, routes, settings.connect_wait_seconds)
+        own = _certificate(settings.inventory_tls_dir, "inventory")
+        self._certificates = (_certificate(settings.http_tls_dir, "http"), own)
+        tls = None if own is None else InventoryTls(own, settings.inventory_tls_name)
+        self.inventory = InventoryClient(settings.inventory_target, routes, settings.connect_wait_seconds, tls)
         self._health = Health(self.inventory, version, clock)
         limits = Limits(
             settings.submit_limit_commands,
@@ -82,7 +90,10 @@ class App:
             clock,
             entropy,
         )
-        self.http = HttpServer(self._gateway, settings.http_host, settings.http_port, _http_limits(settings))
+        self.http = HttpServer(
+            self._gateway, settings.http_host, settings.http_port, _http_limits(settings), self._certificates[0]
+        )
+        CredentialExpiries(registry, self._expiries, clock)
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)
         self.lifecycle = Lifecycle(self._steps(), on_phase=self._phase.enter, clock=clock)
 
@@ -91,12 +102,17 @@ class App:
         answering = settings.request_timeout_max_seconds + settings.body_timeout_seconds + _MARGIN_SECONDS
         return [
             Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
-            identity_step(settings, settings.http_host, self._authenticator),
+            identity_step(settings, settings.http_host, self._authenticator, *self._certificates),
             Step("rate limits", _nothing, self._stop_rates, _QUICK_SECONDS, _QUICK_SECONDS),
             Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("http server", self._serve, self.http.stop, _MARGIN_SECONDS, answering),
             Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),
         ]
+
+    def _expiries(self) -> Iterator[Expiry]:
+        for source in (self._authenticator, *self._certificates):
+            if source is not None:
+                yield from source.expiries()
 
     async def _stop_rates(self) -> None:
         if self._rates is not None:
@@ -140,6 +156,10 @@ def _rate_limiter(
         prefix = f"{settings.redis_channel_prefix}:rate"
         shared = SharedBuckets(settings.redis_url.get_secret_value(), rate, prefix, entropy)
     return RateLimiter(rate, shared, registry, clock)
+
+
+def _certificate(directory: Path | None, name: str) -> CertificateFiles | None:
+    return None if directory is None else CertificateFiles(directory, name)
 
 
 def _http_limits(settings: GatewaySettings) -> HttpLimits:

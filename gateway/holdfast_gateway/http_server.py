@@ -13,6 +13,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -20,8 +21,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from holdfast_chassis.identity.certificates import CertificateFiles
+from holdfast_chassis.identity.workload_files import AUTHORITIES, CERTIFICATE, KEY
 from holdfast_chassis.listening import authority, listening_address, take_ipv4_too
 from holdfast_chassis.logs import get_logger
+from holdfast_gateway import handover
 from holdfast_gateway.exchange import ClientGoneError, Headers, RequestHeaders, Scope, Transport
 
 log = get_logger(__name__)
@@ -51,13 +55,23 @@ class HttpLimits:
 class HttpServer:
     """A server that calls the application for every request."""
 
-    def __init__(self, application: Application, host: str, port: int, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        application: Application,
+        host: str,
+        port: int,
+        limits: HttpLimits,
+        certificate: CertificateFiles | None = None,
+    ) -> None:
+        """With a certificate, clients need one, too."""
         self._application = application
         self._host = host
         self._port = port
         self._limits = limits
+        self._certificate = certificate
         self._server: _OnSocket | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._former: dict[asyncio.Task[None], _OnSocket] = {}
+        self._renewals: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
 
     @property
@@ -72,9 +86,50 @@ class HttpServer:
         """Listen. Raises OSError, for example when the port is taken."""
         listener = self._socket = _listen(self._host, self._port, self._limits.stalled_client_seconds)
         logging.getLogger("_granian").setLevel(logging.WARNING)
-        server = self._server = _OnSocket(self._application, listener, self._limits)
-        self._serving = asyncio.create_task(server.serve())
-        log.info("listening", address=f"http://{authority(self._host, self.bound_port)}")
+        self._server = self._new_server(listener)
+        if self._certificate is not None:
+            self._renewals = asyncio.create_task(self._follow(self._certificate, listener))
+        scheme = "http" if self._certificate is None else "https"
+        log.info("listening", address=f"{scheme}://{authority(self._host, self.bound_port)}")
+
+    def _new_server(self, listener: socket.socket) -> "_OnSocket":
+        directory = None if self._certificate is None else self._certificate.directory
+        server = _OnSocket(self._application, listener, self._limits, directory)
+        server.run()
+        return server
+
+    async def _follow(self, certificate: CertificateFiles, listener: socket.socket) -> None:
+        """Serve new connections with each new certificate."""
+        changed = asyncio.Event()
+        certificate.on_change(changed.set)
+        while await changed.wait():
+            changed.clear()
+            try:
+                await self._renew(listener)
+            except (OSError, ValueError) as error:
+                log.warning("certificate_not_used", error=repr(error))
+
+    async def _renew(self, listener: socket.socket) -> None:
+        """Replace the server on the same socket, because granian reads its certificate only when it starts.
+
+        The former server accepts no more connections, asks its clients to close theirs, and ends when they have. Raises
+        OSError and ValueError, and the former server stays.
+        """
+        duplicates = handover.duplicates_of(listener)
+        server = self._new_server(listener)
+        try:
+            await handover.wait_for_duplicate(listener, duplicates)
+        except BaseException:
+            await server.end()
+            raise
+        handover.replace(duplicates)
+        former, self._server = self._server, server
+        if former is not None:
+            # Idle connections are closed after this time.
+            retiring = asyncio.create_task(former.retire(self._limits.header_timeout_seconds + _LINGER_SECONDS))
+            self._former[retiring] = former
+            retiring.add_done_callback(self._former.pop)
+        log.info("certificate_renewed")
 
     async def stop_accepting(self) -> None:
         """Refuse new connections, but accept those whose handshake has begun."""
@@ -94,16 +149,23 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Close the listener and all idle connections. Return when the requests in progress are answered."""
-        if self._server is None or self._serving is None or self._socket is None:
+        if self._server is None or self._socket is None:
             return
-        self._server.stop()  # type: ignore[no-untyped-call]
+        if self._renewals is not None:
+            self._renewals.cancel()
+        for retiring in self._former:
+            retiring.cancel()
         try:
-            await asyncio.shield(self._serving)
+            await asyncio.gather(*(server.end() for server in (self._server, *self._former.values())))
         finally:
             self._socket.close()
 
 
-def _speaking_asgi(application: Application) -> Callable[[_Message, _Receive, _Send], Awaitable[None]]:
+def _speaking_asgi(
+    application: Application, connection: Headers
+) -> Callable[[_Message, _Receive, _Send], Awaitable[None]]:
+    """`connection` is added to the headers of every answer."""
+
     async def answer(scope: _Message, receive: _Receive, send: _Send) -> None:
         told = Scope(
             scope["method"],
@@ -113,7 +175,7 @@ def _speaking_asgi(application: Application) -> Callable[[_Message, _Receive, _S
             RequestHeaders(scope["headers"]),
             scope["client"][0],
         )
-        await application(told, _AsgiTransport(receive, send))
+        await application(told, _AsgiTransport(receive, send, connection))
 
     return answer
 
@@ -121,11 +183,12 @@ def _speaking_asgi(application: Application) -> Callable[[_Message, _Receive, _S
 class _AsgiTransport:
     """One exchange, as ASGI messages."""
 
-    __slots__ = ("_receive", "_send")
+    __slots__ = ("_connection", "_receive", "_send")
 
-    def __init__(self, receive: _Receive, send: _Send) -> None:
+    def __init__(self, receive: _Receive, send: _Send, connection: Headers) -> None:
         self._receive = receive
         self._send = send
+        self._connection = connection
 
     async def body(self) -> AsyncIterator[bytes]:
         more = True
@@ -145,7 +208,7 @@ class _AsgiTransport:
         await self._send({"type": "http.response.body", "body": body})
 
     async def begin(self, status: int, headers: Headers) -> None:
-        encoded = [(name.encode(), value.encode()) for name, value in headers]
+        encoded = [(name.encode(), value.encode()) for name, value in (*headers, *self._connection)]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 
     async def push(self, piece: bytes) -> None:
@@ -158,9 +221,17 @@ class _AsgiTransport:
 class _OnSocket(Server):
     """granian's embedded server, on the gateway's socket."""
 
-    def __init__(self, application: Application, listener: socket.socket, limits: HttpLimits) -> None:
+    def __init__(
+        self, application: Application, listener: socket.socket, limits: HttpLimits, tls_dir: Path | None
+    ) -> None:
+        """Raises OSError and ValueError for an unusable certificate."""
+        self._connection: Headers = []
+        own: dict[str, Any] = {}
+        if tls_dir is not None:
+            own = {"ssl_cert": tls_dir / CERTIFICATE, "ssl_key": tls_dir / KEY}
+            own |= {"ssl_ca": tls_dir / AUTHORITIES, "ssl_client_verify": True}
         super().__init__(
-            _speaking_asgi(application),
+            _speaking_asgi(application, self._connection),
             # The only interface of granian that provides the path as it was sent, with %2F not decoded. See ADR 17.
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
@@ -173,8 +244,26 @@ class _OnSocket(Server):
                 # What is larger, the server refuses by itself and without a body; the application refuses earlier.
                 max_buffer_size=2 * limits.header_bytes,
             ),
+            **own,
         )
         self._listener = listener
+        self._serving: asyncio.Task[None] | None = None
+
+    def run(self) -> None:
+        """Begin to serve."""
+        self._serving = asyncio.create_task(self.serve())
+
+    async def end(self) -> None:
+        """Close all idle connections. Return when the requests in progress are answered."""
+        self.stop()  # type: ignore[no-untyped-call]
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
+
+    async def retire(self, idle_seconds: float) -> None:
+        """Close each connection after its next answer, and end when the others have been idle for too long."""
+        self._connection.append(("connection", "close"))
+        await asyncio.sleep(idle_seconds)
+        await self.end()
 
     def _init_shared_socket(self) -> None:
         # A duplicate descriptor: granian closes it, and the original still provides the port and the queue.

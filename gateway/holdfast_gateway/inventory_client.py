@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.direct import CHANNEL_OPTIONS
+from holdfast_chassis.identity.certificates import CertificateFiles
 from holdfast_chassis.logs import get_logger
 from holdfast_gateway import sale_affinity
 from holdfast_gateway.problems import INVENTORY_UNAVAILABLE, OVERLOADED, Problem, ProblemError, problem_of_status
@@ -101,11 +102,26 @@ def _options(routes: Iterable[Route]) -> list[tuple[str, Any]]:
     ]
 
 
+class InventoryTls(NamedTuple):
+    """What proves this gateway to the inventory, and the DNS name that the inventory proves to have."""
+
+    certificate: CertificateFiles
+    name: str
+
+
+def _channel(target: str, options: list[tuple[str, Any]], tls: InventoryTls | None) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    own = tls.certificate.newest
+    credentials = grpc.ssl_channel_credentials(own.authorities, own.key, own.chain)
+    return grpc.aio.secure_channel(target, credentials, [*options, ("grpc.ssl_target_name_override", tls.name)])
+
+
 class _Connection:
     """A channel, with the inventory's methods."""
 
-    def __init__(self, target: str, routes: Sequence[Route]) -> None:
-        channel = self.channel = grpc.aio.insecure_channel(target, options=_options(routes))
+    def __init__(self, target: str, routes: Sequence[Route], tls: InventoryTls | None) -> None:
+        channel = self.channel = _channel(target, _options(routes), tls)
         self.health = health_pb2_grpc.HealthStub(channel)
         self.methods: dict[str, Any] = {}
         for route in routes:
@@ -151,8 +167,16 @@ class _Connection:
 class InventoryClient:
     """A client of the inventory's RPCs, by their routes. Every failure is a ProblemError."""
 
-    def __init__(self, target: str, routes: Sequence[Route], connect_wait_seconds: float) -> None:
+    def __init__(
+        self,
+        target: str,
+        routes: Sequence[Route],
+        connect_wait_seconds: float,
+        tls: InventoryTls | None = None,
+    ) -> None:
         self._target = target
+        self._tls = tls
+        self._renewed = asyncio.Event()
         self._routes = routes
         self._connect_wait_seconds = connect_wait_seconds
         self._connection: _Connection
@@ -164,8 +188,10 @@ class InventoryClient:
 
     async def start(self) -> None:
         """Open the channel. It connects by itself; the inventory need not be available yet."""
-        self._connection = _Connection(self._target, self._routes)
+        self._connection = self._new_connection()
         self._watcher = asyncio.create_task(self._watch())
+        if self._tls is not None:
+            self._tls.certificate.on_change(self._renewed.set)
 
     async def stop(self) -> None:
         """Close the channel. Calls in progress are cancelled."""
@@ -184,8 +210,10 @@ class InventoryClient:
             self._settle_calls(state not in _TRYING)
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 await self._look_for_others()
+            elif self._renewed.is_set():
+                await self._use_renewed_certificate()
             else:
-                await self._connection.left(state)
+                await self._left_or_renewed(state)
 
     def _settle_calls(self, settled: bool) -> None:
         self._connecting = not settled
@@ -194,27 +222,52 @@ class InventoryClient:
         else:
             self._settled.clear()
 
+    async def _left_or_renewed(self, state: grpc.ChannelConnectivity) -> None:
+        waits = [asyncio.create_task(self._connection.left(state)), asyncio.create_task(self._renewed.wait())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _use_renewed_certificate(self) -> None:
+        """Connect again, because a channel keeps the certificate that it was made with."""
+        self._renewed.clear()
+        if not await self._change_connection("certificate_renewed"):
+            # The former channel works as long as its connections last; then others are looked for.
+            log.warning("no_connection_with_the_renewed_certificate")
+
     async def _look_for_others(self) -> None:
         """Resolve the name again, which gRPC does only when a connection ends.
 
         If all replicas are replaced at once, all become unready but keep serving, so no connection ends.
         """
         self._settle_calls(False)
-        former, others = self._connection, _Connection(self._target, self._routes)
+        if not await self._change_connection("inventory_found_again"):
+            # The channel reconnects to known replicas by itself.
+            self._settle_calls(True)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _change_connection(self, event: str) -> bool:
+        """Return whether a new channel has reached a healthy replica in time, and is used from now on."""
+        former, others = self._connection, self._new_connection()
         try:
-            if await others.verdict(_LOOK_SECONDS):
-                log.info("inventory_found_again")
-                self._connection = others
-                task = asyncio.create_task(_close_later(former))
-                self._former.add(task)
-                task.add_done_callback(self._former.discard)
-                return
+            if not await others.verdict(_LOOK_SECONDS):
+                return False
+            log.info(event)
+            self._connection = others
+            task = asyncio.create_task(_close_later(former))
+            self._former.add(task)
+            task.add_done_callback(self._former.discard)
+            return True
         finally:
             if self._connection is former:
                 await others.channel.close()
-        # The channel reconnects to known replicas by itself.
-        self._settle_calls(True)
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    def _new_connection(self) -> _Connection:
+        return _Connection(self._target, self._routes, self._tls)
 
     async def _settle(self, timeout_seconds: float) -> None:
         try:

@@ -1,5 +1,6 @@
 """The settings of the gateway; .env.example documents them."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,7 +18,13 @@ class GatewaySettings(IdentitySettings):
     http_port: int = Field(8080, ge=0, le=65535)
     metrics_host: str = EVERY_ADDRESS
     gateway_metrics_port: int = Field(9101, ge=0, le=65535)
+    # The directory of tls.crt, tls.key and ca.crt, which are read again when they change. With it REST is served with
+    # TLS 1.3, and only to clients with a certificate of an authority in ca.crt.
+    http_tls_dir: Path | None = None
     inventory_target: str = "dns:///localhost:50051"
+    # The same for connections to the inventory, and the DNS name that its certificate must have.
+    inventory_tls_dir: Path | None = None
+    inventory_tls_name: str = Field("inventory", min_length=1)
 
     # /docs and /openapi.json. Not set: where callers need no credential.
     docs: bool | None = None

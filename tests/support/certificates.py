@@ -2,7 +2,12 @@
 
 import subprocess
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 _EC_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
 
@@ -40,6 +45,39 @@ class Authority:
         return Certificate(
             draft.certificate.rename(self._directory / f"{name}.crt"), draft.key.rename(self._directory / f"{name}.key")
         )
+
+
+    def equip(self, directory, *names):
+        """Writes the three files by which a workload proves these DNS names, and returns the directory. What was there
+        is replaced, each file at once.
+        """
+        directory.mkdir(exist_ok=True)
+        draft = Certificate(directory / "new.crt", directory / "new.key")
+        hosts = ",".join(f"DNS:{name}" for name in names)
+        _openssl(
+            *("-x509", *_EC_KEY, *_files(draft), "-subj", f"/CN={names[0]}"),
+            *("-CA", self._own.certificate, "-CAkey", self._own.key),
+            *("-addext", f"subjectAltName={hosts}", "-addext", "basicConstraints=critical,CA:FALSE"),
+        )
+        if not (directory / "ca.crt").exists():
+            (directory / "ca.crt").write_bytes(self.certificate.read_bytes())
+        draft.key.rename(directory / "tls.key")
+        draft.certificate.rename(directory / "tls.crt")
+        return directory
+
+
+    def expire(self, directory):
+        """Replaces the certificate in a directory by one that ended yesterday, and returns the directory."""
+        former = x509.load_pem_x509_certificate((directory / "tls.crt").read_bytes())
+        key = load_pem_private_key(self._own.key.read_bytes(), None)
+        renewed = x509.CertificateBuilder(former.issuer, former.subject, former.public_key(), former.serial_number)
+        renewed = renewed.not_valid_before(former.not_valid_before_utc - timedelta(days=2))
+        renewed = renewed.not_valid_after(former.not_valid_after_utc - timedelta(days=3))
+        for extension in former.extensions:
+            renewed = renewed.add_extension(extension.value, extension.critical)
+        pem = renewed.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        (directory / "tls.crt").write_bytes(pem)
+        return directory
 
 
 def write_certificate(directory, name="localhost"):

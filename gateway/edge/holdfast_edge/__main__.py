@@ -4,13 +4,15 @@ import argparse
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast_chassis import direct, logs
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_edge.app import App
-from holdfast_edge.configuration import render
+from holdfast_edge.configuration import render, workload_tls
 from holdfast_edge.envoy import command
 from holdfast_edge.settings import EdgeSettings
 
@@ -59,19 +61,30 @@ def health(settings: EdgeSettings) -> int:
 
 def validate(settings: EdgeSettings) -> int:
     """Let Envoy check the configuration for these settings. Return its exit code."""
-    configuration = render(settings, deployment_version())
-    return subprocess.run(  # noqa: S603 - a command of ours, without a shell
-        [*command(configuration), "--mode", "validate"],
-        cwd=settings.edge_tls_dir,
-        timeout=_VALIDATE_SECONDS,
-        check=False,
-    ).returncode
+    with _rendered(settings) as configuration:
+        return subprocess.run(  # noqa: S603 - a command of ours, without a shell
+            [*command(configuration), "--mode", "validate"],
+            cwd=settings.edge_tls_dir,
+            timeout=_VALIDATE_SECONDS,
+            check=False,
+        ).returncode
 
 
 def show(settings: EdgeSettings) -> int:
     """Print the configuration for Envoy."""
-    sys.stdout.write(render(settings, deployment_version()))
+    with _rendered(settings) as configuration:
+        sys.stdout.write(configuration)
     return 0
+
+
+@contextmanager
+def _rendered(settings: EdgeSettings) -> Iterator[str]:
+    workload = workload_tls(settings)
+    try:
+        yield render(settings, deployment_version(), workload)
+    finally:
+        if workload is not None:
+            workload.close()
 
 
 if __name__ == "__main__":

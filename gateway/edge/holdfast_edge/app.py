@@ -8,7 +8,7 @@ from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.listening import authority
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.waiting import first_of
-from holdfast_edge.configuration import render
+from holdfast_edge.configuration import render, workload_tls
 from holdfast_edge.envoy import AdminError, Envoy
 from holdfast_edge.settings import EdgeSettings
 
@@ -29,8 +29,9 @@ class App:
     def __init__(self, settings: EdgeSettings, version: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._settings = settings
         self._arrivals = Arrivals(clock)
+        workload = self._workload = workload_tls(settings)
         self._envoy = Envoy(
-            render(settings, version),
+            render(settings, version, workload),
             settings.edge_tls_dir,
             settings.edge_threads,
             # At "info" Envoy logs a page about its build at each start.
@@ -49,7 +50,11 @@ class App:
         )
 
     async def _start(self) -> None:
-        await self._envoy.start()
+        try:
+            await self._envoy.start()
+        finally:
+            if self._workload is not None:
+                self._workload.close()
 
     async def _stop(self) -> None:
         if self._watcher is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from holdfast_chassis.envoy_tls import PLAIN, WorkloadTls
 from holdfast_chassis.listening import EVERY_ADDRESS, listening_address
 from holdfast_edge.kinds import path_patterns
 from holdfast_edge.refusals import local_reply_config
@@ -18,12 +19,27 @@ from holdfast_edge.settings import EdgeSettings, address_of
 DIRECTORY = Path(__file__).resolve().parent.parent
 
 
-def render(settings: EdgeSettings, version: str) -> str:
+def render(settings: EdgeSettings, version: str, workload: WorkloadTls | None = None) -> str:
     """Return the whole configuration."""
     text = (DIRECTORY / "envoy.yaml").read_text(encoding="utf-8")
     if settings.edge_tls_dir is not None:
         text += (DIRECTORY / "tls_listener.yaml").read_text(encoding="utf-8")
-    return Template(text).substitute({name: json.dumps(value) for name, value in _values(settings, version).items()})
+    values = _values(settings, version) | _sockets(settings, workload)
+    return Template(text).substitute({name: json.dumps(value) for name, value in values.items()})
+
+
+def workload_tls(settings: EdgeSettings) -> WorkloadTls | None:
+    """Return how the edge proves itself to the services, or None."""
+    return None if settings.edge_workload_tls_dir is None else WorkloadTls(settings.edge_workload_tls_dir)
+
+
+def _sockets(settings: EdgeSettings, workload: WorkloadTls | None) -> dict[str, Any]:
+    if workload is None:
+        return {"gateway_socket": PLAIN, "inventory_socket": PLAIN}
+    return {
+        "gateway_socket": workload.connecting_to(settings.edge_gateway_tls_name, "http/1.1"),
+        "inventory_socket": workload.connecting_to(settings.edge_inventory_tls_name, "h2"),
+    }
 
 
 def _values(settings: EdgeSettings, version: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from holdfast_chassis.identity.workload_files import AUTHORITIES, CERTIFICATE, KEY
 from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.settings import CommaSeparated, ServiceSettings
 
@@ -45,6 +46,12 @@ class EdgeSettings(ServiceSettings):
 
     edge_gateways: Addresses = ("gateway:8080",)
     edge_inventories: Addresses = ("inventory:50051",)
+
+    # The directory of tls.crt, tls.key and ca.crt, which are read again when they change. With it the connections to
+    # gateways and inventories have mutual TLS, and their certificates must have these DNS names.
+    edge_workload_tls_dir: Path | None = None
+    edge_gateway_tls_name: str = Field("gateway", min_length=1)
+    edge_inventory_tls_name: str = Field("inventory", min_length=1)
 
     edge_host: str = EVERY_ADDRESS
     edge_http_port: int = Field(8000, ge=1, le=65535)
@@ -90,8 +97,12 @@ class EdgeSettings(ServiceSettings):
     def _consistent(self) -> Self:
         if self.edge_drain_min_seconds > self.edge_drain_max_seconds:
             raise ValueError("edge_drain_min_seconds must not be over edge_drain_max_seconds")
-        if self.edge_tls_dir is not None:
-            missing = [name for name in ("tls.crt", "tls.key") if not (self.edge_tls_dir / name).is_file()]
-            if missing:
-                raise ValueError(f"edge_tls_dir: {self.edge_tls_dir} has no {' and no '.join(missing)}")
+        _require_files("edge_tls_dir", self.edge_tls_dir, CERTIFICATE, KEY)
+        _require_files("edge_workload_tls_dir", self.edge_workload_tls_dir, CERTIFICATE, KEY, AUTHORITIES)
         return self
+
+
+def _require_files(setting: str, directory: Path | None, *names: str) -> None:
+    missing = [name for name in names if directory is not None and not (directory / name).is_file()]
+    if missing:
+        raise ValueError(f"{setting}: {directory} has no {' and no '.join(missing)}")

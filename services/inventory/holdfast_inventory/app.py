@@ -1,12 +1,15 @@
 """Puts the inventory service together, and starts and stops its parts in order."""
 
 import asyncio
+from collections.abc import Iterator
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE_NAMES
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_chassis.identity.certificates import CertificateFiles
+from holdfast_chassis.identity.expiry import CredentialExpiries, Expiry
 from holdfast_chassis.identity.step import identity_step
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.listening import authority, listening_address
@@ -102,7 +105,14 @@ class App:
         self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
-        calls = self._calls = Calls(settings.limits(CallLimits), call_metrics, clock, entropy, self._authenticator)
+        calls = self._calls = Calls(
+            settings.limits(CallLimits),
+            call_metrics,
+            clock,
+            entropy,
+            self._authenticator,
+            None if settings.grpc_tls_dir is None else settings.trusted_workloads,
+        )
         self._health = Health(settings.watch_lifetime, settings.watch_heartbeat_seconds, clock, entropy)
         self._readiness = Readiness(
             self._health_board(clock),
@@ -134,7 +144,10 @@ class App:
             names = (*SERVICE_NAMES, health.SERVICE.full_name)
             reflected = calls.probes(reflection.SERVICE, reflection.Reflection(names))
             endpoints += reflection.under_both_names(reflected)
-        self.server = new_server(server_limits(settings), endpoints)
+        limits = server_limits(settings)
+        self._certificate = limits.certificate
+        CredentialExpiries(registry, self._expiries, clock)
+        self.server = new_server(limits, endpoints)
         process.watch("holdfast_calls_in_flight", "Calls in progress.", lambda: self._calls.in_flight.count)
         process.watch("holdfast_open_watches", "Open watches.", lambda: self._feed.watches)
         process.watch("holdfast_waiting_commands", "Commands that wait for a batch.", lambda: self._ledger.waiting)
@@ -148,7 +161,7 @@ class App:
         batches = settings.database_transaction_seconds + short
         return [
             Step("metrics", self._start_metrics, self.metrics.stop, short, short),
-            identity_step(settings, settings.grpc_host, self._authenticator),
+            identity_step(settings, settings.grpc_host, self._authenticator, self._certificate),
             Step("admission tokens", self._admission_tokens.start, self._admission_tokens.stop, 2 * short, short),
             Step("database", self._open_database, self._database.close, database, 2 * short),
             Step("schema", self._check_schema, _nothing, 2 * database, short),
@@ -231,6 +244,11 @@ class App:
 
     # In between
 
+    def _expiries(self) -> Iterator[Expiry]:
+        for source in (self._authenticator, self._certificate):
+            if source is not None:
+                yield from source.expiries()
+
     def _committed(self, change: Committed) -> None:
         self._feed.on_committed(change)
         self._fanout.publish(change)
@@ -266,4 +284,10 @@ async def _nothing() -> None:
 
 def server_limits(settings: InventorySettings) -> ServerLimits:
     """Return the address and the limits of the server."""
-    return settings.limits(ServerLimits, host=listening_address(settings.grpc_host), port=settings.grpc_port)
+    directory = settings.grpc_tls_dir
+    return settings.limits(
+        ServerLimits,
+        host=listening_address(settings.grpc_host),
+        port=settings.grpc_port,
+        certificate=None if directory is None else CertificateFiles(directory, "grpc"),
+    )

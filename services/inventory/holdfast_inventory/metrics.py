@@ -34,6 +34,7 @@ class CallMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._methods: list[MethodMetrics] = []
         self._commands: dict[tuple[str, str], int] = {}
+        self._spoofed = 0
         registry.register(self)
 
     def method(self, method: MethodDescriptor) -> "MethodMetrics":
@@ -46,6 +47,10 @@ class CallMetrics(Collector):
         """Count a command of a Submit, under the method for the same command."""
         key = (method, reason)
         self._commands[key] = self._commands.get(key, 0) + 1
+
+    def spoofed(self) -> None:
+        """Count a call that spoke for other callers, and may not."""
+        self._spoofed += 1
 
     def collect(self) -> Iterator[Metric]:
         """Return the metrics."""
@@ -70,7 +75,11 @@ class CallMetrics(Collector):
                 handled.add_metric((*method.labels, code), count)
         for key, count in reasons.items():
             outcomes.add_metric(key, count)
-        yield from (started, handled, seconds, outcomes)
+        spoofed = CounterMetricFamily(
+            "holdfast_spoofed_calls", "Calls that spoke for other callers, refused for want of a trusted certificate."
+        )
+        spoofed.add_metric((), self._spoofed)
+        yield from (started, handled, seconds, outcomes, spoofed)
 
 
 class MethodMetrics:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from holdfast_chassis.identity.certificates import CertificateFiles
 from holdfast_chassis.listening import authority
 from holdfast_inventory.domain.commands import Command, Transfer
 from holdfast_inventory.domain.decide import Decision, State
@@ -111,6 +112,10 @@ class Exchange(Protocol):
     def peer(self) -> str:
         """The address of the connection's other end."""
 
+    @property
+    def workload(self) -> Collection[str]:
+        """The DNS names that the connection's other end has proven to have, by a certificate. Without TLS: none."""
+
     def remaining_seconds(self) -> float | None:
         """Return the seconds until the caller's deadline; None: there is no deadline."""
 
@@ -154,6 +159,8 @@ class ServerLimits:
 
     host: str
     port: int
+    certificate: CertificateFiles | None = None
+    """Proves this server to its clients, which must have certificates, too. None: without TLS."""
     max_request_bytes: int = 4_194_304
     max_connection_age_seconds: float = 300.0
     max_connection_age_grace_seconds: float = 400.0

@@ -1,5 +1,6 @@
 """The settings of the inventory service; .env.example documents them."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -7,7 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from holdfast_chassis.identity.settings import IdentitySettings, require_readable
 from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.redis_url import RedisUrlSetting
-from holdfast_chassis.settings import limit
+from holdfast_chassis.settings import CommaSeparated, limit
 from holdfast_inventory.api.calls import CallLimits
 from holdfast_inventory.ports import ServerLimits
 from holdfast_inventory.postgres.database import DatabaseLimits
@@ -53,6 +54,16 @@ class InventorySettings(IdentitySettings):
     )
     grpc_host: str = Field(EVERY_ADDRESS, description="The address to serve gRPC on.")
     grpc_port: int = Field(50051, ge=0, le=65535, description="The port to serve gRPC on. 0: any free port.")
+    grpc_tls_dir: Path | None = Field(
+        None,
+        description="The directory of `tls.crt`, `tls.key` and `ca.crt`, which are read again when they change. With "
+        "it gRPC is served with TLS, and only to clients with a certificate of an authority in `ca.crt`.",
+    )
+    trusted_workloads: CommaSeparated = Field(
+        ("gateway",),
+        description="With TLS: the DNS names in the certificates of those that may speak for other callers, the "
+        "gateways.",
+    )
     metrics_host: str = Field(EVERY_ADDRESS, description="The address to serve metrics on.")
     metrics_port: int = Field(9100, ge=0, le=65535, description="The port to serve metrics on. 0: any free port.")
 

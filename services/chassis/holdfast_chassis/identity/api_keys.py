@@ -4,7 +4,7 @@ A key has 256 random bits, so a plain SHA-256 protects it as well as a slow hash
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,6 +14,7 @@ from typing import Any
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import METHODS
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.expiry import Expiry
 from holdfast_chassis.identity.principal import OWN, Principal
 from holdfast_chassis.identity.refusals import Unauthenticated
 from holdfast_chassis.identity.reloaded import Reloaded, read_file
@@ -129,6 +130,12 @@ class ApiKeys:
     async def stop(self) -> None:
         """Stop reading the keys."""
         await self._keys.stop()
+
+    def expiries(self) -> Iterator[Expiry]:
+        """Return when the keys expire that do."""
+        for key in self._keys.value.values():
+            if key.expires_at is not None:
+                yield Expiry("api_key", key.name, key.expires_at)
 
     def principal_of(self, secret: str) -> Principal:
         """Return the principal of a key. Raises Unauthenticated."""

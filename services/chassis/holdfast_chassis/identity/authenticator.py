@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.api_keys import PREFIX, ApiKeys
+from holdfast_chassis.identity.expiry import Expiry
 from holdfast_chassis.identity.jwks import KeyRing
 from holdfast_chassis.identity.principal import ANONYMOUS, Principal
 from holdfast_chassis.identity.refusals import Unauthenticated
@@ -55,6 +57,12 @@ class Authenticator:
         for source in (self._api_keys, self._key_ring):
             if source is not None:
                 await source.stop()
+
+    def expiries(self) -> Iterator[Expiry]:
+        """Return when keys end."""
+        for source in (self._api_keys, self._key_ring):
+            if source is not None:
+                yield from source.expiries()
 
     async def principal_of(self, authorization: str | None) -> Principal:
         """Return the principal of a header. Raises Unauthenticated and IssuerUnavailable."""

@@ -1,7 +1,7 @@
 """The public keys of the issuer of tokens: a JSON Web Key Set (RFC 7517) in a file or at a URL."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from jwt.algorithms import AllowedPublicKeys
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.identity.expiry import Expiry
 from holdfast_chassis.identity.refusals import IssuerUnavailable
 from holdfast_chassis.identity.reloaded import Reloaded, fetch, read_file
 from holdfast_chassis.logs import get_logger
@@ -123,6 +124,11 @@ class KeyRing:
     async def stop(self) -> None:
         """Stop reading the keys."""
         await self._set.stop()
+
+    def expiries(self) -> Iterator[Expiry]:
+        """Return when keys from a URL are dropped unless it answers before."""
+        if (usable_until := self._set.usable_until()) is not None:
+            yield Expiry("jwks", "issuer", usable_until)
 
     def has(self, key: VerificationKey) -> bool:
         """Return whether a key is still in the set, unchanged."""

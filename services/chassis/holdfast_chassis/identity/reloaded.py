@@ -4,6 +4,7 @@ import asyncio
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -48,6 +49,8 @@ class Reloaded(Generic[T]):
         self.value = empty
         self.failed = False
         """Whether the latest attempt failed."""
+        self.on_change: Callable[[], None] = _nothing
+        """Called after each change of the value by what was read."""
         self._name = name
         self._read = read
         self._parse = parse
@@ -62,6 +65,13 @@ class Reloaded(Generic[T]):
         self._read_at = clock.monotonic()
         self._reading: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
+
+    def usable_until(self) -> datetime | None:
+        """Return when the value becomes empty unless it is read again; None: never."""
+        if self._stale_seconds is None:
+            return None
+        unread_seconds = self._clock.monotonic() - self._read_at
+        return self._clock.now() + timedelta(seconds=self._stale_seconds - unread_seconds)
 
     async def start(self) -> None:
         """Read it now and then at intervals. Raises OSError or ValueError if it is unusable."""
@@ -108,6 +118,7 @@ class Reloaded(Generic[T]):
             self.value = self._parse(raw)
             self._raw = raw
             log.info("credentials_read", source=self._name)
+            self.on_change()
         self._read_at = self._clock.monotonic()
         self.failed = False
 
@@ -146,6 +157,10 @@ def is_fetchable(url: str) -> bool:
     """Return whether keys may come from this URL: over TLS, or from this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
+
+
+def _nothing() -> None:
+    """Do nothing on a change."""
 
 
 def _require_bounded(body: bytes | bytearray) -> None:

@@ -10,8 +10,13 @@ from holdfast_inventory.ports import Metadata
 _REQUEST_ID_KEY = "x-request-id"
 _TRACE_PARENT_KEY = "traceparent"
 _AUTHORIZATION_KEY = "authorization"
-# gRPC's own header, which applications cannot send, and Holdfast's for other repetitions of a call.
-_ATTEMPTS_KEYS = frozenset({"grpc-previous-rpc-attempts", "holdfast-previous-attempts"})
+# gRPC's own header for repetitions of a call, which applications cannot send.
+_OWN_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
+# Metadata between our own workloads: the sale chooses a replica, and means nothing to it; the other one is the
+# gateway's header for other repetitions of a call.
+_OURS = "holdfast-"
+_SALE_KEY = "holdfast-sale"
+_ATTEMPTS_KEY = "holdfast-previous-attempts"
 MAX_METADATA_BYTES = 12 * 1024
 """The limit of metadata, as at the edge. Each field counts 32 more bytes than its text (RFC 9113, 6.5.2)."""
 _FIELD_BYTES = 32
@@ -26,7 +31,8 @@ class Call:
 
     `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
     X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is a repetition, and the outcome of the
-    earlier attempt is not known here. `authorization` is the caller's credential and `principal` the caller, ANONYMOUS
+    earlier attempt is not known here. `speaks_for_others`: it has metadata that only a trusted workload may send.
+    `authorization` is the caller's credential and `principal` the caller, ANONYMOUS
     without authentication. A handler sets `replayed` if the request had been executed before.
     """
 
@@ -37,6 +43,7 @@ class Call:
         "principal",
         "replayed",
         "request_id",
+        "speaks_for_others",
         "trace_id",
         "was_sent_before",
     )
@@ -48,6 +55,7 @@ class Call:
         self.request_id: str | None = None
         self.trace_id: str | None = None
         self.was_sent_before = False
+        self.speaks_for_others = False
         self.authorization: str | None = None
         self.principal = ANONYMOUS
 
@@ -63,8 +71,11 @@ class Call:
             elif key == _AUTHORIZATION_KEY:
                 # A repeated header is not a valid credential.
                 self.authorization = str(value) if self.authorization is None else f"{self.authorization}, {value!s}"
-            elif key in _ATTEMPTS_KEYS:
+            elif key == _OWN_ATTEMPTS_KEY:
                 self.was_sent_before = True
+            elif key.startswith(_OURS) and key != _SALE_KEY:
+                self.speaks_for_others = True
+                self.was_sent_before |= key == _ATTEMPTS_KEY
         if size_bytes > MAX_METADATA_BYTES:
             raise HeadersTooLarge
 

@@ -6,7 +6,7 @@ which serves the endpoints. See ADR 19.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from holdfast_inventory.api.deadlines import Deadlines
 from holdfast_inventory.api.failures import INTERNAL, cancellation, refusal_for
 from holdfast_inventory.api.malformed import fault_in
 from holdfast_inventory.api.record import CallMetrics, Record, Traffic, Unrecorded
+from holdfast_inventory.api.workloads import Workloads
 from holdfast_inventory.domain.errors import DeadlineInQueue, InvalidRequest, OutcomeUnknown, ReaderTooSlow
 from holdfast_inventory.ports import Ending, Endpoint, Exchange
 
@@ -66,8 +67,9 @@ class Calls:
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
         authenticator: Authenticator | None = None,
+        trusted_workloads: Collection[str] | None = None,
     ) -> None:
-        """Without an `authenticator` every caller may do everything."""
+        """Without an `authenticator` every caller may do everything. `trusted_workloads`: see `Workloads`."""
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
         self.admission = Admission(limits.in_flight, entropy)
@@ -77,6 +79,7 @@ class Calls:
         self._metrics = metrics
         self._clock = clock
         self._authenticator = authenticator
+        self._workloads = Workloads(trusted_workloads, metrics.spoofed)
 
     def endpoints(self, service: ServiceDescriptor, servicer: object) -> list[Endpoint]:
         """Return the endpoints of a service. `servicer` has a method in snake_case for each method of the service."""
@@ -110,7 +113,7 @@ class Calls:
         return answer if kind is None else self._admitted(kind, answer)
 
     def _served(self, method: MethodDescriptor, answer: _Answer, record: Record, *, changes_nothing: bool) -> Endpoint:
-        name, new_call = method.full_name, self._deadlines.call
+        name, new_call, require_trusted = method.full_name, self._deadlines.call, self._workloads.require_trusted
 
         async def serve(request: Any, exchange: Exchange) -> Ending:  # noqa: ANN401 - bytes, or an iterator over them
             began_at = record.began()
@@ -119,6 +122,8 @@ class Calls:
             message = b""
             try:
                 call.read_metadata(exchange.metadata)
+                if call.speaks_for_others:
+                    require_trusted(exchange)
                 message = await answer(request, exchange, call)
             except asyncio.CancelledError:
                 if refusal := cancellation(exchange.remaining_seconds()):

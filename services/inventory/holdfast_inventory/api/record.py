@@ -35,6 +35,9 @@ class CallMetrics(Protocol):
     def method(self, method: MethodDescriptor) -> MethodMetrics:
         """Return the counts of one method."""
 
+    def spoofed(self) -> None:
+        """Count a call that spoke for other callers, and may not."""
+
 
 class Record(Protocol):
     """An observer of a method's calls."""

@@ -4,7 +4,8 @@ The application never raises, because a server's own answer to an exception coul
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,10 @@ from holdfast_inventory.transports import grpc_wire
 from holdfast_inventory.transports.grpc_wire import Messages, WireError
 
 log = get_logger("holdfast.server")
+
+# Set by the server, by the client's certificate: Hash=...;DNS=...;DNS=...
+_CLIENT_CERTIFICATE = b"x-forwarded-client-cert"
+_dns_names = re.compile(rb";DNS=([^;,]+)").findall
 
 Scope = dict[str, Any]
 Event = dict[str, Any]
@@ -150,6 +155,12 @@ class _Call:
         """The caller's address, in gRPC's notation."""
         host, port = self._scope["client"]
         return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+
+    @property
+    def workload(self) -> Collection[str]:
+        """The DNS names in the certificate of the connection's other end."""
+        told = dict(self._scope["headers"]).get(_CLIENT_CERTIFICATE, b"")
+        return {name.decode("latin-1") for name in _dns_names(told)}
 
     def remaining_seconds(self) -> float | None:
         """Return the seconds until the caller's deadline, or None."""

@@ -16,7 +16,7 @@ from holdfast_chassis.logs import exit_now, get_logger
 from holdfast_chassis.waiting import first_of
 from holdfast_inventory.ports import Endpoint, NewServer, ServerLimits
 from holdfast_inventory.transports.asgi import Application, Receive, Scope, Send
-from holdfast_inventory.transports.envoy_process import ADMIN_VARIABLE, CALLS_UNDER_WAY, LISTENER
+from holdfast_inventory.transports.envoy_process import ADMIN_VARIABLE, CALLS_UNDER_WAY, LISTENER, TEMPORARY_VARIABLE
 
 log = get_logger("holdfast.server")
 
@@ -44,6 +44,8 @@ class Server:
             if await first_of(self.envoy_ends, timeout_seconds=_LOOK_SECONDS):
                 raise OSError(f"cannot listen on {limits.address_with(limits.port)}: is the port taken?")
         self.address = limits.address_with(port)
+        if temporary := os.environ.get(TEMPORARY_VARIABLE):
+            await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
         log.info("listening", address=self.address)
 
     async def stop(self, grace_seconds: float) -> None:

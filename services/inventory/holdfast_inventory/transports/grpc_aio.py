@@ -1,10 +1,11 @@
 """gRPC by grpc.aio: its options, and the conversion of its calls to exchanges."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import grpc
 
+from holdfast_chassis.identity.certificates import CertificateFiles
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.ports import MAX_METADATA_BYTES, Ending, Endpoint, Metadata, ServerLimits
 
@@ -36,18 +37,33 @@ class Server:
         """Listen. Raises OSError if the port is taken."""
         limits = self._limits
         try:
-            port = self._server.add_insecure_port(limits.address_with(limits.port))
+            port = self._bind(limits.address_with(limits.port))
         except RuntimeError as error:
             raise OSError(f"cannot listen on {limits.address_with(limits.port)}: is the port taken?") from error
         self.address = limits.address_with(port)
         await self._server.start()
         log.info("listening", address=self.address)
 
+    def _bind(self, address: str) -> int:
+        if self._limits.certificate is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, _credentials(self._limits.certificate))
+
     async def stop(self, grace_seconds: float) -> None:
         """Accept no more calls, and give calls in progress `grace_seconds`. Wait for quiet first (see
         `Calls.arrivals`).
         """
         await self._server.stop(grace_seconds)
+
+
+def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
+    """Return credentials that require the clients' certificates, and use the newest of our own for each handshake."""
+
+    def newest() -> grpc.ServerCertificateConfiguration:
+        own = files.newest
+        return grpc.ssl_server_certificate_configuration([(own.key, own.chain)], own.authorities)
+
+    return grpc.dynamic_ssl_server_credentials(newest(), newest, require_client_authentication=True)
 
 
 def _options(limits: ServerLimits) -> Sequence[tuple[str, int]]:
@@ -107,6 +123,11 @@ class _Exchange:
     def peer(self) -> str:
         """Its address."""
         return self._context.peer()
+
+    @property
+    def workload(self) -> Collection[str]:
+        """The DNS names in the certificate of the connection's other end."""
+        return {name.decode() for name in self._context.auth_context().get("peer_dns", ())}
 
 
 def _handler(endpoint: Endpoint) -> "grpc.RpcMethodHandler[Any, Any]":
