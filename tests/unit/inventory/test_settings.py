@@ -27,7 +27,7 @@ def test_a_setting_has_the_type_of_its_limit(name, part, limited):
 
 
 def test_every_limit_of_a_server_has_a_setting():
-    assert {limited for _, part, limited in LINKS if part == "ServerLimits"} | {"host", "port"} == {
+    assert {limited for _, part, limited in LINKS if part == "ServerLimits"} | {"host", "port", "certificate"} == {
         field.name for field in fields(ServerLimits)
     }
 
