@@ -46,7 +46,6 @@ class Authority:
             draft.certificate.rename(self._directory / f"{name}.crt"), draft.key.rename(self._directory / f"{name}.key")
         )
 
-
     def equip(self, directory, *names):
         """Writes the three files by which a workload proves these DNS names, and returns the directory. What was there
         is replaced, each file at once.
@@ -64,7 +63,6 @@ class Authority:
         draft.key.rename(directory / "tls.key")
         draft.certificate.rename(directory / "tls.crt")
         return directory
-
 
     def expire(self, directory):
         """Replaces the certificate in a directory by one that ended yesterday, and returns the directory."""

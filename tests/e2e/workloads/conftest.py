@@ -23,9 +23,7 @@ class Tiers:
         self.authority, self.foreign = Authority(directory), Authority(directory, "foreign")
         names = ("edge", "gateway", "inventory", "stranger")
         self.directories = {name: self.authority.equip(directory / name, name) for name in names}
-        self.directories["expired"] = self.authority.expire(
-            self.authority.equip(directory / "expired", "gateway")
-        )
+        self.directories["expired"] = self.authority.expire(self.authority.equip(directory / "expired", "gateway"))
         self.directories["of a foreign authority"] = self.foreign.equip(directory / "foreign", "gateway")
         (directory / "foreign" / "ca.crt").write_bytes(self.authority.certificate.read_bytes())
         served = {"grpc_tls_dir": self.directories["inventory"], "migrate_on_start": True, **NO_DRAIN}
@@ -39,7 +37,9 @@ class Tiers:
         self.gateway = started.enter_context(Gateway(addresses, **proven)).wait_until_serving()
         self.ports = {name: free_port() for name in ("http", "metrics", "admin")}
         settings = {
-            **{"host": "127.0.0.1", "metrics_host": "127.0.0.1", "threads": 1},
+            "host": "127.0.0.1",
+            "metrics_host": "127.0.0.1",
+            "threads": 1,
             **{f"{name}_port": port for name, port in self.ports.items()},
             "gateways": self.gateway.url.removeprefix("https://"),
             "inventories": ",".join(addresses),

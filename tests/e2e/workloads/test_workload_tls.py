@@ -13,7 +13,7 @@ from holdfast.inventory.v1 import sale_pb2, sale_service_pb2
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from holdfast_chassis import direct
-from holdfast_chassis.identity.workload_files import AUTHORITIES, CERTIFICATE, KEY
+from holdfast_chassis.identity.workload_files import CERTIFICATE, KEY
 from lab.kit.grpc_client import create
 from lab.kit.refusals import refused
 from tests.e2e.workloads.conftest import TRANSPORTS

