@@ -351,10 +351,11 @@ def _untimely(record: SaleRecord) -> Iterator[str]:
     for commit in record.commits:
         rules = commit.writes.get(("sales", record.sale_id, ""))
         for (table, of, key), row in commit.writes.items():
-            if table != "reservations" or of != record.sale_id or key in seen or row is None or rules is None:
+            if table != "reservations" or of != record.sale_id or key in seen or row is None:
                 continue
             seen.add(key)
-            if (state := state_of(rules, row["created_at"])) != "open":
+            state = "unread" if rules is None else state_of(rules, row["created_at"])
+            if state != "open":
                 yield f"{record.sale_id}/{str(key)[:8]} was created while the sale was {state}"
 
 
