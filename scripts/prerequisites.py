@@ -78,13 +78,13 @@ BY_GOAL = {
 
 
 def virtual_environment() -> Need:
-    """What makes a virtual environment, which Debian does not install with Python."""
+    """Return the need for what creates a virtual environment, which Debian does not install with Python."""
     package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     return Need("venv", package, lambda: find_spec("ensurepip") is not None)
 
 
 def missing(needs: Iterable[Need]) -> list[Need]:
-    """Those that are not there, each once, in order."""
+    """Return the needs that are not met, each once, in order."""
     return [need for need in dict.fromkeys(needs) if not need.is_there()]
 
 
@@ -96,7 +96,7 @@ class Plan(NamedTuple):
 
 
 def plan(goals: Sequence[str], absent: Sequence[Need], *, has_apt: bool, privilege: Sequence[str] | None) -> Plan:
-    """How to come by what is absent. `privilege` makes this user root; None when nothing can."""
+    """Return how to install what is missing. `privilege` makes this user root; None if nothing can."""
     packages = [need.package for need in absent]
     if has_apt and privilege is not None:
         install = [*privilege, "env", "DEBIAN_FRONTEND=noninteractive", *_INSTALL, *packages]
@@ -109,7 +109,7 @@ def plan(goals: Sequence[str], absent: Sequence[Need], *, has_apt: bool, privile
 
 
 def main(goals: Sequence[str]) -> int:
-    """Sees to it that all is there; the exit code."""
+    """Install or report what is missing. Return the exit code."""
     if sys.version_info < OLDEST_PYTHON:
         return _refuse(f"Python 3.11 or later is needed, not {sys.version.split()[0]}: make PYTHON=python3.12 ...")
     needs = [need for goal in goals for need in BY_GOAL.get(goal, ())]

@@ -142,7 +142,7 @@ class App:
 
 
 async def _nothing() -> None:
-    """Rates are shared once the first request asks: Redis may be there or not."""
+    """Do nothing: the first request opens the connection to Redis, which may be down."""
 
 
 def _rate_limiter(

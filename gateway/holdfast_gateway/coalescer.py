@@ -82,7 +82,7 @@ class _Waiter:
     sent: bool = False
 
     def ring(self) -> None:
-        """No outcome came in time."""
+        """Refuse the call, because no outcome has come in time."""
         _expire(self)
 
 

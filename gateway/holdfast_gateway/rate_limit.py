@@ -40,7 +40,7 @@ class Verdict:
     retry_in: int = 0
 
     def remaining(self, rate: Rate) -> int:
-        """The number of requests that are allowed now."""
+        """Return the number of requests that are allowed now."""
         return max(0, (rate.burst - self.full_in) // rate.interval)
 
 

@@ -36,7 +36,7 @@ class Promises:
         self.refused = 0
 
     def note(self, sale: str, commands: int) -> None:
-        """The number of commands for a sale that had the expected answer; a yardstick has no sale."""
+        """Record the number of commands for a sale that had the expected answer; a yardstick has no sale."""
         if sale == self._sold_out:
             self.refused += commands
         elif sale:

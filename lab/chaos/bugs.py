@@ -72,7 +72,7 @@ def _acknowledge_before_commit():
 
 
 def _redis_as_truth():
-    """Redis decides to which reservation a request id is bound."""
+    """Let Redis decide to which reservation a request id is bound."""
     from redis import Redis, RedisError
 
     from holdfast_inventory.api.reservation_requests import CreateRequest
@@ -110,14 +110,14 @@ def _retry_without_key():
 
 
 def _replay_without_durability():
-    """A batch that contains only replays commits nothing."""
+    """Do not commit a batch that contains only replays."""
     from holdfast_inventory.stock import group_commit
 
     group_commit._must_commit = lambda _state, decision, _batch: not decision.is_empty
 
 
 def _confirm_racing_expiry():
-    """The service's own clock decides whether a hold has expired."""
+    """Let the service's own clock decide whether a hold has expired."""
     from holdfast_chassis.clock import SYSTEM_CLOCK
     from holdfast_inventory.domain.reservation import Reservation
 
@@ -193,7 +193,7 @@ def _remembered_rules():
 
 
 def _version_outside_lock():
-    """Versions are compared with an older state."""
+    """Compare versions with an older state."""
     from holdfast_inventory.domain import decide as module
     from holdfast_inventory.domain.commands import Adjust
 
@@ -209,7 +209,7 @@ def _version_outside_lock():
 
 
 def _unlimited_extensions():
-    """Extensions may exceed the maximum hold time by one second."""
+    """Let extensions exceed the maximum hold time by one second."""
     from datetime import timedelta
 
     from holdfast_inventory.domain import decide as module

@@ -51,4 +51,4 @@ class Desk(asyncio.DatagramProtocol):
             answer.set_result(told)
 
     def error_received(self, exc):
-        """No process listens on that port, so no answer will come."""
+        """Give up waiting: no process listens on that port."""

@@ -112,7 +112,7 @@ async def _wait(wanted):
 
 
 def _refusal(wanted, seen):
-    """The error that is wanted; its details tell what was seen unless an answer has."""
+    """Return the requested error. Its details have what the server saw unless an answer has."""
     error = wanted.error
     status = Status(code=error.code, message=error.message)
     for detail in [*error.details, *([] if seen is None else [messages.packed(seen)])]:

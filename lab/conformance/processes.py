@@ -16,7 +16,7 @@ _STOP_SECONDS = 20.0
 
 
 def host_command(service, transport):
-    """The command of a server under test."""
+    """Return the command of a server under test."""
     return [sys.executable, "-m", "lab.conformance.host", service, transport]
 
 

@@ -94,7 +94,7 @@ async def h2spec(transport, _known):
 
 
 def told_by_h2spec(document):
-    """What h2spec's report says. A failure has what it expected and, in its last line, what came."""
+    """Read h2spec's report. A failure has what was expected and, in its last line, what was received."""
     # What a server has sent stands in it as it came.
     cases = ET.fromstring(re.sub(r"[^\t\n\x20-\x7e]", "?", document)).iter("testcase")
     run = {f"{case.get('package')} {case.get('classname')}": case for case in cases if case.find("skipped") is None}

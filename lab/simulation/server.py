@@ -24,7 +24,7 @@ IDLE_IN_TRANSACTION_SECONDS = 5.0
 
 
 def fatal(kind, text):
-    """An error that ends the backend."""
+    """Return an error that ends the backend."""
     error = kind(text)
     error.severity_en = "FATAL"
     return error

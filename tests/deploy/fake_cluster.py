@@ -50,7 +50,7 @@ class FakeCluster:
         (self._directory / name).write_text(text)
 
     def has_revisions(self, **revisions):
-        """What is deployed before."""
+        """Set the revisions that are deployed already."""
         for name, revision in revisions.items():
             self.answer(f"revision.{name}", str(revision))
 

@@ -88,7 +88,7 @@ class Behaviour:
         return Ending(b"".join([request async for request in requests]), ())
 
     async def greet(self, request, exchange):
-        """Sends metadata before an answer, or before a refusal if one is asked for."""
+        """Send metadata before an answer, or before a refusal if one is requested."""
         await exchange.begin((("x-first", "1"), ("x-first-bin", b"\xff")))
         return Ending(b"done", ()) if not request else Ending(b"", (DETAILS,), FAILED_PRECONDITION, "no")
 

@@ -47,7 +47,7 @@ class SigningKey:
 
 
 def admission_token(key, **claims):
-    """A token that admits c-1 to sales/drop-1 for a minute, unless a claim says otherwise; None leaves a claim out."""
+    """Return a token that admits c-1 to sales/drop-1 for a minute, with other claims if given; None omits a claim."""
     whole = {"aud": "holdfast-admission", "sub": "c-1", "sale": "sales/drop-1", "exp": int(time.time()) + 60} | claims
     present = {name: value for name, value in whole.items() if value is not None}
     return jwt.encode(present, key.private, key.algorithm, {"kid": key.kid})

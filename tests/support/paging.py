@@ -2,7 +2,7 @@
 
 
 async def all_pages(list_page, size):
-    """Every entry of a list, and the sizes of its pages; `list_page` takes a page size and a cursor."""
+    """Return every entry of a list, and the sizes of its pages; `list_page` takes a page size and a cursor."""
     entries, sizes, cursor = [], [], None
     while True:
         page, cursor = await list_page(size, cursor)

@@ -91,7 +91,7 @@ def has_behavior(field, name):
 
 
 def places(request) -> Iterator[Place]:
-    """Every field of a request and of the messages that it holds."""
+    """Yield every field of a request and of its messages."""
     yield from _places(request.DESCRIPTOR, request, ())
 
 
@@ -121,7 +121,7 @@ def spoiled(place) -> Iterator[Spoiled]:
 
 
 def _faults(field):
-    """What is wrong, how to make it so, and when it must be refused: always, if it is required, or never."""
+    """Yield what is wrong, how to make it wrong, and when it must be refused: always, if it is required, or never."""
     yield "left out", lambda owner: owner.ClearField(field.name), "required"
     if field.is_repeated:
         yield "with too many entries", lambda owner: _repeat(owner, field), "always"

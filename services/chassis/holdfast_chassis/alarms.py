@@ -77,7 +77,7 @@ class TimeLimit:
                 raise self._error from None
 
     def ring(self) -> None:
-        """The time is up."""
+        """Called when the time is up."""
         self.interrupt()
 
     def interrupt(self) -> None:

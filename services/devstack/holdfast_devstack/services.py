@@ -99,7 +99,7 @@ def gateway(settings: DevstackSettings, environment: Callable[[], Mapping[str, s
 
 
 def edge(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]], log_directory: Path) -> Service:
-    """The edge in front of both, for REST, gRPC and gRPC-Web."""
+    """Return the edge in front of both, for REST, gRPC and gRPC-Web."""
     return Service(
         "edge",
         "holdfast_edge",

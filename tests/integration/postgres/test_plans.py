@@ -67,7 +67,7 @@ async def explain(connection, name, sql):
 
 
 def faults(node):
-    """What is wrong with a node of a plan."""
+    """Yield what is wrong with a node of a plan."""
     kind, table = node["Node Type"], node.get("Relation Name")
     if kind in {"Hash Join", "Merge Join"}:
         yield kind

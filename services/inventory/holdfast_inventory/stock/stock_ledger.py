@@ -158,7 +158,7 @@ class StockLedger:
         self._sold_out.on_read(began, sale, now, items, holds_end_at)
 
     def on_committed(self, change: Committed) -> None:
-        """A commit moved stock."""
+        """Handle a commit that has moved stock."""
         try:
             self._on_commit(change)
         except Exception:
