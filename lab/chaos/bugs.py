@@ -23,10 +23,10 @@ _ANSWER_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Bug:
-    """`strikes` are the entries of a schedule: at, seconds, fault, target."""
+    """`injections` are the entries of a schedule: at, seconds, fault, target."""
 
     plant: Callable[[], None]
-    strikes: tuple[tuple[float, float, str, str], ...]
+    injections: tuple[tuple[float, float, str, str], ...]
     found_as: frozenset[str]
     """Rules of the judge that it breaks; the judge must report at least one of them."""
     seconds: float = 2.0

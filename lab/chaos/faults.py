@@ -39,19 +39,19 @@ class Stage:
     def tell(self, action, target, reason):
         self.recorder.record(Kind.FAULT, action=action, client=target, reason=reason)
 
-    async def play(self, strike):
+    async def play(self, injection):
         """Inject one fault, from its beginning to its end."""
-        fault = FAULTS[strike.fault]
+        fault = FAULTS[injection.fault]
         try:
             async with self.databases_taken if fault.takes_databases else nullcontext():
                 if fault.tells_itself:
-                    await fault.act(self, strike)
+                    await fault.act(self, injection)
                     return
-                self.tell(strike.fault, strike.target, "begin")
-                await fault.act(self, strike)
-                self.tell(strike.fault, strike.target, "end")
+                self.tell(injection.fault, injection.target, "begin")
+                await fault.act(self, injection)
+                self.tell(injection.fault, injection.target, "end")
         except Exception as error:  # noqa: BLE001 - the others are to be played all the same
-            self.failures.append(f"{strike.fault} on {strike.target}: {type(error).__name__}: {error}")
+            self.failures.append(f"{injection.fault} on {injection.target}: {type(error).__name__}: {error}")
 
     async def reaches(self, service, point, action, seconds):
         """Arm a point. Return whether the service reached it in time."""
@@ -95,47 +95,47 @@ class Fault(NamedTuple):
 # Processes
 
 
-async def _kill(stage, strike):
-    service = stage.topology.service(strike.target)
+async def _kill(stage, injection):
+    service = stage.topology.service(injection.target)
     service.kill()
     await service.until_ready()
 
 
-async def _freeze(stage, strike):
-    service = stage.topology.service(strike.target)
+async def _freeze(stage, injection):
+    service = stage.topology.service(injection.target)
     service.freeze()
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     service.thaw()
 
 
-async def _restart_all(stage, strike):
-    for service in stage.topology.inventories if strike.target == "inventories" else stage.topology.gateways:
+async def _restart_all(stage, injection):
+    for service in stage.topology.inventories if injection.target == "inventories" else stage.topology.gateways:
         await service.restart()
 
 
-async def _jump_clock(stage, strike):
-    name, _, offset_seconds = strike.target.partition(" ")
+async def _jump_clock(stage, injection):
+    name, _, offset_seconds = injection.target.partition(" ")
     port = stage.topology.service(name).orders_port
     await stage.topology.desk.send(port, "clock", offset_seconds=int(offset_seconds))
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     await stage.topology.desk.send(port, "clock", offset_seconds=0)
 
 
 def _at_point(action, told_as):
     """Return a fault at a point of a service's transaction. It is recorded only when the point was reached."""
 
-    async def act(stage, strike):
-        name, _, point = strike.target.partition(" ")
+    async def act(stage, injection):
+        name, _, point = injection.target.partition(" ")
         service = stage.topology.service(name)
         if not await stage.reaches(service, point, action, _REACHED_SECONDS):
             return
-        stage.tell(told_as, strike.target, "begin")
+        stage.tell(told_as, injection.target, "begin")
         if action == failpoints.KILL:
             await service.until_ready()
         elif action == failpoints.FREEZE:
-            await asyncio.sleep(strike.seconds)
+            await asyncio.sleep(injection.seconds)
             service.thaw()
-        stage.tell(told_as, strike.target, "end")
+        stage.tell(told_as, injection.target, "end")
 
     return act
 
@@ -148,8 +148,8 @@ _REACHED_SECONDS = 4.0
 _NO_ANSWER = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-async def _terminate_backends(stage, strike):
-    for _ in _during(strike.seconds):
+async def _terminate_backends(stage, injection):
+    for _ in _during(injection.seconds):
         with suppress(*_NO_ANSWER):
             await stage.ask(_TERMINATE)
         await asyncio.sleep(_EVERY_SECONDS)
@@ -158,42 +158,42 @@ async def _terminate_backends(stage, strike):
 _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holdfast-inventory'"
 
 
-async def _kill_primary(stage, strike):
+async def _kill_primary(stage, injection):
     databases = stage.topology.databases
     databases.primary.kill()
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     await databases.start_primary()
 
 
-async def _kill_standby(stage, strike):
+async def _kill_standby(stage, injection):
     databases = stage.topology.databases
     databases.standby.kill()
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     await databases.start_standby()
     await databases.ensure_synchronous()
 
 
-async def _freeze_primary(stage, strike):
+async def _freeze_primary(stage, injection):
     primary = stage.topology.databases.primary
     primary.freeze()
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     primary.thaw()
 
 
-async def _freeze_standby(stage, strike):
+async def _freeze_standby(stage, injection):
     standby = stage.topology.databases.standby
     standby.freeze()
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     standby.thaw()
 
 
-async def _promote_standby(stage, strike):
+async def _promote_standby(stage, injection):
     """Promote the standby. The action has another name if it lacks commits: not acknowledged, but maybe visible."""
     databases = stage.topology.databases
-    action = strike.fault if await _has_caught_up(stage) else LOSSY_PROMOTION
-    stage.tell(action, strike.target, "begin")
+    action = injection.fault if await _has_caught_up(stage) else LOSSY_PROMOTION
+    stage.tell(action, injection.target, "begin")
     await databases.promote()
-    stage.tell(action, strike.target, "end")
+    stage.tell(action, injection.target, "end")
     await databases.add_standby()
 
 
@@ -210,7 +210,7 @@ FROM pg_stat_replication
 """
 
 
-async def _exhaust_connections(stage, strike):
+async def _exhaust_connections(stage, injection):
     """Use up all connections of the server, including those of the services."""
     url = stage.topology.databases.primary.url()
     taken = []
@@ -219,20 +219,20 @@ async def _exhaust_connections(stage, strike):
             await stage.ask(_TERMINATE)
             while True:
                 taken.append(await asyncpg.connect(url, timeout=_SQL_SECONDS))
-        await asyncio.sleep(strike.seconds)
+        await asyncio.sleep(injection.seconds)
     finally:
         for connection in taken:
             connection.terminate()
 
 
-async def _fill_wal_disk(stage, strike):
+async def _fill_wal_disk(stage, injection):
     """Fill the disk of the WAL: PostgreSQL panics, and cannot recover until there is space again."""
     databases = stage.topology.databases
     primary = databases.primary
     if primary.wal_disk is None:
         return  # The report contains the failure.
     await asyncio.to_thread(primary.wal_disk.fill)
-    for _ in _during(strike.seconds):
+    for _ in _during(injection.seconds):
         with suppress(*_NO_ANSWER):
             await stage.ask("SELECT pg_switch_wal()")
         await asyncio.sleep(_EVERY_SECONDS)
@@ -244,28 +244,28 @@ async def _fill_wal_disk(stage, strike):
 # Valkey
 
 
-async def _kill_valkey(stage, strike):
+async def _kill_valkey(stage, injection):
     valkey = stage.topology.valkey
     valkey.kill()
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     valkey.start()
 
 
-async def _freeze_valkey(stage, strike):
+async def _freeze_valkey(stage, injection):
     child = stage.topology.valkey.child
     child.send_signal(signal.SIGSTOP)
-    await asyncio.sleep(strike.seconds)
+    await asyncio.sleep(injection.seconds)
     child.send_signal(signal.SIGCONT)
 
 
-async def _flush_valkey(stage, strike):
+async def _flush_valkey(stage, injection):
     with suppress(OSError):
         await asyncio.to_thread(stage.topology.valkey.flush)
 
 
-async def _garble_valkey(stage, strike):
+async def _garble_valkey(stage, injection):
     """Publish garbage and false messages on the services' channel."""
-    chance = random.Random(strike.at)
+    chance = random.Random(injection.at)
     garbage = itertools.cycle(
         [
             b"\xff\x00" * 40,
@@ -277,7 +277,7 @@ async def _garble_valkey(stage, strike):
         ]
     )
     async with Redis.from_url(stage.topology.valkey.url, socket_timeout=1) as client:
-        for _ in _during(strike.seconds, every_seconds=0.02):
+        for _ in _during(injection.seconds, every_seconds=0.02):
             with suppress(RedisError, OSError):
                 await client.publish("holdfast:stock-changed", next(garbage))
                 await client.set(f"holdfast:{chance.randrange(100)}", chance.randbytes(20))
@@ -290,10 +290,10 @@ async def _garble_valkey(stage, strike):
 def _on_link(begin):
     """Return a fault that disturbs a link and heals it."""
 
-    async def act(stage, strike):
-        link = stage.topology.links[strike.target]
+    async def act(stage, injection):
+        link = stage.topology.links[injection.target]
         begin(link)
-        await asyncio.sleep(strike.seconds)
+        await asyncio.sleep(injection.seconds)
         link.heal()
 
     return act

@@ -5,7 +5,7 @@ from functools import partial
 from lab.chaos.bugs import BUGS
 from lab.chaos.faults import FAULTS
 from lab.chaos.run import Plan, Shape
-from lab.chaos.schedule import Strike, brief_schedule, schedule
+from lab.chaos.schedule import Injection, brief_schedule, schedule
 from lab.chaos.workload import Habits
 
 _BRIEF_SECONDS = 18.0
@@ -32,11 +32,11 @@ def planted(output, seed, name):
         inventory_settings=bug.inventory_settings,
         database_settings=bug.database_settings,
     )
-    strikes = [Strike(*strike) for strike in bug.strikes]
+    injections = [Injection(*injection) for injection in bug.injections]
     return Plan(
         output,
         seed,
-        lambda _seed, _topology: strikes,
+        lambda _seed, _topology: injections,
         bug.seconds,
         shape,
         Habits(**bug.habits),

@@ -9,7 +9,7 @@ _SHOWN = 40
 
 
 def table(result):
-    lines = columns([("fault", "times"), *sorted(result.strikes.items())])
+    lines = columns([("fault", "times"), *sorted(result.injections.items())])
     lines += ["", *_operations(result.operations), ""]
     lines += columns([("witnessed", "times"), *result.verdict.witnessed.items()])
     calm, healed = result.paces
@@ -46,7 +46,7 @@ def _operations(operations):
 
 def _conclusion(result):
     requests = sum(result.operations.values())
-    told = f"{requests} requests, {sum(result.strikes.values())} strikes, {result.seconds:.0f} s"
+    told = f"{requests} requests, {sum(result.injections.values())} injections, {result.seconds:.0f} s"
     if result.verdict.violations:
         return f"FAILED ({len(result.verdict.violations)} violations): {told}"
     return f"{'VOID' if result.verdict.void_because else 'PASSED'}: {told}"

@@ -21,7 +21,7 @@ from lab.chaos.judge import judge
 from lab.chaos.judge.pace import pace, paces
 from lab.chaos.judge.recovery import RECOVERY_SECONDS
 from lab.chaos.judge.verdict import Verdict
-from lab.chaos.schedule import Strike
+from lab.chaos.schedule import Injection
 from lab.chaos.topology import Topology
 from lab.chaos.watchers import MOVEMENTS, STOCK, Watcher
 from lab.chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
@@ -51,11 +51,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. `strikes` makes the schedule from the seed and the topology."""
+    """What to run. `injections` makes the schedule from the seed and the topology."""
 
     output: Path
     seed: int
-    strikes: Callable[[int, Topology], Sequence[Strike]]
+    injections: Callable[[int, Topology], Sequence[Injection]]
     seconds: float
     """The duration of the phase with faults."""
     shape: Shape = Shape()
@@ -70,7 +70,7 @@ class Plan:
 class Result:
     seed: int
     verdict: Verdict | None = None
-    strikes: Counter = field(default_factory=Counter)
+    injections: Counter = field(default_factory=Counter)
     operations: Counter = field(default_factory=Counter)
     paces: tuple = (None, None)
     """The duration of the phases without faults, before the faults and after healing."""
@@ -226,13 +226,13 @@ class Run:
 
     async def _harm_once(self):
         began = asyncio.get_running_loop().time()
-        strikes = self._plan.strikes(self._plan.seed, self._topology)
+        injections = self._plan.injections(self._plan.seed, self._topology)
 
-        async def strike_at(strike):
-            await asyncio.sleep(began + strike.at - asyncio.get_running_loop().time())
-            await self._stage.play(strike)
+        async def inject_at(injection):
+            await asyncio.sleep(began + injection.at - asyncio.get_running_loop().time())
+            await self._stage.play(injection)
 
-        await asyncio.gather(*map(strike_at, strikes))
+        await asyncio.gather(*map(inject_at, injections))
         await asyncio.sleep(began + self._plan.seconds - asyncio.get_running_loop().time())
 
     async def _finish_shopping(self):
@@ -252,7 +252,7 @@ class Run:
     def _count(self):
         for event in self._recorder.events:
             if event.kind is Kind.FAULT and event.reason == "begin":
-                self.result.strikes[event.action] += 1
+                self.result.injections[event.action] += 1
             elif event.kind in (Kind.OK, Kind.FAIL, Kind.INFO):
                 self.result.operations[event.kind, event.action, event.reason if event.kind is not Kind.OK else ""] += 1
         self.result.notes += self._stage.failures

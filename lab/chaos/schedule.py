@@ -10,7 +10,7 @@ _STRIKES_WITHIN_SECONDS = 4.0
 _STRIKES_PER_ROUND = 4
 
 
-class Strike(NamedTuple):
+class Injection(NamedTuple):
     """One fault of a schedule. `at` is seconds since the beginning of the phase with faults."""
 
     at: float
@@ -22,21 +22,21 @@ class Strike(NamedTuple):
 def schedule(seed, topology, seconds, faults):
     """Return rounds of faults, each with every fault once, so that all occur in a run that is long enough."""
     chance = random.Random(f"{seed} schedule")
-    strikes, deck = [], []
+    injections, deck = [], []
     for number in range(max(1, int(seconds / _ROUND_SECONDS))):
         for _ in range(min(_STRIKES_PER_ROUND, len(faults))):
             if not deck:
                 deck = list(faults)
                 chance.shuffle(deck)
             at = number * _ROUND_SECONDS + chance.uniform(0, _STRIKES_WITHIN_SECONDS)
-            strikes.append(strike(chance, at, deck.pop(), topology))
-    return sorted(strikes)
+            injections.append(injection(chance, at, deck.pop(), topology))
+    return sorted(injections)
 
 
-def strike(chance, at, name, topology):
+def injection(chance, at, name, topology):
     """Return an occurrence of a fault, with a random target and duration."""
     fault = FAULTS[name]
-    return Strike(at, chance.uniform(*fault.seconds), name, chance.choice(fault.targets(topology)))
+    return Injection(at, chance.uniform(*fault.seconds), name, chance.choice(fault.targets(topology)))
 
 
 # A run of half a minute: the faults that each kind of promise needs at least.
@@ -61,4 +61,4 @@ _BRIEF = (
 def brief_schedule(seed, topology):
     """Return the same faults at the same times for every seed. The seed chooses their targets."""
     chance = random.Random(f"{seed} schedule")
-    return [strike(chance, at, name, topology) for at, name in _BRIEF]
+    return [injection(chance, at, name, topology) for at, name in _BRIEF]

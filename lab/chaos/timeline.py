@@ -11,12 +11,12 @@ _NAMES = {Kind.OK: "granted", Kind.FAIL: "refused", Kind.INFO: "unknown"}
 
 def plot(events, path):
     """Draw the history into a file."""
-    strikes = _strikes(events)
-    height = 5 + 0.14 * len(strikes)
+    injections = _injections(events)
+    height = 5 + 0.14 * len(injections)
     shape = {"figsize": (16, height), "height_ratios": [2, 2, height - 4]}
     with figure(path, 3, sharex=True, **shape) as (rates, latencies, harm):
         _plot_requests(rates, latencies, events)
-        _plot_harm(harm, strikes)
+        _plot_harm(harm, injections)
         for phase in (event for event in events if event.kind is Kind.PHASE):
             for axes in (rates, latencies, harm):
                 axes.axvline(phase.at, color="grey", linewidth=0.5)
@@ -37,8 +37,8 @@ def _plot_requests(rates, latencies, events):
     latencies.set_ylabel("seconds")
 
 
-def _plot_harm(axes, strikes):
-    for row, (begin, end, name) in enumerate(strikes):
+def _plot_harm(axes, injections):
+    for row, (begin, end, name) in enumerate(injections):
         axes.barh(row, max(end - begin, 0.1), left=begin, color="#969696")
         axes.text(end, row, f" {name}", fontsize=6, va="center")
     axes.set_yticks([])
@@ -47,7 +47,7 @@ def _plot_harm(axes, strikes):
     axes.set_xlabel("seconds")
 
 
-def _strikes(events):
+def _injections(events):
     """Return the begin, the end and the name of each fault."""
     last = events[-1].at if events else 0.0
     begun, found = {}, []

@@ -164,7 +164,7 @@ class _Days:
             asyncio.create_task(self._live(60.0 * (second - first), boots=True)),
         ]
         hours = [asyncio.create_task(self._hour(hour)) for hour in range(self.hours)]
-        others = [asyncio.create_task(self._strike()), asyncio.create_task(self._watch_the_clock())]
+        others = [asyncio.create_task(self._take_down()), asyncio.create_task(self._watch_the_clock())]
         await asyncio.gather(*hours)
         for task in (*lives, *others):
             task.cancel()
@@ -236,7 +236,7 @@ class _Days:
             )  # Replicas do not work at the same times.
             replica.look_every(*cadence)
 
-    async def _strike(self):
+    async def _take_down(self):
         """Take the database down when the hour changes, in about one of five hours."""
         for hour in range(2, self.hours):
             if self._random.random() < 0.2:

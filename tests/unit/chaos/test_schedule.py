@@ -30,24 +30,24 @@ def test_a_seed_gives_the_same_schedule_again():
 
 
 def test_every_fault_strikes_in_a_long_run_and_none_far_more_than_another():
-    times = Counter(strike.fault for strike in of(7))
+    times = Counter(injection.fault for injection in of(7))
     assert times.keys() == FAULTS.keys()
     assert max(times.values()) - min(times.values()) <= 1
 
 
 def test_strikes_overlap_and_leave_healthy_moments():
-    strikes = of(7)
-    begins = [strike.at for strike in strikes]
+    injections = of(7)
+    begins = [injection.at for injection in injections]
     assert begins == sorted(begins)
-    assert any(later.at < strike.at + strike.seconds for strike, later in pairwise(strikes))
+    assert any(later.at < injection.at + injection.seconds for injection, later in pairwise(injections))
     assert max(later - earlier for earlier, later in pairwise(begins)) > 2.0
 
 
-def test_only_what_is_wanted_strikes():
-    assert {strike.fault for strike in of(7, ("kill", "cut-link"))} == {"kill", "cut-link"}
+def test_only_the_chosen_faults_are_injected():
+    assert {injection.fault for injection in of(7, ("kill", "cut-link"))} == {"kill", "cut-link"}
 
 
 def test_half_a_minute_has_all_that_a_run_must_have_met():
-    faults = [strike.fault for strike in brief_schedule(7, topology())]
+    faults = [injection.fault for injection in brief_schedule(7, topology())]
     assert faults.count("kill-in-commit") >= 2
     assert {"promote-standby", "kill-primary", "rolling-restart", "garble-valkey"} <= set(faults)
