@@ -202,6 +202,7 @@ class Orchestrator:
                 "HOLDFAST_EDGE_HTTP_PORT": edge.port,
                 "HOLDFAST_EDGE_METRICS_HOST": address,
                 "HOLDFAST_EDGE_METRICS_PORT": edge.metrics_port,
+                "HOLDFAST_EDGE_SHOPPERS_PORT": free_port(),
                 "HOLDFAST_EDGE_ADMIN_PORT": free_port(),
                 "HOLDFAST_EDGE_GATEWAYS": self.names.target(GATEWAY, gateway.port).rpartition("/")[2],
                 "HOLDFAST_EDGE_INVENTORIES": self.names.target(INVENTORY, inventory.port).rpartition("/")[2],

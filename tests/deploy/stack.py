@@ -9,7 +9,8 @@ QUICK = {f"HOLDFAST_{prefix}DRAIN_{each}_SECONDS": "0" for prefix in ("", "EDGE_
 
 def free_ports():
     """Return a port for each listener, by the middle part of its variable's name."""
-    listeners = ("GRPC", "METRICS", "HTTP", "GATEWAY_METRICS", "EDGE_HTTP", "EDGE_METRICS", "EDGE_ADMIN")
+    edges = ("EDGE_HTTP", "EDGE_SHOPPERS", "EDGE_METRICS", "EDGE_ADMIN")
+    listeners = ("GRPC", "METRICS", "HTTP", "GATEWAY_METRICS", *edges)
     return {name: free_port() for name in listeners}
 
 

@@ -11,11 +11,13 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 
+from holdfast_edge.settings import EdgeSettings
 from tests.deploy.render import REPOSITORY, SERVICES
 
 ECS = REPOSITORY / "deploy/ecs"
 UNITS = sorted((REPOSITORY / "deploy/systemd").glob("holdfast*.service"))
 OPERATIONS = {"task": "RegisterTaskDefinition", "service": "CreateService"}
+SHOPPERS_PORTS = {EdgeSettings.model_fields[f"edge_shoppers_{name}"].default for name in ("port", "tls_port")}
 COMPOSED = [*sorted((REPOSITORY / "compose").glob("*.yaml")), REPOSITORY / "deploy/swarm/stack.yaml"]
 
 
@@ -104,6 +106,20 @@ def test_only_the_edge_is_published_and_the_database_has_no_way_out():
     assert [name for name, each in core["services"].items() if "ports" in each] == ["edge"]
     assert core["services"]["postgres"]["networks"] == ["database"]
     assert core["networks"]["database"] == {"internal": True}
+
+
+@pytest.mark.parametrize("path", ["compose/compose.yaml", "compose/production.yaml"])
+def test_only_shoppers_reach_the_edge_of_compose_from_elsewhere(path):
+    published = yaml.safe_load((REPOSITORY / path).read_text())["services"]["edge"]["ports"]
+    public = [each.rpartition(":")[2] for each in published if not each.startswith("127.0.0.1:")]
+    assert set(public) <= {str(port) for port in SHOPPERS_PORTS}
+
+
+def test_public_load_balancer_of_ecs_leads_to_the_shoppers_port():
+    balanced = json.loads((ECS / "edge.service.json").read_text())["loadBalancers"]
+    ports = {each["targetGroupArn"].split("/")[1]: each["containerPort"] for each in balanced}
+    staff = EdgeSettings.model_fields["edge_http_port"].default
+    assert ports == {"holdfast-edge": min(SHOPPERS_PORTS), "holdfast-edge-staff": staff}
 
 
 def test_compose_stops_each_service_before_what_it_needs():

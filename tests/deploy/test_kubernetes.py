@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from holdfast_edge.settings import EdgeSettings
 from holdfast_inventory.settings import InventorySettings
 from tests.deploy.render import OVERLAYS, REPOSITORY, SERVICES, configuration, of_kind, pods, rendered, resource
 
@@ -159,3 +160,27 @@ def test_images_have_no_host_and_are_pinned_or_are_ours(overlay):
             ours = image.startswith("holdfast-")
             pinned = re.fullmatch(r"[a-z]+(/[a-z]+)?:[0-9][0-9.]*(-[a-z]+)?", image)
             assert ours or pinned, f"{name}: {image}"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_public_routes_lead_to_the_shoppers_port_only(overlay):
+    ports = {each["port"]: each for each in resource(overlay, "Service", "edge")["spec"]["ports"]}
+    ports |= {each["name"]: each for each in ports.values()}
+    routes = [backend["port"] for each in of_kind(overlay, "HTTPRoute", "GRPCRoute") for backend in _backends(each)]
+    for ingress in of_kind(overlay, "Ingress"):
+        for rule in ingress["spec"]["rules"]:
+            routes += [path["backend"]["service"]["port"]["name"] for path in rule["http"]["paths"]]
+    assert {ports[route]["targetPort"] for route in routes} <= {"shoppers"}
+
+
+def _backends(route):
+    return [backend for rule in route["spec"]["rules"] for backend in rule["backendRefs"]]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_anybody_reaches_the_shoppers_port_of_the_edge_only(overlay):
+    container = pods(overlay)["Deployment edge"]["containers"][0]
+    by_name = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert by_name["shoppers"] == EdgeSettings.model_fields["edge_shoppers_port"].default
+    rules = resource(overlay, "NetworkPolicy", "edge")["spec"]["ingress"]
+    assert [port["port"] for rule in rules if "from" not in rule for port in rule["ports"]] == ["shoppers"]

@@ -62,7 +62,8 @@ class Up:
 @pytest.fixture
 def environment(tmp_path, free_port):
     """Free ports and a directory of its own."""
-    services = ["HTTP", "GRPC", "METRICS", "GATEWAY_METRICS", "EDGE_HTTP", "EDGE_METRICS", "EDGE_ADMIN"]
+    edges = ["EDGE_HTTP", "EDGE_SHOPPERS", "EDGE_METRICS", "EDGE_ADMIN"]
+    services = ["HTTP", "GRPC", "METRICS", "GATEWAY_METRICS", *edges]
     inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     return inherited | {
         "HOLDFAST_DATA_DIR": str(tmp_path / "data"),

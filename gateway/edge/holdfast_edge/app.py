@@ -63,7 +63,8 @@ class App:
 
     async def _open(self) -> None:
         settings = self._settings
-        log.info("listening", address=f"http://{authority(settings.edge_host, settings.edge_http_port)}")
+        for port in (settings.edge_http_port, settings.edge_shoppers_port):
+            log.info("listening", address=f"http://{authority(settings.edge_host, port)}")
         self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:

@@ -5,7 +5,8 @@ place. Envoy gets the result as an argument, so no file is written.
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,17 +16,52 @@ from holdfast_chassis.listening import EVERY_ADDRESS, listening_address
 from holdfast_edge.kinds import path_patterns
 from holdfast_edge.refusals import local_reply_config
 from holdfast_edge.settings import EdgeSettings, address_of
+from holdfast_edge.shoppers import shoppers_guards
 
+# `&name` or `*name`, as a value or in a list.
+_anchor = re.compile(r"(?<=[ \[])([&*])(\w+)")
+_ROUTE_INDENT = 24 * " "
 DIRECTORY = Path(__file__).resolve().parent.parent
 
 
 def render(settings: EdgeSettings, version: str, workload: WorkloadTls | None = None) -> str:
     """Return the whole configuration."""
-    text = (DIRECTORY / "envoy.yaml").read_text(encoding="utf-8")
-    if settings.edge_tls_dir is not None:
-        text += (DIRECTORY / "tls_listener.yaml").read_text(encoding="utf-8")
+    files = ["listener.yaml"] if settings.edge_tls_dir is None else ["listener.yaml", "tls_listener.yaml"]
     values = _values(settings, version) | _sockets(settings, workload)
-    return Template(text).substitute({name: json.dumps(value) for name, value in values.items()})
+    parts = [_filled("envoy.yaml", values)]
+    for listener in _listeners(settings):
+        parts += [
+            _filled(file, {**values, **listener}, shoppers_guards() if listener["shoppers"] else ()) for file in files
+        ]
+    return "".join(parts)
+
+
+def _filled(file: str, values: Mapping[str, Any], guards: Sequence[object] = ()) -> str:
+    """Return a file with the values. `guards` become items of the list in which their name stands."""
+    text = (DIRECTORY / file).read_text(encoding="utf-8")
+    # An anchor may be defined only once.
+    template = Template(_anchor.sub(r"\1shoppers_\2", text) if guards else text)
+    # Each on a line of its own; the list goes on after them.
+    items = f"\n{_ROUTE_INDENT}".join(f"- {json.dumps(guard)}" for guard in guards)
+    texts = {name: json.dumps(value) for name, value in values.items()}
+    # Once, because an argument of a process has at most 128 KiB.
+    texts["refusals"] = "*refusals" if guards else f"&refusals {texts['refusals']}"
+    return template.substitute(texts, guards=items)
+
+
+def _listeners(settings: EdgeSettings) -> Sequence[Mapping[str, Any]]:
+    plain, shoppers = settings.edge_http_port, settings.edge_shoppers_port
+    tls, shoppers_tls = settings.edge_tls_port, settings.edge_shoppers_tls_port
+    return [
+        {
+            "listener_name": f"{name}plain",
+            "listener_port": port,
+            "shoppers": bool(name),
+            "tls_listener_name": f"{name}tls",
+            "tls_listener_port": tls_port,
+        }
+        for name, port, tls_port in (("", plain, tls), ("shoppers_", shoppers, shoppers_tls))
+    ]
 
 
 def workload_tls(settings: EdgeSettings) -> WorkloadTls | None:

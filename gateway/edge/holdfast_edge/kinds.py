@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 
 from holdfast_chassis.contract import METHODS, Kind
 
-_VARIABLE = re.compile(r"\{[\w.]+(?:=([^{}]*))?\}")
+VARIABLE = re.compile(r"\{[\w.]+(?:=([^{}]*))?\}")
+"""A variable in a path template; its group is the pattern, if it has one."""
 # A client may encode the colon before a verb.
-_COLON = "(:|%3[Aa])"
+COLON = "(:|%3[Aa])"
+"""The colon before a verb, as a pattern."""
 
 
 def path_patterns() -> Mapping[str, str]:
@@ -28,6 +30,6 @@ def _rest_paths(kind: Kind) -> Iterator[str]:
 
 
 def _rest_path(template: str) -> str:
-    path, _, verb = _VARIABLE.sub(lambda variable: variable[1] or "*", template).partition(":")
+    path, _, verb = VARIABLE.sub(lambda variable: variable[1] or "*", template).partition(":")
     segments = re.escape(path).replace(r"\*", "[^/?]+")
-    return f"{segments}{_COLON}{verb}" if verb else segments
+    return f"{segments}{COLON}{verb}" if verb else segments

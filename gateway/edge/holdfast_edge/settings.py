@@ -54,10 +54,14 @@ class EdgeSettings(ServiceSettings):
     edge_inventory_tls_name: str = Field("inventory", min_length=1)
 
     edge_host: str = EVERY_ADDRESS
+    # The port of everything, for staff and backends, and that of what a buyer may do, which is all that the internet
+    # should reach.
     edge_http_port: int = Field(8000, ge=1, le=65535)
+    edge_shoppers_port: int = Field(8001, ge=1, le=65535)
     # The directory of tls.crt and tls.key; without it there is no TLS.
     edge_tls_dir: Path | None = None
     edge_tls_port: int = Field(8443, ge=1, le=65535)
+    edge_shoppers_tls_port: int = Field(8444, ge=1, le=65535)
     edge_metrics_host: str = EVERY_ADDRESS
     edge_metrics_port: int = Field(9102, ge=1, le=65535)
     edge_admin_port: int = Field(9901, ge=1, le=65535)

@@ -104,6 +104,7 @@ def edge(settings: DevstackSettings, environment: Callable[[], Mapping[str, str]
         "edge",
         "holdfast_edge",
         f"http://{authority(settings.edge_host, settings.edge_http_port)}  "
+        f"shoppers {authority(settings.edge_host, settings.edge_shoppers_port)}  "
         f"metrics {authority(settings.edge_metrics_host, settings.edge_metrics_port)}",
         environment=environment,
         is_ready=lambda: _serves_http(f"http://{LOOPBACK}:{settings.edge_admin_port}/ready"),

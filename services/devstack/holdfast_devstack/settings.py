@@ -37,6 +37,7 @@ class DevstackSettings(ServiceSettings):
     gateway_metrics_port: int = Field(9101, ge=1, le=65535)
 
     edge_http_port: int = Field(8000, ge=1, le=65535)
+    edge_shoppers_port: int = Field(8001, ge=1, le=65535)
     edge_metrics_port: int = Field(9102, ge=1, le=65535)
     edge_admin_port: int = Field(9901, ge=1, le=65535)
 

@@ -255,6 +255,7 @@ def _taken_ports(settings: DevstackSettings, *, with_edge: bool) -> list[str]:
         uses["valkey_port"] = ("Valkey", LOOPBACK)
     if with_edge:
         uses["edge_http_port"] = ("the edge", settings.edge_host)
+        uses["edge_shoppers_port"] = ("the edge for shoppers", settings.edge_host)
         uses["edge_metrics_port"] = ("the edge's metrics", settings.edge_metrics_host)
         uses["edge_admin_port"] = ("Envoy's administration", LOOPBACK)
     return [

@@ -31,7 +31,7 @@ async def start_edge(free_port):
     edges = []
 
     async def start(gateways, inventories, **settings):
-        ports = {name: free_port() for name in ("http", "tls", "metrics", "admin")}
+        ports = {name: free_port() for name in ("http", "tls", "shoppers", "shoppers_tls", "metrics", "admin")}
         settings = {
             "host": "127.0.0.1",
             "metrics_host": "127.0.0.1",

@@ -35,7 +35,7 @@ class Tiers:
         own = self.directories["gateway"]
         proven = {"http_tls_dir": own, "inventory_tls_dir": own, **NO_DRAIN}
         self.gateway = started.enter_context(Gateway(addresses, **proven)).wait_until_serving()
-        self.ports = {name: free_port() for name in ("http", "metrics", "admin")}
+        self.ports = {name: free_port() for name in ("http", "shoppers", "metrics", "admin")}
         settings = {
             "host": "127.0.0.1",
             "metrics_host": "127.0.0.1",
