@@ -83,6 +83,10 @@ class SharedBuckets:
         try:
             async with asyncio.timeout(2 * _ANSWER_SECONDS):
                 self.replicas, *verdicts = await self._script(keys=keys, args=arguments)
+        except asyncio.CancelledError:
+            for _, future in wanted:
+                future.cancel()
+            raise
         except Exception as error:  # noqa: BLE001 - errors of the library and of the server are treated alike
             fault = ConnectionError(f"no rate limits from Redis: {error or type(error).__name__}")
             for _, future in wanted:

@@ -14,6 +14,7 @@ SCHEDULE: Final = "hourly"
 
 _TIMEOUT_SECONDS = 10.0
 _OK = 200
+_UNAUTHENTICATED = 401
 _CONFLICT = 409
 
 _DEMO_SALE: Final[dict[str, Any]] = {
@@ -31,8 +32,10 @@ _HOURLY_SCHEDULE: Final[dict[str, Any]] = {
 }
 
 
-def create(base_url: str, issuer: DemoIssuer | None) -> None:
+def create(base_url: str, issuer: DemoIssuer | None) -> bool:
     """Create the demo sale and the hourly schedule if they do not exist; with an `issuer`, as its operator.
+
+    Return whether that was possible: not without the demo issuer, where callers need a credential of another one.
 
     Raises StartError if the gateway refuses, with its answer, or does not answer.
     """
@@ -42,8 +45,11 @@ def create(base_url: str, issuer: DemoIssuer | None) -> None:
         (f"{base_url}/v1/saleSchedules?schedule_id={SCHEDULE}", _HOURLY_SCHEDULE),
     ):
         status, answer = _post(url, body, credential)
+        if issuer is None and status == _UNAUTHENTICATED:
+            return False
         if status not in (_OK, _CONFLICT):
             raise StartError(f"POST {url} was refused: {status} {answer}")
+    return True
 
 
 def _post(url: str, body: dict[str, Any], credential: str | None) -> tuple[int, str]:

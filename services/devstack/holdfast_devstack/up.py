@@ -60,6 +60,11 @@ class Server(Protocol):
         """Stop it, within a time limit."""
 
 
+_NO_DEMO = (
+    "No demo sale: callers need a credential of the issuer or of the keys that are set. AUTH=1 makes a demo issuer."
+)
+
+
 class Stack:
     """The servers that `holdfast up` runs."""
 
@@ -76,6 +81,7 @@ class Stack:
         self._settings = settings
         self._console = console
         self._issuer = issuer
+        self._has_demo = False
         self._remains_seconds = _REMAINS_SECONDS if directory.was_abandoned else 0.0
         self._base_url = f"http://{authority(settings.http_host, settings.http_port)}"
         self._grpc_target = authority(settings.grpc_host, settings.grpc_port)
@@ -144,7 +150,7 @@ class Stack:
             raise StartError(f"the schema could not be migrated: {error}") from error
 
     async def _create_demo(self) -> None:
-        await asyncio.to_thread(demo.create, self._base_url, self._issuer)
+        self._has_demo = await asyncio.to_thread(demo.create, self._base_url, self._issuer)
 
     def _do_once(self, name: str, result: str, work: Callable[[], Awaitable[None]]) -> Step:
         return Step(name, lambda: self._told(name, result, work()), _nothing, _START_TIMEOUT_SECONDS, 1.0)
@@ -201,12 +207,14 @@ class Stack:
 
     async def _watch(self) -> None:
         self._console.say()
-        self._console.say(await asyncio.to_thread(demo.tour, *self._entrance(), self._issuer))
+        if self._has_demo:
+            self._console.say(await asyncio.to_thread(demo.tour, *self._entrance(), self._issuer))
+        else:
+            self._console.say(_NO_DEMO)
         self._console.say("Ctrl-C stops it; the data is kept.\n")
-        self._background = [
-            asyncio.create_task(self._notice_deaths(), name="notice deaths"),
-            asyncio.create_task(self._follow_stock(), name="stock line"),
-        ]
+        self._background = [asyncio.create_task(self._notice_deaths(), name="notice deaths")]
+        if self._has_demo:
+            self._background.append(asyncio.create_task(self._follow_stock(), name="stock line"))
 
     async def _follow_stock(self) -> None:
         credential = None if self._issuer is None else self._issuer.credential("operator")

@@ -12,6 +12,7 @@ from holdfast_chassis.identity.expiry import Expiry
 from holdfast_chassis.identity.jwks import KeyRing
 from holdfast_chassis.identity.principal import ANONYMOUS, Principal
 from holdfast_chassis.identity.refusals import Unauthenticated
+from holdfast_chassis.identity.revocations import Revocations
 from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.identity.tokens import TokenRules, TokenVerifier, VerifiedToken
 from holdfast_chassis.lifecycle import CannotStartError
@@ -41,11 +42,13 @@ class Authenticator:
                 entropy=entropy,
             )
             self._verifier = TokenVerifier(_token_rules(settings, settings.token_issuer), self._key_ring)
+        revoked = settings.revoked_tokens_path
+        self._revocations = None if revoked is None else Revocations(revoked, clock)
         self._remembered: RecentMap[bytes, VerifiedToken] = RecentMap(_REMEMBERED_TOKENS)
 
     async def start(self) -> None:
         """Start reading keys. Raises CannotStartError."""
-        for source in (self._api_keys, self._key_ring):
+        for source in (self._api_keys, self._key_ring, self._revocations):
             if source is not None:
                 try:
                     await source.start()
@@ -54,7 +57,7 @@ class Authenticator:
 
     async def stop(self) -> None:
         """Stop reading keys."""
-        for source in (self._api_keys, self._key_ring):
+        for source in (self._api_keys, self._key_ring, self._revocations):
             if source is not None:
                 await source.stop()
 
@@ -73,7 +76,7 @@ class Authenticator:
         if known is not None and self._key_ring is not None and self._key_ring.has(known.key):
             if self._now().timestamp() >= known.expires_at:
                 raise Unauthenticated("the token has expired")
-            return known.principal
+            return self._principal_of_token(known)
         match = _bearer(authorization)
         if match is None:
             raise Unauthenticated("Authorization must appear once, and be: Bearer and a token or a key")
@@ -81,7 +84,12 @@ class Authenticator:
             return self._principal_of_key(match[1])
         verified = await self._verified(match[1])
         self._remembered.set(digest, verified)
-        return verified.principal
+        return self._principal_of_token(verified)
+
+    def _principal_of_token(self, token: VerifiedToken) -> Principal:
+        if self._revocations is not None and self._revocations.has(token.id):
+            raise Unauthenticated("the token has been revoked")
+        return token.principal
 
     def _principal_of_key(self, secret: str) -> Principal:
         if self._api_keys is None:

@@ -24,6 +24,11 @@ class IdentitySettings(ServiceSettings):
     token_leeway_seconds: float = Field(
         30.0, ge=0, le=300, description="The allowed difference between the issuer's clock and this machine's."
     )
+    revoked_tokens_path: Path | None = Field(
+        None,
+        description="A file with the ids (`jti`) of tokens that are refused before they expire, one a line. It is read "
+        "again when it changes.",
+    )
     jwks_refresh_seconds: float = Field(300.0, ge=1, description="How often keys at a URL are fetched again.")
     jwks_stale_seconds: float = Field(
         86_400.0, ge=1, description="How long keys from a URL are used after it stopped answering."

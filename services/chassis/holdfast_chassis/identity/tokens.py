@@ -26,11 +26,12 @@ class TokenRules:
 
 
 class VerifiedToken(NamedTuple):
-    """A valid token: its principal, its expiry (POSIX seconds) and its key."""
+    """A valid token: its principal, its expiry (POSIX seconds), its key, and its `jti` or nothing."""
 
     principal: Principal
     expires_at: float
     key: VerificationKey
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,12 @@ class TokenVerifier:
     async def verify(self, token: str) -> VerifiedToken:
         """Return a verified token. Raises Unauthenticated and IssuerUnavailable."""
         claims, key = await self._tokens.claims(token)
-        return VerifiedToken(self._principal(claims), float(int(claims["exp"])) + self._rules.leeway_seconds, key)
+        return VerifiedToken(
+            self._principal(claims),
+            float(int(claims["exp"])) + self._rules.leeway_seconds,
+            key,
+            str(claims.get("jti", "")),
+        )
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         scopes = _scopes(claims.get(self._rules.scope_claim))
