@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Transfer
+from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Return, Transfer
 from holdfast_inventory.domain.errors import Internal
 from holdfast_inventory.domain.reservation import Reservation
 from lab.simulation.history import Call, History
@@ -21,6 +21,7 @@ from lab.simulation.record import (
     HOLD,
     RELEASE,
     RELEASED,
+    RETURN,
     TRANSFER,
     Entry,
     SaleRecord,
@@ -28,6 +29,7 @@ from lab.simulation.record import (
     state_of,
 )
 from lab.simulation.refusals import false_refusals, late_refusals
+from lab.simulation.returns import bad_returns
 from lab.simulation.server import Server
 from lab.simulation.tables import Row
 
@@ -53,6 +55,7 @@ def judge(history: History, server: Server) -> list[str]:
         faults += _bad_holds(record)
         faults += _bad_stories(record, own)
         faults += _unasked_changes(record, calls)
+        faults += bad_returns(record, own)
         faults += _broken_promises(record, own)
         faults += _false_firsts(own)
         faults += _untimely(record)
@@ -190,7 +193,7 @@ def _is_meant(command: Create, row: Row, lines: Mapping[str, int]) -> bool:
 
 
 def _unasked_changes(record: SaleRecord, calls: Sequence[Call]) -> Iterator[str]:
-    """Check that each adjustment and transfer was requested, and moved stock once."""
+    """Check that each adjustment, transfer and return was requested, and moved stock once."""
     able = {call.command.change_id: call for call in calls if _is_change(call) and call.may_be_done}
     moved: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in record.entries:
@@ -203,7 +206,9 @@ def _unasked_changes(record: SaleRecord, calls: Sequence[Call]) -> Iterator[str]
             yield f"{record.sale_id}: change {change_id} was not requested"
         elif all(other.command.fingerprint != row["fingerprint"] for other in calls if _of_change(other, change_id)):
             yield f"{record.sale_id}: change {change_id} has a meaning that was not requested"
-        if len(moved.pop(str(change_id), ())) != 1:
+        entries = moved.pop(str(change_id), [])
+        # A return moves several items; `bad_returns` says more about it.
+        if len(entries) != 1 and not (entries and entries[0].kind == RETURN):
             yield f"{record.sale_id}: change {change_id} did not move stock exactly once"
     for change_id, entries in moved.items():
         if any(entry.kind != TRANSFER or entry.on_hand < 0 for entry in entries):
@@ -211,11 +216,11 @@ def _unasked_changes(record: SaleRecord, calls: Sequence[Call]) -> Iterator[str]
 
 
 def _is_change(call: Call) -> bool:
-    return isinstance(call.command, Adjust | Transfer)
+    return isinstance(call.command, Adjust | Return | Transfer)
 
 
 def _of_change(call: Call, change_id: object) -> bool:
-    return isinstance(call.command, Adjust | Transfer) and call.command.change_id == change_id
+    return isinstance(call.command, Adjust | Return | Transfer) and call.command.change_id == change_id
 
 
 def _unbalanced_transfers(records: Iterable[SaleRecord]) -> list[str]:
@@ -240,7 +245,7 @@ def _broken_promises(record: SaleRecord, calls: Iterable[Call]) -> Iterator[str]
 
 def _broken_promise(record: SaleRecord, call: Call) -> str | None:
     command = call.command
-    if isinstance(command, Adjust | Transfer):
+    if isinstance(command, Adjust | Return | Transfer):
         effect: tuple[Any, ...] = ("change", command.change_id)
     elif isinstance(command, Create | Confirm | Release | Extend):
         told = call.answer.reservation
@@ -326,7 +331,7 @@ def _answered(call: Call) -> tuple[int, float]:
 def _spans(records: Mapping[str, SaleRecord], call: Call) -> list[tuple[str, tuple[int, int]]]:
     """Return the first and the last sequence of the call's movements, for each sale."""
     command = call.command
-    if isinstance(command, Adjust | Transfer):
+    if isinstance(command, Adjust | Return | Transfer):
         mine = {
             sale_id: [entry.sequence for entry in record.entries if entry.actor.endswith(f" of {command.change_id}")]
             for sale_id, record in records.items()
@@ -367,7 +372,7 @@ def _over_limits(record: SaleRecord) -> Iterator[str]:
         return
     held: Held = {}
     for entry in record.entries:
-        if entry.kind not in (HOLD, CONFIRM, RELEASE, EXPIRE):
+        if entry.kind not in (HOLD, CONFIRM, RELEASE, EXPIRE, RETURN):
             continue
         row = record.reservations.get(entry.reservation_id)
         if row is None:
@@ -375,6 +380,9 @@ def _over_limits(record: SaleRecord) -> Iterator[str]:
         key = (entry.reservation_id, entry.item_id)
         if entry.kind in (RELEASE, EXPIRE):
             held.pop(key, None)
+            continue
+        if entry.kind == RETURN:
+            held[key] = (held[key][0], held[key][1] + entry.sold, *held[key][2:])
             continue
         is_new = key not in held
         held[key] = (row["customer"], abs(entry.held or entry.on_hand), entry.kind == CONFIRM, row["expires_at"])

@@ -5,18 +5,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from holdfast_inventory.domain.commands import Confirm, Create
+from holdfast_inventory.domain.commands import Confirm, Create, Return
 from holdfast_inventory.domain.errors import (
     CustomerLimitReached,
     InsufficientStock,
     InvalidRequest,
     NotFound,
+    NotReturnable,
     RequestIdReused,
+    ReservationHeld,
     SaleClosed,
     SaleNotOpen,
     SalePaused,
 )
-from lab.simulation.record import CONFIRM, EXPIRE, HOLD, RELEASE, Entry, entries_in, state_of
+from lab.simulation.record import CONFIRM, EXPIRE, HOLD, RELEASE, RETURN, Entry, entries_in, state_of
 from lab.simulation.server import Commit
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class SaleThen:
             self._taken[place] = (abs(entry.held or entry.on_hand), entry.kind == CONFIRM)
         elif entry.kind in (RELEASE, EXPIRE):
             self._taken.pop(place, None)
+        elif entry.kind == RETURN:
+            self._taken[place] = (self._taken[place][0] + entry.sold, True)
 
     def keep(self, commit: Commit) -> None:
         """Apply the rules and items of a commit. Within its batch, the previous ones are valid."""
@@ -85,6 +89,8 @@ class SaleThen:
             return self._of_create(command, now)
         if isinstance(command, Confirm) and command.allow_late:
             return self._of_late_confirm(command, now)
+        if isinstance(command, Return):
+            return self._of_return(command, now)
         return None
 
     def _of_create(self, command: Create, now: datetime) -> Refusal | None:
@@ -118,6 +124,23 @@ class SaleThen:
             return (SaleClosed,)
         lines = tuple(zip(row["item_ids"], row["quantities"], strict=True))
         return self._of_units(row["customer"], lines, now, takes_less=False)
+
+    def _of_return(self, command: Return, now: datetime) -> Refusal | None:
+        kind = self._kinds.get(command.reservation_id)
+        if kind is None:
+            return None
+        row = self._reservations[command.reservation_id]
+        if kind == HOLD:
+            return (ReservationHeld,) if row["expires_at"] > now and self.rules["cancelled_at"] is None else None
+        if kind not in (CONFIRM, RETURN):
+            return None
+        left = {item_id: self._taken[command.reservation_id, item_id][0] for item_id in row["item_ids"]}
+        if not command.lines and any(left.values()):
+            return None
+        for item_id, units in command.lines or zip(row["item_ids"], row["quantities"], strict=True):
+            if units > left.get(item_id, 0):
+                return NotReturnable, item_id, units, left.get(item_id, 0)
+        return None
 
     def _of_units(
         self, customer: str, lines: Iterable[tuple[str, int]], now: datetime, *, takes_less: bool

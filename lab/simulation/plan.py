@@ -40,6 +40,7 @@ class Plan:
     events: tuple[tuple[float, str], ...]
     news: str
     stall_share: float
+    has_returns: bool
 
 
 def plan_of(seed: int) -> Plan:
@@ -61,6 +62,7 @@ def plan_of(seed: int) -> Plan:
         events=tuple((seconds * random.random(), random.choice(events)) for _ in range(random.choice((0, 0, 1, 2, 4)))),
         news=random.choice(("prompt", "late", "never")),
         stall_share=random.choice((0.0, 0.0, 0.01, 0.05)),
+        has_returns=stream(seed, "has returns").random() < 0.5,
     )
 
 

@@ -12,7 +12,7 @@ from lab.simulation.server import Commit, Server
 from lab.simulation.tables import Row, Rows
 
 HELD, CONFIRMED, RELEASED, EXPIRED = 1, 2, 3, 4
-HOLD, CONFIRM, RELEASE, EXPIRE, ADJUST, TRANSFER = 1, 2, 3, 4, 5, 6
+HOLD, CONFIRM, RELEASE, EXPIRE, ADJUST, TRANSFER, RETURN = 1, 2, 3, 4, 5, 6, 7
 _OF_SALES = {"sales", "items", "reservations", "stock_changes", "ledger"}
 _COLUMNS = ("kinds", "item_ids", "on_hand_deltas", "held_deltas", "sold_deltas", "reservation_ids", "actors")
 

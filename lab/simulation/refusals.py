@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import inf
 from typing import Any
 
-from holdfast_inventory.domain.commands import Confirm, Create, Extend
+from holdfast_inventory.domain.commands import Confirm, Create, Extend, Return
 from holdfast_inventory.domain.errors import (
     CustomerLimitReached,
     DeadlineInQueue,
@@ -19,7 +19,9 @@ from holdfast_inventory.domain.errors import (
     InsufficientStock,
     InvalidRequest,
     NotFound,
+    NotReturnable,
     RequestIdReused,
+    ReservationHeld,
     SaleClosed,
     SaleNotOpen,
     SalePaused,
@@ -42,6 +44,7 @@ _JUDGED: dict[type, tuple[type, ...]] = {
     ),
     Confirm: (SaleNotOpen, SalePaused, SaleClosed, CustomerLimitReached, InsufficientStock),
     Extend: (ExtensionLimitReached,),
+    Return: (ReservationHeld, NotReturnable),
 }  # fmt: skip
 
 
@@ -116,6 +119,8 @@ def _is_told(call: Call, demanded: Refusal, server: Server) -> bool:
             return facts == [violation.field for violation in refusal.violations]
         case NotFound():
             return facts == [refusal.resource]
+        case NotReturnable():
+            return facts == [refusal.item_id, refusal.asked, refusal.left]
         case CustomerLimitReached():
             return facts == [refusal.limit, refusal.used, refusal.item_id]
         case InsufficientStock():

@@ -5,7 +5,17 @@ from datetime import timedelta
 from uuid import UUID
 
 from holdfast_inventory.domain import identity
-from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
+from holdfast_inventory.domain.commands import (
+    Adjust,
+    Command,
+    Confirm,
+    Create,
+    Extend,
+    Release,
+    Return,
+    Sweep,
+    Transfer,
+)
 from holdfast_inventory.domain.decide import Done
 from holdfast_inventory.domain.errors import (
     DatabaseUnavailable,
@@ -34,13 +44,15 @@ class NoAnswerError(Exception):
 class Shop:
     """Sends commands to replicas and records their outcomes. `replicas` may change during the run."""
 
-    def __init__(self, loop, trace, history, server, random, items):
+    def __init__(self, loop, trace, history, server, random, items, returns=None):
+        """`returns` is the stream for returns of sold units; None: there are none."""
         self._loop = loop
         self._trace = trace
         self._history = history
         self._server = server
         self._random = random
         self._items = items
+        self._returns = returns
         self._asked_for = []
         self._granted = []
         self.replicas = []
@@ -131,12 +143,18 @@ class Shop:
         else:
             build, sale_id = self._other(kind, sale_id)
             can_retry = True
-        copies = 2 if random.random() < 0.15 else 1
-        await asyncio.gather(*(self._insist(sale_id, build, can_retry) for _ in range(copies)))
+        await self._insist_in_copies(sale_id, build, can_retry)
+        if self._returns is not None and kind == "pay" and self._granted:
+            build, sale_id = self._take_back()
+            await self._insist_in_copies(sale_id, build, can_retry=True)
 
     @property
     def _sale_ids(self):
         return sorted(self._items)
+
+    async def _insist_in_copies(self, sale_id, build, can_retry):
+        copies = 2 if self._random.random() < 0.15 else 1
+        await asyncio.gather(*(self._insist(sale_id, build, can_retry) for _ in range(copies)))
 
     async def _insist(self, sale_id, build, can_retry):
         random = self._random
@@ -247,6 +265,27 @@ class Shop:
             return Adjust(bound_id, item_id, delta, reason, version, f"clerk of {bound_id}", fingerprint)
 
         return build
+
+    def _take_back(self):
+        random = self._returns
+        sale_id, reservation_id, owner = random.choice(self._granted[-8:])
+        customer = random.choice(("", owner, owner, "mallory"))
+        line = Line(random.choice(self._items[sale_id]), random.choice((1, 1, 2)))
+        lines = (line,) if random.random() < 0.6 else ()
+        restock = random.random() < 0.7
+        reason = random.choice((AdjustReason.RETURNED, AdjustReason.DAMAGED))
+        request_id = random.choice(REQUEST_IDS) if random.random() < 0.5 else None
+        change_id = UUID(int=random.getrandbits(128))
+        fingerprint = identity.return_fingerprint(reservation_id, lines, reason, restock=restock)
+
+        async def build(replica, deadline):
+            bound_id = change_id
+            if request_id is not None:
+                bound_id = identity.stock_change_id(await replica.ledger.salt(sale_id, deadline), request_id)
+            actor = f"returner of {bound_id}"
+            return Return(bound_id, reservation_id, lines, restock, reason, customer, actor, fingerprint)
+
+        return build, sale_id
 
     def _move(self, source):
         random = self._random

@@ -11,7 +11,7 @@ import asyncpg
 
 from holdfast_inventory.postgres.columns import HOLD, ITEM, LEDGER, RESERVATION, SALE, SCHEDULE, STOCK_CHANGE, USE
 from holdfast_inventory.postgres.statements import load, parameters_of
-from lab.simulation.tables import HELD
+from lab.simulation.tables import CONFIRMED, HELD
 
 SHARED, EXCLUSIVE = "shared", "exclusive"
 
@@ -108,9 +108,10 @@ def _used(view, sale, customers, now):
     used = {}
     for row in view.rows("reservations", sale["sale_id"]):
         if row["state"] == 2 or (row["state"] == HELD and row["expires_at"] > now):
-            for item_id, quantity in zip(row["item_ids"], row["quantities"], strict=True):
+            returned = row["returned"] or [0] * len(row["quantities"])
+            for item_id, quantity, back in zip(row["item_ids"], row["quantities"], returned, strict=True):
                 place = (row["customer"], item_id)
-                used[place] = used.get(place, 0) + quantity
+                used[place] = used.get(place, 0) + quantity - back
     return [
         {"customer": customer, "item_id": item_id, "units": units}
         for (customer, item_id), units in used.items()
@@ -149,7 +150,7 @@ def append(view, now, *arguments):
         _insert(view, "reservations", sale_id, row["reservation_id"], row, "reservations_pkey")
     for row in map(_stored, _given(values, "changed", RESERVATION)):
         known = view.get("reservations", sale_id, row["reservation_id"]) or row
-        news = {name: row[name] for name in ("state", "expires_at", "ended_at", "order_id")}
+        news = {name: row[name] for name in ("state", "expires_at", "ended_at", "order_id", "returned")}
         view.put("reservations", sale_id, row["reservation_id"], known | news)
     for row in _given(values, "stock_changes", STOCK_CHANGE):
         change = row | {"created_at": at}
@@ -193,13 +194,24 @@ def _stored(row):
     """Return a reservation's row from the arguments of the append."""
     row = row | {
         "item_ids": row["item_ids"].split(","),
-        "quantities": [int(element) for element in row["quantities"].split(",")],
+        "quantities": _units(row["quantities"]),
+        "returned": row["returned"] and _units(row["returned"]),
     }
     lines = zip(row["item_ids"], row["quantities"], strict=False)
     same_length = len(row["item_ids"]) == len(row["quantities"])
     _check(row["item_ids"] and same_length and all(units > 0 for _, units in lines), "reservations_lines_check")
     _check((row["state"] == HELD) == (row["ended_at"] is None), "reservations_ended_check")
+    _check(row["returned"] is None or _is_returned(row), "reservations_returned_check")
     return row
+
+
+def _units(text):
+    return [int(element) for element in text.split(",")]
+
+
+def _is_returned(row):
+    returned = row["returned"]
+    return row["state"] == CONFIRMED and len(returned) == len(row["quantities"]) and min(returned) >= 0
 
 
 def _insert(view, table, sale_id, key, row, constraint):

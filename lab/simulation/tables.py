@@ -7,7 +7,7 @@ rows are found without a search in those of others.
 from collections import defaultdict
 from typing import Any
 
-HELD = 1
+HELD, CONFIRMED = 1, 2
 
 Row = dict[str, Any]
 Rows = dict[Any, Row]

@@ -37,8 +37,9 @@ class World:
         self._random = stream(seed, "world")
         self._pauses = stream(seed, "pause")
         self._named = 0
+        returns = stream(seed, "returns") if plan.has_returns else None
         items = {sale.sale_id: [item.item_id for item in sale.items] for sale in plan.sales}
-        self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(seed, "shop"), items)
+        self.shop = Shop(self.loop, self.trace, self.history, self.server, stream(seed, "shop"), items, returns)
 
     @property
     def replicas(self):

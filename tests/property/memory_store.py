@@ -7,7 +7,17 @@ from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
 
-from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
+from holdfast_inventory.domain.commands import (
+    Adjust,
+    Command,
+    Confirm,
+    Create,
+    Extend,
+    Release,
+    Return,
+    Sweep,
+    Transfer,
+)
 from holdfast_inventory.domain.decide import Answer, Decision, State, Transferred, decide, decide_transfer
 from holdfast_inventory.domain.errors import DomainError, InsufficientStock
 from holdfast_inventory.domain.item import MAX_UNITS, Item
@@ -53,7 +63,7 @@ class MemoryStore:
 
     def read(self, commands: Sequence[Command | Transfer], now: datetime) -> State:
         """Return what the commands touch, and nothing else."""
-        on_reservations = Create | Confirm | Release | Extend
+        on_reservations = Create | Confirm | Release | Extend | Return
         named = {command.reservation_id for command in commands if isinstance(command, on_reservations)}
         found = {key: self.reservations[key] for key in named if key in self.reservations}
         due = self.due(now)
@@ -66,7 +76,7 @@ class MemoryStore:
         for command in commands:
             asked.update(_units_asked_by(command, found))
         items |= asked.keys()
-        changes = {command.change_id for command in commands if isinstance(command, Adjust | Transfer)}
+        changes = {command.change_id for command in commands if isinstance(command, Adjust | Return | Transfer)}
         return State(
             sale=self.sale,
             now=now,
@@ -104,7 +114,7 @@ class MemoryStore:
                     reservation.state is ReservationState.HELD and not reservation.is_due(now)
                 )
                 if counts and reservation.customer == customer:
-                    for item_id, quantity in reservation.lines:
+                    for item_id, quantity in reservation.kept:
                         used[item_id] = used.get(item_id, 0) + quantity
         return MappingProxyType(used)
 
@@ -215,11 +225,14 @@ def _units_asked_by(command: Command | Transfer, found: Mapping[UUID, Reservatio
 
 
 def _require_lawful_change(before: Reservation, after: Reservation) -> None:
-    """Check that a reservation ends once, except that an expired one may be confirmed late."""
-    assert before.state is ReservationState.HELD or (before.state, after.state) == (
-        ReservationState.EXPIRED,
-        ReservationState.CONFIRMED,
+    """Check that a reservation ends once, except that an expired one may be confirmed late; sold units may return."""
+    assert before.state is ReservationState.HELD or (before.state, after.state) in (
+        (ReservationState.EXPIRED, ReservationState.CONFIRMED),
+        (ReservationState.CONFIRMED, ReservationState.CONFIRMED),
     )
+    assert before.returned == after.returned or after.state is ReservationState.CONFIRMED
+    assert all(units <= dict(after.returned)[item_id] for item_id, units in before.returned)
+    assert all(0 <= units <= dict(after.lines)[item_id] for item_id, units in after.kept)
     assert before.expires_at <= after.expires_at
     assert (before.customer, before.lines, before.created_at) == (after.customer, after.lines, after.created_at)
     assert before.fingerprint == after.fingerprint

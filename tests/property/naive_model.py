@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
+from holdfast_inventory.domain.commands import (
+    Adjust,
+    Command,
+    Confirm,
+    Create,
+    Extend,
+    Release,
+    Return,
+    Sweep,
+    Transfer,
+)
 from holdfast_inventory.domain.sale import Sale
 
 MOST_UNITS = 2_147_483_647
@@ -31,6 +41,11 @@ class Booking:
     expires_at: datetime
     ended_as: str | None = None
     order: str = ""
+    returned: dict[str, int] = field(default_factory=dict)
+
+    def left(self, item_id: str) -> int:
+        """Units that did not come back."""
+        return self.units.get(item_id, 0) - self.returned.get(item_id, 0)
 
 
 @dataclass
@@ -57,7 +72,7 @@ class NaiveSale:
 
     def units(self, item_id: str, now: datetime, states: set[str], customer: str | None = None) -> int:
         return sum(
-            booking.units.get(item_id, 0)
+            booking.left(item_id)
             for booking in self.bookings.values()
             if self.state(booking, now) in states and customer in (None, booking.customer)
         )
@@ -83,6 +98,7 @@ class NaiveSale:
             booking.created_at,
             booking.expires_at,
             booking.order,
+            tuple(sorted(booking.returned.items())),
         )
 
     # Commands
@@ -93,6 +109,7 @@ class NaiveSale:
             Confirm: self.confirm,
             Release: self.release,
             Extend: self.extend,
+            Return: self.take_back,
             Adjust: self.adjust,
             Sweep: lambda _command, _now: ("swept",),
         }
@@ -180,7 +197,7 @@ class NaiveSale:
         if limit and sum(used.values()) + sum(units.values()) > limit:
             raise Refused("CUSTOMER_LIMIT_REACHED", limit, sum(used.values()), None)
 
-    def find(self, command: Confirm | Release | Extend) -> Booking:
+    def find(self, command: Confirm | Release | Extend | Return) -> Booking:
         booking = self.bookings.get(command.reservation_id)
         if booking is None or command.customer not in ("", booking.customer):
             raise Refused("NOT_FOUND", f"sales/{self.rules.sale_id}/reservations/{command.reservation_id}")
@@ -227,6 +244,29 @@ class NaiveSale:
         if is_later:
             booking.expires_at = command.expires_at
         return ("done", self.view(booking, now), not is_later)
+
+    def take_back(self, command: Return, now: datetime) -> tuple:
+        booking = self.find(command)
+        meaning = (command.reservation_id, command.lines, command.restock, command.reason)
+        if self.is_known_change(command.change_id, meaning):
+            return ("done", self.view(booking, now), True)
+        if self.state(booking, now) == "HELD":
+            raise Refused("RESERVATION_HELD")
+        if self.state(booking, now) != "CONFIRMED":
+            self.require_held(booking, now)
+        wanted = dict(command.lines) or {item_id: booking.left(item_id) for item_id in sorted(booking.units)}
+        if not any(wanted.values()):
+            wanted = dict(sorted(booking.units.items()))
+        for item_id, units in wanted.items():
+            if units > booking.left(item_id):
+                raise Refused("NOT_RETURNABLE", item_id, units, booking.left(item_id))
+        self.changes[command.change_id] = meaning
+        for item_id, units in wanted.items():
+            if units:
+                booking.returned[item_id] = booking.returned.get(item_id, 0) + units
+                self.received[item_id] -= 0 if command.restock else units
+                self.forget_versions({item_id: units})
+        return ("done", self.view(booking, now), False)
 
     def adjust(self, command: Adjust, now: datetime) -> tuple:
         available = self.available(command.item_id, now)

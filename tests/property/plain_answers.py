@@ -9,6 +9,7 @@ from holdfast_inventory.domain.errors import (
     InsufficientStock,
     InvalidRequest,
     NotFound,
+    NotReturnable,
     PermissionDenied,
     ReservationConfirmed,
     ReservationExpired,
@@ -41,6 +42,7 @@ def plain_reservation(reservation: Reservation) -> tuple:
         reservation.created_at,
         reservation.expires_at,
         reservation.order,
+        tuple(tuple(line) for line in reservation.returned),
     )
 
 
@@ -62,6 +64,8 @@ def _facts(refusal: DomainError) -> tuple:
             return (fact,)
         case SaleNotOpen(open_at=fact) | ReservationExpired(expires_at=fact):
             return (fact,)
+        case NotReturnable(item_id=item_id, asked=asked, left=left):
+            return (item_id, asked, left)
         case ExtensionLimitReached(latest_expires_at=fact):
             return (fact,)
         case _:

@@ -51,6 +51,18 @@ class Prolong:
 
 
 @dataclass(frozen=True)
+class SendBack:
+    """A return; without lines, of everything."""
+
+    target: int
+    lines: tuple[tuple[str, int], ...]
+    restock: bool
+    reason: AdjustReason
+    asker: str
+    request_id: str | None
+
+
+@dataclass(frozen=True)
 class Recount:
     """`version_behind`: by how much the expected version is older than the item's; None: no expected version."""
 
@@ -151,9 +163,25 @@ _recount = st.builds(
     st.sampled_from((None, None, 0, 0, 1)),
     _request_id,
 )
+_send_back = st.builds(
+    SendBack,
+    _target,
+    st.one_of(st.just(()), _lines),
+    st.booleans(),
+    st.sampled_from((AdjustReason.RETURNED, AdjustReason.DAMAGED)),
+    _asker,
+    _request_id,
+)
 _again = st.builds(Again, _target)
 _step = _weighted(
-    (8, _buy), (5, _pay), (2, _give_back), (2, _prolong), (1, _recount), (2, _again), (1, st.just(CleanUp()))
+    (8, _buy),
+    (5, _pay),
+    (2, _give_back),
+    (2, _prolong),
+    (1, _recount),
+    (2, _send_back),
+    (2, _again),
+    (1, st.just(CleanUp())),
 )
 
 _which = st.sampled_from((0, 0, 0, 1))

@@ -6,7 +6,17 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from holdfast_inventory.domain import identity
-from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep, Transfer
+from holdfast_inventory.domain.commands import (
+    Adjust,
+    Command,
+    Confirm,
+    Create,
+    Extend,
+    Release,
+    Return,
+    Sweep,
+    Transfer,
+)
 from holdfast_inventory.domain.decide import Answer, Decision, State, Transferred, decide
 from holdfast_inventory.domain.reservation import Line, merge_lines
 from holdfast_inventory.domain.sale import NewItem, NewSale
@@ -26,6 +36,7 @@ from tests.property.programs import (
     Prolong,
     Recount,
     Rule,
+    SendBack,
     Setup,
     Wait,
 )
@@ -168,6 +179,8 @@ class Rehearsal:
             case Prolong(target, seconds, asker):
                 reservation_id, customer = _target(counter, target, asker)
                 return Extend(reservation_id, self.now + timedelta(seconds=seconds), customer)
+            case SendBack():
+                return self.take_back(counter, step)
             case Recount():
                 return self.adjust(counter, step)
             case CleanUp():
@@ -180,6 +193,13 @@ class Rehearsal:
         change_id = _change_id(counter, step.request_id)
         fingerprint = identity.adjust_fingerprint(step.item_id, step.delta, step.reason, version)
         return Adjust(change_id, step.item_id, step.delta, step.reason, version, "clerk", fingerprint)
+
+    def take_back(self, counter: Counter, step: SendBack) -> Return:
+        reservation_id, customer = _target(counter, step.target, step.asker)
+        lines = merge_lines(Line(item_id, quantity) for item_id, quantity in step.lines)
+        change_id = _change_id(counter, step.request_id)
+        fingerprint = identity.return_fingerprint(reservation_id, lines, step.reason, restock=step.restock)
+        return Return(change_id, reservation_id, lines, step.restock, step.reason, customer, "clerk", fingerprint)
 
     # Everything else
 

@@ -168,8 +168,21 @@ def assert_ledger_tells_each_reservations_life(store: MemoryStore) -> None:
     lines = {(key, line.item_id) for key, reservation in store.reservations.items() for line in reservation.lines}
     assert lives.keys() == lines
     for (reservation_id, _), life in lives.items():
-        assert life in LIVES
-        assert life[-1] is LAST_MOVEMENT[store.reservations[reservation_id].state]
+        sold = tuple(kind for kind in life if kind is not MovementKind.RETURN)
+        assert sold == life[: len(sold)]
+        assert sold in LIVES
+        assert sold[-1] is LAST_MOVEMENT[store.reservations[reservation_id].state]
+    returned = Tally()
+    for movement in told:
+        if movement.kind is MovementKind.RETURN:
+            returned[movement.reservation_id, movement.item_id] -= movement.sold_delta
+    assert returned == Tally(
+        {
+            (key, line.item_id): line.quantity
+            for key, reservation in store.reservations.items()
+            for line in reservation.returned
+        }
+    )
 
 
 def uses_and_limits(store: MemoryStore, now: datetime) -> Iterator[tuple[tuple, int, int]]:
@@ -179,7 +192,7 @@ def uses_and_limits(store: MemoryStore, now: datetime) -> Iterator[tuple[tuple, 
         for reservation in store.reservations.values():
             is_live = reservation.state is ReservationState.HELD and reservation.expires_at > now
             if reservation.customer == customer and (is_live or reservation.state is ReservationState.CONFIRMED):
-                used.update(dict(reservation.lines))
+                used.update(dict(reservation.kept))
         key = (store.sale.sale_id, customer)
         yield key, used.total(), store.sale.per_customer_limit
         for item_id, item in store.items.items():

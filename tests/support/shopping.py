@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Release
+from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Release, Return
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import NewItem, NewSale
@@ -55,6 +55,12 @@ def confirm(reservation, *, allow_late=False):
 
 def release(reservation):
     return Release(reservation.reservation_id, customer="")
+
+
+def take_back(reservation, *, restock=True, **quantities):
+    lines = tuple(Line(item_id, quantity) for item_id, quantity in sorted(quantities.items()))
+    reason = AdjustReason.RETURNED
+    return Return(uuid.uuid4(), reservation.reservation_id, lines, restock, reason, "", "stock clerk", b"meaning")
 
 
 def adjust(item_id, delta):

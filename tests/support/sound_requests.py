@@ -42,6 +42,15 @@ _SOUND = {
     "ConfirmReservation": {"name": "{reservation}", "order": "o-1", "customer": "c-1"},
     "ReleaseReservation": {"name": "{reservation}", "customer": "c-1"},
     "ExtendReservation": {"name": "{reservation}", "expire_time": _LATER, "customer": "c-1"},
+    "ReturnReservation": {
+        "name": "{reservation}",
+        "lines": _LINES,
+        "restock": False,
+        "reason": "DAMAGED",
+        "request_id": "{id}",
+        "customer": "c-1",
+        "actor": "clerk",
+    },
     "Submit": {
         "parent": "{sale}",
         "commands": [

@@ -14,15 +14,16 @@ from holdfast_inventory.domain.errors import (
     CustomerLimitReached,
     InsufficientStock,
     NotFound,
+    NotReturnable,
     RequestIdReused,
     ReservationExpired,
     SaleClosed,
 )
-from holdfast_inventory.domain.reservation import ReservationState
+from holdfast_inventory.domain.reservation import Line, ReservationState
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from tests.support.postgres import on_every_version
 from tests.support.replicas import Replica
-from tests.support.shopping import adjust, confirm, hold, new_sale, release
+from tests.support.shopping import adjust, confirm, hold, new_sale, release, take_back
 
 FEW_AT_A_TIME = GroupCommitLimits(due_holds=3)
 
@@ -221,6 +222,27 @@ async def test_an_adjustment_is_done_once(replicas, catalog):
     assert (await catalog.get_item("drop", "socks")).on_hand == 8
     with pytest.raises(RequestIdReused):
         await replicas[0].execute(replace(command, fingerprint=b"another meaning"))
+
+
+@on_every_version
+async def test_a_return_is_executed_once_and_gives_the_limit_back(replicas, catalog):
+    await catalog.create_sale(new_sale(limit=3, cap=5, socks=5))
+    sold = (await replicas[0].execute(hold(confirm=True, cap=2, socks=1))).reservation
+    assert isinstance(await replicas[1].answer(hold(cap=1)), CustomerLimitReached)
+    command = take_back(sold, cap=1)
+
+    answers = await all_answers(replicas, [command] * 9)
+
+    assert sorted(answer.replayed for answer in answers) == [False] + [True] * 8
+    assert {answer.reservation.returned for answer in answers} == {(Line("cap", 1),)}
+    assert await catalog.get_reservation("drop", sold.reservation_id) == answers[0].reservation
+    cap = await catalog.get_item("drop", "cap")
+    assert (cap.on_hand, cap.sold) == (4, 1)
+    assert isinstance(await replicas[2].answer(hold(cap=1)), Done)
+    assert (await replicas[0].execute(take_back(sold, restock=False))).reservation.returned == sold.lines
+    assert ((await catalog.get_item("drop", "socks")).on_hand, (await catalog.get_item("drop", "socks")).sold) == (4, 0)
+    assert isinstance(await replicas[1].answer(take_back(sold, cap=1)), NotReturnable)
+    assert (await catalog.history.verify("drop")).discrepancies == []
 
 
 async def test_the_salt_of_a_sale_that_does_not_exist_is_not_found(replicas):

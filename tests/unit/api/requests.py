@@ -21,6 +21,7 @@ list_reservations = _maker("ListReservations")
 confirm_reservation = _maker("ConfirmReservation")
 release_reservation = _maker("ReleaseReservation")
 extend_reservation = _maker("ExtendReservation")
+return_reservation = _maker("ReturnReservation")
 submit = _maker("Submit")
 create_sale = _maker("CreateSale")
 update_sale = _maker("UpdateSale")
@@ -59,6 +60,7 @@ CHECKS = {
     confirm_reservation: reservation_requests.confirm,
     release_reservation: reservation_requests.release,
     extend_reservation: reservation_requests.extend,
+    return_reservation: reservation_requests.return_units,
     submit: check_submit,
     create_sale: sale_requests.create_sale,
     update_sale: sale_requests.update_sale,

@@ -69,6 +69,15 @@ RULES = {
         "expire_time": [ABSENT, *BAD_TIMES],
         "customer": BAD_TEXTS,
     },
+    requests.return_reservation: {
+        "name": BAD_RESERVATIONS,
+        "lines[0].item": BAD_IDS,
+        "lines[0].quantity": [0, -1, 1_000_001, HUGE],
+        "reason": [8, -1, HUGE],
+        "request_id": BAD_REQUEST_IDS,
+        "customer": BAD_TEXTS,
+        "actor": BAD_TEXTS,
+    },
     requests.submit: {"parent": BAD_SALES, "commands": [ABSENT]},
     requests.create_sale: {
         "sale_id": BAD_IDS,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from holdfast_inventory.domain import identity
-from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release
+from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Return
 from holdfast_inventory.domain.decide import State
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason
@@ -95,6 +95,7 @@ def hold(
         reservation_id=request.reservation_id,
         customer=customer,
         lines=request.lines,
+        returned=(),
         state=ReservationState.HELD,
         created_at=created_at,
         expires_at=created_at + seconds(lasts),
@@ -131,3 +132,17 @@ def adjust(
 ) -> Adjust:
     fingerprint = identity.adjust_fingerprint(item_id, delta, reason, expected_version)
     return Adjust(UUID(int=number), item_id, delta, reason, expected_version, "clerk", fingerprint)
+
+
+def take_back(
+    number: int,
+    reservation: int,
+    quantity: int = 0,
+    lines: tuple[Line, ...] = (),
+    restock: bool = True,
+    reason: AdjustReason = AdjustReason.RETURNED,
+    customer: str = "",
+) -> Return:
+    lines = lines or ((Line("shoe", quantity),) if quantity else ())
+    fingerprint = identity.return_fingerprint(UUID(int=reservation), lines, reason, restock=restock)
+    return Return(UUID(int=number), UUID(int=reservation), lines, restock, reason, customer, "clerk", fingerprint)

@@ -30,6 +30,8 @@ TOLD = [
     (errors.ReservationReleased(), "the reservation was released"),
     (errors.ReservationConfirmed("o-1"), "the reservation was confirmed with order 'o-1'"),
     (errors.ExtensionLimitReached(NOON), "the reservation cannot be held beyond 2026-06-01T12:00:00+00:00"),
+    (errors.ReservationHeld(), "the reservation is not confirmed; release it instead"),
+    (errors.NotReturnable("cap", 3, 1), "cap: 3 asked, 1 left to return"),
     (errors.BelowHeld(5, 2), "5 are on hand and 2 of them are held"),
     (errors.StockChanged(8), "the item has changed: its version is 8"),
     (errors.RequestIdReused(), "the request id was used for a different request"),

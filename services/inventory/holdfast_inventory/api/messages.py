@@ -62,6 +62,8 @@ def fill_reservation(message: reservation_service_pb2.Reservation, sale_id: str,
     add_line = message.lines.add
     for item_id, quantity in known.lines:
         add_line(item=item_id, quantity=quantity)
+    for item_id, quantity in known.returned:
+        message.returned_lines.add(item=item_id, quantity=quantity)
     _set(message.create_time, known.created_at)
     _set(message.expire_time, known.expires_at)
     if known.ended_at is not None:

@@ -162,6 +162,10 @@ def _order(error: errors.ReservationConfirmed) -> Facts:
     return Facts({"order": error.order})
 
 
+def _left_to_return(error: errors.NotReturnable) -> Facts:
+    return Facts({"item": error.item_id, "asked": str(error.asked), "left": str(error.left)})
+
+
 def _latest_expiry(error: errors.ExtensionLimitReached) -> Facts:
     return Facts({"latest_expire_time": _rfc3339(error.latest_expires_at)})
 
@@ -203,6 +207,7 @@ _FACTS: Mapping[type[DomainError], Callable[[Any], Facts]] = {
     errors.SaleNotOpen: _opening,
     errors.ReservationExpired: _expiry,
     errors.ReservationConfirmed: _order,
+    errors.NotReturnable: _left_to_return,
     errors.ExtensionLimitReached: _latest_expiry,
     errors.BelowHeld: _level,
     errors.StockChanged: _version,

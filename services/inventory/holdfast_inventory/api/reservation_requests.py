@@ -12,9 +12,15 @@ from holdfast_chassis.field_rules import rules_at
 from holdfast_chassis.identity.principal import ANONYMOUS, Principal
 from holdfast_inventory.api.checks import ID_RULE, Checking, Checks
 from holdfast_inventory.api.names import match_id
-from holdfast_inventory.domain.commands import Admission, Command, Confirm, Create, Extend, Release
+from holdfast_inventory.domain.commands import Admission, Command, Confirm, Create, Extend, Release, Return
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
-from holdfast_inventory.domain.identity import create_fingerprint, reservation_id
+from holdfast_inventory.domain.identity import (
+    create_fingerprint,
+    reservation_id,
+    return_fingerprint,
+    stock_change_id,
+)
+from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
 
@@ -142,6 +148,54 @@ def extend(request: pb.ExtendReservationRequest, sale_id: str | None = None) -> 
         _same_sale(checks, "name", named_sale_id, sale_id)
         command = Extend(identity, expires_at, checks.text("customer", request.customer))
     return named_sale_id, command
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRequest:
+    """A return without an id yet, which needs the sale's salt or a random number."""
+
+    sale_id: str
+    reservation_id: UUID
+    lines: tuple[Line, ...]
+    restock: bool
+    reason: AdjustReason
+    customer: str
+    actor: str
+    request_id: str
+
+    def command(self, change_id: UUID) -> Return:
+        """Return the command under an id."""
+        fingerprint = return_fingerprint(self.reservation_id, self.lines, self.reason, restock=self.restock)
+        return Return(
+            change_id,
+            self.reservation_id,
+            self.lines,
+            self.restock,
+            self.reason,
+            self.customer,
+            self.actor,
+            fingerprint,
+        )
+
+    def bound_id(self, salt: bytes) -> UUID:
+        """Return the id to which the request id is bound in the sale of `salt`."""
+        return stock_change_id(salt, self.request_id)
+
+
+def return_units(request: pb.ReturnReservationRequest) -> ReturnRequest:
+    """Check a return."""
+    with Checking() as checks:
+        sale_id, identity = checks.reservation("name", request.name)
+        return ReturnRequest(
+            sale_id=sale_id,
+            reservation_id=identity,
+            lines=_lines(checks, request.lines) if request.lines else (),
+            restock=request.restock or not request.HasField("restock"),
+            reason=checks.choice("reason", request.reason, AdjustReason) or AdjustReason.RETURNED,
+            customer=checks.text("customer", request.customer),
+            actor=checks.text("actor", request.actor),
+            request_id=checks.request_id("request_id", request.request_id),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,23 @@ class Extend(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Return:
+    """Take sold units back, for sale again or (`restock` false) written off. No `lines`: all that are left.
+
+    `lines` are merged. `change_id` and `fingerprint` as for `Adjust`.
+    """
+
+    change_id: UUID
+    reservation_id: UUID
+    lines: tuple[Line, ...]
+    restock: bool
+    reason: AdjustReason
+    customer: str
+    actor: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Adjust:
     """Change an item's on_hand by hand. `change_id` and `fingerprint` as for `Create`."""
 
@@ -91,7 +108,7 @@ class Sweep:
     """End due holds. Every batch does this; a sweep makes a batch when there is no other command."""
 
 
-Command = Create | Confirm | Release | Extend | Adjust | Sweep
+Command = Create | Confirm | Release | Extend | Return | Adjust | Sweep
 
 
 @dataclass(frozen=True, slots=True)

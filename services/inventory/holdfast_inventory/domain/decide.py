@@ -18,6 +18,7 @@ from holdfast_inventory.domain.commands import (
     Create,
     Extend,
     Release,
+    Return,
     Sweep,
     Transfer,
 )
@@ -31,10 +32,12 @@ from holdfast_inventory.domain.errors import (
     InsufficientStock,
     InvalidRequest,
     NotFound,
+    NotReturnable,
     PermissionDenied,
     RequestIdReused,
     ReservationConfirmed,
     ReservationExpired,
+    ReservationHeld,
     ReservationReleased,
     SaleClosed,
     SaleNotOpen,
@@ -44,7 +47,7 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
-from holdfast_inventory.domain.reservation import Line, Reservation, ReservationState
+from holdfast_inventory.domain.reservation import Line, Reservation, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import Sale, SaleState
 
 SHOP_SCOPE = "reservations.write"
@@ -101,7 +104,7 @@ Answer = Reply | DomainError
 
 
 class StockChange(NamedTuple):
-    """An adjustment or transfer to remember by its id."""
+    """An adjustment, transfer or return to remember by its id."""
 
     change_id: UUID
     fingerprint: bytes
@@ -261,6 +264,7 @@ class _Batch:
             reservation_id=command.reservation_id,
             customer=command.customer,
             lines=lines,
+            returned=(),
             state=ReservationState.CONFIRMED if command.confirm else ReservationState.HELD,
             created_at=now,
             expires_at=now if command.confirm else now + hold_time,
@@ -312,6 +316,30 @@ class _Batch:
         if command.expires_at > latest:
             raise ExtensionLimitReached(latest)
         return Done(self.change(reservation._replace(expires_at=command.expires_at)), replayed=False)
+
+    def take_back(self, command: Return) -> Done:
+        reservation = self.reservation(command.reservation_id, command.customer)
+        if self.is_stock_change_known(command.change_id, command.fingerprint):
+            return Done(reservation, replayed=True)
+        if reservation.state is ReservationState.HELD:
+            raise ReservationHeld
+        if reservation.state is not ReservationState.CONFIRMED:
+            _refuse_ended(reservation)
+        lines = _returned_lines(reservation, command.lines)
+        self.remember(command.change_id, command.fingerprint)
+        for item_id, quantity in lines:
+            self.move(
+                MovementKind.RETURN,
+                item_id,
+                on_hand=quantity if command.restock else 0,
+                sold=-quantity,
+                reservation=reservation,
+                reason=command.reason,
+                actor=command.actor,
+            )
+        self.count_use(reservation.customer, lines, sign=-1)
+        returned = merge_lines((*reservation.returned, *lines))
+        return Done(self.change(reservation._replace(returned=returned)), replayed=False)
 
     def sweep(self, _: Sweep) -> Swept:
         return Swept(self.ended)
@@ -568,9 +596,20 @@ _HANDLERS: Mapping[type[Command], Callable[[_Batch, Any], Reply]] = {
     Confirm: _Batch.confirm,
     Release: _Batch.release,
     Extend: _Batch.extend,
+    Return: _Batch.take_back,
     Adjust: _Batch.adjust,
     Sweep: _Batch.sweep,
 }
+
+
+def _returned_lines(reservation: Reservation, asked: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Return the lines that come back: those asked for, or all that are left. Raise `NotReturnable`."""
+    left = dict(reservation.kept)
+    lines = asked or tuple([line for line in reservation.kept if line.quantity])
+    for item_id, quantity in lines or reservation.lines:
+        if left.get(item_id, 0) < quantity:
+            raise NotReturnable(item_id, quantity, left.get(item_id, 0))
+    return lines
 
 
 def _refuse_ended(reservation: Reservation) -> NoReturn:

@@ -197,6 +197,26 @@ class ReservationConfirmed(DomainError):
 
 
 @dataclass(eq=False)
+class ReservationHeld(DomainError):
+    """The units are not sold yet."""
+
+    def __str__(self) -> str:
+        return "the reservation is not confirmed; release it instead"
+
+
+@dataclass(eq=False)
+class NotReturnable(DomainError):
+    """The reservation has `left` units of the item that were not returned, fewer than asked for."""
+
+    item_id: str
+    asked: int
+    left: int
+
+    def __str__(self) -> str:
+        return f"{self.item_id}: {self.asked} asked, {self.left} left to return"
+
+
+@dataclass(eq=False)
 class ExtensionLimitReached(DomainError):
     """The new end is after the latest one that the sale allows."""
 

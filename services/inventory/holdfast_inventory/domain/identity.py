@@ -26,7 +26,7 @@ def reservation_id(salt: bytes, customer: str, request_id: str) -> UUID:
 
 
 def stock_change_id(salt: bytes, request_id: str) -> UUID:
-    """Return the id to which the `request_id` of an adjustment or a transfer is bound, in the (source's) sale."""
+    """Return the id to which the `request_id` of an adjustment, transfer or return is bound, in the (source's) sale."""
     return _keyed_id(salt, _STOCK_CHANGE, request_id)
 
 
@@ -62,6 +62,14 @@ def adjust_fingerprint(item_id: str, delta: int, reason: AdjustReason, expected_
 def transfer_fingerprint(source_item_id: str, sale_id: str, item_id: str, quantity: int) -> bytes:
     """Return the fingerprint of a transfer to an item of `sale_id`. The actor is not part of it."""
     return _fingerprint("transfer", [source_item_id, sale_id, item_id, str(quantity)], [])
+
+
+def return_fingerprint(reservation: UUID, lines: tuple[Line, ...], reason: AdjustReason, *, restock: bool) -> bytes:
+    """Return the fingerprint of a return of `lines`, which must be merged, of a reservation. The actor is not part of
+    it.
+    """
+    items = [part for line in lines for part in (line.item_id, str(line.quantity))]
+    return _fingerprint("return", [str(reservation), reason.name, *items], [] if restock else ["write_off"])
 
 
 def _keyed_id(salt: bytes, kind: bytes, *parts: str) -> UUID:

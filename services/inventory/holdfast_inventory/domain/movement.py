@@ -15,10 +15,11 @@ class MovementKind(Enum):
     EXPIRE = 4
     ADJUST = 5
     TRANSFER = 6
+    RETURN = 7
 
 
 class AdjustReason(Enum):
-    """Why stock was adjusted by hand."""
+    """Why stock was adjusted by hand, or came back."""
 
     RECEIVED = 1
     RETURNED = 2

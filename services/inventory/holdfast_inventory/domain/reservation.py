@@ -32,17 +32,29 @@ def merge_lines(lines: Iterable[Line]) -> tuple[Line, ...]:
 
 
 class Reservation(NamedTuple):
-    """Stock held for a customer. `fingerprint` is that of the request that created it."""
+    """Stock held for a customer. `fingerprint` is that of the request that created it.
+
+    `returned` has the units that came back after the confirmation, ordered by item.
+    """
 
     reservation_id: UUID
     customer: str
     lines: tuple[Line, ...]
+    returned: tuple[Line, ...]
     state: ReservationState
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
     order: str
     fingerprint: bytes
+
+    @property
+    def kept(self) -> tuple[Line, ...]:
+        """The units that were not returned, for each item; 0 if all were."""
+        if not self.returned:
+            return self.lines
+        returned = dict(self.returned)
+        return tuple([Line(item_id, quantity - returned.get(item_id, 0)) for item_id, quantity in self.lines])
 
     def is_due(self, now: datetime) -> bool:
         """Return whether this is a hold that has run out and was not ended yet."""

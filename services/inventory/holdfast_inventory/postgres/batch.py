@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release
+from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Return
 from holdfast_inventory.domain.decide import Decision, State
 from holdfast_inventory.domain.errors import NotFound
 from holdfast_inventory.domain.item import MAX_UNITS, Item
@@ -75,7 +75,9 @@ async def read(
         "sale_id": sale_id,
         # Random ids too: if a batch is executed again after a lost COMMIT, their reservations may exist.
         "reservation_ids": [
-            command.reservation_id for command in commands if isinstance(command, Create | Confirm | Release | Extend)
+            command.reservation_id
+            for command in commands
+            if isinstance(command, Create | Confirm | Release | Extend | Return)
         ],
         "due_limit": due_limit,
         "item_ids": list(asked),
@@ -85,7 +87,10 @@ async def read(
         "late_ids": [
             command.reservation_id for command in commands if isinstance(command, Confirm) and command.allow_late
         ],
-        "change_ids": [*stock_change_ids, *(command.change_id for command in commands if isinstance(command, Adjust))],
+        "change_ids": [
+            *stock_change_ids,
+            *(command.change_id for command in commands if isinstance(command, Adjust | Return)),
+        ],
     }
     row = await connection.fetchrow(SQL["read"], *arguments(SQL["read"], wanted))
     if row is None:
@@ -156,20 +161,32 @@ def _holds_end_at(items: Iterable[Item], running: Sequence[tuple[str, datetime]]
 
 
 def _reservations(row: Row, group: str) -> Iterator[Reservation]:
-    for reservation_id, customer, item_ids, quantities, *rest in rows(row, group, RESERVATION):
-        yield _reservation(reservation_id, customer, item_ids.split(","), map(int, quantities.split(",")), *rest)
+    for reservation_id, customer, item_ids, quantities, returned, *rest in rows(row, group, RESERVATION):
+        yield _reservation(
+            reservation_id, customer, item_ids.split(","), _units(quantities), returned and _units(returned), *rest
+        )
+
+
+def _units(text: str) -> list[int]:
+    return list(map(int, text.split(",")))
 
 
 def _reservation(
     reservation_id: UUID,
     customer: str,
-    item_ids: Iterable[str],
-    quantities: Iterable[int],
+    item_ids: Sequence[str],
+    quantities: Sequence[int],
+    returned: Sequence[int] | None,
     state: int,
     *others: Any,  # noqa: ANN401 - by column
 ) -> Reservation:
     """Return the reservation with the values of the columns `RESERVATION`."""
-    return Reservation(reservation_id, customer, tuple(map(Line, item_ids, quantities)), _STATES[state], *others)
+    units_back = (
+        () if returned is None else tuple([Line(*line) for line in zip(item_ids, returned, strict=True) if line[1]])
+    )
+    return Reservation(
+        reservation_id, customer, tuple(map(Line, item_ids, quantities)), units_back, _STATES[state], *others
+    )
 
 
 def _most_units(commands: Iterable[Command], asked: Mapping[str, int]) -> int:
@@ -189,10 +206,18 @@ def _asked(commands: Iterable[Command]) -> Iterator[tuple[str, int]]:
 
 def _reservation_values(new: Reservation) -> tuple[Any, ...]:
     """Return the values of the columns `RESERVATION`."""
-    reservation_id, customer, lines, state, *others = new
+    reservation_id, customer, lines, _, state, *others = new
     item_ids = ",".join([line.item_id for line in lines])
     quantities = ",".join([str(line.quantity) for line in lines])
-    return (reservation_id, customer, item_ids, quantities, state.value, *others)
+    return (reservation_id, customer, item_ids, quantities, _returned(new), state.value, *others)
+
+
+def _returned(known: Reservation) -> str | None:
+    """Return the returned units of each line, or None if there are none."""
+    if not known.returned:
+        return None
+    returned = dict(known.returned)
+    return ",".join([str(returned.get(line.item_id, 0)) for line in known.lines])
 
 
 def _movement_values(movement: Movement) -> tuple[Any, ...]:

@@ -40,6 +40,7 @@ RESERVATION = {
     "customer": "text",
     "item_ids": "text[]",
     "quantities": "integer[]",
+    "returned": "integer[]",
     "state": "smallint",
     "created_at": "timestamptz",
     "expires_at": "timestamptz",

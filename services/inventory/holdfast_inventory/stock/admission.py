@@ -10,7 +10,7 @@ from enum import IntEnum
 from uuid import UUID
 
 from holdfast_chassis.recent import RecentSet
-from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Sweep
+from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Return, Sweep
 
 REMEMBERED_GRANTS = 10_000
 
@@ -38,6 +38,7 @@ _RANKS: dict[type[Command], Rank] = {
     Sweep: Rank.RELEASE,
     Extend: Rank.EXTEND,
     Adjust: Rank.ADJUST,
+    Return: Rank.ADJUST,
     Create: Rank.CREATE,
 }
 

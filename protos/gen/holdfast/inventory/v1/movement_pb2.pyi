@@ -46,6 +46,8 @@ class Movement(_message.Message):
         """on_hand was changed by hand."""
         TRANSFER: Movement._Kind.ValueType  # 6
         """Units were moved from or to another sale."""
+        RETURN: Movement._Kind.ValueType  # 7
+        """Sold units came back: to on_hand, or written off."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What happened."""
@@ -64,6 +66,8 @@ class Movement(_message.Message):
     """on_hand was changed by hand."""
     TRANSFER: Movement.Kind.ValueType  # 6
     """Units were moved from or to another sale."""
+    RETURN: Movement.Kind.ValueType  # 7
+    """Sold units came back: to on_hand, or written off."""
 
     class _AdjustReason:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -89,7 +93,7 @@ class Movement(_message.Message):
         """An earlier entry was wrong."""
 
     class AdjustReason(_AdjustReason, metaclass=_AdjustReasonEnumTypeWrapper):
-        """Why stock was adjusted by hand."""
+        """Why stock was adjusted by hand, or came back."""
 
     ADJUST_REASON_UNSPECIFIED: Movement.AdjustReason.ValueType  # 0
     """Not set; refused."""
@@ -131,12 +135,15 @@ class Movement(_message.Message):
     sold_delta: _builtins.int
     """Change of the item's sold, in units."""
     reservation: _builtins.str
-    """The reservation's full name, for HOLD, CONFIRM, RELEASE and EXPIRE."""
+    """The reservation's full name, for HOLD, CONFIRM, RELEASE,
+    EXPIRE and RETURN.
+    """
     reason: Global___Movement.AdjustReason.ValueType
-    """Only for ADJUST."""
+    """Only for ADJUST and RETURN."""
     actor: _builtins.str
     """Who requested it: the name of the caller's principal. Where callers are not
-    authenticated, the name that the caller gives, for ADJUST and TRANSFER only.
+    authenticated, the name that the caller gives, for ADJUST, TRANSFER and RETURN
+    only.
     Empty for changes that Holdfast makes by itself.
     """
     @_builtins.property

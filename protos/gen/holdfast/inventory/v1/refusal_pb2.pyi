@@ -72,6 +72,13 @@ class Refusal(_message.Message):
         """The reservation is confirmed, or is confirmed with another order.
         Metadata: order.
         """
+        RESERVATION_HELD: Refusal._Reason.ValueType  # 37
+        """The reservation is not confirmed, so it has no units to return."""
+        NOT_RETURNABLE: Refusal._Reason.ValueType  # 38
+        """The reservation has fewer units of an item than are to be returned, because
+        it never had them or they were returned before. Metadata: item, asked,
+        left.
+        """
         EXTENSION_LIMIT_REACHED: Refusal._Reason.ValueType  # 12
         """The new end is later than max_hold_time allows. Metadata:
         latest_expire_time.
@@ -213,6 +220,13 @@ class Refusal(_message.Message):
     RESERVATION_CONFIRMED: Refusal.Reason.ValueType  # 11
     """The reservation is confirmed, or is confirmed with another order.
     Metadata: order.
+    """
+    RESERVATION_HELD: Refusal.Reason.ValueType  # 37
+    """The reservation is not confirmed, so it has no units to return."""
+    NOT_RETURNABLE: Refusal.Reason.ValueType  # 38
+    """The reservation has fewer units of an item than are to be returned, because
+    it never had them or they were returned before. Metadata: item, asked,
+    left.
     """
     EXTENSION_LIMIT_REACHED: Refusal.Reason.ValueType  # 12
     """The new end is later than max_hold_time allows. Metadata:

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from holdfast.inventory.v1 import movement_pb2 as _movement_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -69,6 +70,7 @@ class Reservation(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    RETURNED_LINES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}/reservations/{reservation}`. The id cannot be guessed."""
     customer: _builtins.str
@@ -93,6 +95,12 @@ class Reservation(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it was confirmed, released or expired."""
 
+    @_builtins.property
+    def returned_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Line]:
+        """The units that were returned after the confirmation, one entry per item,
+        ordered by item.
+        """
+
     def __init__(
         self,
         *,
@@ -104,10 +112,11 @@ class Reservation(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         order: _builtins.str = ...,
+        returned_lines: _abc.Iterable[Global___Line] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "end_time", b"end_time", "expire_time", b"expire_time", "lines", b"lines", "name", b"name", "order", b"order", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "end_time", b"end_time", "expire_time", b"expire_time", "lines", b"lines", "name", b"name", "order", b"order", "returned_lines", b"returned_lines", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,6 +401,65 @@ class ExtendReservationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExtendReservationRequest: _TypeAlias = ExtendReservationRequest  # noqa: Y015
+
+@_typing.final
+class ReturnReservationRequest(_message.Message):
+    """See ReservationService.ReturnReservation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    RESTOCK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`sales/{sale}/reservations/{reservation}`."""
+    restock: _builtins.bool
+    """Whether the units are for sale again. Unset: they are. False: they are
+    written off.
+    """
+    reason: _movement_pb2.Movement.AdjustReason.ValueType
+    """Why they came back. Unset: RETURNED."""
+    request_id: _builtins.str
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
+    namespace for the sale, with adjustments and transfers. Over REST, the
+    Idempotency-Key header.
+    """
+    customer: _builtins.str
+    """If set, reservations of other customers are not found."""
+    actor: _builtins.str
+    """The person or system that requests it, for the audit trail: at most 128
+    characters. A caller that is known leaves it out, or gives its own name.
+    """
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Line]:
+        """The units that come back, up to 100 lines. Lines of the same item are merged
+        before they are checked. None: all units that were not returned before.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        lines: _abc.Iterable[Global___Line] | None = ...,
+        restock: _builtins.bool | None = ...,
+        reason: _movement_pb2.Movement.AdjustReason.ValueType = ...,
+        request_id: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_restock", b"_restock", "restock", b"restock"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_restock", b"_restock", "actor", b"actor", "customer", b"customer", "lines", b"lines", "name", b"name", "reason", b"reason", "request_id", b"request_id", "restock", b"restock"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__restock: _TypeAlias = _typing.Literal["restock"]  # noqa: Y015
+    _WhichOneofArgType__restock: _TypeAlias = _typing.Literal["_restock", b"_restock"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__restock) -> _WhichOneofReturnType__restock | None: ...
+
+Global___ReturnReservationRequest: _TypeAlias = ReturnReservationRequest  # noqa: Y015
 
 @_typing.final
 class Command(_message.Message):

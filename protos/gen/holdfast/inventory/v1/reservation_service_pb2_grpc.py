@@ -65,6 +65,11 @@ class ReservationServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.ExtendReservationRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.Reservation.FromString,
                 _registered_method=True)
+        self.ReturnReservation = channel.unary_unary(
+                '/holdfast.inventory.v1.ReservationService/ReturnReservation',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.ReturnReservationRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.Reservation.FromString,
+                _registered_method=True)
         self.Submit = channel.unary_unary(
                 '/holdfast.inventory.v1.ReservationService/Submit',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.SubmitRequest.SerializeToString,
@@ -124,6 +129,16 @@ class ReservationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReturnReservation(self, request, context):
+        """Takes units of a confirmed reservation back, all or some. They are for sale
+        again, or written off, and no longer count for the customer's limits.
+        With a request_id it is executed once. A replay is answered with the
+        reservation in its present state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Submit(self, request, context):
         """Executes up to 1,000 independent commands for one sale. Each has its own
         outcome; a command that fails does not affect the others.
@@ -163,6 +178,11 @@ def add_ReservationServiceServicer_to_server(servicer, server):
             'ExtendReservation': grpc.unary_unary_rpc_method_handler(
                     servicer.ExtendReservation,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.ExtendReservationRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.Reservation.SerializeToString,
+            ),
+            'ReturnReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReturnReservation,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.ReturnReservationRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.Reservation.SerializeToString,
             ),
             'Submit': grpc.unary_unary_rpc_method_handler(
@@ -333,6 +353,33 @@ class ReservationService:
             target,
             '/holdfast.inventory.v1.ReservationService/ExtendReservation',
             holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.ExtendReservationRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.Reservation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReturnReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.ReservationService/ReturnReservation',
+            holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.ReturnReservationRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2.Reservation.FromString,
             options,
             channel_credentials,

@@ -54,6 +54,12 @@ class ReservationServiceStub:
     """
     ExtendReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ExtendReservationRequest, _reservation_service_pb2.Reservation]
     """Moves a hold's end to a later time. A time that is not later has no effect."""
+    ReturnReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ReturnReservationRequest, _reservation_service_pb2.Reservation]
+    """Takes units of a confirmed reservation back, all or some. They are for sale
+    again, or written off, and no longer count for the customer's limits.
+    With a request_id it is executed once. A replay is answered with the
+    reservation in its present state.
+    """
     Submit: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.SubmitRequest, _reservation_service_pb2.SubmitResponse]
     """Executes up to 1,000 independent commands for one sale. Each has its own
     outcome; a command that fails does not affect the others.
@@ -85,6 +91,12 @@ class ReservationServiceAsyncStub(ReservationServiceStub):
     """
     ExtendReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ExtendReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
     """Moves a hold's end to a later time. A time that is not later has no effect."""
+    ReturnReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ReturnReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
+    """Takes units of a confirmed reservation back, all or some. They are for sale
+    again, or written off, and no longer count for the customer's limits.
+    With a request_id it is executed once. A replay is answered with the
+    reservation in its present state.
+    """
     Submit: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.SubmitRequest, _reservation_service_pb2.SubmitResponse]  # type: ignore[assignment]
     """Executes up to 1,000 independent commands for one sale. Each has its own
     outcome; a command that fails does not affect the others.
@@ -149,6 +161,18 @@ class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_reservation_service_pb2.Reservation, _abc.Awaitable[_reservation_service_pb2.Reservation]]:
         """Moves a hold's end to a later time. A time that is not later has no effect."""
+
+    @_abc_1.abstractmethod
+    def ReturnReservation(
+        self,
+        request: _reservation_service_pb2.ReturnReservationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reservation_service_pb2.Reservation, _abc.Awaitable[_reservation_service_pb2.Reservation]]:
+        """Takes units of a confirmed reservation back, all or some. They are for sale
+        again, or written off, and no longer count for the customer's limits.
+        With a request_id it is executed once. A replay is answered with the
+        reservation in its present state.
+        """
 
     @_abc_1.abstractmethod
     def Submit(

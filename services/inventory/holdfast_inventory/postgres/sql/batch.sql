@@ -74,21 +74,22 @@ running AS (
 ),
 
 used AS (
-    SELECT wanted.customer, line.item_id, sum(line.quantity)::integer AS units
+    SELECT wanted.customer, line.item_id, sum(line.quantity - coalesce(line.returned, 0))::integer AS units
     FROM (
         SELECT customer FROM unnest(:customers::text[]) AS wanted (customer)
         UNION
         SELECT customer FROM named WHERE reservation_id = ANY(:late_ids::uuid[])
     ) AS wanted
     CROSS JOIN LATERAL (
-        SELECT item_ids, quantities
+        SELECT item_ids, quantities, returned
         FROM reservations
         WHERE
             reservations.customer = wanted.customer AND reservations.sale_id COLLATE "C" = :sale_id
             AND (state = 2 OR (state = 1 AND expires_at > (SELECT now FROM sale)))
         OFFSET 0
     ) AS reservation
-    CROSS JOIN LATERAL unnest(reservation.item_ids, reservation.quantities) AS line (item_id, quantity)
+    CROSS JOIN LATERAL unnest(reservation.item_ids, reservation.quantities, reservation.returned)
+        AS line (item_id, quantity, returned)
     WHERE (SELECT limits_customers FROM sale)
     GROUP BY wanted.customer, line.item_id
 ),
@@ -164,7 +165,7 @@ changed AS (
     ON CONFLICT ON CONSTRAINT reservations_pkey DO UPDATE
     SET
         state = excluded.state, expires_at = excluded.expires_at, ended_at = excluded.ended_at,
-        order_id = excluded.order_id
+        order_id = excluded.order_id, returned = excluded.returned
 ),
 
 stock_change AS (
