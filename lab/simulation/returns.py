@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from uuid import UUID
 
 from holdfast_inventory.domain.commands import Return
 from lab.simulation.history import Call
@@ -11,14 +10,18 @@ from lab.simulation.record import RETURN, Entry, SaleRecord
 
 def bad_returns(record: SaleRecord, calls: Sequence[Call]) -> Iterator[str]:
     """Yield what is wrong with the returns of a sale: its movements, reservations and calls must agree."""
+    requests = [call.command for call in calls if isinstance(call.command, Return) and call.may_be_done]
+    # An id may be used with several meanings; the first one is stored with it.
     asked = {
-        call.command.change_id: call.command for call in calls if isinstance(call.command, Return) and call.may_be_done
+        str(request.change_id): request
+        for request in requests
+        if (row := record.stock_changes.get(request.change_id)) and row["fingerprint"] == request.fingerprint
     }
     yield from _unlike_requests(record, asked)
     yield from _unlike_reservations(record)
 
 
-def _unlike_requests(record: SaleRecord, asked: Mapping[UUID, Return]) -> Iterator[str]:
+def _unlike_requests(record: SaleRecord, asked: Mapping[str, Return]) -> Iterator[str]:
     """Check that each return moved what its request says, each item once."""
     left = {
         (reservation_id, item_id): units
@@ -32,7 +35,7 @@ def _unlike_requests(record: SaleRecord, asked: Mapping[UUID, Return]) -> Iterat
     seen = set()
     for (change_id, _), entries in moved.items():
         where = f"{record.sale_id}: return {change_id}"
-        command = next((each for key, each in asked.items() if str(key) == change_id), None)
+        command = asked.get(change_id)
         if command is None or change_id in seen:
             yield f"{where} was not requested, or was made twice"
             continue

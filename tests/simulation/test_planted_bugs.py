@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from holdfast_inventory.domain import decide
-from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release
+from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Extend, Release, Return
 from holdfast_inventory.domain.errors import CustomerLimitReached, ExtensionLimitReached, InsufficientStock, Shortage
 from holdfast_inventory.domain.sale import Sale, SaleState
 from holdfast_inventory.ports import InDoubt, NotApplied
@@ -290,6 +290,43 @@ def extend_no_further_than_a_hold_time(monkeypatch):
     monkeypatch.setitem(decide._HANDLERS, Extend, extend)
 
 
+def forget_that_units_were_returned(monkeypatch):
+    """Return the same units again and again."""
+
+    def take_back(working, command):
+        done = decide._Batch.take_back(working, command)
+        if not done.replayed:
+            working.change(done.reservation._replace(returned=()))
+        return done
+
+    monkeypatch.setitem(decide._HANDLERS, Return, take_back)
+
+
+def return_again_what_is_sent_again(monkeypatch):
+    def take_back(working, command):
+        working.stock_changes.pop(command.change_id, None)
+        return decide._Batch.take_back(working, command)
+
+    monkeypatch.setitem(decide._HANDLERS, Return, take_back)
+
+
+def count_returned_units_as_use(monkeypatch):
+    real = statements._used
+
+    def used(view, sale, customers, now):
+        return real(_WithoutReturns(view), sale, customers, now)
+
+    monkeypatch.setattr(statements, "_used", used)
+
+
+class _WithoutReturns:
+    def __init__(self, view):
+        self._view = view
+
+    def rows(self, table, sale_id):
+        return [row | {"returned": None} for row in self._view.rows(table, sale_id)]
+
+
 def ask_before_the_rest(*questions):
     """Change the precedence of refusals: these checks of a new create come first."""
 
@@ -482,6 +519,9 @@ def put_up_sales_that_are_over(monkeypatch):
         (forget_releases, ("(Release) was never committed", "ended twice")),
         (forget_adjustments, ("(Adjust) was never committed",)),
         (forget_all_but_a_batchs_first_command_for_a_reservation, ("was never committed", "was shortened", "ended tw")),
+        (forget_that_units_were_returned, ("came back", "more of")),
+        (return_again_what_is_sent_again, ("answered Internal", "made twice", "more of")),
+        (count_returned_units_as_use, ("refused with CustomerLimitReached",)),
         (put_up_sales_that_are_over, ("a sale is put up that is over",)),
         (take_every_replay_after_a_lost_commit_for_ours, ("answered before it was made", "are told that they created")),
     ],

@@ -54,6 +54,27 @@ async def test_a_hold_is_given_back_and_extended(service):
     assert (await item(service)).available == 5
 
 
+async def test_sold_units_come_back_once_for_each_request_id(service):
+    await service.create_sale(cap=5)
+    sold = await service.hold(cap=3, confirm=True)
+    back = pb.ReturnReservationRequest(
+        name=sold.name, lines=[pb.Line(item="cap", quantity=2)], request_id="b-1", restock=False, reason="DAMAGED"
+    )
+    first, again = service.reservations.ReturnReservation(back), service.reservations.ReturnReservation(back)
+    assert [(line.item, line.quantity) for line in (await first).returned_lines] == [("cap", 2)]
+    assert await again == await first
+    level = await item(service)
+    assert (level.on_hand, level.sold) == (2, 1)
+    error = await refusal(
+        service.reservations.ReturnReservation(pb.ReturnReservationRequest(name=sold.name, lines=back.lines))
+    )
+    assert reason_of(error) == "NOT_RETURNABLE"
+    rest = await service.reservations.ReturnReservation(pb.ReturnReservationRequest(name=sold.name))
+    assert [(line.item, line.quantity) for line in rest.returned_lines] == [("cap", 3)]
+    level = await item(service)
+    assert (level.on_hand, level.sold) == (3, 0)
+
+
 async def test_a_request_id_makes_it_happen_once(service):
     await service.create_sale(cap=5)
     first, again = service.hold(request_id="r-1", cap=1), service.hold(request_id="r-1", cap=1)

@@ -242,7 +242,7 @@ async def test_a_return_is_executed_once_and_gives_the_limit_back(replicas, cata
     assert (await replicas[0].execute(take_back(sold, restock=False))).reservation.returned == sold.lines
     assert ((await catalog.get_item("drop", "socks")).on_hand, (await catalog.get_item("drop", "socks")).sold) == (4, 0)
     assert isinstance(await replicas[1].answer(take_back(sold, cap=1)), NotReturnable)
-    assert (await catalog.history.verify("drop")).discrepancies == []
+    assert (await catalog.verify("drop")).discrepancies == []
 
 
 async def test_the_salt_of_a_sale_that_does_not_exist_is_not_found(replicas):

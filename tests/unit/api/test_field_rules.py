@@ -178,6 +178,7 @@ RULES = {
 NO_RULE = {
     "CreateReservationRequest": {"allow_partial", "confirm"},
     "ConfirmReservationRequest": {"allow_late"},
+    "ReturnReservationRequest": {"restock"},
 }
 
 
