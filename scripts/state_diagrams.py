@@ -129,7 +129,7 @@ def _decided(before: ReservationState | None, name: str, command: Command) -> tu
 def _reservation(state: ReservationState) -> Reservation:
     ended_at = None if state is ReservationState.HELD else _NOW
     order = "order" if state is ReservationState.CONFIRMED else ""
-    return Reservation(_ID, "customer", _LINES, state, _NOW, _EXPIRES_AT, ended_at, order, b"create")
+    return Reservation(_ID, "customer", _LINES, (), state, _NOW, _EXPIRES_AT, ended_at, order, b"create")
 
 
 # Sales

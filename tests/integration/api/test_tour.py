@@ -56,7 +56,8 @@ async def test_a_hold_is_given_back_and_extended(service):
 
 async def test_sold_units_come_back_once_for_each_request_id(service):
     await service.create_sale(cap=5)
-    sold = await service.hold(cap=3, confirm=True)
+    held = await service.hold(cap=3)
+    sold = await service.reservations.ConfirmReservation(pb.ConfirmReservationRequest(name=held.name))
     back = pb.ReturnReservationRequest(
         name=sold.name, lines=[pb.Line(item="cap", quantity=2)], request_id="b-1", restock=False, reason="DAMAGED"
     )

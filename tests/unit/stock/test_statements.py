@@ -67,7 +67,7 @@ def test_arrays_in_columns_travel_as_text(write):
     sql = write(f"{LISTED}SELECT {{reservation::}} FROM unnest(:new.reservation), {{old.reservation[]}}")["made"]
 
     assert "string_to_array(item_ids, ','), string_to_array(quantities, ',')::integer[]," in sql
-    assert "$3::text[], $4::text[], $5::smallint[]" in sql
+    assert "$3::text[], $4::text[], $5::text[], $6::smallint[]" in sql
     assert "array_agg(array_to_string(quantities, ',')) AS \"old.quantities\"" in sql
 
 
