@@ -177,6 +177,7 @@ async def test_an_empty_mask_is_none(gateway, inventory):
 
 async def test_a_sale_may_be_sent_back_as_it_was_read(gateway, inventory):
     changeable = ["open_time", "close_time", "per_customer_limit", "hold_time", "max_hold_time"]
+    changeable += ["shop_confirms", "admission_required"]
 
     async def sale(request, context):
         known = sale_pb2.Sale(name="sales/s", state=sale_pb2.Sale.OPEN, schedule="saleSchedules/x", sequence=7)

@@ -142,6 +142,30 @@ async def test_pending_lists_what_the_database_lacks(empty_database_url):
         assert await pending(connection) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InternalClientError("got result for unknown protocol state 0"),
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        AttributeError("'NoneType' object has no attribute 'query'", name="query", obj=None),
+        ConnectionResetError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_connection_that_is_lost_in_a_migration_is_made_again(empty_database_url, monkeypatch, error):
+    real, errors = migrations._run, [error]
+
+    async def run(connection, step):
+        if errors:
+            raise errors.pop()
+        await real(connection, step)
+
+    monkeypatch.setattr(migrations, "_run", run)
+    steps = await migrate(empty_database_url)
+    assert [step.migration for step in steps] == list(known())
+    assert errors == []
+
+
 async def test_a_runner_gives_up_when_another_does_not_end(empty_database_url):
     async with connected(empty_database_url) as other:
         await other.fetchval(migrations.SQL["lock_migrations"], migrations._LOCK_KEY)

@@ -129,7 +129,7 @@ async def migrate(
         try:
             connection = await _connect(database_url, patience_seconds)
             await _migrate(connection, wanted, to, steps, dry_run=dry_run, patience_seconds=patience_seconds)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except Exception as error:
             is_lost = isinstance(classify(error, committing=False), NotApplied)
             if not is_lost or asyncio.get_running_loop().time() >= give_up_at:
                 raise
@@ -161,7 +161,7 @@ async def _migrate(
                 await _run(connection, step)
             steps.append(step)
     finally:
-        with suppress(OSError, TimeoutError, asyncpg.InterfaceError):
+        with suppress(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             await connection.close(timeout=_CONNECT_SECONDS)
 
 
@@ -217,7 +217,7 @@ async def _connect(database_url: str, patience_seconds: float) -> asyncpg.Connec
             while True:
                 try:
                     return await _new_connection(database_url, patience_seconds)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except Exception as error:
                     if not isinstance(fault := classify(error, committing=False), NotApplied):
                         raise
                     if not reason:

@@ -92,7 +92,9 @@ async def require_own_sessions(connect: Callable[[], Awaitable[asyncpg.Connectio
         seen = []
     finally:
         for connection in filter(None, (first, second)):
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(
+                OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+            ):
                 await connection.close(timeout=_CLOSE_SECONDS)
     if not seen or seen[:2] != seen[2:] or seen[0] == seen[1]:
         raise UnsafeServerError(f"a pooler shares PostgreSQL's sessions between clients. {_USE_SESSIONS}")
