@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(3600)
 
 @effort(0.25)
 @given(programs_of(5, 50))
-def test_an_honest_run_is_clean(program: Program):
+def test_a_correct_run_is_clean(program: Program):
     assert Run(program).stage.verdict().violations == []
 
 
