@@ -63,7 +63,7 @@ class System(Stack):
 
     def edge(self, requests_per_second=_ANY, client_requests_per_second=_ANY, sale_requests_per_second=_ANY):
         """Start an edge. Return its port and its pid. By default it has no rate limits, which would refuse the load."""
-        ports = {name: free_port() for name in ("HTTP", "METRICS", "ADMIN")}
+        ports = {name: free_port() for name in ("HTTP", "SHOPPERS", "METRICS", "ADMIN")}
         pid = self._spawn(
             f"edge-{ports['HTTP']}",
             program("holdfast_edge", "serve"),

@@ -29,6 +29,8 @@ OF_SEVERAL_FIELDS = (
     # An item of another sale than the source's.
     "POST /v1/sales:transfer",
 )
+# May be refused for a header that is a string but no admission token: a schema does not check signatures.
+OF_A_SIGNATURE = {"POST /v1/sales/{sale}/reservations": "403,"}
 CONFIGURATION = f"""
 [generation]
 # HTTP allows clients to send any headers.
@@ -40,7 +42,7 @@ expected-statuses = {ACCEPTED}
     f"""
 [[operations]]
 include-name = "{name}"
-checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409, 422, 429]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, {OF_A_SIGNATURE.get(name, "")} 404, 409, 422, 429]
 """
     for name in OF_SEVERAL_FIELDS
 )
