@@ -108,6 +108,10 @@ files: $(VENV)/dev.stamp tools ## images, scripts, manifests and rules, each wit
 locks: $(VENV)/dev.stamp ## requirements/ match pyproject.toml
 	scripts/lock.sh --check
 
+.PHONY: audit
+audit: $(VENV)/dev.stamp ## known vulnerabilities of the locked packages; needs PyPI's advisories over the network
+	for lock in inventory gateway edge dev; do $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements/$$lock.txt || exit 1; done
+
 ##### Change
 
 .PHONY: format

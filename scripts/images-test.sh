@@ -96,6 +96,18 @@ check_configuration() {
   done
 }
 
+# Writes the SBOM of each image: the lock's packages, and those of its base.
+write_sboms() {
+  local name
+  mkdir -p build/sbom
+  for name in "${services[@]}"; do
+    engine run --rm --network none --entrypoint dpkg-query "holdfast-$name:$version" \
+      --show --showformat '${Package} ${Version} ${Architecture}\n' |
+      .venv/bin/python scripts/sbom.py "$name" "$version" >"build/sbom/$name.json"
+    grep -q '"pkg:deb/debian/libc6@' "build/sbom/$name.json" || fail "the SBOM of $name lacks the packages of its base"
+  done
+}
+
 # Runs an image as production does: run <docker's options> -- <image> <arguments>
 run() {
   local options=()
@@ -133,6 +145,7 @@ have_engine
 have_base
 build
 check_configuration
+write_sboms
 # Servers for them, with ports that are free.
 coproc servers { exec .venv/bin/python -m tests.deploy.servers "$work/environment"; }
 # shellcheck disable=SC2154 # coproc sets it

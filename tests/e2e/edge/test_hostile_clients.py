@@ -1,20 +1,25 @@
 """Clients that are slow or send too much are disconnected, and never reach a gateway."""
 
 import asyncio
-import struct
 
 import pytest
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, PRIORITY, RST_STREAM, SETTINGS = 1, 2, 3, 4
-END_OF_HEADERS_AND_STREAM = 5
+from tests.support.http2 import (
+    CANCEL,
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    literal,
+)
+
 # :method GET, :scheme http, :path /, :authority edge
 GET_ROOT = b"\x82\x86\x84\x41\x04edge"
-
-
-def frame(kind, stream, payload=b"", flags=0):
-    """One of HTTP/2."""
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 @pytest.fixture
@@ -84,12 +89,29 @@ async def test_rapid_resets_are_cut_off(edge, connect, rest):
     reader, writer = await connect(edge)
     writer.write(PREFACE + frame(SETTINGS, 0))
     for number in range(1, 1201, 2):
-        writer.write(frame(HEADERS, number, GET_ROOT, END_OF_HEADERS_AND_STREAM))
-        writer.write(frame(RST_STREAM, number, struct.pack(">I", 8)))
+        writer.write(frame(HEADERS, number, GET_ROOT, END_HEADERS | END_STREAM))
+        writer.write(frame(RST_STREAM, number, CANCEL))
     await end_of(reader)
     assert await edge.stat("http.edge.downstream_rq_too_many_premature_resets") == 1
     async with rest.get(f"{edge.url}/v1/sales") as answer:
         assert answer.status == 200
+
+
+async def test_headers_continued_without_end_reach_no_gateway(edge, gateway, connect, rest):
+    reader, writer = await connect(edge)
+    writer.write(PREFACE + frame(SETTINGS, 0) + frame(HEADERS, 1, GET_ROOT, END_STREAM))
+    writer.write(frame(CONTINUATION, 1, literal(b"x-a", b"a" * 15_000)) * 64)
+    await reader.read(1)
+    async with rest.get(f"{edge.url}/v1/sales") as answer:
+        assert answer.status == 200
+    assert [request.raw_path for request in gateway.requests] == ["/v1/sales"]
+
+
+async def test_empty_continuations_are_cut_off(edge, connect):
+    reader, writer = await connect(edge)
+    writer.write(PREFACE + frame(SETTINGS, 0) + frame(HEADERS, 1, GET_ROOT, END_STREAM))
+    writer.write(frame(CONTINUATION, 1) * 10_000)
+    await end_of(reader)
 
 
 NOT_PROPER = {

@@ -34,7 +34,8 @@ def decode(token: str, *bound_to: str) -> str | None:
         cursor = raw[_DIGEST_BYTES:].decode()
     except (UnicodeError, binascii.Error):
         return None
-    return cursor if encode(cursor, *bound_to) == token else None
+    # No position has a control character, and PostgreSQL takes no text with U+0000.
+    return cursor if cursor.isprintable() and encode(cursor, *bound_to) == token else None
 
 
 def _digest(cursor: bytes, bound_to: tuple[str, ...]) -> bytes:

@@ -171,12 +171,12 @@ def _place(cursor: str | None) -> _Place:
         return _BEFORE_ALL
     at, _, reservation_id = cursor.partition("/")
     try:
-        place = _Place(datetime.fromisoformat(at), UUID(reservation_id))
-    except ValueError:
-        raise _foreign_cursor() from None
-    if place.at.tzinfo is None:
-        raise _foreign_cursor()
-    return place
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is not None:
+            return _Place(moment.astimezone(UTC), UUID(reservation_id))
+    except (ValueError, OverflowError):
+        pass
+    raise _foreign_cursor()
 
 
 def _sequence(cursor: str | None) -> int:
