@@ -101,6 +101,7 @@ write_sboms() {
   local name
   mkdir -p build/sbom
   for name in "${services[@]}"; do
+    # shellcheck disable=SC2016 # dpkg-query expands it
     engine run --rm --network none --entrypoint dpkg-query "holdfast-$name:$version" \
       --show --showformat '${Package} ${Version} ${Architecture}\n' |
       .venv/bin/python scripts/sbom.py "$name" "$version" >"build/sbom/$name.json"
