@@ -53,8 +53,12 @@ def rendered(text: str) -> str:
     }
     for name, part in parts.items():
         pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda found, part=part: found[1] + part + "\n" + found[2], text, flags=re.DOTALL)
+        text = re.sub(pattern, rf"\g<1>{_escaped(part)}\n\g<2>", text, flags=re.DOTALL)
     return text
+
+
+def _escaped(replacement: str) -> str:
+    return replacement.replace("\\", r"\\")
 
 
 # Reservations

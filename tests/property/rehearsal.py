@@ -55,7 +55,7 @@ class Sent:
 
     @property
     def as_requested(self) -> Command:
-        return self.command._replace(lines=self.lines) if self.lines else self.command
+        return self.command._replace(lines=self.lines) if isinstance(self.command, Create) else self.command
 
 
 @dataclass(frozen=True)

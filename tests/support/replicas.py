@@ -109,7 +109,7 @@ def transfer(quantity, source, destination, change_id=None):
         destination_item_id=destination[1],
         quantity=quantity,
         actor="stock clerk",
-        fingerprint=identity.transfer_fingerprint(source[1], *destination, quantity),
+        fingerprint=identity.transfer_fingerprint(source[1], destination[0], destination[1], quantity),
     )
 
 

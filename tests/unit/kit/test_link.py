@@ -87,7 +87,7 @@ async def test_what_drips_or_is_delayed_arrives_whole(link, dial):
     caller = await dial()
     link.delay_seconds, link.drips = 0.01, True
     said = bytes(range(100))
-    assert await answer(*caller, said) == said
+    assert await answer(*caller, said=said) == said
 
 
 async def test_a_link_that_is_aimed_elsewhere_leads_there(link, dial):

@@ -24,10 +24,9 @@ def movements_of(batches):
     movements = []
     for number, batch in enumerate(batches):
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=number)
-        for item_id, *deltas in batch:
-            movements.append(
-                Movement(len(movements) + 1, MovementKind.ADJUST, item_id, *deltas, None, None, "", at),
-            )
+        for item_id, on_hand, held, sold in batch:
+            place = len(movements) + 1
+            movements.append(Movement(place, MovementKind.ADJUST, item_id, on_hand, held, sold, None, None, "", at))
     return movements
 
 

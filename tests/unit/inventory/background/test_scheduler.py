@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,6 +13,9 @@ from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.domain.errors import DatabaseUnavailable, NotFound
 from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence_id, opening_at_or_before
 from tests.support.virtual_time import BEGINNING_SECONDS, VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MIDNIGHT = datetime(2026, 11, 27, tzinfo=UTC)
 HOURLY = Schedule(
@@ -43,7 +47,7 @@ class Book:
         self.broken = {}
         self.attempts = 0
         self.looks = []
-        self.looked_back_to = iter(())
+        self.looked_back_to: Iterator[datetime | None] = iter(())
 
     async def database_now(self):
         await self._answer()
