@@ -134,7 +134,10 @@ class SaleThen:
             return (ReservationHeld,) if row["expires_at"] > now and self.rules["cancelled_at"] is None else None
         if kind not in (CONFIRM, RETURN):
             return None
-        left = {item_id: self._taken[command.reservation_id, item_id][0] for item_id in row["item_ids"]}
+        taken = [self._taken.get((command.reservation_id, item_id)) for item_id in row["item_ids"]]
+        if None in taken:  # between the movements of its lines
+            return None
+        left = {item_id: line[0] for item_id, line in zip(row["item_ids"], taken, strict=True) if line}
         if not command.lines and any(left.values()):
             return None
         for item_id, units in command.lines or zip(row["item_ids"], row["quantities"], strict=True):
