@@ -28,12 +28,7 @@ class Envoy:
     """The process. Start it once."""
 
     def __init__(
-        self,
-        configuration: str,
-        directory: Path | None,
-        threads: int,
-        log_level: str,
-        admin_port: int,
+        self, configuration: str, directory: Path | None, threads: int, log_level: str, admin_port: int
     ) -> None:
         """`directory` is its working directory, with its certificate."""
         self._configuration = configuration

@@ -134,7 +134,7 @@ class App:
             None if self._authenticator is None else CommandAccess(self._authenticator),
             self._admission_tokens,
         )
-        sales = SaleService(self._ledger, catalog, self._feed, self._scheduler.wake, entropy)
+        sales = SaleService(self._ledger, catalog, self._feed, self._scheduler.wake)
         endpoints = [
             *calls.endpoints(RESERVATION_SERVICE, reservations),
             *calls.endpoints(SALE_SERVICE, sales),

@@ -14,12 +14,7 @@ from holdfast_inventory.api.checks import ID_RULE, Checking, Checks
 from holdfast_inventory.api.names import match_id
 from holdfast_inventory.domain.commands import Admission, Command, Confirm, Create, Extend, Release, Return
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
-from holdfast_inventory.domain.identity import (
-    create_fingerprint,
-    reservation_id,
-    return_fingerprint,
-    stock_change_id,
-)
+from holdfast_inventory.domain.identity import create_fingerprint, reservation_id, return_fingerprint
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
@@ -176,10 +171,6 @@ class ReturnRequest:
             self.actor,
             fingerprint,
         )
-
-    def bound_id(self, salt: bytes) -> UUID:
-        """Return the id to which the request id is bound in the sale of `salt`."""
-        return stock_change_id(salt, self.request_id)
 
 
 def return_units(request: pb.ReturnReservationRequest) -> ReturnRequest:

@@ -81,10 +81,7 @@ class ReservationService:
     async def return_reservation(self, request: pb.ReturnReservationRequest, call: Call) -> pb.Reservation:
         """Take sold units back."""
         wanted = reservation_requests.return_units(request)
-        if wanted.request_id:
-            change_id = wanted.bound_id(await self._ledger.salt(wanted.sale_id, call.deadline))
-        else:
-            change_id = self._entropy.uuid4()
+        change_id = await self._ledger.stock_change_id(wanted.sale_id, wanted.request_id, call.deadline)
         return await self._execute(wanted.sale_id, wanted.command(change_id), call)
 
     async def get_reservation(self, request: pb.GetReservationRequest, _: Call) -> pb.Reservation:

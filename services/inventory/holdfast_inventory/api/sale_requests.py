@@ -13,7 +13,7 @@ from holdfast.inventory.v1 import sale_service_pb2 as pb
 from holdfast_chassis.field_rules import rules_at
 from holdfast_inventory.api.checks import MAX_SEQUENCE, Checking, Checks
 from holdfast_inventory.domain.commands import Adjust, Transfer
-from holdfast_inventory.domain.identity import adjust_fingerprint, stock_change_id, transfer_fingerprint
+from holdfast_inventory.domain.identity import adjust_fingerprint, transfer_fingerprint
 from holdfast_inventory.domain.item import MAX_UNITS
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.sale import (
@@ -228,10 +228,6 @@ class AdjustRequest:
         fingerprint = adjust_fingerprint(self.item_id, self.delta, self.reason, self.expected_version)
         return Adjust(change_id, self.item_id, self.delta, self.reason, self.expected_version, self.actor, fingerprint)
 
-    def bound_id(self, salt: bytes) -> UUID:
-        """Return the id that the request id is bound to in the sale of that salt."""
-        return stock_change_id(salt, self.request_id)
-
 
 def adjust(request: pb.AdjustStockRequest) -> AdjustRequest:
     """Check an adjustment."""
@@ -279,10 +275,6 @@ class TransferRequest:
             self.actor,
             fingerprint,
         )
-
-    def bound_id(self, salt: bytes) -> UUID:
-        """Return the id that the request id is bound to in the sale of that salt."""
-        return stock_change_id(salt, self.request_id)
 
 
 def transfer(request: pb.TransferStockRequest) -> TransferRequest:

@@ -8,7 +8,6 @@ from google.protobuf.empty_pb2 import Empty
 
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
-from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_inventory.api import messages, page_tokens, sale_requests, schedule_requests
 from holdfast_inventory.api.call import Call
 from holdfast_inventory.domain import change as domain
@@ -31,14 +30,12 @@ class SaleService:
         catalog: "Catalog",
         feed: "StockFeed",
         on_schedule: Callable[[], None],
-        entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
         """`on_schedule` is called after a schedule was created."""
         self._ledger = ledger
         self._catalog = catalog
         self._feed = feed
         self._on_schedule = on_schedule
-        self._entropy = entropy
 
     # Sales
 
@@ -114,10 +111,7 @@ class SaleService:
     async def adjust_stock(self, request: pb.AdjustStockRequest, call: Call) -> sale_pb2.Item:
         """Change on_hand by hand."""
         wanted = sale_requests.adjust(request)
-        if wanted.request_id:
-            change_id = wanted.bound_id(await self._ledger.salt(wanted.sale_id, call.deadline))
-        else:
-            change_id = self._entropy.uuid4()
+        change_id = await self._ledger.stock_change_id(wanted.sale_id, wanted.request_id, call.deadline)
         reply = await self._ledger.execute(wanted.sale_id, wanted.command(change_id), call.deadline)
         if not isinstance(reply, Adjusted):
             raise TypeError(f"an adjustment was answered with {reply!r}")
@@ -127,10 +121,7 @@ class SaleService:
     async def transfer_stock(self, request: pb.TransferStockRequest, call: Call) -> pb.TransferStockResponse:
         """Move units to another sale."""
         wanted = sale_requests.transfer(request)
-        if wanted.request_id:
-            change_id = wanted.bound_id(await self._ledger.salt(wanted.source_sale_id, call.deadline))
-        else:
-            change_id = self._entropy.uuid4()
+        change_id = await self._ledger.stock_change_id(wanted.source_sale_id, wanted.request_id, call.deadline)
         transferred = await self._ledger.transfer(wanted.command(change_id), call.deadline)
         call.replayed = transferred.replayed
         return pb.TransferStockResponse(

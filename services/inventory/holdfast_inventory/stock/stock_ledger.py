@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 from holdfast_chassis.clock import thread_cpu_seconds
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
+from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Command, Create, Sweep, Transfer
 from holdfast_inventory.domain.decide import Answer, Decision, Reply, State, Transferred, decide_transfer
 from holdfast_inventory.domain.errors import (
@@ -100,6 +102,15 @@ class StockLedger:
             reading.add_done_callback(lambda done: self._salt_was_read(sale_id, done))
         # Shielded, because others may wait for the same salt.
         return await self._in_time(asyncio.shield(reading), deadline)
+
+    async def stock_change_id(self, sale_id: str, request_id: str, deadline: float | None) -> UUID:
+        """Return the id to which the request id of an adjustment, transfer or return is bound; a random one without.
+
+        Raises like `salt`.
+        """
+        if not request_id:
+            return self._entropy.uuid4()
+        return identity.stock_change_id(await self.salt(sale_id, deadline), request_id)
 
     async def execute(self, sale_id: str, command: Command, deadline: float | None) -> Reply:
         """Execute one command."""
