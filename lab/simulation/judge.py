@@ -289,16 +289,18 @@ def _contradiction(command: object, told: Reservation, row: Row) -> str | None:
 
 
 def _false_firsts(calls: Iterable[Call]) -> Iterator[str]:
-    """Check that only one create of a reservation is answered as the first execution, the others as replays."""
-    creates: defaultdict[Any, list[Call]] = defaultdict(list)
+    """Check that of the calls with one request id only one is answered as the first execution."""
+    same: defaultdict[Any, list[Call]] = defaultdict(list)
     for call in calls:
-        if isinstance(call.command, Create) and call.may_be_done:
-            creates[call.command.reservation_id].append(call)
-    for reservation_id, able in creates.items():
+        if call.may_be_done and isinstance(call.command, Create):
+            same[call.command.reservation_id].append(call)
+        elif call.may_be_done and _is_change(call):
+            same[call.command.change_id].append(call)
+    for request, able in same.items():
         done = [call for call in able if call.is_done]
         first = [call.number for call in done if not call.answer.replayed]
         if len(first) > 1 or (len(done) == len(able) and not first):
-            yield f"{len(first)} of {len(done)} are told that they created {reservation_id}: calls {first}"
+            yield f"{len(first)} of {len(done)} are told that they were the first of {request}: calls {first}"
 
 
 def _out_of_order(records: Mapping[str, SaleRecord], calls: Iterable[Call]) -> Iterator[str]:

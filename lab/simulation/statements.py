@@ -153,8 +153,7 @@ def append(view, now, *arguments):
         news = {name: row[name] for name in ("state", "expires_at", "ended_at", "order_id", "returned")}
         view.put("reservations", sale_id, row["reservation_id"], known | news)
     for row in _given(values, "stock_changes", STOCK_CHANGE):
-        change = row | {"created_at": at}
-        _insert(view, "stock_changes", sale_id, row["change_id"], change, "stock_changes_pkey")
+        _insert(view, "stock_changes", sale_id, row["change_id"], row, "stock_changes_pkey")
     movements = [values[f"movements.{column}"] for column in LEDGER]
     _append_movements(view, sale_id, values["first_sequence"], values["sequence"], at, movements)
     return [{"is_appended": True}]

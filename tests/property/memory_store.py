@@ -18,7 +18,7 @@ from holdfast_inventory.domain.commands import (
     Sweep,
     Transfer,
 )
-from holdfast_inventory.domain.decide import Answer, Decision, State, Transferred, decide, decide_transfer
+from holdfast_inventory.domain.decide import Answer, Decision, State, StockChange, Transferred, decide, decide_transfer
 from holdfast_inventory.domain.errors import DomainError, InsufficientStock
 from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
@@ -37,7 +37,7 @@ class MemoryStore:
     decide: Callable[[State, Sequence[Command]], Decision] = field(default=decide, compare=False)
     items: dict[str, Item] = field(default_factory=dict)
     reservations: dict[UUID, Reservation] = field(default_factory=dict)
-    stock_changes: dict[UUID, bytes] = field(default_factory=dict)
+    stock_changes: dict[UUID, StockChange] = field(default_factory=dict)
     ledger: list[Movement] = field(default_factory=list)
 
     def add_item(self, item_id: str, on_hand: int, per_customer_limit: int) -> None:
@@ -149,9 +149,9 @@ class MemoryStore:
         for reservation in decision.changed:
             _require_lawful_change(self.reservations[reservation.reservation_id], reservation)
             self._put(reservation)
-        for change_id, fingerprint in decision.stock_changes:
-            assert change_id not in self.stock_changes
-            self.stock_changes[change_id] = fingerprint
+        for change in decision.stock_changes:
+            assert change.change_id not in self.stock_changes
+            self.stock_changes[change.change_id] = change
         self.ledger.extend(decision.movements)
 
     def _put(self, reservation: Reservation) -> None:

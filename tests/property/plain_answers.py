@@ -21,11 +21,11 @@ from holdfast_inventory.domain.reservation import Reservation
 
 def plain(answer: Answer | Transferred) -> tuple:
     match answer:
-        case Done(reservation, replayed):
+        case Done(reservation, replayed, _):
             return ("done", plain_reservation(reservation), replayed)
-        case Adjusted(item, replayed):
+        case Adjusted(item, replayed, _):
             return ("adjusted", *plain_level(item), replayed)
-        case Transferred(source, destination, replayed):
+        case Transferred(source, destination, replayed, _):
             return ("transferred", plain_level(source), plain_level(destination), replayed)
         case DomainError():
             return ("refused", answer.reason, *_facts(answer))

@@ -120,11 +120,11 @@ def test_running_a_committed_batch_again_moves_nothing_and_finds_everything_done
         assert again.is_empty
         for command, first, second in zip(done, firsts, again.answers, strict=False):
             if isinstance(first, Adjusted):
-                assert second == Adjusted(store.items[first.item.item_id], replayed=True)
+                assert second == Adjusted(store.items[first.item.item_id], replayed=True, executed_at=first.executed_at)
             elif not isinstance(command, Extend) or _is_done(second):
                 # A hold that was extended, and ended later in its batch, cannot be extended again.
                 reservation_id = first.reservation.reservation_id
-                assert second == Done(store.reservations[reservation_id], replayed=True)
+                assert second == Done(store.reservations[reservation_id], replayed=True, executed_at=first.executed_at)
 
 
 @effort(0.3)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from holdfast_inventory.domain.commands import Confirm, Extend, Release, Sweep
-from holdfast_inventory.domain.decide import Done, decide, decide_transfer
+from holdfast_inventory.domain.decide import Done, StockChange, decide, decide_transfer
 from holdfast_inventory.domain.errors import InsufficientStock, NotFound
 from holdfast_inventory.domain.reservation import ReservationState
 from holdfast_inventory.ports import Stale
@@ -85,9 +85,10 @@ async def test_every_change_of_a_reservation_is_kept(store):
 
 async def test_a_stock_change_is_remembered_by_its_id(store):
     change = adjust("socks", 3)
-    await run(store, change)
+    [answer] = await run(store, change)
 
-    assert (await state(store, change)).stock_changes == {change.change_id: change.fingerprint}
+    made = StockChange(change.change_id, change.fingerprint, answer.executed_at)
+    assert (await state(store, change)).stock_changes == {change.change_id: made}
     assert await available(store) == 13
 
 

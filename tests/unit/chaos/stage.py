@@ -194,11 +194,11 @@ class Stage:
         match answer:
             case DomainError():
                 return Kind.FAIL, {"reason": answer.reason}
-            case Done(reservation, replayed):
+            case Done(reservation, replayed, _):
                 return Kind.OK, {"answer": self._reservation(reservation), "replayed": replayed}
-            case Adjusted(item, replayed):
+            case Adjusted(item, replayed, _):
                 return Kind.OK, {"answer": item_message(_sale_id(call.request["name"]), item), "replayed": replayed}
-            case Transferred(source, destination, replayed):
+            case Transferred(source, destination, replayed, _):
                 told = {"source": item_message("a", source), "destination": item_message("b", destination)}
                 return Kind.OK, {"answer": told, "replayed": replayed}
         raise AssertionError

@@ -25,7 +25,7 @@ def test_confirming_sells_what_is_held():
     decision = decide(reading(shoe(held=2), known=[hold(1, 2)]), [confirm(1, "o-1")])
 
     sold = hold(1, 2)._replace(state=CONFIRMED, ended_at=NOON, order="o-1")
-    assert [Done(sold, replayed=False)] == decision.answers
+    assert [Done(sold, replayed=False, executed_at=sold.ended_at)] == decision.answers
     assert [sold] == decision.changed
     assert [shoe(3, held=0, sold=2, version=8)] == decision.items
 
@@ -34,7 +34,7 @@ def test_releasing_gives_back_what_is_held():
     decision = decide(reading(shoe(held=2), known=[hold(1, 2)]), [release(1)])
 
     freed = hold(1, 2)._replace(state=RELEASED, ended_at=NOON)
-    assert [Done(freed, replayed=False)] == decision.answers
+    assert [Done(freed, replayed=False, executed_at=freed.ended_at)] == decision.answers
     assert [shoe(held=0, version=8)] == decision.items
 
 
@@ -52,7 +52,7 @@ def test_confirming_again_with_the_same_order_or_none_changes_nothing(order):
 
     decision = decide(reading(known=[sold]), [confirm(1, order)])
 
-    assert [Done(sold, replayed=True)] == decision.answers
+    assert [Done(sold, replayed=True, executed_at=sold.ended_at)] == decision.answers
     assert decision.is_empty
 
 
@@ -61,7 +61,7 @@ def test_releasing_again_changes_nothing():
 
     decision = decide(reading(known=[freed]), [release(1)])
 
-    assert [Done(freed, replayed=True)] == decision.answers
+    assert [Done(freed, replayed=True, executed_at=freed.ended_at)] == decision.answers
     assert decision.is_empty
 
 

@@ -1,6 +1,7 @@
 """Adjusting stock, and transferring it to another sale."""
 
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -18,13 +19,19 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.domain.item import MAX_UNITS
 from holdfast_inventory.domain.movement import AdjustReason, MovementKind
-from tests.unit.domain.stage import SALE, adjust, create, hold, reading, shoe
+from tests.unit.domain.stage import NOON, SALE, adjust, create, hold, reading, shoe
+
+EARLIER = NOON - timedelta(seconds=1)
+
+
+def made(command, at):
+    return {command.change_id: StockChange(command.change_id, command.fingerprint, at)}
 
 
 def test_an_adjustment_changes_on_hand_and_says_why_and_by_whom():
     decision = decide(reading(), [adjust(1, -2, AdjustReason.DAMAGED)])
 
-    assert [Adjusted(shoe(3, version=8), replayed=False)] == decision.answers
+    assert [Adjusted(shoe(3, version=8), replayed=False, executed_at=NOON)] == decision.answers
     [movement] = decision.movements
     assert (
         movement.kind,
@@ -58,7 +65,7 @@ def test_stock_may_be_changed_on_condition_that_nobody_else_has():
 
     first, second = decide(state, [adjust(1, 1, expected_version=7), adjust(2, 1, expected_version=7)]).answers
 
-    assert Adjusted(shoe(6, version=8), replayed=False) == first
+    assert Adjusted(shoe(6, version=8), replayed=False, executed_at=NOON) == first
     assert isinstance(second, StockChanged)
     assert second.version == 8
 
@@ -76,16 +83,16 @@ def test_an_adjustment_happens_once_for_each_id_whatever_the_version_is_now():
 
     assert [answer.replayed for answer in decision.answers] == [False, True]
     assert [shoe(6, version=8)] == decision.items
-    assert [StockChange(command.change_id, command.fingerprint)] == decision.stock_changes
+    assert [StockChange(command.change_id, command.fingerprint, NOON)] == decision.stock_changes
 
 
 def test_an_adjustment_done_in_an_earlier_batch_is_answered_with_the_item_as_it_is_now():
     command = adjust(1, 1)
-    state = reading(shoe(3), stock_changes={command.change_id: command.fingerprint})
+    state = reading(shoe(3), stock_changes=made(command, EARLIER))
 
     decision = decide(state, [command])
 
-    assert [Adjusted(shoe(3), replayed=True)] == decision.answers
+    assert [Adjusted(shoe(3), replayed=True, executed_at=EARLIER)] == decision.answers
     assert decision.is_empty
 
 
@@ -122,7 +129,9 @@ def outlet(on_hand: int = 1):
 def test_a_transfer_moves_units_between_two_ledgers():
     answer, taken, given = decide_transfer(reading(), outlet(), transfer(2))
 
-    assert Transferred(shoe(3, version=8), shoe(3, item_id="boot", version=4), replayed=False) == answer
+    assert (
+        Transferred(shoe(3, version=8), shoe(3, item_id="boot", version=4), replayed=False, executed_at=NOON) == answer
+    )
     assert [movement.on_hand_delta for movement in taken.movements] == [-2]
     assert [movement.on_hand_delta for movement in given.movements] == [2]
     assert (taken.sequence, given.sequence) == (8, 4)
@@ -137,7 +146,7 @@ def test_a_transfer_takes_only_what_is_available():
 
 def test_a_transfer_happens_once_for_each_id():
     command = transfer(2)
-    done = reading(shoe(3), stock_changes={command.change_id: command.fingerprint})
+    done = reading(shoe(3), stock_changes=made(command, EARLIER))
 
     answer, taken, given = decide_transfer(done, outlet(3), command)
 

@@ -30,7 +30,7 @@ def test_a_hold_says_what_until_when_and_nothing_else_is_written():
     decision = decide(reading(), [create(1, 2)])
 
     [answer] = decision.answers
-    assert Done(hold(1, 2, age=0), replayed=False) == answer
+    assert Done(hold(1, 2, age=0), replayed=False, executed_at=NOON) == answer
     assert [answer.reservation] == decision.created
     assert decision.changed == []
     assert decision.sequence == 8
@@ -143,7 +143,7 @@ def test_a_replay_answers_with_the_reservation_as_it_is_now():
 
     decision = decide(reading(known=[confirmed]), [create(1)])
 
-    assert [Done(confirmed, replayed=True)] == decision.answers
+    assert [Done(confirmed, replayed=True, executed_at=confirmed.created_at)] == decision.answers
     assert decision.is_empty
 
 
@@ -164,13 +164,13 @@ def test_a_refused_request_binds_nothing_and_may_succeed_later():
     refused, _, granted = decide(reading(shoe(1, held=1), known=[hold(9)]), [create(1), release(9), create(1)]).answers
 
     assert isinstance(refused, InsufficientStock)
-    assert Done(hold(1, age=0), replayed=False) == granted
+    assert Done(hold(1, age=0), replayed=False, executed_at=NOON) == granted
 
 
 def test_a_replay_is_answered_even_when_the_sale_is_over():
     [answer] = decide(reading(known=[hold(1)], close_at=NOON), [create(1)]).answers
 
-    assert Done(hold(1), replayed=True) == answer
+    assert Done(hold(1), replayed=True, executed_at=hold(1).created_at) == answer
 
 
 def test_a_replay_of_a_due_hold_says_that_it_has_expired():
@@ -179,7 +179,7 @@ def test_a_replay_of_a_due_hold_says_that_it_has_expired():
     decision = decide(reading(shoe(held=1), known=[dead]), [create(1)])
 
     buried = dead._replace(state=ReservationState.EXPIRED, ended_at=NOON)
-    assert [Done(buried, replayed=True)] == decision.answers
+    assert [Done(buried, replayed=True, executed_at=buried.created_at)] == decision.answers
     assert [buried] == decision.changed
 
 
@@ -236,7 +236,7 @@ def test_a_due_hold_never_causes_a_refusal():
 
     decision = decide(reading(shoe(held=5), due=[dead]), [create(2, 5)])
 
-    assert [Done(hold(2, 5, age=0), replayed=False)] == decision.answers
+    assert [Done(hold(2, 5, age=0), replayed=False, executed_at=NOON)] == decision.answers
     assert [movement.kind for movement in decision.movements] == [MovementKind.EXPIRE, MovementKind.HOLD]
 
 

@@ -13,7 +13,7 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.domain.movement import AdjustReason, MovementKind
 from holdfast_inventory.domain.reservation import Line, ReservationState
-from tests.unit.domain.stage import create, ended, hold, reading, shoe, take_back
+from tests.unit.domain.stage import NOON, create, ended, hold, reading, shoe, take_back
 
 CONFIRMED, RELEASED, EXPIRED = ReservationState.CONFIRMED, ReservationState.RELEASED, ReservationState.EXPIRED
 SOLD = ended(1, CONFIRMED, quantity=3, order="o-1")
@@ -23,7 +23,7 @@ def test_returned_units_are_for_sale_again():
     decision = decide(reading(shoe(2, sold=3), known=[SOLD]), [take_back(5, 1)])
 
     returned = SOLD._replace(returned=(Line("shoe", 3),))
-    assert [Done(returned, replayed=False)] == decision.answers
+    assert [Done(returned, replayed=False, executed_at=NOON)] == decision.answers
     assert [returned] == decision.changed
     assert [shoe(5, sold=0, version=8)] == decision.items
     [movement] = decision.movements

@@ -13,7 +13,7 @@ from holdfast_inventory.domain.errors import InsufficientStock, SaleClosed
 from holdfast_inventory.ports import InDoubt
 from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
 from tests.support.memory_sale_store import MemorySaleStore
-from tests.support.shopping import hold, new_sale
+from tests.support.shopping import adjust, confirm, hold, new_sale, release, take_back
 
 
 class Unobserved:
@@ -118,25 +118,66 @@ async def test_nothing_is_reported_of_a_batch_that_others_have_overtaken(groups,
     assert observer.levels == [("socks", 2)]
 
 
+async def ask_elsewhere(store, command):
+    """Execute a command by another replica."""
+    async with MemorySaleStore.open(store, "drop", [command], 10, exclusive=False) as other:
+        await other.commit(other.sale.rows.decide(other.state, [command]))
+
+
+def lose_a_commit(store, *, then):
+    """Let the next commit do nothing and lose its answer, and `then` be executed by another replica."""
+
+    async def lose(batch):
+        store.meanwhile = None
+        batch.sale.append(batch.sale.rows.decide(batch.state, [Sweep()]))
+        await ask_elsewhere(store, then)
+        raise InDoubt
+
+    store.meanwhile = lose
+
+
+def lose_an_answer(store):
+    """Let the next commit succeed and lose its answer."""
+
+    async def lose(batch):
+        store.meanwhile = None
+        batch.sale.append(batch.sale.rows.decide(batch.state, [store.sent]))
+        raise InDoubt
+
+    store.meanwhile = lose
+
+
 async def test_after_a_lost_commit_a_refusal_is_committed(groups, store):
     """Until then, the lost commit could still take effect."""
-    lost = []
-
-    async def lose_the_first(batch):
-        if not lost:
-            lost.append(batch)
-            batch.sale.append(batch.sale.rows.decide(batch.state, [Sweep()]))
-            store.meanwhile = None
-            await ask_elsewhere(hold("other", socks=3))
-            raise InDoubt
-
-    async def ask_elsewhere(command):
-        async with MemorySaleStore.open(store, "drop", [command], 10, exclusive=False) as other:
-            await other.commit(other.sale.rows.decide(other.state, [command]))
-
-    store.meanwhile = lose_the_first
+    lose_a_commit(store, then=hold("other", socks=3))
     assert isinstance(await ask(groups, hold(socks=1)), InsufficientStock)
     assert store.commits == 1
+
+
+@pytest.fixture(params=["create", "confirm", "release", "adjust", "return"])
+async def command(request, groups):
+    match request.param:
+        case "create":
+            return hold(socks=1)
+        case "confirm":
+            return confirm((await ask(groups, hold(socks=1))).reservation)
+        case "release":
+            return release((await ask(groups, hold(socks=1))).reservation)
+        case "adjust":
+            return adjust("socks", 1)
+        case "return":
+            return take_back((await ask(groups, hold(socks=1, confirm=True))).reservation, socks=1)
+
+
+async def test_what_another_replica_executed_after_a_lost_commit_is_a_replay(groups, store, command):
+    lose_a_commit(store, then=command)
+    assert (await ask(groups, command)).replayed
+
+
+async def test_what_a_lost_commit_executed_is_not_a_replay(groups, store, command):
+    store.sent = command
+    lose_an_answer(store)
+    assert not (await ask(groups, command)).replayed
 
 
 async def test_what_competes_for_a_sale_is_remembered_when_nothing_waits(groups, store):

@@ -58,8 +58,9 @@ def test_lists_of_columns_are_written_out(write):
     listed = write(f"{LISTED}SELECT {{stock_change}}, {{new.stock_change}}, {{known.stock_change[]}}")["made"]
 
     assert listed.splitlines()[-1] == (
-        "SELECT change_id, fingerprint, new.change_id, new.fingerprint, "
-        'array_agg(change_id) AS "known.change_id", array_agg(fingerprint) AS "known.fingerprint"'
+        "SELECT change_id, fingerprint, created_at, new.change_id, new.fingerprint, new.created_at, "
+        'array_agg(change_id) AS "known.change_id", array_agg(fingerprint) AS "known.fingerprint", '
+        'array_agg(created_at) AS "known.created_at"'
     )
 
 
@@ -74,10 +75,10 @@ def test_arrays_in_columns_travel_as_text(write):
 def test_parameters_are_numbered_as_they_come_and_once_for_each_name(write):
     sql = write(f"{LISTED}SELECT :b::text, :a, :b WHERE :new.stock_change")["made"]
 
-    assert sql.splitlines()[-1] == "SELECT $1::text, $2, $1 WHERE $3::uuid[], $4::bytea[]"
-    assert statements.parameters_of(sql) == ("b", "a", "new.change_id", "new.fingerprint")
-    values = {"a": 1, "b": 2, "new.change_id": [], "new.fingerprint": []}
-    assert statements.arguments(sql, values) == [2, 1, [], []]
+    assert sql.splitlines()[-1] == "SELECT $1::text, $2, $1 WHERE $3::uuid[], $4::bytea[], $5::timestamptz[]"
+    assert statements.parameters_of(sql) == ("b", "a", "new.change_id", "new.fingerprint", "new.created_at")
+    values = {"a": 1, "b": 2, "new.change_id": [], "new.fingerprint": [], "new.created_at": []}
+    assert statements.arguments(sql, values) == [2, 1, [], [], []]
     with pytest.raises(KeyError):
         statements.arguments(sql, {"a": 1})
 

@@ -57,14 +57,22 @@ MIN_RETRY_SECONDS = 1.0
 """The shortest retry delay of a refusal for lack of stock."""
 
 
+class StockChange(NamedTuple):
+    """An adjustment, transfer or return to remember by its id."""
+
+    change_id: UUID
+    fingerprint: bytes
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Everything that the commands of a batch touch, as it was read from the store.
 
     `used` has, for each customer and item, the units confirmed or held and not due at `now`; it may be empty if
     the sale does not limit customers. `due` are open holds that have run out (in a cancelled sale, all open holds);
-    `more_due`: there are more of them than were read. `stock_changes` maps those change ids of the batch that are
-    known to their fingerprints. `holds_end_at` has, for each held item that may be short in this batch, when its first
+    `more_due`: there are more of them than were read. `stock_changes` has those of the batch that were made before,
+    by their ids. `holds_end_at` has, for each held item that may be short in this batch, when its first
     open hold that is not due runs out, or an earlier time.
     """
 
@@ -75,22 +83,30 @@ class State:
     used: Mapping[str, Mapping[str, int]]
     due: Sequence[Reservation]
     more_due: bool
-    stock_changes: Mapping[UUID, bytes]
+    stock_changes: Mapping[UUID, StockChange]
     holds_end_at: Mapping[str, datetime]
 
 
 class Done(NamedTuple):
-    """A reservation after its command. `replayed`: the command had been executed before."""
+    """A reservation after its command. `replayed`: the command had been executed before.
+
+    `executed_at`: when that was, if it was recorded; otherwise the time of this execution.
+    """
 
     reservation: Reservation
     replayed: bool
+    executed_at: datetime | None = None
 
 
 class Adjusted(NamedTuple):
-    """An item after its adjustment. `replayed`: it had been made before, and the item is in its present state."""
+    """An item after its adjustment. `replayed`: it had been made before, and the item is in its present state.
+
+    `executed_at`: when it was made.
+    """
 
     item: Item
     replayed: bool
+    executed_at: datetime
 
 
 class Swept(NamedTuple):
@@ -101,13 +117,6 @@ class Swept(NamedTuple):
 
 Reply = Done | Adjusted | Swept
 Answer = Reply | DomainError
-
-
-class StockChange(NamedTuple):
-    """An adjustment, transfer or return to remember by its id."""
-
-    change_id: UUID
-    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +145,12 @@ class Decision:
 
 
 class Transferred(NamedTuple):
-    """Both items after a transfer, or in their present state if it had been made before."""
+    """Both items after a transfer, or in their present state if it had been made before. `executed_at`: when."""
 
     source: Item
     destination: Item
     replayed: bool
+    executed_at: datetime
 
 
 def decide(state: State, commands: Iterable[Command]) -> Decision:
@@ -159,15 +169,18 @@ def decide_transfer(source: State, destination: State, command: Transfer) -> tup
     taken, given = _Batch(source), _Batch(destination)
     taken.end_due_holds()
     given.end_due_holds()
-    replayed = taken.is_stock_change_known(command.change_id, command.fingerprint)
-    if not replayed:
+    made = taken.stock_change(command.change_id, command.fingerprint)
+    replayed = made is not None
+    if made is None:
         available = taken.item(command.source_item_id).available
         if available < command.quantity:
             raise taken.insufficient((Shortage(command.source_item_id, command.quantity, available),))
-        taken.remember(command.change_id, command.fingerprint)
+        made = taken.remember(command.change_id, command.fingerprint)
         taken.move_by_hand(MovementKind.TRANSFER, command.source_item_id, -command.quantity, None, command.actor)
         given.move_by_hand(MovementKind.TRANSFER, command.destination_item_id, command.quantity, None, command.actor)
-    answer = Transferred(taken.item(command.source_item_id), given.item(command.destination_item_id), replayed)
+    answer = Transferred(
+        taken.item(command.source_item_id), given.item(command.destination_item_id), replayed, made.created_at
+    )
     return answer, taken.decision([]), given.decision([])
 
 
@@ -208,7 +221,7 @@ class _Batch:
     items: dict[str, Item] = field(init=False)
     reservations: dict[UUID, Reservation] = field(init=False)
     used: dict[str, dict[str, int]] = field(init=False)
-    stock_changes: dict[UUID, bytes] = field(init=False)
+    stock_changes: dict[UUID, StockChange] = field(init=False)
     holds_end_at: dict[str, datetime] = field(init=False)
     new_stock_changes: list[StockChange] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
@@ -252,7 +265,7 @@ class _Batch:
         if known is not None:
             if known.fingerprint != command.fingerprint:
                 raise RequestIdReused
-            return Done(self.settled(known), replayed=True)
+            return Done(self.settled(known), replayed=True, executed_at=known.created_at)
         if command.confirm:
             self.check_may_confirm(command)
         self.check_admission(command.admission)
@@ -279,12 +292,12 @@ class _Batch:
             self.sell(reservation, command.actor, was_held=False)
         else:
             self.hold(reservation, command.actor)
-        return Done(reservation, replayed=False)
+        return Done(reservation, replayed=False, executed_at=now)
 
     def confirm(self, command: Confirm) -> Done:
         reservation = self.reservation(command.reservation_id, command.customer)
         if reservation.state is ReservationState.CONFIRMED and command.order in {"", reservation.order}:
-            return Done(reservation, replayed=True)
+            return Done(reservation, replayed=True, executed_at=reservation.ended_at)
         self.check_may_confirm(command)
         match reservation.state:
             case ReservationState.HELD:
@@ -296,15 +309,16 @@ class _Batch:
                 _refuse_ended(reservation)
         confirmed = self.end(reservation, ReservationState.CONFIRMED, command.order)
         self.sell(confirmed, command.actor, was_held=was_held)
-        return Done(confirmed, replayed=False)
+        return Done(confirmed, replayed=False, executed_at=confirmed.ended_at)
 
     def release(self, command: Release) -> Done:
         reservation = self.reservation(command.reservation_id, command.customer)
         if reservation.state is ReservationState.RELEASED:
-            return Done(reservation, replayed=True)
+            return Done(reservation, replayed=True, executed_at=reservation.ended_at)
         if reservation.state is not ReservationState.HELD:
             _refuse_ended(reservation)
-        return Done(self.give_back(reservation, ReservationState.RELEASED, command.actor), replayed=False)
+        released = self.give_back(reservation, ReservationState.RELEASED, command.actor)
+        return Done(released, replayed=False, executed_at=released.ended_at)
 
     def extend(self, command: Extend) -> Done:
         reservation = self.reservation(command.reservation_id, command.customer)
@@ -319,8 +333,8 @@ class _Batch:
 
     def take_back(self, command: Return) -> Done:
         reservation = self.reservation(command.reservation_id, command.customer)
-        if self.is_stock_change_known(command.change_id, command.fingerprint):
-            return Done(reservation, replayed=True)
+        if made := self.stock_change(command.change_id, command.fingerprint):
+            return Done(reservation, replayed=True, executed_at=made.created_at)
         if reservation.state is ReservationState.HELD:
             raise ReservationHeld
         if reservation.state is not ReservationState.CONFIRMED:
@@ -339,7 +353,8 @@ class _Batch:
             )
         self.count_use(reservation.customer, lines, sign=-1)
         returned = merge_lines((*reservation.returned, *lines))
-        return Done(self.change(reservation._replace(returned=returned)), replayed=False)
+        changed = self.change(reservation._replace(returned=returned))
+        return Done(changed, replayed=False, executed_at=self.state.now)
 
     def sweep(self, _: Sweep) -> Swept:
         return Swept(self.ended)
@@ -469,8 +484,8 @@ class _Batch:
 
     def adjust(self, command: Adjust) -> Adjusted:
         item = self.item(command.item_id)
-        if self.is_stock_change_known(command.change_id, command.fingerprint):
-            return Adjusted(item, replayed=True)
+        if made := self.stock_change(command.change_id, command.fingerprint):
+            return Adjusted(item, replayed=True, executed_at=made.created_at)
         if command.expected_version is not None and command.expected_version != item.version:
             raise StockChanged(item.version)
         if command.delta < 0 and item.available + command.delta < 0:
@@ -478,17 +493,18 @@ class _Batch:
             raise BelowHeld(item.on_hand, item.held)
         self.move_by_hand(MovementKind.ADJUST, command.item_id, command.delta, command.reason, command.actor)
         self.remember(command.change_id, command.fingerprint)
-        return Adjusted(self.items[command.item_id], replayed=False)
+        return Adjusted(self.items[command.item_id], replayed=False, executed_at=self.state.now)
 
-    def is_stock_change_known(self, change_id: UUID, fingerprint: bytes) -> bool:
+    def stock_change(self, change_id: UUID, fingerprint: bytes) -> StockChange | None:
         known = self.stock_changes.get(change_id)
-        if known is not None and known != fingerprint:
+        if known is not None and known.fingerprint != fingerprint:
             raise RequestIdReused
-        return known is not None
+        return known
 
-    def remember(self, change_id: UUID, fingerprint: bytes) -> None:
-        self.stock_changes[change_id] = fingerprint
-        self.new_stock_changes.append(StockChange(change_id, fingerprint))
+    def remember(self, change_id: UUID, fingerprint: bytes) -> StockChange:
+        made = self.stock_changes[change_id] = StockChange(change_id, fingerprint, self.state.now)
+        self.new_stock_changes.append(made)
+        return made
 
     def move_by_hand(
         self, kind: MovementKind, item_id: str, delta: int, reason: AdjustReason | None, actor: str

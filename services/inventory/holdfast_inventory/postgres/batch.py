@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from holdfast_inventory.domain.commands import Adjust, Command, Confirm, Create, Extend, Release, Return
-from holdfast_inventory.domain.decide import Decision, State
+from holdfast_inventory.domain.decide import Decision, State, StockChange
 from holdfast_inventory.domain.errors import NotFound
 from holdfast_inventory.domain.item import MAX_UNITS, Item
 from holdfast_inventory.domain.movement import Movement
@@ -142,7 +142,7 @@ def _state(row: Row, due_limit: int) -> State:
         used=used,
         due=due,
         more_due=len(due) == due_limit,
-        stock_changes=dict(rows(row, "change", STOCK_CHANGE)),
+        stock_changes={change[0]: StockChange(*change) for change in rows(row, "change", STOCK_CHANGE)},
         holds_end_at=_holds_end_at(items.values(), list(rows(row, "running", HOLD))),
     )
 

@@ -50,7 +50,7 @@ RESERVATION = {
 }
 USE = {"customer": "text", "item_id": "text", "units": "integer"}
 HOLD = {column: RESERVATION[column] for column in ("item_ids", "expires_at")}
-STOCK_CHANGE = {"change_id": "uuid", "fingerprint": "bytea"}
+STOCK_CHANGE = {"change_id": "uuid", "fingerprint": "bytea", "created_at": "timestamptz"}
 LEDGER = {
     "kinds": "smallint",
     "item_ids": "text",

@@ -429,16 +429,9 @@ def _as_first(answer: Answer, doubts: Sequence[Done | Adjusted]) -> Answer:
     """Return the answer after lost COMMITs. It is not a replay if one of them was the first execution."""
     if not doubts:
         return answer
-    if isinstance(answer, Done) and any(_did(doubt, answer) for doubt in doubts if isinstance(doubt, Done)):
-        return answer._replace(replayed=False)
-    if isinstance(answer, Adjusted):
+    if isinstance(answer, Done | Adjusted) and any(doubt.executed_at == answer.executed_at for doubt in doubts):
         return answer._replace(replayed=False)
     return answer
-
-
-def _did(doubt: Done, answer: Done) -> bool:
-    then, now = doubt.reservation, answer.reservation
-    return then.created_at == now.created_at and then.ended_at in {None, now.ended_at}
 
 
 def _answer(waiting: _Waiting, answer: Answer) -> None:

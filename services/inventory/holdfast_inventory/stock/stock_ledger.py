@@ -133,10 +133,10 @@ class StockLedger:
         began = loop.time()
         give_up = deadline or began + self._limits.patience_seconds
         refusal: DomainError = DatabaseUnavailable() if deadline is None else DeadlineInQueue()
-        in_doubt = False
+        doubts: list[datetime] = []
         while loop.time() < give_up:
             try:
-                transferred, commits = await self._transfer(command, give_up)
+                transferred, commits = await self._transfer(command, give_up, doubts)
             except TimeoutError:
                 break
             except _Starved:
@@ -144,10 +144,10 @@ class StockLedger:
                 continue
             except NotApplied as fault:
                 log.warning("transfer not applied", error=str(fault))
-                refusal = refusal if in_doubt else DatabaseUnavailable()
+                refusal = refusal if doubts else DatabaseUnavailable()
             except InDoubt as fault:
                 log.warning("transfer in doubt", error=str(fault))
-                refusal, in_doubt = OutcomeUnknown(), True
+                refusal = OutcomeUnknown()
                 give_up = deadline or began + self._limits.doubt_seconds
             except Rejected as fault:
                 log.exception("transfer rejected")
@@ -156,7 +156,7 @@ class StockLedger:
                 for change in commits:
                     self._sold_out.forget(change.sale_id)
                     self.on_committed(change)
-                return transferred._replace(replayed=transferred.replayed and not in_doubt)
+                return transferred._replace(replayed=transferred.replayed and transferred.executed_at not in doubts)
             await asyncio.sleep(self._entropy.uniform(0.01, 0.05))
         raise refusal
 
@@ -236,8 +236,13 @@ class StockLedger:
                 raise DeadlineInQueue from None
             raise DatabaseUnavailable from None
 
-    async def _transfer(self, command: Transfer, give_up: float) -> tuple[Transferred, list[Committed]]:
-        """Make one attempt. Raises `TimeoutError` at `give_up` unless it has been decided: then wait for its commit."""
+    async def _transfer(
+        self, command: Transfer, give_up: float, doubts: list[datetime]
+    ) -> tuple[Transferred, list[Committed]]:
+        """Make one attempt. Add its time to `doubts` if its COMMIT is lost.
+
+        Raises `TimeoutError` at `give_up` unless it has been decided: then wait for its commit.
+        """
         opening = self._store.open_transfer(command, self._limits.due_holds)
         try:
             async with asyncio.timeout_at(give_up) as limit, opening as opened:
@@ -248,6 +253,7 @@ class StockLedger:
         except InDoubt as fault:
             if transferred.replayed:
                 raise NotApplied("a replay has no effect, regardless of its commit") from fault
+            doubts.append(transferred.executed_at)
             raise
         parts = ((source.sale, taken), (destination.sale, given))
         return transferred, [

@@ -169,8 +169,8 @@ changed AS (
 ),
 
 stock_change AS (
-    INSERT INTO stock_changes (sale_id, created_at, {stock_change})
-    SELECT sale.sale_id, :read_at, {stock_change}
+    INSERT INTO stock_changes (sale_id, {stock_change})
+    SELECT sale.sale_id, {stock_change}
     FROM sale
     CROSS JOIN unnest(:stock_changes.stock_change) AS new ({stock_change})
 ),
