@@ -15,7 +15,6 @@ import asyncpg
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from holdfast_devstack.postgres import children_of
 from lab.chaos.history import Kind
 from lab.chaos.judge.pace import COMMIT, CPU, EMPTY_CALL
 
@@ -23,6 +22,8 @@ _EVERY_SECONDS = 0.02
 _ANSWER_SECONDS = 2.0
 _TABLE = "CREATE TABLE IF NOT EXISTS yardstick (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)"
 _INSERT = "INSERT INTO yardstick DEFAULT VALUES"
+_CLIENT_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+_READ_SECONDS = 10.0
 _FAILURES = (grpc.aio.AioRpcError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -30,7 +31,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 @asynccontextmanager
 async def yardsticks(recorder, topology):
     """Within the block, measure and record both repeatedly, with each inventory in turn. At its begin and end, record
-    the CPU time that the services and the primary have used.
+    the CPU time of Holdfast (`_CpuTime`).
     """
     channels = [
         grpc.aio.insecure_channel(topology.links[f"client -> {each.name}"].address) for each in topology.inventories
@@ -39,10 +40,11 @@ async def yardsticks(recorder, topology):
     connection = await asyncpg.connect(topology.databases.primary.url(), command_timeout=_ANSWER_SECONDS)
     try:
         await connection.execute(_TABLE)
+        cpu = _CpuTime(topology, connection)
+        _record(recorder, CPU, await cpu.seconds())
         async with _beside(_take_all(recorder, channels, connection)):
-            _record(recorder, CPU, _cpu_seconds(topology))
             yield
-            _record(recorder, CPU, _cpu_seconds(topology))
+        _record(recorder, CPU, await cpu.seconds())
     finally:
         connection.terminate()
         for channel in channels:
@@ -75,19 +77,29 @@ def _record(recorder, name, seconds):
     recorder.record(Kind.YARDSTICK, action=name, answer={"seconds": seconds})
 
 
-def _cpu_seconds(topology):
-    """Return the CPU seconds of the services and the primary, including backends that have ended."""
-    postmaster = topology.databases.primary.child.pid
-    pids = [service.process.pid for service in topology.services]
-    ticks = sum(_ticks(pid)[0] for pid in (*pids, *children_of(postmaster))) + sum(_ticks(postmaster))
-    return ticks / _TICKS_PER_SECOND
+class _CpuTime:
+    """The CPU time of the services and of the primary's client backends.
+
+    PostgreSQL's other processes are not counted: vacuum and checkpoints run when they are due, and not more if calls
+    cost more.
+    """
+
+    def __init__(self, topology, connection):
+        self._topology = topology
+        self._connection = connection
+        self._ticks = {}
+
+    async def seconds(self):
+        """Return the CPU seconds so far. Those of a process that has ended stay in the sum, as they were last read."""
+        backends = await self._connection.fetch(_CLIENT_BACKENDS, timeout=_READ_SECONDS)
+        pids = [service.process.pid for service in self._topology.services]
+        for pid in (*pids, *(backend["pid"] for backend in backends)):
+            with suppress(FileNotFoundError):
+                self._ticks[pid] = _ticks(pid)
+        return sum(self._ticks.values()) / _TICKS_PER_SECOND
 
 
 def _ticks(pid):
-    """Return the CPU seconds of a process and of its children that have ended: proc(5)."""
-    try:
-        _, _, fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")
-    except FileNotFoundError:  # a backend that has ended since
-        return 0, 0
-    user, system, children_user, children_system = map(int, fields.split()[11:15])
-    return user + system, children_user + children_system
+    """Return the user and system time of a process: proc(5)."""
+    _, _, fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")
+    return sum(map(int, fields.split()[11:13]))

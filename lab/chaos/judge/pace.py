@@ -1,7 +1,7 @@
 """The time of operations relative to yardsticks, an empty call and a bare commit, and the CPU time that they take.
 
 Other load on the machine slows all three alike, and only for moments. So they are compared within slots of half a
-second, and the median of the slots counts. CPU time is that of the services and their PostgreSQL only.
+second, and the median of the slots counts. CPU time is that of the services and of the client backends of PostgreSQL.
 """
 
 from collections import defaultdict
