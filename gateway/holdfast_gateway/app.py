@@ -1,5 +1,6 @@
 """Puts the gateway together, and starts and stops its parts in order."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,11 @@ class App:
         self.http = HttpServer(
             self._gateway, settings.http_host, settings.http_port, _http_limits(settings), self._certificates[0]
         )
+        self._servers = [self.http]
+        if settings.http_plain_port is not None:
+            self._servers.append(
+                HttpServer(self._gateway, settings.http_host, settings.http_plain_port, _http_limits(settings))
+            )
         CredentialExpiries(registry, self._expiries, clock)
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)
         self.lifecycle = Lifecycle(self._steps(), on_phase=self._phase.enter, clock=clock)
@@ -105,7 +111,7 @@ class App:
             identity_step(settings, settings.http_host, self._authenticator, *self._certificates),
             Step("rate limits", _nothing, self._stop_rates, _QUICK_SECONDS, _QUICK_SECONDS),
             Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
-            Step("http server", self._serve, self.http.stop, _MARGIN_SECONDS, answering),
+            Step("http server", self._serve, self._stop_serving, _MARGIN_SECONDS, answering),
             Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),
         ]
 
@@ -119,7 +125,11 @@ class App:
             await self._rates.stop()
 
     async def _serve(self) -> None:
-        await self.http.start()
+        for server in self._servers:
+            await server.start()
+
+    async def _stop_serving(self) -> None:
+        await asyncio.gather(*(server.stop() for server in self._servers))
 
     async def _open(self) -> None:
         self._health.started = True
@@ -137,7 +147,7 @@ class App:
             self.lifecycle.hurry,
         )
         log.info("drained", quiet=quiet, in_flight=self._gateway.in_flight.count)
-        await self.http.stop_accepting()
+        await asyncio.gather(*(server.stop_accepting() for server in self._servers))
         self._api.streams_ending.set()
 
 

@@ -21,6 +21,8 @@ class GatewaySettings(IdentitySettings):
     # The directory of tls.crt, tls.key and ca.crt, which are read again when they change. With it REST is served with
     # TLS 1.3, and only to clients with a certificate of an authority in ca.crt.
     http_tls_dir: Path | None = None
+    # With it: another port, without TLS, until all clients use TLS.
+    http_plain_port: int | None = Field(None, ge=1, le=65535)
     inventory_target: str = "dns:///localhost:50051"
     # The same for connections to the inventory, and the DNS name that its certificate must have.
     inventory_tls_dir: Path | None = None
@@ -89,6 +91,8 @@ class GatewaySettings(IdentitySettings):
             raise ValueError("request_timeout_seconds must not be over request_timeout_max_seconds")
         if self.drain_min_seconds > self.drain_max_seconds:
             raise ValueError("drain_min_seconds must not be over drain_max_seconds")
+        if self.http_plain_port is not None and self.http_tls_dir is None:
+            raise ValueError("http_plain_port needs http_tls_dir: without it http_port has no TLS")
         if "*" in self.cors_origins:
             raise ValueError("cors_origins must be exact origins, such as https://shop.example")
         return self

@@ -33,6 +33,12 @@ class Authority:
         """The file that clients trust."""
         return self._own.certificate
 
+    def trust(self, directory, *others):
+        """Let a workload's directory trust this authority and the others only. The file is replaced at once."""
+        draft = directory / "new-ca.crt"
+        draft.write_bytes(b"".join(each.certificate.read_bytes() for each in (self, *others)))
+        draft.rename(directory / "ca.crt")
+
     def issue(self, name, *, host="127.0.0.1"):
         """Write a certificate for `name` in files of that name. Existing files are replaced atomically."""
         draft = Certificate(self._directory / "draft.crt", self._directory / "draft.key")

@@ -29,7 +29,8 @@ class WorkloadTls:
 
     def __init__(self, directory: Path) -> None:
         """Raise OSError if there is no place for temporary files."""
-        directory = directory.resolve()
+        directory = self.directory = directory.resolve()
+        """Where the certificate is."""
         self._temporary = Path(tempfile.mkdtemp(prefix="holdfast-envoy-"))
         watched = {"watched_directory": {"path": str(directory)}}
         chain, key = (_file(directory / name) for name in (CERTIFICATE, KEY))

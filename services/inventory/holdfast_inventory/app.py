@@ -111,7 +111,7 @@ class App:
             clock,
             entropy,
             self._authenticator,
-            None if settings.grpc_tls_dir is None else settings.trusted_workloads,
+            settings.trusted_workloads if settings.workloads_prove_themselves else None,
         )
         self._health = Health(settings.watch_lifetime, settings.watch_heartbeat_seconds, clock, entropy)
         self._readiness = Readiness(
@@ -289,5 +289,6 @@ def server_limits(settings: InventorySettings) -> ServerLimits:
         ServerLimits,
         host=listening_address(settings.grpc_host),
         port=settings.grpc_port,
+        plain_port=settings.grpc_plain_port,
         certificate=None if directory is None else CertificateFiles(directory, "grpc"),
     )

@@ -161,11 +161,19 @@ class ServerLimits:
     port: int
     certificate: CertificateFiles | None = None
     """Proves this server to its clients, which must have certificates, too. None: without TLS."""
+    plain_port: int | None = None
+    """With a certificate, another port without TLS, for clients that do not use TLS yet."""
     max_request_bytes: int = 4_194_304
     max_connection_age_seconds: float = 300.0
     max_connection_age_grace_seconds: float = 400.0
     max_streams_per_connection: int = 2_000
     max_connections: int = 4096
+
+    @property
+    def addresses(self) -> str:
+        """All addresses, as a person reads them."""
+        ports = (self.port,) if self.plain_port is None else (self.port, self.plain_port)
+        return " and ".join(map(self.address_with, ports))
 
     def address_with(self, port: int) -> str:
         """Return host and port as clients write them. Port 0 is replaced when the server listens."""

@@ -59,6 +59,13 @@ class InventorySettings(IdentitySettings):
         description="The directory of `tls.crt`, `tls.key` and `ca.crt`, which are read again when they change. With "
         "it gRPC is served with TLS, and only to clients with a certificate of an authority in `ca.crt`.",
     )
+    grpc_plain_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="With `grpc_tls_dir`: another port, without TLS, until all clients use TLS. While it is set, "
+        "anyone who reaches it may speak for other callers.",
+    )
     trusted_workloads: CommaSeparated = Field(
         ("gateway",),
         description="With TLS: the DNS names in the certificates of those that may speak for other callers, the "
@@ -199,9 +206,16 @@ class InventorySettings(IdentitySettings):
             raise ValueError("drain_min_seconds must not be over drain_max_seconds")
         if self.call_default_seconds > self.call_limit_seconds:
             raise ValueError("call_default_seconds must not be over call_limit_seconds")
+        if self.grpc_plain_port is not None and self.grpc_tls_dir is None:
+            raise ValueError("grpc_plain_port needs grpc_tls_dir: without it grpc_port has no TLS")
         _ = self.watch_lifetime
         require_readable("admission_jwks", self.admission_jwks)
         return self
+
+    @property
+    def workloads_prove_themselves(self) -> bool:
+        """Whether every client has shown a certificate."""
+        return self.grpc_tls_dir is not None and self.grpc_plain_port is None
 
     @property
     def reflects(self) -> bool:

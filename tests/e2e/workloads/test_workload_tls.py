@@ -67,6 +67,7 @@ def spoofed_calls(tiers, transport):
 def context_of(tiers, name):
     """How a client proves itself by the certificate of this name; None: by none."""
     context = ssl.create_default_context(cafile=tiers.authority.certificate)
+    context.load_verify_locations(tiers.next_authority.certificate)
     if name is not None:
         directory = tiers.directories[name]
         context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
@@ -181,6 +182,64 @@ async def test_certificates_of_all_tiers_are_renewed_under_load(tiers, session, 
             seen = len(made)
             await eventually(lambda seen=seen: len(made) > seen + 50)
         await tiers.gateway.says("certificate_renewed", logger="holdfast_gateway.inventory_client")
+
+
+async def acceptance(tiers, session, calling, sale, name):
+    """Whether the gateway and the inventories accept the certificate of this name: one of these, if they agree."""
+    context = context_of(tiers, name)
+    context.check_hostname = False
+    accepted = {await reserve(calling(transport, name), sale) == "OK" for transport in TRANSPORTS}
+    try:
+        await (await session.get(f"{tiers.gateway.url}/health/live", ssl=context)).read()
+    except aiohttp.ClientError:
+        return accepted | {False}
+    return accepted | {True}
+
+
+@asynccontextmanager
+async def read_by_all(tiers):
+    """Wait until edge, gateway and inventories have read the files that are changed inside."""
+    counter = r"client_ssl_socket_factory\.ssl_context_update_by_sds"
+    updates = tiers.edge.of_clusters(counter)
+    services = {tiers.gateway: 4, **dict.fromkeys(tiers.inventories.values(), 1)}
+    before = {service: len(certificate_events(service)) for service in services}
+    yield
+    await eventually(lambda: all(map(int.__gt__, tiers.edge.of_clusters(counter), updates)))
+    for service, count in before.items():
+        wanted = count + services[service]
+        await eventually(lambda service=service, wanted=wanted: len(certificate_events(service)) >= wanted)
+
+
+def certificate_events(service):
+    """Of the gateway: that two have read the files, and that its server and its channel use them."""
+    return [*service.events("credentials_read"), *service.events("certificate_renewed")]
+
+
+async def test_the_authority_is_replaced_under_load(tiers, session, calling, sale):
+    workloads = ("gateway", "inventory", "edge")
+    former, following = "of the former authority", "of the next authority"
+    tiers.directories[former] = tiers.authority.equip(tiers.directories["edge"].with_name("former"), "gateway")
+    async with load(tiers, session, sale) as made:
+        # There and back, so that other tests find the authority that they know.
+        for old, new, refused_name, accepted_name in (
+            (tiers.authority, tiers.next_authority, former, following),
+            (tiers.next_authority, tiers.authority, following, former),
+        ):
+            async with read_by_all(tiers):
+                for name in workloads:
+                    old.trust(tiers.directories[name], new)
+            assert await acceptance(tiers, session, calling, sale, accepted_name) == {True}
+            assert await acceptance(tiers, session, calling, sale, refused_name) == {True}
+            async with read_by_all(tiers):
+                for name in workloads:
+                    new.equip(tiers.directories[name], name)
+            async with read_by_all(tiers):
+                for name in workloads:
+                    new.trust(tiers.directories[name])
+            assert await acceptance(tiers, session, calling, sale, accepted_name) == {True}
+            assert await acceptance(tiers, session, calling, sale, refused_name) == {False}
+            seen = len(made)
+            await eventually(lambda seen=seen: len(made) > seen + 50)
 
 
 @both

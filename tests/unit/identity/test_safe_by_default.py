@@ -5,6 +5,8 @@ from pydantic import ValidationError
 
 from holdfast_chassis.identity.settings import IdentitySettings, require_safe_listener
 from holdfast_chassis.lifecycle import CannotStartError
+from holdfast_gateway.settings import GatewaySettings
+from holdfast_inventory.settings import InventorySettings
 
 ISSUER = {"token_issuer": "https://issuer.example", "token_jwks": "/etc/jwks.json"}
 
@@ -28,6 +30,13 @@ def test_another_listener_needs_to_know_callers(host):
 def test_an_issuer_and_its_keys_need_each_other(name):
     with pytest.raises(ValidationError, match="must be set together"):
         IdentitySettings(**{name: ISSUER[name]})
+
+
+def test_a_port_without_tls_needs_one_with_tls():
+    with pytest.raises(ValidationError, match="grpc_plain_port needs grpc_tls_dir"):
+        InventorySettings(database_url="postgresql://db/holdfast", grpc_plain_port=50051)
+    with pytest.raises(ValidationError, match="http_plain_port needs http_tls_dir"):
+        GatewaySettings(http_plain_port=8080)
 
 
 @pytest.mark.parametrize("location", ["http://issuer.example/jwks.json", "ftp://127.0.0.1/x", "file:///etc/jwks.json"])

@@ -42,7 +42,7 @@ class Server:
         self.may_listen.set()
         while not (port := await asyncio.to_thread(_port)):
             if await first_of(self.envoy_ends, timeout_seconds=_LOOK_SECONDS):
-                raise OSError(f"cannot listen on {limits.address_with(limits.port)}: is the port taken?")
+                raise OSError(f"cannot listen on {limits.addresses}: is the port taken?")
         self.address = limits.address_with(port)
         if temporary := os.environ.get(TEMPORARY_VARIABLE):
             await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)

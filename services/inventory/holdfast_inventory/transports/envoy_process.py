@@ -19,7 +19,9 @@ from string import Template
 from typing import Any, NoReturn
 
 from holdfast_chassis.envoy_tls import PLAIN, WorkloadTls
+from holdfast_chassis.identity.certificates import read_certificate
 from holdfast_chassis.lifecycle import STOP_SIGNALS
+from holdfast_chassis.listening import own_address
 from holdfast_inventory.ports import MAX_METADATA_BYTES, ServerLimits
 from holdfast_inventory.transports.grpc_wire import ARRIVAL
 
@@ -138,7 +140,7 @@ def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: Path
     """Return envoy.yaml, filled in as JSON, which is YAML: no value can break out of its place."""
     age, grace = limits.max_connection_age_seconds, limits.max_connection_age_grace_seconds
     window = limits.max_request_bytes + _STREAM_WINDOW_BYTES
-    values = {
+    values: dict[str, object] = {
         "admin": str(admin),
         "arrival": ARRIVAL.decode(),
         "connection_age": _seconds(age),
@@ -155,7 +157,16 @@ def _configuration(limits: ServerLimits, service: Mapping[str, Any], admin: Path
         "streams_limit": limits.max_streams_per_connection,
         "transport_socket": PLAIN if tls is None else tls.accepting(),
     }
-    template = Template(Path(__file__).with_name("envoy.yaml").read_text(encoding="utf-8"))
+    files = ["envoy.yaml"]
+    if tls is not None and limits.plain_port is not None:
+        own = read_certificate(tls.directory)
+        values |= {
+            "own_address": _numeric(own_address(limits.host)),
+            "plain_port": limits.plain_port,
+            "own_socket": tls.connecting_to(own.name, "h2"),
+        }
+        files.append("plain_listener.yaml")
+    template = Template("".join(Path(__file__).with_name(file).read_text(encoding="utf-8") for file in files))
     return template.substitute({name: json.dumps(value) for name, value in values.items()})
 
 

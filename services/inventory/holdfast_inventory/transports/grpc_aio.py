@@ -34,12 +34,14 @@ class Server:
         """The address on which it listens, once it has started."""
 
     async def start(self) -> None:
-        """Listen. Raises OSError if the port is taken."""
+        """Listen. Raises OSError if a port is taken."""
         limits = self._limits
         try:
             port = self._bind(limits.address_with(limits.port))
+            if limits.plain_port is not None:
+                self._server.add_insecure_port(limits.address_with(limits.plain_port))
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {limits.address_with(limits.port)}: is the port taken?") from error
+            raise OSError(f"cannot listen on {limits.addresses}: is the port taken?") from error
         self.address = limits.address_with(port)
         await self._server.start()
         log.info("listening", address=self.address)
