@@ -6,10 +6,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
 from holdfast_chassis.alarms import Alarms
 from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.contract import SERVICES
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.identity.certificates import CertificateFiles
@@ -35,10 +35,6 @@ from holdfast_gateway.shared_buckets import SharedBuckets
 
 log = get_logger(__name__)
 
-SERVICES = (
-    reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"],
-    sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"],
-)
 # More than any request may take, so that its own limit ends it.
 _MARGIN_SECONDS = 5.0
 # The limit of steps that do not wait.

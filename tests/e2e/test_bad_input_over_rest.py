@@ -80,7 +80,8 @@ def wrong_values(field):
     """Yield JSON that does not fit a field, with whether it must be refused regardless of the field's rules."""
     name = field.name
     if field.is_repeated:
-        return [(5, True), ("x", True), ({}, True), ([5], True), ([None], True), ([[]], True)]
+        of_another_type = 99 if field.type == Field.TYPE_ENUM else 5
+        return [(5, True), ("x", True), ({}, True), ([of_another_type], True), ([None], True), ([[]], True)]
     if field.type == Field.TYPE_STRING:
         never_ascii = name not in FREE_TEXT
         return [(5, True), (True, True), ([], True), ({}, True), (LONG, True), ("a\x00b", True), ("👟", never_ascii)]

@@ -5,16 +5,13 @@ import uuid
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
 
-from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast_chassis.contract import SERVICES
 
-SERVICES = [
-    reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"],
-    sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"],
-]
 METHODS = {method.name: method for service in SERVICES for method in service.methods}
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 _LATER = "2999-01-01T00:00:00Z"
+_URL = "https://shop.example/holdfast"
 _PAGE = {"page_size": 10}
 _RULES = {
     "open_time": "2026-01-01T00:00:00Z",
@@ -126,6 +123,23 @@ _SOUND = {
     "ListSaleSchedules": {**_PAGE},
     "DeleteSaleSchedule": {"name": "saleSchedules/nobody"},
     "ListSaleScheduleChanges": {"parent": "saleSchedules/nobody", **_PAGE},
+    "CreateWebhook": {"webhook_id": "w-{id}", "webhook": {"url": _URL, "kinds": ["CONFIRM"], "sale": "{sale}"}},
+    "CreateWebhook/schedule": {
+        "webhook_id": "w-{id}",
+        "webhook": {"url": _URL, "schedule": "saleSchedules/nobody"},
+    },
+    "GetWebhook": {"name": "webhooks/nobody"},
+    "ListWebhooks": {**_PAGE},
+    "UpdateWebhook": {
+        "webhook": {"name": "webhooks/nobody", "url": _URL, "kinds": ["CONFIRM"], "sale": "{sale}"},
+        "update_mask": "url,kinds,sale",
+    },
+    "DeleteWebhook": {"name": "webhooks/nobody"},
+    "PauseWebhook": {"name": "webhooks/nobody"},
+    "ResumeWebhook": {"name": "webhooks/nobody"},
+    "RotateWebhookSecret": {"name": "webhooks/nobody", "overlap": "3600s"},
+    "ListWebhookDeliveries": {"parent": "webhooks/nobody", **_PAGE, "failing": True},
+    "RedeliverMovements": {"name": "webhooks/nobody/deliveries/nothing", "after_sequence": "0"},
 }
 VARIANTS = tuple(_SOUND)
 

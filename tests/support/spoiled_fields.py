@@ -25,6 +25,7 @@ UNREAD = {
     "CreateSaleScheduleRequest.sale_schedule.template.close_time",
     "CreateSaleScheduleRequest.sale_schedule.template.items.name",
     "UpdateSaleRequest.sale.items",
+    "CreateWebhookRequest.webhook.name",
     "SubmitRequest.commands.traceparent",  # An invalid trace context is replaced by a new one, as W3C requires.
     "SubmitRequest.commands.correlation_id",
     # As a header: not looked at where callers need no credential, and elsewhere refused as UNAUTHENTICATED.
@@ -33,7 +34,7 @@ UNREAD = {
 # These take any whole number that is not negative, or any at all.
 NO_CEILING = {"on_hand", "per_customer_limit", "expected_version", "after_sequence", "delta"}
 NO_FLOOR = {"delta"}
-MOST = {"lines": 100, "commands": 1000, "items": 1000}
+MOST = {"lines": 100, "commands": 1000, "items": 1000, "kinds": 16}
 FREE_TEXT = {"customer", "order", "actor", "resume_token", "traceparent", "correlation_id", "authorization"}
 
 
@@ -134,7 +135,11 @@ def _faults(field):
 
 def _repeat(owner, field):
     values = getattr(owner, field.name)
-    values.extend([values[0] if values else field.message_type._concrete_class()] * MOST[field.name])
+    values.extend([values[0] if values else _first(field)] * MOST[field.name])
+
+
+def _first(field):
+    return field.message_type._concrete_class() if field.message_type else 1
 
 
 def _faults_of_messages(field):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
-from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE_NAMES
+from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE_NAMES, WEBHOOK_SERVICE
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.identity.authenticator import Authenticator
@@ -20,6 +20,8 @@ from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.calls import CallLimits, Calls
 from holdfast_inventory.api.reservation_service import ReservationService
 from holdfast_inventory.api.sale_service import SaleService
+from holdfast_inventory.api.webhook_requests import UrlRules
+from holdfast_inventory.api.webhook_service import WebhookService
 from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.background.recurring import Recurring
 from holdfast_inventory.background.schedules import Scheduler
@@ -38,6 +40,7 @@ from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
 from holdfast_inventory.postgres.preconditions import require_tables
 from holdfast_inventory.postgres.sale_store import PostgresSaleStore
+from holdfast_inventory.postgres.webhook_store import WebhookStore
 from holdfast_inventory.readiness import Readiness
 from holdfast_inventory.settings import InventorySettings
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
@@ -135,9 +138,13 @@ class App:
             self._admission_tokens,
         )
         sales = SaleService(self._ledger, catalog, self._feed, self._scheduler.wake)
+        webhooks = WebhookService(
+            WebhookStore(self._database, entropy), UrlRules(allow_http=settings.webhook_allow_http)
+        )
         endpoints = [
             *calls.endpoints(RESERVATION_SERVICE, reservations),
             *calls.endpoints(SALE_SERVICE, sales),
+            *calls.endpoints(WEBHOOK_SERVICE, webhooks),
             *calls.probes(health.SERVICE, self._health),
         ]
         if settings.reflects:

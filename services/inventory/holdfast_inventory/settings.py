@@ -186,6 +186,9 @@ class InventorySettings(IdentitySettings):
     schedule_interval_seconds: float = Field(
         2.0, gt=0, description="The interval at which schedules are checked for sales to create."
     )
+    webhook_allow_http: bool = Field(
+        False, description="Whether webhooks may have http URLs: what they send can then be read on its way."
+    )
     readiness_interval_seconds: float = Field(
         1.0, gt=0, description="The interval of the check of PostgreSQL on which readiness depends."
     )

@@ -9,7 +9,7 @@ from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
-from holdfast_gateway.app import SERVICES
+from holdfast_chassis.contract import SERVICES
 from holdfast_gateway.inventory_client import InventoryClient
 from holdfast_gateway.problems import OVERLOADED, ProblemError
 from holdfast_gateway.routes import routes_of

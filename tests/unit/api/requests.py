@@ -1,6 +1,9 @@
 """A valid request of every method, and who checks it."""
 
-from holdfast_inventory.api import reservation_requests, sale_requests, schedule_requests
+from functools import partial
+
+from holdfast_inventory.api import reservation_requests, sale_requests, schedule_requests, webhook_requests
+from holdfast_inventory.api.webhook_requests import UrlRules
 from tests.support.sound_requests import sound_request
 
 RESERVATION = "sales/drop-1/reservations/0b6f1f0e-6a3c-4d5e-8f70-8192a3b4c5d6"
@@ -40,6 +43,14 @@ create_sale_schedule = _maker("CreateSaleSchedule")
 list_sale_schedules = _maker("ListSaleSchedules")
 get_sale_schedule = _maker("GetSaleSchedule")
 list_sale_schedule_changes = _maker("ListSaleScheduleChanges")
+create_webhook = _maker("CreateWebhook")
+create_webhook_of_schedule = _maker("CreateWebhook/schedule")
+get_webhook = _maker("GetWebhook")
+list_webhooks = _maker("ListWebhooks")
+update_webhook = _maker("UpdateWebhook")
+rotate_webhook_secret = _maker("RotateWebhookSecret")
+list_webhook_deliveries = _maker("ListWebhookDeliveries")
+redeliver_movements = _maker("RedeliverMovements")
 
 
 def check_submit(request):
@@ -79,5 +90,13 @@ CHECKS = {
     list_sale_schedules: schedule_requests.list_schedules,
     get_sale_schedule: by_name(schedule_requests.schedule_name),
     list_sale_schedule_changes: schedule_requests.list_changes,
+    create_webhook: partial(webhook_requests.create_webhook, rules=UrlRules()),
+    create_webhook_of_schedule: partial(webhook_requests.create_webhook, rules=UrlRules()),
+    get_webhook: by_name(webhook_requests.webhook_name),
+    list_webhooks: webhook_requests.list_webhooks,
+    update_webhook: partial(webhook_requests.update_webhook, rules=UrlRules()),
+    rotate_webhook_secret: webhook_requests.rotate_secret,
+    list_webhook_deliveries: webhook_requests.list_deliveries,
+    redeliver_movements: webhook_requests.redeliver,
 }
-"""By the maker of a valid request. Methods that have a name alone share the check of get_sale or get_sale_schedule."""
+"""By the maker of a valid request. Methods that have a name alone share the check of get_sale, get_sale_schedule or get_webhook."""

@@ -29,6 +29,7 @@ ERRORS = [
     errors.ReservationConfirmed("order-1"),
     errors.ReservationHeld(),
     errors.NotReturnable("cap", 3, 1),
+    errors.WebhookLimitReached(100),
     errors.ExtensionLimitReached(MOMENT),
     errors.BelowHeld(7, 5),
     errors.StockChanged(9),

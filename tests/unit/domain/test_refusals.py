@@ -32,6 +32,7 @@ TOLD = [
     (errors.ExtensionLimitReached(NOON), "the reservation cannot be held beyond 2026-06-01T12:00:00+00:00"),
     (errors.ReservationHeld(), "the reservation is not confirmed; release it instead"),
     (errors.NotReturnable("cap", 3, 1), "cap: 3 asked, 1 left to return"),
+    (errors.WebhookLimitReached(100), "there are 100 webhooks already, as many as there may be"),
     (errors.BelowHeld(5, 2), "5 are on hand and 2 of them are held"),
     (errors.StockChanged(8), "the item has changed: its version is 8"),
     (errors.RequestIdReused(), "the request id was used for a different request"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast_gateway.app import SERVICES
+from holdfast_chassis.contract import SERVICES
 from holdfast_gateway.coalescer import command_field
 from holdfast_gateway.problems import ProblemError
 from holdfast_gateway.routes import RouteTable, Variable, parse_template, routes_of

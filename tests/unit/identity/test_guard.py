@@ -45,6 +45,16 @@ ALLOWED = {
         "CreateSaleSchedule",
         "DeleteSaleSchedule",
     },
+    "webhooks.read": {"GetWebhook", "ListWebhooks", "ListWebhookDeliveries"},
+    "webhooks.write": {
+        "CreateWebhook",
+        "UpdateWebhook",
+        "DeleteWebhook",
+        "PauseWebhook",
+        "ResumeWebhook",
+        "RotateWebhookSecret",
+        "RedeliverMovements",
+    },
 }
 
 

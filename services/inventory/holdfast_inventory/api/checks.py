@@ -112,8 +112,24 @@ class Checks:
             return ""
         return match[1]
 
+    def webhook(self, field: str, name: str) -> str:
+        """Return the id in the name of a webhook."""
+        match = names.match_webhook(name)
+        if match is None:
+            self.violated(field, "must be a webhook's name, webhooks/{webhook}")
+            return ""
+        return match[1]
+
+    def delivery(self, field: str, name: str) -> tuple[str, str]:
+        """Return the ids of webhook and sale in the name of a delivery."""
+        match = names.match_delivery(name)
+        if match is None:
+            self.violated(field, "must be a delivery's name, webhooks/{webhook}/deliveries/{sale}")
+            return "", ""
+        return match[1], match[2]
+
     def resource_id(self, field: str, value: str) -> str:
-        """Return the id of a sale or an item."""
+        """Return the id of a sale, an item or a webhook."""
         if names.match_id(value) is None:
             self.violated(field, ID_RULE)
         return value

@@ -1,18 +1,33 @@
 """Converts the domain's values to the protos' messages."""
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast.inventory.v1 import movement_pb2, reservation_service_pb2, sale_pb2, sale_service_pb2
-from holdfast_inventory.api.names import item_name, reservation_name, sale_name, schedule_name
+from holdfast.inventory.v1 import (
+    movement_pb2,
+    reservation_service_pb2,
+    sale_pb2,
+    sale_service_pb2,
+    webhook_service_pb2,
+)
+from holdfast_inventory.api.names import (
+    delivery_name,
+    item_name,
+    reservation_name,
+    sale_name,
+    schedule_name,
+    webhook_name,
+)
 from holdfast_inventory.domain.change import Change, ChangeKind
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Reservation, ReservationState
 from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
 from holdfast_inventory.domain.schedule import Remainder, Schedule
+from holdfast_inventory.domain.webhook import Delivery, DeliveryState, Message, Webhook
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_PER_DAY = 86_400
@@ -28,6 +43,7 @@ _ADJUST_REASONS: dict[AdjustReason | None, movement_pb2.Movement.AdjustReason.Va
     None: None,
     **{reason: movement_pb2.Movement.AdjustReason.Value(reason.name) for reason in AdjustReason},
 }
+_DELIVERY_STATES = {state: webhook_service_pb2.WebhookDelivery.State.Value(state.name) for state in DeliveryState}
 _REMAINDERS = {remainder: sale_pb2.SaleSchedule.Remainder.Value(remainder.name) for remainder in Remainder}
 
 
@@ -154,6 +170,58 @@ def schedule(known: Schedule) -> sale_pb2.SaleSchedule:
         source_sale="" if known.source_sale_id is None else sale_name(known.source_sale_id),
         remainder=_REMAINDERS[known.remainder],
         create_time=timestamp(known.created_at),
+    )
+
+
+def webhook(known: Webhook) -> webhook_service_pb2.Webhook:
+    """Return a webhook without its secret."""
+    target, old_secret_until = known.target, known.old_secret_until
+    return webhook_service_pb2.Webhook(
+        name=webhook_name(known.webhook_id),
+        url=target.url,
+        kinds=sorted(_MOVEMENT_KINDS[kind] for kind in target.kinds),
+        sale="" if target.sale_id is None else sale_name(target.sale_id),
+        schedule="" if target.schedule_id is None else schedule_name(target.schedule_id),
+        paused=known.paused,
+        old_secret_expire_time=None if old_secret_until is None else timestamp(old_secret_until),
+        create_time=timestamp(known.created_at),
+        update_time=timestamp(known.updated_at),
+    )
+
+
+def webhook_with_secret(known: Webhook) -> webhook_service_pb2.Webhook:
+    """Return a webhook with its secret, in the form of Standard Webhooks."""
+    message = webhook(known)
+    message.secret = f"whsec_{b64encode(known.secret).decode()}"
+    return message
+
+
+def delivery(known: Delivery) -> webhook_service_pb2.WebhookDelivery:
+    """Return how far a sale's movements were delivered to a webhook."""
+    retry_at = known.due_at if known.state is DeliveryState.RETRYING else None
+    return webhook_service_pb2.WebhookDelivery(
+        name=delivery_name(known.webhook_id, known.sale_id),
+        sale=sale_name(known.sale_id),
+        state=_DELIVERY_STATES[known.state],
+        delivered_sequence=known.position,
+        failed_attempts=known.attempts,
+        failure=known.failure,
+        first_failure_time=None if known.failing_since is None else timestamp(known.failing_since),
+        next_attempt_time=None if retry_at is None else timestamp(retry_at),
+    )
+
+
+def webhook_message(known: Message) -> webhook_service_pb2.WebhookMessage:
+    """Return the content of a message to a webhook."""
+    return webhook_service_pb2.WebhookMessage(
+        type="sale.movements",
+        timestamp=timestamp(known.movements[-1].created_at),
+        data=webhook_service_pb2.MovementsMade(
+            sale=sale_name(known.sale_id),
+            after_sequence=known.after,
+            sequence=known.through,
+            movements=[movement(known.sale_id, each) for each in known.movements],
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""The resource names of sales, items, reservations and schedules."""
+"""The resource names of sales, items, reservations, schedules and webhooks."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from google.protobuf.descriptor import Descriptor
 
-from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
+from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2, webhook_service_pb2
 from holdfast_chassis.field_rules import rules_at
 
 
@@ -23,6 +23,9 @@ match_reservation = _matcher(reservation_service_pb2.GetReservationRequest.DESCR
 # Short enough for the ids of the sales that it opens, which end in `-YYYYMMDDtHHMMSSz`.
 match_schedule_id = _matcher(sale_service_pb2.CreateSaleScheduleRequest.DESCRIPTOR, "schedule_id")
 match_schedule = _matcher(sale_service_pb2.GetSaleScheduleRequest.DESCRIPTOR, "name")
+match_webhook = _matcher(webhook_service_pb2.GetWebhookRequest.DESCRIPTOR, "name")
+match_delivery = _matcher(webhook_service_pb2.RedeliverMovementsRequest.DESCRIPTOR, "name")
+match_url = _matcher(webhook_service_pb2.Webhook.DESCRIPTOR, "url")
 
 
 def sale_name(sale_id: str) -> str:
@@ -43,3 +46,13 @@ def reservation_name(sale_id: str, reservation_id: UUID) -> str:
 def schedule_name(schedule_id: str) -> str:
     """Return the name of a schedule."""
     return f"saleSchedules/{schedule_id}"
+
+
+def webhook_name(webhook_id: str) -> str:
+    """Return the name of a webhook."""
+    return f"webhooks/{webhook_id}"
+
+
+def delivery_name(webhook_id: str, sale_id: str) -> str:
+    """Return the name of the delivery of a sale's movements to a webhook."""
+    return f"webhooks/{webhook_id}/deliveries/{sale_id}"

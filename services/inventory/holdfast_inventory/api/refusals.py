@@ -166,6 +166,10 @@ def _left_to_return(error: errors.NotReturnable) -> Facts:
     return Facts({"item": error.item_id, "asked": str(error.asked), "left": str(error.left)})
 
 
+def _webhook_limit(error: errors.WebhookLimitReached) -> Facts:
+    return Facts({"limit": str(error.limit)})
+
+
 def _latest_expiry(error: errors.ExtensionLimitReached) -> Facts:
     return Facts({"latest_expire_time": _rfc3339(error.latest_expires_at)})
 
@@ -208,6 +212,7 @@ _FACTS: Mapping[type[DomainError], Callable[[Any], Facts]] = {
     errors.ReservationExpired: _expiry,
     errors.ReservationConfirmed: _order,
     errors.NotReturnable: _left_to_return,
+    errors.WebhookLimitReached: _webhook_limit,
     errors.ExtensionLimitReached: _latest_expiry,
     errors.BelowHeld: _level,
     errors.StockChanged: _version,

@@ -217,6 +217,16 @@ class NotReturnable(DomainError):
 
 
 @dataclass(eq=False)
+class WebhookLimitReached(DomainError):
+    """There are `limit` webhooks, as many as there may be."""
+
+    limit: int
+
+    def __str__(self) -> str:
+        return f"there are {self.limit} webhooks already, as many as there may be"
+
+
+@dataclass(eq=False)
 class ExtensionLimitReached(DomainError):
     """The new end is after the latest one that the sale allows."""
 

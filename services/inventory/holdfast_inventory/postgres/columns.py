@@ -67,6 +67,13 @@ SCHEDULE = dict.fromkeys((
     "on_hands", "item_per_customer_limits", "source_sale_id", "remainder", "shop_confirms", "admission_required",
     "early_access", "created_at",
 ), "")  # fmt: skip
+WEBHOOK = dict.fromkeys((
+    "webhook_id", "url", "kinds", "sale_id", "schedule_id", "paused", "secret", "old_secret", "old_secret_until",
+    "created_at", "updated_at",
+), "")  # fmt: skip
+DELIVERY = dict.fromkeys((
+    "webhook_id", "sale_id", "position", "through", "attempts", "failure", "failing_since", "parked_at", "due_at",
+), "")  # fmt: skip
 
 LISTS: Mapping[str, Mapping[str, str]] = {
     "sale": SALE,
@@ -77,6 +84,8 @@ LISTS: Mapping[str, Mapping[str, str]] = {
     "stock_change": STOCK_CHANGE,
     "ledger": LEDGER,
     "schedule": SCHEDULE,
+    "webhook": WEBHOOK,
+    "delivery": DELIVERY,
 }
 
 

@@ -65,6 +65,8 @@ TABLES = {
     "stock_changes": "SELECT INSERT",
     "changes": "SELECT INSERT",
     "schedules": "SELECT INSERT UPDATE DELETE",
+    "webhooks": "SELECT INSERT UPDATE DELETE",
+    "webhook_deliveries": "SELECT INSERT UPDATE DELETE",
     "schema_migrations": "SELECT",
 }
 _CLOSE_SECONDS = 1.0

@@ -161,6 +161,8 @@ class Refusal(_message.Message):
         """The admission token is not valid, or the sale requires one and the create
         has none, or one that has expired.
         """
+        WEBHOOK_LIMIT_REACHED: Refusal._Reason.ValueType  # 39
+        """There are as many webhooks as there may be. Metadata: limit."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """The `reason` of google.rpc.ErrorInfo (domain `inventory.holdfast.dev`) and
@@ -310,6 +312,8 @@ class Refusal(_message.Message):
     """The admission token is not valid, or the sale requires one and the create
     has none, or one that has expired.
     """
+    WEBHOOK_LIMIT_REACHED: Refusal.Reason.ValueType  # 39
+    """There are as many webhooks as there may be. Metadata: limit."""
 
     def __init__(
         self,

@@ -1,0 +1,78 @@
+"""WebhookService: where the movements of sales are sent, and how far."""
+
+from typing import TYPE_CHECKING
+
+from google.protobuf.empty_pb2 import Empty
+
+from holdfast.inventory.v1 import webhook_service_pb2 as pb
+from holdfast_inventory.api import messages, page_tokens
+from holdfast_inventory.api import webhook_requests as requests
+from holdfast_inventory.api.call import Call
+
+if TYPE_CHECKING:
+    from holdfast_inventory.postgres.webhook_store import WebhookStore
+
+
+class WebhookService:
+    """The methods of WebhookService. They raise DomainError for a refusal."""
+
+    def __init__(self, store: "WebhookStore", url_rules: requests.UrlRules) -> None:
+        self._store = store
+        self._url_rules = url_rules
+
+    async def create_webhook(self, request: pb.CreateWebhookRequest, _: Call) -> pb.Webhook:
+        """Send the movements that are made from now on."""
+        webhook_id, target = requests.create_webhook(request, self._url_rules)
+        return messages.webhook_with_secret(await self._store.create_webhook(webhook_id, target))
+
+    async def get_webhook(self, request: pb.GetWebhookRequest, _: Call) -> pb.Webhook:
+        """Read one."""
+        return messages.webhook(await self._store.get_webhook(requests.webhook_name(request.name)))
+
+    async def list_webhooks(self, request: pb.ListWebhooksRequest, _: Call) -> pb.ListWebhooksResponse:
+        """List webhooks by id."""
+        page = requests.list_webhooks(request)
+        found, cursor = await self._store.list_webhooks(page.page_size, page.cursor)
+        token = page_tokens.next_page(cursor, page.filters)
+        return pb.ListWebhooksResponse(webhooks=map(messages.webhook, found), next_page_token=token)
+
+    async def update_webhook(self, request: pb.UpdateWebhookRequest, _: Call) -> pb.Webhook:
+        """Change what is sent where."""
+        webhook_id, change = requests.update_webhook(request, self._url_rules)
+        return messages.webhook(await self._store.update_webhook(webhook_id, change))
+
+    async def delete_webhook(self, request: pb.DeleteWebhookRequest, _: Call) -> Empty:
+        """Send nothing more."""
+        await self._store.delete_webhook(requests.webhook_name(request.name))
+        return Empty()
+
+    async def pause_webhook(self, request: pb.PauseWebhookRequest, _: Call) -> pb.Webhook:
+        """Send nothing for now."""
+        webhook_id = requests.webhook_name(request.name)
+        return messages.webhook(await self._store.set_webhook_paused(webhook_id, paused=True))
+
+    async def resume_webhook(self, request: pb.ResumeWebhookRequest, _: Call) -> pb.Webhook:
+        """Send again."""
+        webhook_id = requests.webhook_name(request.name)
+        return messages.webhook(await self._store.set_webhook_paused(webhook_id, paused=False))
+
+    async def rotate_webhook_secret(self, request: pb.RotateWebhookSecretRequest, _: Call) -> pb.Webhook:
+        """Sign with a new secret, and for a while with the old one, too."""
+        return messages.webhook_with_secret(await self._store.rotate_secret(*requests.rotate_secret(request)))
+
+    async def list_webhook_deliveries(
+        self, request: pb.ListWebhookDeliveriesRequest, _: Call
+    ) -> pb.ListWebhookDeliveriesResponse:
+        """List how far each sale's movements were delivered."""
+        webhook_id, page = requests.list_deliveries(request)
+        found, cursor = await self._store.list_deliveries(
+            webhook_id, page.page_size, page.cursor, failing=request.failing
+        )
+        return pb.ListWebhookDeliveriesResponse(
+            webhook_deliveries=map(messages.delivery, found),
+            next_page_token=page_tokens.next_page(cursor, page.filters),
+        )
+
+    async def redeliver_movements(self, request: pb.RedeliverMovementsRequest, _: Call) -> pb.WebhookDelivery:
+        """Continue a delivery now, after a sequence or where it is."""
+        return messages.delivery(await self._store.redeliver(*requests.redeliver(request)))
