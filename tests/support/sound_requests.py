@@ -132,7 +132,7 @@ _SOUND = {
     "ListWebhooks": {**_PAGE},
     "UpdateWebhook": {
         "webhook": {"name": "webhooks/nobody", "url": _URL, "kinds": ["CONFIRM"], "sale": "{sale}"},
-        "update_mask": "url,kinds,sale",
+        "update_mask": "url,kinds,sale,schedule",
     },
     "DeleteWebhook": {"name": "webhooks/nobody"},
     "PauseWebhook": {"name": "webhooks/nobody"},

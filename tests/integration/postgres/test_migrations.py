@@ -121,8 +121,9 @@ async def test_a_newer_schema_is_left_alone_but_only_its_release_goes_back(empty
 
 
 async def test_an_unknown_target_is_refused(empty_database_url):
-    with pytest.raises(migrations.UnknownVersionError, match="no version 7"):
-        await migrate(empty_database_url, to=7)
+    unknown = known()[-1].version + 1
+    with pytest.raises(migrations.UnknownVersionError, match=f"no version {unknown}"):
+        await migrate(empty_database_url, to=unknown)
 
 
 async def test_a_failing_migration_leaves_nothing_of_itself(empty_database_url):

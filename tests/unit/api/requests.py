@@ -99,4 +99,6 @@ CHECKS = {
     list_webhook_deliveries: webhook_requests.list_deliveries,
     redeliver_movements: webhook_requests.redeliver,
 }
-"""By the maker of a valid request. Methods that have a name alone share the check of get_sale, get_sale_schedule or get_webhook."""
+"""By the maker of a valid request. Methods that have a name alone share the check of get_sale,
+get_sale_schedule or get_webhook.
+"""

@@ -60,6 +60,7 @@ TOLD = {
     "SALE_NOT_OPEN": ({"open_time"}, None),
     "RESERVATION_EXPIRED": ({"expire_time"}, None),
     "RESERVATION_CONFIRMED": ({"order"}, None),
+    "WEBHOOK_LIMIT_REACHED": ({"limit"}, None),
     "NOT_RETURNABLE": ({"item", "asked", "left"}, None),
     "EXTENSION_LIMIT_REACHED": ({"latest_expire_time"}, None),
     "BELOW_HELD": ({"on_hand", "held"}, None),

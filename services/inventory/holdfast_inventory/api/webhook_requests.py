@@ -20,7 +20,7 @@ _UPDATABLE = ("url", "kinds", "sale", "schedule")
 
 @dataclass(frozen=True, slots=True)
 class UrlRules:
-    """Which URLs a webhook may have. The addresses of a host are checked when a message is sent, whatever it was then."""
+    """Which URLs a webhook may have. The addresses of its host are checked whenever a message is sent."""
 
     allow_http: bool = False
 

@@ -105,7 +105,7 @@ class Message(NamedTuple):
 
     @property
     def message_id(self) -> str:
-        """The id: the same whenever this message is sent. The scheme joins it to the body with a dot, so it has none."""
+        """The id: the same whenever this message is sent, and without a dot, because dots separate what is signed."""
         return f"{self.sale_id.replace('.', '~')}:{self.after + 1}-{self.through}"
 
 
