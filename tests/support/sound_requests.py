@@ -126,7 +126,7 @@ _SOUND = {
     "CreateWebhook": {"webhook_id": "w-{id}", "webhook": {"url": _URL, "kinds": ["CONFIRM"], "sale": "{sale}"}},
     "CreateWebhook/schedule": {
         "webhook_id": "w-{id}",
-        "webhook": {"url": _URL, "schedule": "saleSchedules/nobody"},
+        "webhook": {"url": _URL, "kinds": ["HOLD"], "schedule": "saleSchedules/nobody"},
     },
     "GetWebhook": {"name": "webhooks/nobody"},
     "ListWebhooks": {**_PAGE},
