@@ -96,7 +96,9 @@ class App:
                 HttpServer(self._gateway, settings.http_host, settings.http_plain_port, _http_limits(settings))
             )
         CredentialExpiries(registry, self._expiries, clock)
-        self.metrics = MetricsServer(registry, settings.metrics_host, settings.gateway_metrics_port)
+        self.metrics = MetricsServer(
+            registry, settings.metrics_host, settings.gateway_metrics_port, self._health.answer
+        )
         self.lifecycle = Lifecycle(self._steps(), on_phase=self._phase.enter, clock=clock)
 
     def _steps(self) -> list[Step]:

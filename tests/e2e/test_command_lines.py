@@ -31,25 +31,26 @@ async def test_migrate_goes_down_again(empty_database_url):
 
 
 async def test_health_answers_by_exit_code(cluster, free_port):
-    port = cluster.addresses[0].rpartition(":")[2]
-    settings = {"DATABASE_URL": cluster.database_url, "HOLDFAST_GRPC_HOST": "127.0.0.1"}
+    settings = {"DATABASE_URL": cluster.database_url, "HOLDFAST_METRICS_HOST": "127.0.0.1"}
     settings |= {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-    assert "SERVING" in await succeed(*INVENTORY, "health", HOLDFAST_GRPC_PORT=port, **settings)
-    refused = await run(*INVENTORY, "health", HOLDFAST_GRPC_PORT=str(free_port()), **settings)
+    port = cluster.inventories[0].metrics_port
+    assert "SERVING" in await succeed(*INVENTORY, "health", HOLDFAST_METRICS_PORT=port, **settings)
+    refused = await run(*INVENTORY, "health", HOLDFAST_METRICS_PORT=str(free_port()), **settings)
     assert refused.status == 1
 
 
 async def test_gateway_health_answers_by_exit_code(cluster, free_port):
-    port = cluster.url.rpartition(":")[2]
-    assert '"UP"' in await succeed(*GATEWAY, "health", HOLDFAST_HTTP_HOST="127.0.0.1", HOLDFAST_HTTP_PORT=port)
-    refused = await run(*GATEWAY, "health", HOLDFAST_HTTP_HOST="127.0.0.1", HOLDFAST_HTTP_PORT=str(free_port()))
+    settings = {"HOLDFAST_METRICS_HOST": "127.0.0.1"}
+    port = cluster.gateway.metrics_port
+    assert '"UP"' in await succeed(*GATEWAY, "health", HOLDFAST_GATEWAY_METRICS_PORT=port, **settings)
+    refused = await run(*GATEWAY, "health", HOLDFAST_GATEWAY_METRICS_PORT=str(free_port()), **settings)
     assert refused.status == 1
 
 
 async def test_secret_comes_from_a_file_and_the_rest_from_another(cluster, tmp_path):
     (tmp_path / "url").write_text(cluster.database_url + "\n")
-    port = int(cluster.addresses[1].rpartition(":")[2])
-    (tmp_path / "settings.json").write_text(json.dumps({"grpc_port": port, "grpc_host": "127.0.0.1"}))
+    port = int(cluster.inventories[1].metrics_port)
+    (tmp_path / "settings.json").write_text(json.dumps({"metrics_port": port, "metrics_host": "127.0.0.1"}))
     options = ["health", "--config", tmp_path / "settings.json"]
     assert "SERVING" in await succeed(*INVENTORY, *options, DATABASE_URL_FILE=str(tmp_path / "url"))
 

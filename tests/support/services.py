@@ -34,6 +34,15 @@ class Service(kit.Service):
         await self.says("serving")
         return self
 
+    @property
+    def metrics_url(self):
+        return f"http://{self.wait_for('metrics listening')['address']}/metrics"
+
+    @property
+    def metrics_port(self):
+        """As in a variable of the environment."""
+        return self.wait_for("metrics listening")["address"].rpartition(":")[2]
+
 
 class Inventory(Service):
     def __init__(self, database_url, redis_url=None, **settings):
@@ -44,10 +53,6 @@ class Inventory(Service):
     def address(self):
         """The address of gRPC."""
         return self.wait_for("listening")["address"]
-
-    @property
-    def metrics_url(self):
-        return f"http://{self.wait_for('metrics listening')['address']}/metrics"
 
 
 class Gateway(Service):

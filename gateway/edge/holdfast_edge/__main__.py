@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdfast_chassis import direct, logs
+from holdfast_chassis import logs
+from holdfast_chassis.health import ask_health
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
 from holdfast_edge.app import App
@@ -16,7 +17,6 @@ from holdfast_edge.configuration import render, workload_tls
 from holdfast_edge.envoy import command, configuration_file
 from holdfast_edge.settings import EdgeSettings
 
-_HEALTH_SECONDS = 3.0
 _VALIDATE_SECONDS = 60.0
 _EXIT_UNUSABLE_SETTINGS = 2
 
@@ -50,13 +50,7 @@ def serve(settings: EdgeSettings) -> int:
 
 def health(settings: EdgeSettings) -> int:
     """Ask the edge on this machine whether it is ready; return 0 if so, else 1."""
-    try:
-        with direct.urlopen(f"http://127.0.0.1:{settings.edge_admin_port}/ready", _HEALTH_SECONDS) as answer:
-            sys.stdout.write(answer.read().decode())
-    except OSError as error:
-        sys.stderr.write(f"the edge is not ready: {error}\n")
-        return 1
-    return 0
+    return ask_health(settings.edge_metrics_host, settings.edge_metrics_port, live=False)
 
 
 def validate(settings: EdgeSettings) -> int:

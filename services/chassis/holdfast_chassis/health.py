@@ -1,13 +1,35 @@
-"""Health checks of a process and its dependencies."""
+"""Health checks of a process and its dependencies, and the command that asks a process on this machine."""
 
 import asyncio
+import sys
+import urllib.error
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from holdfast_chassis import direct
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.listening import authority, own_address
 from holdfast_chassis.waiting import finish
+
+_ASK_SECONDS = 3.0
+
+
+def ask_health(host: str, port: int, *, live: bool) -> int:
+    """Print whether the service whose metrics are there on this machine is ready, or alive; return 0 if so, else 1."""
+    url = f"http://{authority(own_address(host), port)}/health/{'live' if live else 'ready'}"
+    try:
+        with direct.urlopen(url, _ASK_SECONDS) as answer:
+            sys.stdout.write(answer.read().decode() + "\n")
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            sys.stdout.write(refusal.read().decode() + "\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"the service does not answer: {error}\n")
+        return 1
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

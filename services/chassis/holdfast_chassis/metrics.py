@@ -1,11 +1,12 @@
-"""Metrics on a separate port, so that they can be scraped until the end of a drain."""
+"""Metrics and health on a separate port, which answers until the end of a drain and needs no credential."""
 
 import asyncio
 import socket
 import sys
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from http import HTTPStatus
 from itertools import accumulate
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
@@ -18,13 +19,19 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.utils import floatToGoString
 
-from holdfast_chassis.listening import listening_address, take_ipv4_too
+from holdfast_chassis.listening import authority, listening_address, take_ipv4_too
 from holdfast_chassis.logs import get_logger
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 log = get_logger(__name__)
+
+HealthAnswer = Callable[[str], Awaitable[tuple[int, bytes]]]
+"""Returns the status and the body for a path of `HEALTH_PATHS`."""
+HEALTH_PATHS = ("/health/live", "/health/startup", "/health/ready")
+# Probes wait for about three seconds.
+_HEALTH_SECONDS = 2.5
 
 
 def new_registry() -> CollectorRegistry:
@@ -63,13 +70,17 @@ class UnlockedHistogram:
 
 
 class MetricsServer:
-    """A server of a registry at /metrics. It has its own threads, so a scrape never waits for the event loop.
+    """A server of a registry at /metrics, and of health. It has its own threads, so a scrape never waits for the event
+    loop.
 
-    Collectors are therefore called in another thread. Port 0 means any free port; see `bound_port`.
+    Collectors are therefore called in another thread. Health is asked for in the event loop: a process whose loop does
+    not answer is not alive. Port 0 means any free port; see `bound_port`.
     """
 
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        self._app = _only_metrics(make_wsgi_app(registry))
+    def __init__(self, registry: CollectorRegistry, host: str, port: int, health: HealthAnswer) -> None:
+        self._metrics = make_wsgi_app(registry)
+        self._health = health
+        self._event_loop: asyncio.AbstractEventLoop
         self._host = listening_address(host)
         self._port = port
         self._server: WSGIServer | None = None
@@ -84,13 +95,15 @@ class MetricsServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError, for example when the port is taken."""
+        self._event_loop = asyncio.get_running_loop()
         family = _ServerV6 if ":" in self._host else _Server
         # In a thread, because the standard server looks up its own name in the DNS, which may take long.
         self._server = await asyncio.to_thread(
-            make_server, self._host, self._port, self._app, family, handler_class=_Handler
+            make_server, self._host, self._port, self._answer, family, handler_class=_Handler
         )
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
+        log.info("metrics listening", address=authority(self._host, self.bound_port))
 
     async def stop(self) -> None:
         """Stop listening. Has no effect if it is not running."""
@@ -99,6 +112,26 @@ class MetricsServer:
             await asyncio.to_thread(server.shutdown)
             await asyncio.to_thread(self._thread.join)
             server.server_close()
+
+    def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            page: Iterable[bytes] = self._metrics(environ, start_response)
+            return page
+        status, body = self._ask(path) if path in HEALTH_PATHS else (404, b"There are /metrics and /health/ready.\n")
+        start_response(f"{status} {HTTPStatus(status).phrase}", [("Content-Type", "text/plain")])
+        return [body]
+
+    def _ask(self, path: str) -> tuple[int, bytes]:
+        async def ask() -> tuple[int, bytes]:
+            return await self._health(path)
+
+        asked = asyncio.run_coroutine_threadsafe(ask(), self._event_loop)
+        try:
+            return asked.result(_HEALTH_SECONDS)
+        except TimeoutError:
+            asked.cancel()
+            return 503, b"The service does not answer.\n"
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -124,13 +157,3 @@ class _Handler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
         """Log nothing, because scrapes are routine."""
-
-
-def _only_metrics(app: "WSGIApplication") -> "WSGIApplication":
-    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/metrics":
-            return app(environ, start_response)
-        start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"Metrics are at /metrics.\n"]
-
-    return answer

@@ -7,14 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-import grpc
 import uvloop
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from holdfast_chassis import direct, logs
-from holdfast_chassis.identity.certificates import read_certificate
+from holdfast_chassis import logs
+from holdfast_chassis.health import ask_health
 from holdfast_chassis.lifecycle import CannotStartError
-from holdfast_chassis.listening import authority, own_address
 from holdfast_chassis.memory import give_back_import_memory
 from holdfast_chassis.settings import SettingsError
 from holdfast_chassis.version import deployment_version
@@ -28,7 +25,6 @@ from holdfast_inventory.transports.envoy_process import UnusableError, become_en
 
 log = logs.get_logger("holdfast.server")
 
-_HEALTH_SECONDS = 3.0
 _EXIT_UNUSABLE_SETTINGS = 2
 
 
@@ -45,7 +41,7 @@ def main() -> None:
     if arguments.command == "migrate":
         sys.exit(migrate(settings, arguments.to, dry_run=arguments.dry_run))
     if arguments.command == "health":
-        sys.exit(health(settings, live=arguments.live))
+        sys.exit(ask_health(settings.metrics_host, settings.metrics_port, live=arguments.live))
     sys.exit(serve(settings) if settings.transport == "grpc_aio" else serve_by_envoy(settings, arguments.config))
 
 
@@ -92,35 +88,6 @@ def migrate(settings: InventorySettings, to: int | None, *, dry_run: bool) -> in
     if not steps:
         sys.stdout.write("nothing to do\n")
     return 0
-
-
-def health(settings: InventorySettings, *, live: bool = False) -> int:
-    """Ask the service on this machine whether it is ready, or merely alive; return 0 if so, else 1."""
-    request = health_pb2.HealthCheckRequest(service="liveness" if live else "")
-    target = authority(own_address(settings.grpc_host), settings.grpc_port)
-    try:
-        channel = _channel(target, settings.grpc_tls_dir)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"the certificate cannot be used: {error}\n")
-        return 1
-    with channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=_HEALTH_SECONDS)
-        except grpc.RpcError as error:
-            sys.stderr.write(f"the service does not answer: {error.code().name}\n")
-            return 1
-    sys.stdout.write(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) + "\n")
-    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
-
-
-def _channel(target: str, tls_dir: Path | None) -> grpc.Channel:
-    """Return a channel to the service on this machine. Its own certificate proves both ends."""
-    if tls_dir is None:
-        return grpc.insecure_channel(target, options=direct.CHANNEL_OPTIONS)
-    own = read_certificate(tls_dir)
-    credentials = grpc.ssl_channel_credentials(own.authorities, own.key, own.chain)
-    options = (*direct.CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", own.name))
-    return grpc.secure_channel(target, credentials, options=options)
 
 
 def _parser() -> argparse.ArgumentParser:

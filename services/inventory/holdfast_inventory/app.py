@@ -12,7 +12,7 @@ from holdfast_chassis.identity.certificates import CertificateFiles
 from holdfast_chassis.identity.expiry import CredentialExpiries, Expiry
 from holdfast_chassis.identity.step import identity_step
 from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
-from holdfast_chassis.listening import authority, listening_address
+from holdfast_chassis.listening import listening_address
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
 from holdfast_inventory.api.access import CommandAccess
@@ -80,8 +80,6 @@ class App:
         ledger_metrics = LedgerMetrics(registry)
         call_metrics = CallMetrics(registry)
         self._stock_levels = StockLevels(registry, settings.stock_metrics_limit_items)
-        self.metrics = MetricsServer(registry, settings.metrics_host, settings.metrics_port)
-
         self._database = Database(
             settings.database_url.get_secret_value(),
             settings.limits(DatabaseLimits),
@@ -117,6 +115,7 @@ class App:
             settings.trusted_workloads if settings.workloads_prove_themselves else None,
         )
         self._health = Health(settings.watch_lifetime, settings.watch_heartbeat_seconds, clock, entropy)
+        self.metrics = MetricsServer(registry, settings.metrics_host, settings.metrics_port, self._health.answer)
         self._readiness = Readiness(
             self._health_board(clock),
             self._health,
@@ -167,7 +166,7 @@ class App:
         database = settings.database_wait_seconds + short
         batches = settings.database_transaction_seconds + short
         return [
-            Step("metrics", self._start_metrics, self.metrics.stop, short, short),
+            Step("metrics", self.metrics.start, self.metrics.stop, short, short),
             identity_step(settings, settings.grpc_host, self._authenticator, self._certificate),
             Step("admission tokens", self._admission_tokens.start, self._admission_tokens.stop, 2 * short, short),
             Step("database", self._open_database, self._database.close, database, 2 * short),
@@ -182,10 +181,6 @@ class App:
         ]
 
     # Starting
-
-    async def _start_metrics(self) -> None:
-        await self.metrics.start()
-        log.info("metrics listening", address=authority(self._settings.metrics_host, self.metrics.bound_port))
 
     async def _open_database(self) -> None:
         await self._database.open(self._settings.database_wait_seconds)

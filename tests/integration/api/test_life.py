@@ -176,12 +176,13 @@ def command(*arguments, **environment):
 
 
 async def test_the_health_command_says_whether_it_serves(service, free_port):
-    host, _, port = service.app.server.address.rpartition(":")
-    known = {"DATABASE_URL": "postgresql://not-asked", "HOLDFAST_GRPC_HOST": host}
-    asked = await asyncio.to_thread(command, "health", HOLDFAST_GRPC_PORT=port, **known)
-    refused = await asyncio.to_thread(command, "health", HOLDFAST_GRPC_PORT=str(free_port()), **known)
+    port = str(service.app.metrics.bound_port)
+    known = {"DATABASE_URL": "postgresql://not-asked", "HOLDFAST_METRICS_HOST": "127.0.0.1"}
+    asked = await asyncio.to_thread(command, "health", HOLDFAST_METRICS_PORT=port, **known)
+    refused = await asyncio.to_thread(command, "health", HOLDFAST_METRICS_PORT=str(free_port()), **known)
     assert (asked.returncode, asked.stdout) == (0, "SERVING\n")
-    assert (refused.returncode, refused.stderr) == (1, "the service does not answer: UNAVAILABLE\n")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("the service does not answer: ")
 
 
 def test_the_migrate_command_says_what_it_does(empty_database_url):

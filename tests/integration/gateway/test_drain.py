@@ -108,10 +108,10 @@ async def test_a_second_signal_hurries(start_process):
 
 async def test_health_as_a_command(start_process, inventory):
     process = await start_process(drain_min_seconds=0, drain_quiet_seconds=0)
-    port = process.url.rpartition(":")[2]
+    port = process.metrics_port
 
     async def health(port):
-        environment = os.environ | {"HOLDFAST_HTTP_HOST": "127.0.0.1", "HOLDFAST_HTTP_PORT": port}
+        environment = os.environ | {"HOLDFAST_METRICS_HOST": "127.0.0.1", "HOLDFAST_GATEWAY_METRICS_PORT": port}
         command = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

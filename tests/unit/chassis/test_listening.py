@@ -1,6 +1,7 @@
 """A service listens on all addresses of its machine, and can be reached on its own machine."""
 
 import socket
+from unittest.mock import AsyncMock
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -35,7 +36,7 @@ def test_an_ipv6_address_is_written_in_brackets():
 
 async def reached(host):
     """Return which addresses of loopback reach a metrics server on `host`."""
-    server = MetricsServer(CollectorRegistry(), host, 0)
+    server = MetricsServer(CollectorRegistry(), host, 0, AsyncMock())
     await server.start()
     try:
         return [address for address in ("127.0.0.1", "::1") if is_reached(address, server.bound_port)]

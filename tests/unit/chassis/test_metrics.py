@@ -19,9 +19,13 @@ def registry():
     return new_registry()
 
 
+async def told(path):
+    return (200, b"fine") if path == "/health/live" else (503, b"not yet")
+
+
 @pytest.fixture
 async def server(registry):
-    server = MetricsServer(registry, "127.0.0.1", 0)
+    server = MetricsServer(registry, "127.0.0.1", 0, told)
     await server.start()
     yield server
     await server.stop()
@@ -41,6 +45,29 @@ async def test_metrics_of_the_registry_the_process_and_the_interpreter_are_serve
     assert "holdfast_reservations_total 3.0" in text
     assert "process_resident_memory_bytes" in text
     assert "python_info" in text
+
+
+async def test_health_is_what_the_service_says(server):
+    assert await get(server, "/health/live") == "fine"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        await get(server, "/health/ready")
+    with refused.value as answer:
+        assert (answer.code, answer.read()) == (503, b"not yet")
+
+
+async def test_a_service_whose_event_loop_hangs_is_not_alive(registry, monkeypatch):
+    monkeypatch.setattr(metrics, "_HEALTH_SECONDS", 0.1)
+
+    async def never(_):
+        await asyncio.Event().wait()
+
+    server = MetricsServer(registry, "127.0.0.1", 0, never)
+    await server.start()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        await get(server, "/health/live")
+    with refused.value as answer:
+        assert answer.code == 503
+    await server.stop()
 
 
 async def test_nothing_else_is_served(server):
@@ -68,7 +95,7 @@ async def test_a_scrape_does_not_need_the_event_loop(registry, server):
 
 
 async def test_stopping_frees_the_port_and_may_be_repeated(registry):
-    server = MetricsServer(registry, "127.0.0.1", 0)
+    server = MetricsServer(registry, "127.0.0.1", 0, told)
     await server.stop()
     await server.start()
     port = server.bound_port
@@ -83,7 +110,7 @@ async def test_stopping_frees_the_port_and_may_be_repeated(registry):
 
 async def test_a_taken_port_is_an_error(server, registry):
     with pytest.raises(OSError, match="in use"):
-        await MetricsServer(registry, "127.0.0.1", server.bound_port).start()
+        await MetricsServer(registry, "127.0.0.1", server.bound_port, told).start()
 
 
 async def test_a_scraper_that_goes_away_is_logged_and_harms_nothing(server, monkeypatch):

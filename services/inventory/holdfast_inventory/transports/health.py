@@ -82,6 +82,11 @@ class Health:
         self._ended = True
         self._announce()
 
+    async def answer(self, path: str) -> tuple[int, bytes]:
+        """Return the status and the body of HTTP for a path of health on the metrics port."""
+        state = self._states.get("" if path == "/health/ready" else LIVENESS, Serving.NOT_SERVING)
+        return (200 if state is Serving.SERVING else 503), state.name.encode()
+
     async def check(self, request: health_pb2.HealthCheckRequest, _: Call) -> health_pb2.HealthCheckResponse:
         """Return the status of a name. Raises NotFound."""
         state = self._states.get(request.service)
