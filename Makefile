@@ -121,10 +121,11 @@ format: $(VENV)/dev.stamp ## format and fix what can be fixed
 	$(BIN)/buf format --write --path protos/holdfast
 
 .PHONY: generate
-generate: $(VENV)/dev.stamp ## generate stubs from the protos, state diagrams from the domain, and the list of all settings
+generate: $(VENV)/dev.stamp ## generate stubs and clients from the protos, state diagrams from the domain, and the list of all settings
 	scripts/generate.sh
 	$(BIN)/python scripts/state_diagrams.py
 	$(BIN)/python scripts/setting_names.py
+	$(BIN)/python scripts/python_client.py
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest compatible ones)

@@ -1,0 +1,170 @@
+"""The contract's methods. Written by scripts/python_client.py (`make generate`)."""
+
+from google.protobuf.empty_pb2 import Empty
+
+from holdfast.inventory.v1.movement_pb2 import Movement
+from holdfast.inventory.v1.reservation_service_pb2 import (
+    ConfirmReservationRequest,
+    CreateReservationRequest,
+    ExtendReservationRequest,
+    GetReservationRequest,
+    ListReservationsRequest,
+    ListReservationsResponse,
+    ReleaseReservationRequest,
+    Reservation,
+    ReturnReservationRequest,
+    SubmitRequest,
+    SubmitResponse,
+)
+from holdfast.inventory.v1.sale_pb2 import Item, Sale, SaleSchedule
+from holdfast.inventory.v1.sale_service_pb2 import (
+    AdjustStockRequest,
+    CancelSaleRequest,
+    CreateItemRequest,
+    CreateSaleRequest,
+    CreateSaleScheduleRequest,
+    DeleteSaleScheduleRequest,
+    GetItemRequest,
+    GetSaleRequest,
+    GetSaleScheduleRequest,
+    ListItemsRequest,
+    ListItemsResponse,
+    ListMovementsRequest,
+    ListMovementsResponse,
+    ListSaleChangesRequest,
+    ListSaleChangesResponse,
+    ListSaleScheduleChangesRequest,
+    ListSaleScheduleChangesResponse,
+    ListSaleSchedulesRequest,
+    ListSaleSchedulesResponse,
+    ListSalesRequest,
+    ListSalesResponse,
+    PauseSaleRequest,
+    ResumeSaleRequest,
+    SaleChange,
+    TransferStockRequest,
+    TransferStockResponse,
+    UpdateSaleRequest,
+    VerifyLedgerRequest,
+    VerifyLedgerResponse,
+    WatchMovementsRequest,
+    WatchMovementsResponse,
+    WatchStockRequest,
+    WatchStockResponse,
+)
+from holdfast_client.async_caller import AsyncCall, AsyncCaller, AsyncPages, AsyncWatch
+
+
+class AsyncClient(AsyncCaller):
+    """A client for asyncio. Each method raises Refusal or Unanswered."""
+
+    create_reservation = AsyncCall(CreateReservationRequest, Reservation)
+    """Holds stock for a customer: all lines or, unless partial is allowed, none. With a request_id it is executed
+    once, even if it is sent several times, through different replicas or transports. A replay is answered with the
+    reservation in its present state and the trailer `idempotent-replayed: true`.
+    """
+
+    get_reservation = AsyncCall(GetReservationRequest, Reservation)
+    """Reads one reservation."""
+
+    list_reservations = AsyncPages(ListReservationsRequest, ListReservationsResponse, Reservation)
+    """Lists a sale's reservations, oldest first."""
+
+    confirm_reservation = AsyncCall(ConfirmReservationRequest, Reservation)
+    """Sells the units of a reservation. Confirming again with the same order is answered with the same reservation."""
+
+    release_reservation = AsyncCall(ReleaseReservationRequest, Reservation)
+    """Gives the units of a hold back; they are for sale again at once. Releasing again is answered with the same
+    reservation.
+    """
+
+    extend_reservation = AsyncCall(ExtendReservationRequest, Reservation)
+    """Moves a hold's end to a later time. A time that is not later has no effect."""
+
+    return_reservation = AsyncCall(ReturnReservationRequest, Reservation)
+    """Takes units of a confirmed reservation back, all or some. They are for sale again, or written off, and no
+    longer count for the customer's limits. With a request_id it is executed once. A replay is answered with the
+    reservation in its present state.
+    """
+
+    submit = AsyncCall(SubmitRequest, SubmitResponse)
+    """Executes up to 1,000 independent commands for one sale. Each has its own outcome; a command that fails does not
+    affect the others.
+    """
+
+    create_sale = AsyncCall(CreateSaleRequest, Sale)
+    """Creates a sale, with its items and their first stock."""
+
+    get_sale = AsyncCall(GetSaleRequest, Sale)
+    """Reads one sale."""
+
+    list_sales = AsyncPages(ListSalesRequest, ListSalesResponse, Sale)
+    """Lists sales, the newest first: by create_time, and by id where that is the same. A sale that is created between
+    two pages is in neither.
+    """
+
+    update_sale = AsyncCall(UpdateSaleRequest, Sale)
+    """Changes the rules of a sale."""
+
+    pause_sale = AsyncCall(PauseSaleRequest, Sale)
+    """Refuses new holds until the sale is resumed. Pausing again has no effect."""
+
+    resume_sale = AsyncCall(ResumeSaleRequest, Sale)
+    """Accepts new holds again. Resuming again has no effect."""
+
+    cancel_sale = AsyncCall(CancelSaleRequest, Sale)
+    """Ends a sale finally and releases its open holds. Cancelling again has no effect."""
+
+    list_sale_changes = AsyncPages(ListSaleChangesRequest, ListSaleChangesResponse, SaleChange)
+    """Lists the changes of a sale's rules, oldest first: who made them, when, and what they changed. Changes of stock
+    are in its movements.
+    """
+
+    create_item = AsyncCall(CreateItemRequest, Item)
+    """Adds an item to a sale."""
+
+    get_item = AsyncCall(GetItemRequest, Item)
+    """Reads one stock level."""
+
+    list_items = AsyncPages(ListItemsRequest, ListItemsResponse, Item)
+    """Lists a sale's stock levels by item."""
+
+    adjust_stock = AsyncCall(AdjustStockRequest, Item)
+    """Changes on_hand by hand. It never goes below held."""
+
+    transfer_stock = AsyncCall(TransferStockRequest, TransferStockResponse)
+    """Moves available units from an item of one sale to an item of another, atomically."""
+
+    watch_stock = AsyncWatch(WatchStockRequest, WatchStockResponse)
+    """Follows a sale's stock: a snapshot, then every change in order, without gaps. After some minutes it ends with
+    WATCH_EXPIRED; resume it at once with the last resume_token. Over REST it is a stream of server-sent events,
+    which the gateway resumes by itself.
+    """
+
+    list_movements = AsyncPages(ListMovementsRequest, ListMovementsResponse, Movement)
+    """Lists a sale's movements in sequence."""
+
+    watch_movements = AsyncWatch(WatchMovementsRequest, WatchMovementsResponse)
+    """Follows a sale's movements from any sequence, without gaps. It ends like WatchStock. Over REST it is a stream
+    of server-sent events, which the gateway resumes by itself.
+    """
+
+    verify_ledger = AsyncCall(VerifyLedgerRequest, VerifyLedgerResponse)
+    """Checks that the movements sum up to the stock levels, that held equals the units of open reservations, and that
+    no sequence is missing.
+    """
+
+    create_sale_schedule = AsyncCall(CreateSaleScheduleRequest, SaleSchedule)
+    """Creates a schedule. It opens sales from now on."""
+
+    get_sale_schedule = AsyncCall(GetSaleScheduleRequest, SaleSchedule)
+    """Reads one schedule."""
+
+    list_sale_schedules = AsyncPages(ListSaleSchedulesRequest, ListSaleSchedulesResponse, SaleSchedule)
+    """Lists schedules by id."""
+
+    delete_sale_schedule = AsyncCall(DeleteSaleScheduleRequest, Empty)
+    """Deletes a schedule. The sales that it has created stay as they are."""
+
+    list_sale_schedule_changes = AsyncPages(ListSaleScheduleChangesRequest, ListSaleScheduleChangesResponse, SaleChange)
+    """Lists who created and deleted a schedule, and when, oldest first. This is also possible after it was deleted."""
