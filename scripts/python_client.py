@@ -79,7 +79,8 @@ def _docstring(comment: str, indent: str) -> Iterator[str]:
 
 def _kinds(method: MethodDescriptor) -> list[Descriptor]:
     """Return the messages of a method: its request, its answer and, if that is a page, its entry."""
-    return [method.input_type, method.output_type, *(field.message_type for field in _entries(method))]
+    entries = (field.message_type for field in _entries(method))
+    return [method.input_type, method.output_type, *(kind for kind in entries if kind is not None)]
 
 
 def _entries(method: MethodDescriptor) -> list[FieldDescriptor]:

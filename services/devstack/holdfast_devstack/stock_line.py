@@ -2,33 +2,34 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-import grpc
 
 from holdfast.inventory.v1.sale_pb2 import Item
-from holdfast.inventory.v1.sale_service_pb2 import WatchStockRequest, WatchStockResponse
-from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
-from holdfast_chassis import direct
-
-if TYPE_CHECKING:
-    from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceAsyncStub
-
+from holdfast_client import AsyncClient, HoldfastError, Policy
 from holdfast_devstack.console import Console
 
+# After this time without a connection, the line says so.
+_POLICY = Policy(watch_patience_seconds=3.0)
 _SECONDS_BEFORE_WATCHING_AGAIN = 1.0
 
 
 async def follow(target: str, sale: str, console: Console, credential: str | None = None) -> None:
-    """Show the stock of a sale after each change, until cancelled. Resume the watch when it ends."""
+    """Show the stock of a sale after each change, until cancelled."""
     line = _Line()
-    options = direct.CHANNEL_OPTIONS
-    async with asyncio.TaskGroup() as tasks, grpc.aio.insecure_channel(target, options=options) as channel:
+    async with asyncio.TaskGroup() as tasks, AsyncClient(target, credential=credential, policy=_POLICY) as client:
         tasks.create_task(_draw(line, console))
-        watch = _Watch(SaleServiceStub(channel), sale, line, credential)
         while True:
-            if not await watch.follow():
-                await asyncio.sleep(_SECONDS_BEFORE_WATCHING_AGAIN)
+            try:
+                await _watch(client, sale, line)
+            except HoldfastError as error:
+                line.set(f"{sale}: cannot be watched at the moment ({error})")
+            await asyncio.sleep(_SECONDS_BEFORE_WATCHING_AGAIN)
+
+
+async def _watch(client: AsyncClient, sale: str, line: "_Line") -> None:
+    items: dict[str, Item] = {}
+    async for event in client.watch_stock(name=f"sales/{sale}"):
+        items |= {item.item: item for item in (*event.snapshot.items, *event.change.items)}
+        line.set(describe(sale, items.values()))
 
 
 def describe(sale: str, items: Iterable[Item]) -> str:
@@ -47,37 +48,6 @@ class _Line:
     def set(self, text: str) -> None:
         self.text = text
         self.changed.set()
-
-
-class _Watch:
-    """A watch of a sale's stock that resumes where it ended."""
-
-    def __init__(self, stub: "SaleServiceAsyncStub", sale: str, line: _Line, credential: str | None) -> None:
-        self._stub = stub
-        self._sale = sale
-        self._line = line
-        self._metadata = () if credential is None else (("authorization", f"Bearer {credential}"),)
-        self._items: dict[str, Item] = {}
-        self._resume_token = ""
-
-    async def follow(self) -> bool:
-        """Watch until the watch ends. Return whether it sent an event: then it should resume at once."""
-        told = False
-        request = WatchStockRequest(name=f"sales/{self._sale}", resume_token=self._resume_token)
-        try:
-            async for event in self._stub.WatchStock(request, metadata=self._metadata):
-                told = True
-                self._take(event)
-        except grpc.aio.AioRpcError as error:
-            if not told:
-                self._resume_token = ""
-                self._line.set(f"{self._sale}: cannot be watched at the moment ({error.code().name})")
-        return told
-
-    def _take(self, event: WatchStockResponse) -> None:
-        self._resume_token = event.resume_token
-        self._items |= {item.item: item for item in (*event.snapshot.items, *event.change.items)}
-        self._line.set(describe(self._sale, self._items.values()))
 
 
 async def _draw(line: _Line, console: Console) -> None:

@@ -27,7 +27,7 @@ class FakeInventory(SaleServiceServicer):
     async def WatchStock(self, request, context):  # noqa: N802 - gRPC looks for this name
         self.tokens.append(request.resume_token)
         end = self.ends.pop(0) if self.ends else None
-        if end is not grpc.StatusCode.UNAVAILABLE:
+        if end is not grpc.StatusCode.UNIMPLEMENTED:
             event = WatchStockResponse(resume_token=f"t-{len(self.tokens)}")
             event.snapshot.items.append(Item(item="cap", available=len(self.tokens)))
             yield event
@@ -73,14 +73,14 @@ async def shown_of():
 
 
 async def test_a_watch_that_ends_is_resumed_silently_from_where_it_stood(shown_of):
-    inventory = FakeInventory(*[grpc.StatusCode.ABORTED] * 3)
+    inventory = FakeInventory(*[grpc.StatusCode.UNAVAILABLE] * 3)
     shown = await shown_of(inventory)
     assert inventory.tokens == ["", "t-1", "t-2", "t-3"]
     assert all(line.startswith("demo (left/held/sold): cap") for line in shown)
 
 
 async def test_a_watch_that_cannot_begin_is_reported(shown_of):
-    inventory = FakeInventory(grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE)
+    inventory = FakeInventory(grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
     shown = await shown_of(inventory)
     assert inventory.tokens == ["", "t-1", ""]
-    assert "demo: cannot be watched at the moment (UNAVAILABLE)" in shown
+    assert "demo: cannot be watched at the moment (UNIMPLEMENTED: the end)" in shown
