@@ -52,6 +52,22 @@ from holdfast.inventory.v1.sale_service_pb2 import (
     WatchStockRequest,
     WatchStockResponse,
 )
+from holdfast.inventory.v1.webhook_service_pb2 import (
+    CreateWebhookRequest,
+    DeleteWebhookRequest,
+    GetWebhookRequest,
+    ListWebhookDeliveriesRequest,
+    ListWebhookDeliveriesResponse,
+    ListWebhooksRequest,
+    ListWebhooksResponse,
+    PauseWebhookRequest,
+    RedeliverMovementsRequest,
+    ResumeWebhookRequest,
+    RotateWebhookSecretRequest,
+    UpdateWebhookRequest,
+    Webhook,
+    WebhookDelivery,
+)
 from holdfast_client.async_caller import AsyncCall, AsyncCaller, AsyncPages, AsyncWatch
 
 
@@ -168,3 +184,45 @@ class AsyncClient(AsyncCaller):
 
     list_sale_schedule_changes = AsyncPages(ListSaleScheduleChangesRequest, ListSaleScheduleChangesResponse, SaleChange)
     """Lists who created and deleted a schedule, and when, oldest first. This is also possible after it was deleted."""
+
+    create_webhook = AsyncCall(CreateWebhookRequest, Webhook)
+    """Creates a webhook. It sends the movements that are made from now on. Only this answer and that of
+    RotateWebhookSecret have the secret.
+    """
+
+    get_webhook = AsyncCall(GetWebhookRequest, Webhook)
+    """Reads one webhook."""
+
+    list_webhooks = AsyncPages(ListWebhooksRequest, ListWebhooksResponse, Webhook)
+    """Lists webhooks by id."""
+
+    update_webhook = AsyncCall(UpdateWebhookRequest, Webhook)
+    """Changes a webhook. Its position in each sale stays. A sale that it did not follow before begins with the
+    movements since the webhook was created.
+    """
+
+    delete_webhook = AsyncCall(DeleteWebhookRequest, Empty)
+    """Deletes a webhook, and its positions."""
+
+    pause_webhook = AsyncCall(PauseWebhookRequest, Webhook)
+    """Sends nothing until the webhook is resumed; a message that is being sent ends. Pausing again has no effect."""
+
+    resume_webhook = AsyncCall(ResumeWebhookRequest, Webhook)
+    """Sends again, beginning with the first movement that was not delivered. Messages that wait for a retry are tried
+    at once. Parked deliveries stay parked.
+    """
+
+    rotate_webhook_secret = AsyncCall(RotateWebhookSecretRequest, Webhook)
+    """Replaces the secret, and returns the new one. Until the old one expires, messages have a signature of each, and
+    rotating again replaces the new one.
+    """
+
+    list_webhook_deliveries = AsyncPages(ListWebhookDeliveriesRequest, ListWebhookDeliveriesResponse, WebhookDelivery)
+    """Lists how far each sale's movements have been delivered to a webhook, by sale. A sale is listed from its first
+    movement on.
+    """
+
+    redeliver_movements = AsyncCall(RedeliverMovementsRequest, WebhookDelivery)
+    """Sends a sale's movements at once, after they were parked, or again from an earlier one, or without those that
+    the receiver cannot process.
+    """

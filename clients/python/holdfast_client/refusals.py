@@ -185,6 +185,10 @@ class AdmissionRequired(Refusal):
     """The admission token is not valid, or the sale requires one and the create has none, or one that has expired."""
 
 
+class WebhookLimitReached(Refusal):
+    """There are as many webhooks as there may be. Metadata: limit."""
+
+
 BY_REASON: Final[Mapping[str, type[Refusal]]] = {
     "INVALID_REQUEST": InvalidRequest,
     "NOT_FOUND": NotFound,
@@ -224,4 +228,5 @@ BY_REASON: Final[Mapping[str, type[Refusal]]] = {
     "PERMISSION_DENIED": PermissionDenied,
     "ISSUER_UNAVAILABLE": IssuerUnavailable,
     "ADMISSION_REQUIRED": AdmissionRequired,
+    "WEBHOOK_LIMIT_REACHED": WebhookLimitReached,
 }

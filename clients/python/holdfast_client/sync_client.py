@@ -52,6 +52,22 @@ from holdfast.inventory.v1.sale_service_pb2 import (
     WatchStockRequest,
     WatchStockResponse,
 )
+from holdfast.inventory.v1.webhook_service_pb2 import (
+    CreateWebhookRequest,
+    DeleteWebhookRequest,
+    GetWebhookRequest,
+    ListWebhookDeliveriesRequest,
+    ListWebhookDeliveriesResponse,
+    ListWebhooksRequest,
+    ListWebhooksResponse,
+    PauseWebhookRequest,
+    RedeliverMovementsRequest,
+    ResumeWebhookRequest,
+    RotateWebhookSecretRequest,
+    UpdateWebhookRequest,
+    Webhook,
+    WebhookDelivery,
+)
 from holdfast_client.sync_caller import Call, Caller, Pages, Watch
 
 
@@ -168,3 +184,45 @@ class Client(Caller):
 
     list_sale_schedule_changes = Pages(ListSaleScheduleChangesRequest, ListSaleScheduleChangesResponse, SaleChange)
     """Lists who created and deleted a schedule, and when, oldest first. This is also possible after it was deleted."""
+
+    create_webhook = Call(CreateWebhookRequest, Webhook)
+    """Creates a webhook. It sends the movements that are made from now on. Only this answer and that of
+    RotateWebhookSecret have the secret.
+    """
+
+    get_webhook = Call(GetWebhookRequest, Webhook)
+    """Reads one webhook."""
+
+    list_webhooks = Pages(ListWebhooksRequest, ListWebhooksResponse, Webhook)
+    """Lists webhooks by id."""
+
+    update_webhook = Call(UpdateWebhookRequest, Webhook)
+    """Changes a webhook. Its position in each sale stays. A sale that it did not follow before begins with the
+    movements since the webhook was created.
+    """
+
+    delete_webhook = Call(DeleteWebhookRequest, Empty)
+    """Deletes a webhook, and its positions."""
+
+    pause_webhook = Call(PauseWebhookRequest, Webhook)
+    """Sends nothing until the webhook is resumed; a message that is being sent ends. Pausing again has no effect."""
+
+    resume_webhook = Call(ResumeWebhookRequest, Webhook)
+    """Sends again, beginning with the first movement that was not delivered. Messages that wait for a retry are tried
+    at once. Parked deliveries stay parked.
+    """
+
+    rotate_webhook_secret = Call(RotateWebhookSecretRequest, Webhook)
+    """Replaces the secret, and returns the new one. Until the old one expires, messages have a signature of each, and
+    rotating again replaces the new one.
+    """
+
+    list_webhook_deliveries = Pages(ListWebhookDeliveriesRequest, ListWebhookDeliveriesResponse, WebhookDelivery)
+    """Lists how far each sale's movements have been delivered to a webhook, by sale. A sale is listed from its first
+    movement on.
+    """
+
+    redeliver_movements = Call(RedeliverMovementsRequest, WebhookDelivery)
+    """Sends a sale's movements at once, after they were parked, or again from an earlier one, or without those that
+    the receiver cannot process.
+    """
