@@ -103,6 +103,7 @@ _SOUND = {
     "ListMovements": {"parent": "{sale}", "after_sequence": "0", **_PAGE},
     "WatchMovements": {"parent": "{sale}", "after_sequence": "0"},
     "VerifyLedger": {"name": "{sale}"},
+    "GetSaleReport": {"name": "{sale}"},
     "CreateSaleSchedule": {
         "schedule_id": "s-{id}",
         "sale_schedule": {

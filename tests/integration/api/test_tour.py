@@ -227,6 +227,29 @@ async def test_the_ledger_is_listed_and_verified(service):
     assert (verified.consistent, verified.sequence, list(verified.discrepancies)) == (True, 2, [])
 
 
+async def test_a_report_says_how_a_sale_went(service):
+    await service.create_sale(cap=3, sock=5)
+    held = [await service.hold(customer=customer, cap=1) for customer in ("ann", "bob", "cid")]
+    for each in held[:2]:
+        await service.reservations.ConfirmReservation(pb.ConfirmReservationRequest(name=each.name))
+    await service.reservations.ReturnReservation(pb.ReturnReservationRequest(name=held[0].name, restock=True))
+    await service.reservations.ReleaseReservation(pb.ReleaseReservationRequest(name=held[2].name))
+
+    report = await service.sales.GetSaleReport(sp.GetSaleReportRequest(name=SALE))
+
+    units = report.units
+    assert (units.reserved, units.confirmed, units.released, units.returned, units.sold) == (3, 2, 1, 1, 1)
+    assert (units.held, units.expired, units.available, report.customers) == (0, 0, 7, 2)
+    assert (report.sale, report.sequence, report.sale_sequence) == (SALE, 9, 9)
+    cap, sock = report.items
+    assert cap.HasField("sell_out_time")
+    assert cap.HasField("time_to_sell_out")
+    assert not sock.HasField("sell_out_time")
+    assert not report.HasField("sell_out_time")
+    assert sum(interval.reserved for interval in report.curve) == 3
+    assert sum(interval.confirmed for interval in report.curve) == 2
+
+
 async def test_stock_and_movements_are_watched_and_resumed(service):
     await service.create_sale(cap=5)
     stock = service.sales.WatchStock(sp.WatchStockRequest(name=SALE))
@@ -282,6 +305,7 @@ async def test_what_does_not_exist_is_not_found(service):
         service.sales.ListItems(sp.ListItemsRequest(parent=unknown)),
         service.sales.ListMovements(sp.ListMovementsRequest(parent=unknown)),
         service.sales.VerifyLedger(sp.VerifyLedgerRequest(name=unknown)),
+        service.sales.GetSaleReport(sp.GetSaleReportRequest(name=unknown)),
         service.sales.WatchStock(sp.WatchStockRequest(name=unknown)).read(),
     ]
     assert [reason_of(await refusal(call)) for call in calls] == ["NOT_FOUND"] * len(calls)

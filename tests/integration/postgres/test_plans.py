@@ -185,3 +185,53 @@ async def test_looking_for_remainders_reads_as_many_rows_after_ten_thousand_sale
 
     # A range of the newest sales and one of the older ones, with their stock.
     assert looked_at == [2 * 2 * stretch] * 2
+
+
+# Batches of two confirmed reservations each, one of a new customer and one of c-0, in many sales.
+BATCHES = """
+    INSERT INTO ledger
+    SELECT 'sale-' || 1 + n % 20, n / 20 * 4 + 1, n / 20 * 4 + 4, now() + n * interval '1 second', '{1, 1, 2, 2}',
+        '{a, b, a, b}', '{0, 0, -1, -1}', '{1, 1, -1, -1}', '{0, 0, 1, 1}', ids.ids, '{NULL, NULL, NULL, NULL}',
+        '{"", "", "", ""}'
+    FROM generate_series(0, 9999) AS n
+    CROSS JOIN LATERAL (
+        SELECT ARRAY[md5('x' || n)::uuid, md5('y' || n)::uuid, md5('x' || n)::uuid, md5('y' || n)::uuid] AS ids
+    ) AS ids;
+    INSERT INTO reservations
+    SELECT md5(letter || n)::uuid, 'sale-' || 1 + n % 20, CASE letter WHEN 'x' THEN 'e-' || n ELSE 'd-' || n % 1000 END,
+        ARRAY[CASE letter WHEN 'x' THEN 'a' ELSE 'b' END], '{1}', 2, now(), now(), now() + n * interval '1 second', '',
+        ''
+    FROM generate_series(0, 9999) AS n
+    CROSS JOIN unnest('{x,y}'::text[]) AS letter;
+"""
+STRETCH = "'sale-1', 1000, 1400"
+REPORTS = {
+    # The two reservations of each batch, and those of both customers in this sale.
+    "report_items": f"{STRETCH}, '{{a}}', '{{-1000}}'",
+    "report_curve": f"{STRETCH}, '{{1 s, 1 h}}', 120",
+    "report_customers": f"{STRETCH}, 'infinity'",
+    "report_times": "'sale-1', '{1004, 1400}'",
+    "report_stretches": "'sale-1', 1600, 100, now()",
+}
+ROWS_OF_REPORTS = {
+    "report_items": 100,
+    "report_curve": 100,
+    "report_customers": 100 + 200 + 100 + 50 * 10,
+    "report_times": 2,
+    "report_stretches": 100,
+}
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+async def test_a_stretch_of_a_report_reads_its_own_rows_alone(database, sql, plans):
+    await sql.execute(GROWTH)
+    await sql.execute(BATCHES)
+    await sql.execute("ANALYZE")
+    read = {}
+    async with database.reading() as connection:
+        await connection.execute(f"SET plan_cache_mode = {plans}")
+        for name, arguments in REPORTS.items():
+            await connection.execute(f"PREPARE {name} AS {load('reports')[name]}")
+            plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({arguments})")
+            read[name] = rows_read(json.loads(plan)[0]["Plan"])
+    assert read == ROWS_OF_REPORTS

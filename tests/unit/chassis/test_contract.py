@@ -6,6 +6,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from holdfast.inventory.v1 import (
     movement_pb2,
     refusal_pb2,
+    report_pb2,
     reservation_service_pb2,
     sale_pb2,
     sale_service_pb2,
@@ -13,7 +14,15 @@ from holdfast.inventory.v1 import (
 )
 from holdfast_chassis.contract import METHODS, REASONS, SERVICES, Kind, method_of
 
-FILES = (movement_pb2, refusal_pb2, reservation_service_pb2, sale_pb2, sale_service_pb2, webhook_service_pb2)
+FILES = (
+    movement_pb2,
+    refusal_pb2,
+    report_pb2,
+    reservation_service_pb2,
+    sale_pb2,
+    sale_service_pb2,
+    webhook_service_pb2,
+)
 DESCRIPTORS = [descriptor for service in SERVICES for descriptor in service.methods]
 
 

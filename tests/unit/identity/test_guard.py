@@ -31,6 +31,7 @@ ALLOWED = {
         "GetSale",
         "ListSales",
         "ListSaleChanges",
+        "GetSaleReport",
         "GetSaleSchedule",
         "ListSaleSchedules",
         "ListSaleScheduleChanges",

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
-from holdfast.inventory.v1 import sale_pb2
+from holdfast.inventory.v1 import report_pb2, sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
-from holdfast_inventory.api import messages, page_tokens, sale_requests, schedule_requests
+from holdfast_inventory.api import messages, page_tokens, reports, sale_requests, schedule_requests
 from holdfast_inventory.api.call import Call
 from holdfast_inventory.domain import change as domain
 from holdfast_inventory.domain.commands import Sweep
@@ -174,6 +174,11 @@ class SaleService:
                 for item_id, field, stored, summed in verification.discrepancies
             ],
         )
+
+    async def get_sale_report(self, request: pb.GetSaleReportRequest, _: Call) -> report_pb2.SaleReport:
+        """Report how a sale went."""
+        sale_id = sale_requests.sale_name(request.name)
+        return reports.sale_report(sale_id, await self._catalog.sale_report(sale_id))
 
     # Schedules
 

@@ -20,6 +20,7 @@ from holdfast_inventory.postgres.changes import read_changes, record_change
 from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import History, settle
+from holdfast_inventory.postgres.reports import Reports
 from holdfast_inventory.postgres.schedule_store import ScheduleStore
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import (
@@ -45,7 +46,7 @@ class SaleView(NamedTuple):
     state: SaleState
 
 
-class Catalog(History, ScheduleStore):
+class Catalog(History, ScheduleStore, Reports):
     """All reads and writes off the hot path: those of sales and items here, the others in the base classes.
 
     Every method raises `DatabaseUnavailable`, and methods that write raise `OutcomeUnknown`. Methods that take the id
@@ -58,6 +59,7 @@ class Catalog(History, ScheduleStore):
         """`on_commit` is called after each commit that changes stock."""
         History.__init__(self, database)
         ScheduleStore.__init__(self, database, on_commit, entropy)
+        Reports.__init__(self, database)
 
     async def create_sale(self, new: NewSale, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
         """Create a sale with its items and their first stock. Raises `AlreadyExists` and `InvalidRequest`."""

@@ -64,6 +64,7 @@ TABLES = {
     "movements": "SELECT",
     "stock_changes": "SELECT INSERT",
     "changes": "SELECT INSERT",
+    "report_checkpoints": "SELECT INSERT UPDATE",
     "schedules": "SELECT INSERT UPDATE DELETE",
     "webhooks": "SELECT INSERT UPDATE DELETE",
     "webhook_deliveries": "SELECT INSERT UPDATE DELETE",

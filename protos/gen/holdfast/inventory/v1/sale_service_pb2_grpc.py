@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from holdfast.inventory.v1 import report_pb2 as holdfast_dot_inventory_dot_v1_dot_report__pb2
 from holdfast.inventory.v1 import sale_pb2 as holdfast_dot_inventory_dot_v1_dot_sale__pb2
 from holdfast.inventory.v1 import sale_service_pb2 as holdfast_dot_inventory_dot_v1_dot_sale__service__pb2
 
@@ -121,6 +122,11 @@ class SaleServiceStub:
                 '/holdfast.inventory.v1.SaleService/VerifyLedger',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.VerifyLedgerRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.VerifyLedgerResponse.FromString,
+                _registered_method=True)
+        self.GetSaleReport = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/GetSaleReport',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.GetSaleReportRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_report__pb2.SaleReport.FromString,
                 _registered_method=True)
         self.CreateSaleSchedule = channel.unary_unary(
                 '/holdfast.inventory.v1.SaleService/CreateSaleSchedule',
@@ -282,6 +288,16 @@ class SaleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSaleReport(self, request, context):
+        """Reports how a sale went: what was reserved, sold, returned, released and
+        expired, by item and over time, to how many customers, and how fast. It is
+        exact: the sums of the movements up to its sequence. What was summed once is
+        stored, and the next report continues there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSaleSchedule(self, request, context):
         """Creates a schedule. It opens sales from now on.
         """
@@ -405,6 +421,11 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     servicer.VerifyLedger,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.VerifyLedgerRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.VerifyLedgerResponse.SerializeToString,
+            ),
+            'GetSaleReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSaleReport,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.GetSaleReportRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_report__pb2.SaleReport.SerializeToString,
             ),
             'CreateSaleSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSaleSchedule,
@@ -892,6 +913,33 @@ class SaleService:
             '/holdfast.inventory.v1.SaleService/VerifyLedger',
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.VerifyLedgerRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.VerifyLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSaleReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/GetSaleReport',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.GetSaleReportRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_report__pb2.SaleReport.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
+from holdfast.inventory.v1 import report_pb2 as _report_pb2
 from holdfast.inventory.v1 import sale_pb2 as _sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as _sale_service_pb2
 import abc as _abc_1
@@ -86,6 +87,12 @@ class SaleServiceStub:
     """Checks that the movements sum up to the stock levels, that held equals the
     units of open reservations, and that no sequence is missing.
     """
+    GetSaleReport: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleReportRequest, _report_pb2.SaleReport]
+    """Reports how a sale went: what was reserved, sold, returned, released and
+    expired, by item and over time, to how many customers, and how fast. It is
+    exact: the sums of the movements up to its sequence. What was summed once is
+    stored, and the next report continues there.
+    """
     CreateSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]
     """Creates a schedule. It opens sales from now on."""
     GetSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleScheduleRequest, _sale_pb2.SaleSchedule]
@@ -154,6 +161,12 @@ class SaleServiceAsyncStub(SaleServiceStub):
     VerifyLedger: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.VerifyLedgerRequest, _sale_service_pb2.VerifyLedgerResponse]  # type: ignore[assignment]
     """Checks that the movements sum up to the stock levels, that held equals the
     units of open reservations, and that no sequence is missing.
+    """
+    GetSaleReport: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleReportRequest, _report_pb2.SaleReport]  # type: ignore[assignment]
+    """Reports how a sale went: what was reserved, sold, returned, released and
+    expired, by item and over time, to how many customers, and how fast. It is
+    exact: the sums of the movements up to its sequence. What was summed once is
+    stored, and the next report continues there.
     """
     CreateSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
     """Creates a schedule. It opens sales from now on."""
@@ -322,6 +335,18 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sale_service_pb2.VerifyLedgerResponse, _abc.Awaitable[_sale_service_pb2.VerifyLedgerResponse]]:
         """Checks that the movements sum up to the stock levels, that held equals the
         units of open reservations, and that no sequence is missing.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSaleReport(
+        self,
+        request: _sale_service_pb2.GetSaleReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_report_pb2.SaleReport, _abc.Awaitable[_report_pb2.SaleReport]]:
+        """Reports how a sale went: what was reserved, sold, returned, released and
+        expired, by item and over time, to how many customers, and how fast. It is
+        exact: the sums of the movements up to its sequence. What was summed once is
+        stored, and the next report continues there.
         """
 
     @_abc_1.abstractmethod
