@@ -3,6 +3,7 @@
 from google.protobuf.empty_pb2 import Empty
 
 from holdfast.inventory.v1.movement_pb2 import Movement
+from holdfast.inventory.v1.report_pb2 import SaleReport
 from holdfast.inventory.v1.reservation_service_pb2 import (
     ConfirmReservationRequest,
     CreateReservationRequest,
@@ -25,6 +26,7 @@ from holdfast.inventory.v1.sale_service_pb2 import (
     CreateSaleScheduleRequest,
     DeleteSaleScheduleRequest,
     GetItemRequest,
+    GetSaleReportRequest,
     GetSaleRequest,
     GetSaleScheduleRequest,
     ListItemsRequest,
@@ -168,6 +170,12 @@ class AsyncClient(AsyncCaller):
     verify_ledger = AsyncCall(VerifyLedgerRequest, VerifyLedgerResponse)
     """Checks that the movements sum up to the stock levels, that held equals the units of open reservations, and that
     no sequence is missing.
+    """
+
+    get_sale_report = AsyncCall(GetSaleReportRequest, SaleReport)
+    """Reports how a sale went: what was reserved, sold, returned, released and expired, by item and over time, to how
+    many customers, and how fast. It is exact: the sums of the movements up to its sequence. What was summed once
+    is stored, and the next report continues there.
     """
 
     create_sale_schedule = AsyncCall(CreateSaleScheduleRequest, SaleSchedule)
