@@ -26,6 +26,8 @@ definitions=(
   "sigs.k8s.io/gateway-api                  v1.3.0  config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
   "sigs.k8s.io/gateway-api                  v1.3.0  config/crd/standard/gateway.networking.k8s.io_grpcroutes.yaml"
   "github.com/cloudnative-pg/cloudnative-pg v1.26.0 config/crd/bases/postgresql.cnpg.io_clusters.yaml"
+  "github.com/cert-manager/cert-manager     v1.19.1 deploy/crds/cert-manager.io_certificates.yaml"
+  "github.com/cert-manager/cert-manager     v1.19.1 deploy/crds/cert-manager.io_issuers.yaml"
 )
 
 bin="$PWD/.tools/bin"

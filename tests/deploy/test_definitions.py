@@ -18,7 +18,7 @@ ECS = REPOSITORY / "deploy/ecs"
 UNITS = sorted((REPOSITORY / "deploy/systemd").glob("holdfast*.service"))
 OPERATIONS = {"task": "RegisterTaskDefinition", "service": "CreateService"}
 SHOPPERS_PORTS = {EdgeSettings.model_fields[f"edge_shoppers_{name}"].default for name in ("port", "tls_port")}
-COMPOSED = [*sorted((REPOSITORY / "compose").glob("*.yaml")), REPOSITORY / "deploy/swarm/stack.yaml"]
+COMPOSED = sorted([*REPOSITORY.glob("compose/*.yaml"), *REPOSITORY.glob("deploy/swarm/*.yaml")])
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +84,9 @@ def test_every_network_volume_and_secret_of_a_composition_is_defined(path):
         compositions.append(yaml.safe_load((REPOSITORY / "compose/compose.yaml").read_text()))
     for kind in ("networks", "volumes", "secrets"):
         defined = set().union(*(each.get(kind, {}) for each in compositions))
-        used = {
-            name.split(":")[0]
-            for service in compositions[0]["services"].values()
-            for name in service.get(kind, [])
-            if not name.startswith((".", "/", "$"))
-        }
+        services = compositions[0]["services"].values()
+        uses = [each if isinstance(each, str) else each["source"] for one in services for each in one.get(kind, [])]
+        used = {each.split(":")[0] for each in uses if not each.startswith((".", "/", "$"))}
         assert used <= defined
 
 

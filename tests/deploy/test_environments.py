@@ -33,12 +33,12 @@ def given(variables):
 
 
 def composed():
-    for path in ("compose/compose.yaml", "compose/production.yaml", "deploy/swarm/stack.yaml"):
-        services = yaml.safe_load((REPOSITORY / path).read_text())["services"]
+    for path in [*REPOSITORY.glob("compose/*.yaml"), *REPOSITORY.glob("deploy/swarm/*.yaml")]:
+        services = yaml.safe_load(path.read_text())["services"]
         for name, definition in services.items():
             service = "inventory" if name == "migrate" else name
             if service in SERVICES and "environment" in definition:
-                yield f"{path}-{name}", service, definition["environment"]
+                yield f"{path.relative_to(REPOSITORY)}-{name}", service, definition["environment"]
 
 
 def ecs():
@@ -88,8 +88,8 @@ def existing(name, value, directory):
         path = directory / name
         path.write_text(SECRETS[name.removesuffix("_FILE")])
         return str(path)
-    if name == "HOLDFAST_EDGE_TLS_DIR":
-        for each in ("tls.crt", "tls.key"):
+    if name.endswith("_TLS_DIR"):
+        for each in ("tls.crt", "tls.key", "ca.crt"):
             (directory / each).touch()
         return str(directory)
     return value

@@ -96,10 +96,10 @@ def test_liveness_asks_for_nothing_but_life(overlay):
             return probe["exec"]["command"][-1].removeprefix("-service=")
         return probe["httpGet"]["path"]
 
-    for service, expected in {"inventory": "liveness", "gateway": "/health/live", "edge": "/health/live"}.items():
+    for service in SERVICES:
         container = pods(overlay)[f"Deployment {service}"]["containers"][0]
-        assert asked(container["livenessProbe"]) == expected
-        assert asked(container["readinessProbe"]) != expected
+        assert asked(container["livenessProbe"]) in {"liveness", "/health/live"}
+        assert asked(container["readinessProbe"]) not in {"liveness", "/health/live"}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -184,3 +184,65 @@ def test_anybody_reaches_the_shoppers_port_of_the_edge_only(overlay):
     assert by_name["shoppers"] == EdgeSettings.model_fields["edge_shoppers_port"].default
     rules = resource(overlay, "NetworkPolicy", "edge")["spec"]["ingress"]
     assert [port["port"] for rule in rules if "from" not in rule for port in rule["ports"]] == ["shoppers"]
+
+
+def targets(overlay):
+    """Return the addresses that clients use there, by the services' names."""
+    variables = configuration(overlay)
+    found = [variables["HOLDFAST_INVENTORY_TARGET"].removeprefix("dns:///")]
+    return {*found, variables["HOLDFAST_EDGE_GATEWAYS"], variables["HOLDFAST_EDGE_INVENTORIES"]}
+
+
+def served(overlay):
+    """Return the addresses that are served there: a port of a service that is a port of its pods."""
+    found = set()
+    for name in ("inventory-headless", "gateway-headless"):
+        container = pods(overlay)[f"Deployment {name.removesuffix('-headless')}"]["containers"][0]
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        for each in resource(overlay, "Service", name)["spec"]["ports"]:
+            assert ports[each["targetPort"]] == each["port"]
+            found.add(f"{name}:{each['port']}")
+    return found
+
+
+def test_every_client_is_served_while_tls_is_turned_on():
+    """Clients of the former rollout and of the next one are served by this one."""
+    former, transition, final = "production", "workload-tls-transition", "workload-tls"
+    assert targets(transition) == targets(final) == served(final)
+    assert targets(former) | targets(final) == served(transition)
+
+
+def allowed_ports(overlay, name, direction):
+    rules = resource(overlay, "NetworkPolicy", name)["spec"][direction]
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+def test_the_network_lets_through_what_the_transition_serves():
+    overlay = "workload-tls-transition"
+    assert allowed_ports(overlay, "inventory", "ingress") == {"grpc", "grpc-plain"}
+    assert allowed_ports(overlay, "gateway", "ingress") == {"http", "http-plain"}
+    assert allowed_ports(overlay, "gateway", "egress") == {50051, 50052}
+    assert allowed_ports(overlay, "edge", "egress") == {8080, 8443, 50051, 50052}
+
+
+def volumes_of(overlay, service):
+    return {each["name"]: each for each in pods(overlay)[f"Deployment {service}"]["volumes"]}
+
+
+@pytest.mark.parametrize("overlay", ["workload-tls", "workload-tls-transition"])
+def test_each_workload_has_its_certificate_and_gateways_accept_edges_only(overlay):
+    certificates = {each["metadata"]["name"]: each["spec"] for each in of_kind(overlay, "Certificate")}
+    names = {
+        "inventory": EdgeSettings().edge_inventory_tls_name,
+        "gateway": EdgeSettings().edge_gateway_tls_name,
+        "edge": "edge",
+    }
+    for service, name in names.items():
+        assert certificates[service]["dnsNames"] == [name]
+        own = volumes_of(overlay, service)["certificate"]["secret"]["secretName"]
+        assert own == certificates[service]["secretName"]
+    for_edges = volumes_of(overlay, "gateway")["certificate-for-edges"]["projected"]["sources"]
+    trusted = [each["secret"]["name"] for each in for_edges if each["secret"]["items"][-1]["path"] == "ca.crt"]
+    assert trusted == [certificates["edges-authority"]["secretName"]]
+    of_edges = [name for name, each in certificates.items() if each["issuerRef"]["name"] == "edges"]
+    assert of_edges == ["edge"]

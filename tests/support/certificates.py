@@ -23,10 +23,13 @@ class Certificate:
 class Authority:
     """A certificate authority in a directory."""
 
-    def __init__(self, directory, name="ca"):
+    def __init__(self, directory, name="ca", issuer=None):
+        """`issuer`: the authority over this one; None: it is its own."""
         self._directory = directory
         self._own = Certificate(directory / f"{name}.crt", directory / f"{name}.key")
-        _openssl("-x509", *_EC_KEY, *_files(self._own), "-subj", f"/CN={name}")
+        issued_by = () if issuer is None else ("-CA", issuer._own.certificate, "-CAkey", issuer._own.key)
+        _openssl("-x509", *_EC_KEY, *_files(self._own), "-subj", f"/CN={name}", *issued_by)
+        self._chain = b"" if issuer is None else self.certificate.read_bytes()
 
     @property
     def certificate(self):
@@ -66,6 +69,7 @@ class Authority:
         )
         if not (directory / "ca.crt").exists():
             (directory / "ca.crt").write_bytes(self.certificate.read_bytes())
+        draft.certificate.write_bytes(draft.certificate.read_bytes() + self._chain)
         draft.key.rename(directory / "tls.key")
         draft.certificate.rename(directory / "tls.crt")
         return directory

@@ -16,8 +16,10 @@ from holdfast_chassis import direct
 from holdfast_chassis.identity.workload_files import CERTIFICATE, KEY
 from lab.kit.grpc_client import create
 from lab.kit.refusals import refused
-from tests.e2e.workloads.conftest import TRANSPORTS
+from tests.e2e.workloads.conftest import TRANSPORTS, Edge
+from tests.support.certificates import Authority
 from tests.support.eventually import eventually
+from tests.support.services import NO_DRAIN, Gateway
 
 CALL_SECONDS = 20
 SPOKEN_FOR = (("holdfast-previous-attempts", "1"),)
@@ -135,6 +137,29 @@ async def test_a_client_without_a_valid_certificate_reaches_no_gateway(tiers, se
     context.check_hostname = False
     with pytest.raises(aiohttp.ClientError):
         await session.get(f"{tiers.gateway.url}/health/live", ssl=context)
+
+
+async def test_a_gateway_may_accept_edges_only(tiers, tmp_path):
+    """By an authority of theirs, under the authority of all: neither an inventory nor a stranger is an edge."""
+    edges = Authority(tmp_path, "edges", issuer=tiers.authority)
+    own = tiers.authority.equip(tmp_path / "gateway", "gateway")
+    edges.trust(own)
+    settings = {"http_tls_dir": own, "inventory_tls_dir": tiers.directories["gateway"], **NO_DRAIN}
+    ports = [each.address for each in tiers.inventories.values()]
+    with Gateway(ports, **settings) as gateway:
+        await gateway.is_serving()
+        address = gateway.url.removeprefix("https://")
+        for name, known_by, healthy in (
+            ("inventory", r"health_check\.failure", 0),
+            ("stranger", r"health_check\.failure", 0),
+            ("edge", "membership_healthy", 1),
+        ):
+            directory = (edges if name == "edge" else tiers.authority).equip(tmp_path / f"own-{name}", name)
+            tiers.authority.trust(directory)
+            with Edge([address], ports, workload_tls_dir=directory) as edge:
+                await edge.says("serving")
+                await eventually(lambda edge=edge, known_by=known_by: all(edge.of_clusters(known_by)[:2]))
+                assert edge.of_clusters("membership_healthy")[:2] == [healthy] * 2
 
 
 @asynccontextmanager
