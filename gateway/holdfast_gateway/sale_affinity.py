@@ -19,7 +19,7 @@ order in which a name server gives addresses makes no difference.
 _SECOND_CHOICE_SECONDS = 1.0
 _REMEMBERED_SALES = 10_000
 # A value that gRPC cannot send would fail the call in place of the refusal that the inventory has for it.
-_match_sale = re.compile(r"sales/([\w.-]{1,63})", re.ASCII).fullmatch
+_match_sale = re.compile(r"sales/(\w[\w.-]{0,62})", re.ASCII).fullmatch
 
 
 class SaleAffinity:

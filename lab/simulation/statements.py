@@ -276,7 +276,7 @@ def sales_to_sweep(view, now, most):
             earliest = min(row["expires_at"] for row in holds.values())
             if earliest <= now or _sale(view, sale_id)["cancelled_at"] is not None:
                 found.append((earliest, sale_id))
-    return [{"sale_id": sale_id} for _, sale_id in sorted(found)[:most]]
+    return [{"sale_id": sale_id, "due_for": now - earliest} for earliest, sale_id in sorted(found)[:most]]
 
 
 # changes.sql
@@ -291,13 +291,6 @@ def insert_change(view, now, resource, *columns):
 
 
 # history.sql
-
-
-def list_open_reservations(view, now, sale_id, after, after_id, most):
-    place = (after, after_id)
-    found = [row for row in view.open_holds(sale_id) if (row["expires_at"], row["reservation_id"]) > place]
-    found.sort(key=lambda row: (row["expires_at"], row["reservation_id"]))
-    return found[:most]
 
 
 def get_reservation(view, now, reservation_id, sale_id):
@@ -435,7 +428,7 @@ STATEMENTS = {
     statement.__name__: statement
     for statement in (
         lock_sale, read, read_bound_ids, read_salt, append,
-        get_sale, store_rules, get_item, sales_to_sweep, list_open_reservations, get_reservation, insert_schedule,
+        get_sale, store_rules, get_item, sales_to_sweep, get_reservation, insert_schedule,
         get_schedule, list_schedules, delete_schedule, keep_schedule, remaining_items, occurrences_to_settle,
         next_occurrence, insert_sale, insert_items, insert_change, has_sale, database_now, set_session, read_settings,
         select,

@@ -238,8 +238,9 @@ async def test_a_sale_is_swept_when_a_hold_is_due_or_it_was_cancelled(catalog, l
     await sql.execute("UPDATE reservations SET state = 3, ended_at = now() WHERE sale_id = 'released'")
     await catalog.cancel_sale("cancelled")
 
-    assert await catalog.sales_to_sweep(10) == ["due", "cancelled"]
-    assert await catalog.sales_to_sweep(1) == ["due"]
+    sale_ids, due_for_seconds = await catalog.sales_to_sweep(10)
+    assert sale_ids == ["due", "cancelled"]
+    assert (await catalog.sales_to_sweep(1))[0] == ["due"]
 
 
 async def test_the_databases_clock_is_aware(catalog):

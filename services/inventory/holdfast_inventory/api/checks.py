@@ -13,6 +13,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2
@@ -87,6 +88,10 @@ class Checks:
             self.violated(field, "must be a sale's name, sales/{sale}")
             return ""
         return match[1]
+
+    def sale_or_all(self, field: str, name: str) -> str | None:
+        """Return the id in the name of a sale; None for `sales/-`, which means all sales."""
+        return None if name == names.ALL_SALES else self.sale(field, name)
 
     def item(self, field: str, name: str) -> tuple[str, str]:
         """Return the ids of sale and item in the name of an item."""
@@ -201,6 +206,10 @@ class Checks:
             return min(max(_EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000), _FIRST_TIME), _LAST_TIME)
         self.violated(field, "must be a time in the years 1 to 9999")
         return _EPOCH
+
+    def time_if_set(self, field: str, request: Message) -> datetime | None:
+        """Return the time in a field of a request; None if it is not set."""
+        return self.timestamp(field, getattr(request, field)) if request.HasField(field) else None
 
     # Pages
 

@@ -27,6 +27,8 @@ match_webhook = _matcher(webhook_service_pb2.GetWebhookRequest.DESCRIPTOR, "name
 match_delivery = _matcher(webhook_service_pb2.RedeliverMovementsRequest.DESCRIPTOR, "name")
 match_url = _matcher(webhook_service_pb2.Webhook.DESCRIPTOR, "url")
 
+ALL_SALES = "sales/-"
+
 
 def sale_name(sale_id: str) -> str:
     """Return the name of a sale."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -16,7 +16,7 @@ from holdfast_inventory.domain.commands import Admission, Command, Confirm, Crea
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
 from holdfast_inventory.domain.identity import create_fingerprint, reservation_id, return_fingerprint
 from holdfast_inventory.domain.movement import AdjustReason
-from holdfast_inventory.domain.reservation import Line, ReservationState, merge_lines
+from holdfast_inventory.domain.reservation import Line, ReservationFilter, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
 
 MAX_LINES: int = rules_at(pb.CreateReservationRequest.DESCRIPTOR, "lines").repeated.max_items
@@ -210,26 +210,28 @@ def get(request: pb.GetReservationRequest) -> GetRequest:
 class ListRequest:
     """A page of reservations to list. The next page's token is bound to `filters`."""
 
-    sale_id: str
+    wanted: ReservationFilter
     page_size: int
     cursor: str | None
-    customer: str | None
-    state: ReservationState | None
     filters: tuple[str, ...]
 
 
 def list_reservations(request: pb.ListReservationsRequest) -> ListRequest:
     """Check a list."""
     with Checking() as checks:
-        filters = ("reservations", request.parent, request.customer, str(request.state))
-        return ListRequest(
-            sale_id=checks.sale("parent", request.parent),
-            page_size=checks.page_size("page_size", request.page_size),
-            cursor=checks.page_token("page_token", request.page_token, *filters),
+        wanted = ReservationFilter(
+            sale_id=checks.sale_or_all("parent", request.parent),
             customer=checks.text("customer", request.customer) or None,
+            order=checks.text("order", request.order) or None,
             state=checks.choice("state", request.state, ReservationState),
-            filters=filters,
+            created_from=checks.time_if_set("from_create_time", request),
+            created_before=checks.time_if_set("before_create_time", request),
+            ended_from=checks.time_if_set("from_end_time", request),
+            ended_before=checks.time_if_set("before_end_time", request),
         )
+        filters = ("reservations, newest first", *map(str, astuple(wanted)))
+        page_size = checks.page_size("page_size", request.page_size)
+        return ListRequest(wanted, page_size, checks.page_token("page_token", request.page_token, *filters), filters)
 
 
 def submit(request: pb.SubmitRequest) -> str:

@@ -93,14 +93,12 @@ class ReservationService:
         return messages.reservation(wanted.sale_id, known)
 
     async def list_reservations(self, request: pb.ListReservationsRequest, _: Call) -> pb.ListReservationsResponse:
-        """List a sale's reservations."""
-        wanted = reservation_requests.list_reservations(request)
-        found, cursor = await self._catalog.list_reservations(
-            wanted.sale_id, wanted.page_size, wanted.cursor, wanted.customer, wanted.state
-        )
+        """List reservations of one sale or of all."""
+        page = reservation_requests.list_reservations(request)
+        found, cursor = await self._catalog.list_reservations(page.wanted, page.page_size, page.cursor)
         return pb.ListReservationsResponse(
-            reservations=[messages.reservation(wanted.sale_id, known) for known in found],
-            next_page_token=page_tokens.next_page(cursor, wanted.filters),
+            reservations=[messages.reservation(*each) for each in found],
+            next_page_token=page_tokens.next_page(cursor, page.filters),
         )
 
     async def submit(self, request: pb.SubmitRequest, call: Call) -> pb.SubmitResponse:

@@ -5,7 +5,6 @@ appended only if the sale is unchanged, so each hold ends once.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Protocol
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
@@ -14,7 +13,6 @@ from holdfast_inventory.background.recurring import Recurring
 from holdfast_inventory.domain.commands import Sweep
 from holdfast_inventory.domain.decide import Swept
 from holdfast_inventory.domain.errors import DeadlineInQueue, Overloaded
-from holdfast_inventory.domain.reservation import ReservationState
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.stock.stock_ledger import StockLedger
 
@@ -61,8 +59,8 @@ class Sweeper:
         await self._rounds.stop()
 
     async def _sweep_all(self) -> bool:
-        sale_ids = await self._catalog.sales_to_sweep(_MOST_SALES)
-        self._metrics.expiry_lag(await self._lag_seconds(sale_ids))
+        sale_ids, lag_seconds = await self._catalog.sales_to_sweep(_MOST_SALES)
+        self._metrics.expiry_lag(lag_seconds)
         outcomes = await asyncio.gather(*map(self._sweep, sale_ids), return_exceptions=True)
         faults = {sale_id: outcome for sale_id, outcome in zip(sale_ids, outcomes, strict=True) if outcome is not None}
         for sale_id, fault in faults.items():
@@ -70,13 +68,6 @@ class Sweeper:
                 raise fault
             _log.warning("a sale could not be swept", sale=sale_id, error=repr(fault))
         return len(sale_ids) == _MOST_SALES
-
-    async def _lag_seconds(self, sale_ids: Sequence[str]) -> float:
-        if not sale_ids:
-            return 0.0
-        open_holds, _ = await self._catalog.list_reservations(sale_ids[0], 1, None, None, ReservationState.HELD)
-        now = await self._catalog.database_now()
-        return max(((now - hold.expires_at).total_seconds() for hold in open_holds), default=0.0)
 
     async def _sweep(self, sale_id: str) -> None:
         async with self._places:

@@ -1,6 +1,7 @@
 """A reservation: stock held for a customer, then confirmed, released or expired."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
@@ -59,3 +60,37 @@ class Reservation(NamedTuple):
     def is_due(self, now: datetime) -> bool:
         """Return whether this is a hold that has run out and was not ended yet."""
         return self.state is ReservationState.HELD and self.expires_at <= now
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationFilter:
+    """Which reservations to list. None does not matter; times are from (included) and before (excluded)."""
+
+    sale_id: str | None
+    customer: str | None = None
+    order: str | None = None
+    state: ReservationState | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    ended_from: datetime | None = None
+    ended_before: datetime | None = None
+
+    @property
+    def by_end(self) -> bool:
+        """Whether it asks for a time of the end."""
+        return self.ended_from is not None or self.ended_before is not None
+
+    def matches(self, sale_id: str, known: Reservation) -> bool:
+        """Return whether a reservation of a sale is wanted."""
+        return (
+            self.sale_id in {None, sale_id}
+            and self.customer in {None, known.customer}
+            and self.order in {None, known.order}
+            and self.state in {None, known.state}
+            and _is_within(known.created_at, self.created_from, self.created_before)
+            and (not self.by_end or _is_within(known.ended_at, self.ended_from, self.ended_before))
+        )
+
+
+def _is_within(moment: datetime | None, first: datetime | None, end: datetime | None) -> bool:
+    return moment is not None and (first is None or first <= moment) and (end is None or moment < end)

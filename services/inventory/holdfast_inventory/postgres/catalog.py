@@ -21,6 +21,7 @@ from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import History, settle
 from holdfast_inventory.postgres.reports import Reports
+from holdfast_inventory.postgres.reservation_lists import ReservationLists
 from holdfast_inventory.postgres.schedule_store import ScheduleStore
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import (
@@ -46,7 +47,7 @@ class SaleView(NamedTuple):
     state: SaleState
 
 
-class Catalog(History, ScheduleStore, Reports):
+class Catalog(History, ReservationLists, ScheduleStore, Reports):
     """All reads and writes off the hot path: those of sales and items here, the others in the base classes.
 
     Every method raises `DatabaseUnavailable`, and methods that write raise `OutcomeUnknown`. Methods that take the id
@@ -58,6 +59,7 @@ class Catalog(History, ScheduleStore, Reports):
     ) -> None:
         """`on_commit` is called after each commit that changes stock."""
         History.__init__(self, database)
+        ReservationLists.__init__(self, database)
         ScheduleStore.__init__(self, database, on_commit, entropy)
         Reports.__init__(self, database)
 
@@ -174,10 +176,15 @@ class Catalog(History, ScheduleStore, Reports):
             del level["sequence"]
         return sequence, [Item(**level) for level in levels]
 
-    async def sales_to_sweep(self, limit: int) -> list[str]:
-        """Return the ids of sales with due holds, and of cancelled sales with open holds, the oldest hold first."""
+    async def sales_to_sweep(self, limit: int) -> tuple[list[str], float]:
+        """Return the ids of sales with due holds, and of cancelled sales with open holds, the oldest hold first.
+
+        And for how many seconds the oldest hold has been due.
+        """
         async with self._database.reading() as connection:
-            return [row["sale_id"] for row in await connection.fetch(SQL["sales_to_sweep"], limit)]
+            rows = await connection.fetch(SQL["sales_to_sweep"], limit)
+        lag = max((row["due_for"].total_seconds() for row in rows[:1]), default=0.0)
+        return [row["sale_id"] for row in rows], max(lag, 0.0)
 
     async def database_now(self) -> datetime:
         """Return the time of the database's clock, which decides."""

@@ -29,6 +29,11 @@ SQL = load("migrations")
 log = get_logger("holdfast.migrations")
 
 _FILE = re.compile(r"(?P<version>\d{4})_(?P<name>\w+)\.up\.sql")
+_ONLINE = "-- Not in a transaction:"
+"""The beginning of a script that builds indexes while their tables are in use, which PostgreSQL does in no transaction.
+
+Its statements can be executed again after an attempt that was cut off.
+"""
 _LOCK_KEY = int.from_bytes(hashlib.sha256(b"holdfast schema_migrations").digest()[:8], signed=True)
 _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 0.25
@@ -88,6 +93,11 @@ class Step(NamedTuple):
         """The statements to run."""
         return self.migration.up if self.direction == "up" else self.migration.down
 
+    @property
+    def is_online(self) -> bool:
+        """Whether the statements run one by one, in no transaction."""
+        return self.sql.startswith(_ONLINE)
+
     def __str__(self) -> str:
         return f"{self.migration} {self.direction}"
 
@@ -117,7 +127,7 @@ async def migrate(
 ) -> list[Step]:
     """Migrate the schema to version `to`, up or down; by default up to the newest version of this release.
 
-    Each migration is a transaction. Return the executed steps, or with `dry_run` the steps to execute. A schema that
+    Each migration is a transaction, unless its script says otherwise. Return the executed steps, or with `dry_run` the steps to execute. A schema that
     is newer than this release stays as it is, so that a release can be rolled back. Wait up to `patience_seconds` for
     the database, and the same time again for another runner; meanwhile a lost connection is made again. Raises
     `CannotStartError`, of which `MigrationError` is a subclass.
@@ -270,6 +280,9 @@ async def _history(connection: asyncpg.Connection) -> dict[int, str]:
 
 
 async def _run(connection: asyncpg.Connection, step: Step) -> None:
+    if step.is_online:
+        await _run_online(connection, step)
+        return
     for _ in range(_TABLE_LOCK_ATTEMPTS):
         try:
             async with connection.transaction():
@@ -282,6 +295,16 @@ async def _run(connection: asyncpg.Connection, step: Step) -> None:
             log.info("migrated", step=str(step))
             return
     raise MigrationBlockedError(f"{step} found a table locked {_TABLE_LOCK_ATTEMPTS} times; it had no effect")
+
+
+async def _run_online(connection: asyncpg.Connection, step: Step) -> None:
+    # No query waits behind these statements, and they must wait for transactions that are older than they are.
+    await connection.execute(SQL["set_lock_timeout"], _milliseconds(_STATEMENT_SECONDS))
+    for statement in step.sql.split(";\n"):
+        await connection.execute(statement)
+    await _record(connection, step)
+    await connection.execute(SQL["set_lock_timeout"], _milliseconds(_TABLE_LOCK_SECONDS))
+    log.info("migrated", step=str(step))
 
 
 async def _record(connection: asyncpg.Connection, step: Step) -> None:

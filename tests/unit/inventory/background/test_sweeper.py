@@ -1,8 +1,6 @@
 """The sweeper, in virtual time, with sales that have a given number of due holds."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +10,6 @@ from holdfast_inventory.domain.decide import Swept
 from holdfast_inventory.domain.errors import DatabaseUnavailable, Internal, Overloaded
 from tests.support.replicas import Lags
 
-NOW = datetime(2026, 11, 27, tzinfo=UTC)
 BATCH = 1_000
 
 
@@ -32,13 +29,8 @@ class Sales:
         self.rounds += 1
         if self.failure is not None:
             raise self.failure
-        return [sale_id for sale_id, holds in self.due_holds.items() if holds][:limit]
-
-    async def list_reservations(self, sale_id, page_size, cursor, customer, state):
-        return [SimpleNamespace(expires_at=NOW - timedelta(seconds=7))][:page_size], None
-
-    async def database_now(self):
-        return NOW
+        due = [sale_id for sale_id, holds in self.due_holds.items() if holds]
+        return due[:limit], 7.0 if due else 0.0
 
     async def execute(self, sale_id, command, deadline):
         assert isinstance(command, Sweep)

@@ -251,8 +251,13 @@ class ListReservationsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CUSTOMER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    FROM_CREATE_TIME_FIELD_NUMBER: _builtins.int
+    BEFORE_CREATE_TIME_FIELD_NUMBER: _builtins.int
+    FROM_END_TIME_FIELD_NUMBER: _builtins.int
+    BEFORE_END_TIME_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`sales/{sale}`."""
+    """`sales/{sale}`, or `sales/-` for all sales."""
     page_size: _builtins.int
     """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
     fewer.
@@ -263,6 +268,24 @@ class ListReservationsRequest(_message.Message):
     """Only reservations of this customer."""
     state: Global___Reservation.State.ValueType
     """Only those in this state."""
+    order: _builtins.str
+    """Only those that were confirmed with this order."""
+    @_builtins.property
+    def from_create_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those with this create_time or a later one."""
+
+    @_builtins.property
+    def before_create_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those with a create_time before this."""
+
+    @_builtins.property
+    def from_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those with this end_time or a later one."""
+
+    @_builtins.property
+    def before_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those with an end_time before this."""
+
     def __init__(
         self,
         *,
@@ -271,10 +294,15 @@ class ListReservationsRequest(_message.Message):
         page_token: _builtins.str = ...,
         customer: _builtins.str = ...,
         state: Global___Reservation.State.ValueType = ...,
+        order: _builtins.str = ...,
+        from_create_time: _timestamp_pb2.Timestamp | None = ...,
+        before_create_time: _timestamp_pb2.Timestamp | None = ...,
+        from_end_time: _timestamp_pb2.Timestamp | None = ...,
+        before_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before_create_time", b"before_create_time", "before_end_time", b"before_end_time", "from_create_time", b"from_create_time", "from_end_time", b"from_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_create_time", b"before_create_time", "before_end_time", b"before_end_time", "customer", b"customer", "from_create_time", b"from_create_time", "from_end_time", b"from_end_time", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,7 +100,10 @@ class ReservationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReservations(self, request, context):
-        """Lists a sale's reservations, oldest first.
+        """Lists reservations of a sale, or with `sales/-` of all sales, the newest
+        first: by create_time. There are two exceptions without customer and order:
+        with a time of the end they are ordered by end_time, and open holds (state
+        HELD) by expire_time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,11 @@ class ReservationServiceStub:
     GetReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.GetReservationRequest, _reservation_service_pb2.Reservation]
     """Reads one reservation."""
     ListReservations: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ListReservationsRequest, _reservation_service_pb2.ListReservationsResponse]
-    """Lists a sale's reservations, oldest first."""
+    """Lists reservations of a sale, or with `sales/-` of all sales, the newest
+    first: by create_time. There are two exceptions without customer and order:
+    with a time of the end they are ordered by end_time, and open holds (state
+    HELD) by expire_time.
+    """
     ConfirmReservation: _grpc.UnaryUnaryMultiCallable[_reservation_service_pb2.ConfirmReservationRequest, _reservation_service_pb2.Reservation]
     """Sells the units of a reservation. Confirming again with the same order is
     answered with the same reservation.
@@ -80,7 +84,11 @@ class ReservationServiceAsyncStub(ReservationServiceStub):
     GetReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.GetReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
     """Reads one reservation."""
     ListReservations: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ListReservationsRequest, _reservation_service_pb2.ListReservationsResponse]  # type: ignore[assignment]
-    """Lists a sale's reservations, oldest first."""
+    """Lists reservations of a sale, or with `sales/-` of all sales, the newest
+    first: by create_time. There are two exceptions without customer and order:
+    with a time of the end they are ordered by end_time, and open holds (state
+    HELD) by expire_time.
+    """
     ConfirmReservation: _aio.UnaryUnaryMultiCallable[_reservation_service_pb2.ConfirmReservationRequest, _reservation_service_pb2.Reservation]  # type: ignore[assignment]
     """Sells the units of a reservation. Confirming again with the same order is
     answered with the same reservation.
@@ -132,7 +140,11 @@ class ReservationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _reservation_service_pb2.ListReservationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reservation_service_pb2.ListReservationsResponse, _abc.Awaitable[_reservation_service_pb2.ListReservationsResponse]]:
-        """Lists a sale's reservations, oldest first."""
+        """Lists reservations of a sale, or with `sales/-` of all sales, the newest
+        first: by create_time. There are two exceptions without customer and order:
+        with a time of the end they are ordered by end_time, and open holds (state
+        HELD) by expire_time.
+        """
 
     @_abc_1.abstractmethod
     def ConfirmReservation(

@@ -94,7 +94,7 @@ WITH RECURSIVE holding AS (
     ) AS following
 )
 
-SELECT holding.sale_id
+SELECT holding.sale_id, clock_timestamp() - holding.expires_at AS due_for
 FROM holding
 CROSS JOIN LATERAL (
     SELECT cancelled_at
