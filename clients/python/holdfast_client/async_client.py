@@ -86,7 +86,10 @@ class AsyncClient(AsyncCaller):
     """Reads one reservation."""
 
     list_reservations = AsyncPages(ListReservationsRequest, ListReservationsResponse, Reservation)
-    """Lists a sale's reservations, oldest first."""
+    """Lists reservations of a sale, or with `sales/-` of all sales, the newest first: by create_time. There are two
+    exceptions without customer and order: with a time of the end they are ordered by end_time, and open holds
+    (state HELD) by expire_time.
+    """
 
     confirm_reservation = AsyncCall(ConfirmReservationRequest, Reservation)
     """Sells the units of a reservation. Confirming again with the same order is answered with the same reservation."""

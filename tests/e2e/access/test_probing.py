@@ -10,6 +10,7 @@ import pytest
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast_inventory.api import page_tokens
+from holdfast_inventory.api.reservation_requests import list_reservations
 from lab.kit.grpc_client import create
 from tests.e2e.access.test_buyers import AFTER_THE_FACT, about
 from tests.support.sound_requests import METHODS, UNKNOWN_ID, VARIANTS, method_of, sound_request
@@ -20,7 +21,8 @@ CURSORS = [
     "", "x", "-1", "9" * 300, "1e9", "\u0663", "a\x00b", "/", "2026-01-01", f"2026-01-01T00:00:00/{UNKNOWN_ID}",
     f"2026-01-01T00:00:00+00:00/{UNKNOWN_ID}", f"9999-12-31T23:59:59+00:00/{UNKNOWN_ID}",
     f"0001-01-01T00:00:00+23:59/{UNKNOWN_ID}",
-    f"infinity/{UNKNOWN_ID}", "2026-01-01T00:00:00+00:00/x", "' OR true --", "\U0001f45f", "\ufffe",
+    f"infinity/{UNKNOWN_ID}", f"9999-12-31T23:59:59+00:00/{UNKNOWN_ID}/0", f"0001-01-01T00:00:00+23:59/{UNKNOWN_ID}/0",
+    f"2026-01-01T00:00:00+00:00/x/{'9' * 30}", "2026-01-01T00:00:00+00:00/x", "' OR true --", "\U0001f45f", "\ufffe",
 ]  # fmt: skip
 
 
@@ -35,11 +37,10 @@ def lists(sale):
         (ss.ListSaleSchedulesRequest(), ("schedules",)),
         (ss.ListSaleScheduleChangesRequest(parent=schedules), ("changes", schedules)),
         *(
-            (
-                rs.ListReservationsRequest(parent=sale, customer=customer, state=state),
-                ("reservations", sale, customer, str(state)),
-            )
-            for customer, state in (("", 0), ("", 1), ("c-1", 0))
+            (request, list_reservations(request).filters)
+            for parent in (sale, "sales/-")
+            for fields in ({}, {"state": 1}, {"customer": "c-1"}, {"order": "o-1"})
+            for request in [rs.ListReservationsRequest(parent=parent, **fields)]
         ),
     ]
 
@@ -62,9 +63,9 @@ async def test_a_forged_page_token_is_a_position_or_refused_and_never_a_fault(ca
 async def test_a_forged_page_token_shows_a_buyer_its_own_reservations_alone(caller, guarded):
     sale, own = guarded.open_sale()
     await caller.call("grpc", METHODS["CreateReservation"], create(sale, "", a=1), guarded.buyer("c-2"))
-    first = f"2000-01-01T00:00:00+00:00/{UNKNOWN_ID}"
-    bound_to = ("reservations", sale, "c-1", "0")
-    request = rs.ListReservationsRequest(parent=sale, page_token=page_tokens.encode(first, *bound_to))
+    last = f"9999-01-01T00:00:00+00:00/{UNKNOWN_ID}/0"
+    bound_to = list_reservations(rs.ListReservationsRequest(parent=sale, customer="c-1")).filters
+    request = rs.ListReservationsRequest(parent=sale, page_token=page_tokens.encode(last, *bound_to))
     answer = await caller.call("grpc", METHODS["ListReservations"], request, guarded.buyer("c-1"))
     assert [each["name"] for each in answer.body["reservations"]] == [own]
 

@@ -146,8 +146,20 @@ async def test_reservations_are_listed_page_by_page_and_filtered(service):
     mine = await service.reservations.ListReservations(
         pb.ListReservationsRequest(parent=SALE, customer="c-1", state=HELD)
     )
-    assert listed == names
-    assert {each.name for each in mine.reservations} == {names[1], names[3]}
+    assert listed == names[::-1]
+    assert [each.name for each in mine.reservations] == [names[3], names[1]]
+
+
+async def test_reservations_of_all_sales_are_found_by_order(service):
+    for sale_id in ("drop-1", "drop-2"):
+        await service.create_sale(sale_id, cap=5)
+        held = await service.hold(sale_id=sale_id, cap=1)
+        await service.reservations.ConfirmReservation(pb.ConfirmReservationRequest(name=held.name, order=f"o-{sale_id}"))
+    request = pb.ListReservationsRequest(parent="sales/-", order="o-drop-2")
+    [found] = (await service.reservations.ListReservations(request)).reservations
+    everything = await service.reservations.ListReservations(pb.ListReservationsRequest(parent="sales/-"))
+    assert found.name.startswith("sales/drop-2/reservations/")
+    assert [each.name.split("/")[1] for each in everything.reservations] == ["drop-2", "drop-1"]
 
 
 async def test_a_page_token_of_another_list_is_refused(service):

@@ -1,21 +1,14 @@
 import asyncio
 import uuid
-from datetime import timedelta
-from itertools import product
 
 import pytest
 
-from holdfast_inventory.domain.errors import InvalidRequest, NotFound
+from holdfast_inventory.domain.errors import NotFound
 from holdfast_inventory.domain.movement import AdjustReason, MovementKind
-from holdfast_inventory.domain.reservation import ReservationState
-from holdfast_inventory.postgres import history
-from tests.support.paging import all_pages
 from tests.support.postgres import on_every_version
 from tests.support.shopping import adjust, confirm, hold, new_sale, release
 
 pytestmark = on_every_version
-
-HELD, CONFIRMED, RELEASED, EXPIRED = ReservationState
 
 
 @pytest.fixture
@@ -65,97 +58,6 @@ async def test_a_reservation_of_another_sale_does_not_exist(catalog, reserve):
         with pytest.raises(NotFound) as caught:
             await catalog.get_reservation(sale_id, reservation_id)
         assert caught.value.resource == f"sales/{sale_id}/reservations/{reservation_id}"
-
-
-async def test_a_customers_reservations_are_listed_in_the_order_of_their_creation(catalog, sale, reserve):
-    mine = await reserve(*(hold("c-1", socks=1) for _ in range(5)))
-    await reserve(hold("c-2", socks=1))
-
-    found, sizes = await all_pages(lambda size, cursor: catalog.list_reservations(sale, size, cursor, "c-1", None), 2)
-
-    assert ids(found) == ids(mine)
-    assert sizes == [2, 2, 1]
-
-
-async def test_a_customers_reservations_are_listed_by_state(catalog, sale, reserve):
-    first, second, third = await reserve(*(hold("c-1", socks=1) for _ in range(3)))
-    await reserve(confirm(first), release(second))
-
-    for state, reservation in ((CONFIRMED, first), (RELEASED, second), (HELD, third)):
-        found, _ = await catalog.list_reservations(sale, 10, None, "c-1", state)
-        assert ids(found) == [reservation.reservation_id]
-
-
-async def test_open_holds_are_listed_in_the_order_of_their_ends(catalog, sale, reserve):
-    spans = (300, 100, 200, 400)
-    late, soon, later, last = await reserve(*(hold(socks=1, hold_time=timedelta(seconds=span)) for span in spans))
-    await reserve(confirm(late))
-
-    found, sizes = await all_pages(lambda size, cursor: catalog.list_reservations(sale, size, cursor, None, HELD), 1)
-
-    assert ids(found) == ids([soon, later, last])
-    assert sizes == [1, 1, 1]
-
-
-@pytest.mark.parametrize("page_size", [1, 2, 100])
-@pytest.mark.parametrize("batches", [1, 1000])
-async def test_all_reservations_are_listed_once_however_the_pages_fall(
-    catalog, ledger, sale, reserve, expire, monkeypatch, page_size, batches
-):
-    monkeypatch.setattr(history, "_STRETCH_BATCHES", batches)
-    made = await reserve(hold(socks=1), hold("c-2", socks=1, shoes=2), hold("c-3", confirm=True, socks=1, shoes=1))
-    await reserve(confirm(made[1]))
-    answers = await ledger.execute_all(sale, [(hold(socks=1, shoes=1, confirm=bool(n % 2)), None) for n in range(6)])
-    made += [answer.reservation for answer in answers]
-    await ledger.execute(sale, adjust("socks", 5), None)
-    [late] = await reserve(hold("c-4", socks=1, shoes=1))
-    await expire(late)
-    await reserve(confirm(late, allow_late=True))
-    made.append(late)
-
-    found, _ = await all_pages(
-        lambda size, cursor: catalog.list_reservations(sale, size, cursor, None, None), page_size
-    )
-
-    assert ids(found) == ids(made)
-
-
-async def test_reservations_of_a_sale_are_listed_by_state(catalog, sale, reserve, expire):
-    sold, freed, gone, direct, _ = await reserve(
-        hold(socks=1), hold(socks=1), hold(socks=1), hold(socks=1, confirm=True), hold(socks=1)
-    )
-    await expire(gone)
-    await reserve(confirm(sold), release(freed))
-
-    for state, expected in ((CONFIRMED, [sold, direct]), (RELEASED, [freed]), (EXPIRED, [gone])):
-        found, _ = await all_pages(
-            lambda size, cursor, state=state: catalog.list_reservations(sale, size, cursor, None, state), 1
-        )
-        assert ids(found) == ids(expected)
-        assert {state} == {each.state for each in found}
-
-
-async def test_a_page_of_a_sales_reservations_reads_a_bounded_stretch_of_its_ledger(
-    catalog, ledger, sale, reserve, monkeypatch
-):
-    monkeypatch.setattr(history, "_STRETCH_MOVEMENTS", 4)
-    for _ in range(9):
-        await ledger.execute(sale, adjust("socks", 1), None)
-    made = await reserve(hold(socks=1))
-
-    found, sizes = await all_pages(lambda size, cursor: catalog.list_reservations(sale, size, cursor, None, None), 10)
-
-    assert ids(found) == ids(made)
-    assert sizes[0] == 0
-    assert len(sizes) > 2
-
-
-async def test_a_foreign_cursor_is_refused(catalog, sale):
-    cursors = ("", "x", "-1", "9" * 30, "/", "2026-01-01T00:00:00/x", f"2026-01-01/{uuid.UUID(int=1)}", "é")
-    for cursor, (customer, state) in product(cursors, (("c-1", None), (None, HELD), (None, None))):
-        with pytest.raises(InvalidRequest) as caught:
-            await catalog.list_reservations(sale, 10, cursor, customer, state)
-        assert [violation.field for violation in caught.value.violations] == ["page_token"]
 
 
 async def test_movements_are_listed_from_any_sequence_on(catalog, ledger, sale, reserve):

@@ -6,6 +6,7 @@ import pytest
 from holdfast_inventory.domain.errors import AlreadyExists, InvalidRequest, NotFound
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, MovementKind
+from holdfast_inventory.domain.reservation import ReservationFilter, ReservationState
 from holdfast_inventory.domain.sale import NewItem, SaleChanges, SaleState
 from tests.support.paging import all_pages
 from tests.support.postgres import on_every_version
@@ -74,8 +75,10 @@ async def test_what_does_not_exist_is_named(catalog):
             catalog.create_item("x", NewItem("socks", 1, 0)),
             catalog.list_items("x", 10, None),
             catalog.snapshot("x"),
-            catalog.list_reservations("x", 10, None, None, None),
-            catalog.list_reservations("x", 10, None, "c-1", None),
+            catalog.list_reservations(ReservationFilter("x"), 10, None),
+            catalog.list_reservations(ReservationFilter("x", customer="c-1"), 10, None),
+            catalog.list_reservations(ReservationFilter("x", order="o-1"), 10, None),
+            catalog.list_reservations(ReservationFilter("x", state=ReservationState.HELD), 10, None),
             catalog.list_movements("x", 0, 10),
             catalog.verify("x"),
         ],
@@ -240,6 +243,7 @@ async def test_a_sale_is_swept_when_a_hold_is_due_or_it_was_cancelled(catalog, l
 
     sale_ids, due_for_seconds = await catalog.sales_to_sweep(10)
     assert sale_ids == ["due", "cancelled"]
+    assert 60 <= due_for_seconds < 600
     assert (await catalog.sales_to_sweep(1))[0] == ["due"]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from holdfast_inventory.postgres import migrations
 from holdfast_inventory.postgres.migrations import Migration, known, migrate, pending
+from tests.support.eventually import eventually
 from tests.support.postgres import on_every_version
 
 pytestmark = on_every_version
@@ -167,9 +168,43 @@ async def test_a_connection_that_is_lost_in_a_migration_is_made_again(empty_data
     assert errors == []
 
 
+ONLINE = Migration(
+    2,
+    "index",
+    "-- Not in a transaction: it goes on\nDROP INDEX CONCURRENTLY IF EXISTS units_idx;\n"
+    "CREATE INDEX CONCURRENTLY units_idx ON stock (units);\n",
+    "-- Not in a transaction: it goes on\nDROP INDEX CONCURRENTLY IF EXISTS units_idx;\n",
+)
+
+
+async def test_an_index_is_built_while_its_table_is_in_use(empty_database_url):
+    await migrate(empty_database_url, migrations=[FIRST])
+
+    async with connected(empty_database_url) as shopper:
+        async with shopper.transaction():
+            await shopper.execute("INSERT INTO stock VALUES (1)")
+            running = asyncio.create_task(migrate(empty_database_url, migrations=[FIRST, ONLINE]))
+            async with connected(empty_database_url) as other:
+                await eventually(lambda: other.fetchval("SELECT count(*) FROM pg_indexes WHERE indexname = 'units_idx'"))
+                await other.execute("INSERT INTO stock VALUES (2)")
+            assert not running.done()
+        await running
+    assert await versions(empty_database_url) == [1, 2]
+
+
+async def test_an_index_that_was_left_half_built_is_built_again(empty_database_url):
+    await migrate(empty_database_url, migrations=[FIRST])
+    async with connected(empty_database_url) as connection:
+        await connection.execute("INSERT INTO stock VALUES (1), (1)")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await connection.execute("CREATE UNIQUE INDEX CONCURRENTLY units_idx ON stock (units)")
+        await migrate(empty_database_url, migrations=[FIRST, ONLINE])
+        assert await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'units_idx'::regclass")
+
+
 async def test_a_runner_gives_up_when_another_does_not_end(empty_database_url):
     async with connected(empty_database_url) as other:
-        await other.fetchval(migrations.SQL["lock_migrations"], migrations._LOCK_KEY)
+        await other.fetchval(migrations.SQL["try_to_lock_migrations"], migrations._LOCK_KEY)
 
         with pytest.raises(migrations.MigrationBlockedError):
             await migrate(empty_database_url, patience_seconds=0.5)

@@ -11,10 +11,11 @@ from tests.support.postgres import on_every_version
 pytestmark = on_every_version
 
 HOT = load("batch")
+LISTS = load("reservation_lists")
 READS = {
     "read_bound_ids": HOT["read_bound_ids"],
     "get_reservation": load("history")["get_reservation"],
-    "list_reservations_of_customer": load("history")["list_reservations_of_customer"],
+    **{name: sql for name, sql in LISTS.items() if name not in {"open_reservations", "batches_of_all_sales"}},
 }
 TABLES = {"sales", "items", "reservations", "ledger", "stock_changes"}
 # A look-up uses the row's own key, never the sale alone, which would read the whole sale.
@@ -22,9 +23,13 @@ KEYS = {
     "sales_pkey": {"sale_id"},
     "items_pkey": {"sale_id", "item_id"},
     "reservations_pkey": {"reservation_id", "sale_id"},
-    "reservations_customer_idx": {"customer", "sale_id"},
+    "reservations_customer_created_idx": {"customer"},
+    "reservations_order_idx": {"order_id", "created_at"},
     "reservations_open_idx": {"sale_id", "expires_at"},
     "stock_changes_pkey": {"change_id", "sale_id"},
+    "ledger_pkey": {"sale_id", "last_sequence"},
+    "ledger_first_sequence_key": {"sale_id", "first_sequence"},
+    "ledger_created_idx": {"created_at"},
 }
 GROWTH = """
     INSERT INTO sales (sale_id, open_at, per_customer_limit, hold_time, max_hold_time, created_at, updated_at, salt,
@@ -135,6 +140,49 @@ async def test_a_page_of_ten_thousand_sales_reads_its_own_rows_alone(database, s
         arguments = [f"'{after}'", "101", "'hourly'"][: 2 if name == "list_sales" else 3]
         plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ({', '.join(arguments)})")
     assert rows_read(json.loads(plan)[0]["Plan"]) == 101 + (1 if after else 0)
+
+
+# A sale and a customer with many reservations, each created and confirmed in a batch of its own.
+SOLD = """
+    INSERT INTO reservations
+    SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'sale-3', 'guest', '{item-1}', '{1}', 2,
+        timestamptz '2026-01-01' + n * interval '1 second', timestamptz '2026-01-01' + n * interval '1 second',
+        timestamptz '2026-01-01' + n * interval '1 second', CASE WHEN n % 2 = 0 THEN 'o-1' ELSE 'o-' || n END, ''
+    FROM generate_series(1, 50000) AS n;
+    INSERT INTO ledger
+    SELECT 'sale-3', n, n, timestamptz '2026-01-01' + n * interval '1 second', '{2}', '{item-1}', '{-1}', '{0}', '{1}',
+        ARRAY[('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid], '{NULL}', '{NULL}'
+    FROM generate_series(1, 50000) AS n;
+    UPDATE sales SET sequence = 50000 WHERE sale_id = 'sale-3';
+"""
+MIDDLE = "'2026-01-01 08:00+00'"
+ID = "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
+
+
+# The rows that it returns, and those that it has stepped through to find the sales.
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(
+    ("name", "arguments", "most"),
+    [
+        ("reservations_of_customer", f"'sale-3', 'guest', {MIDDLE}, {ID}, '2000-01-01', 101", 104),
+        ("reservations_of_customer", f"NULL, 'guest', {MIDDLE}, {ID}, '2000-01-01', 101", 104),
+        ("reservations_of_order", f"'o-1', {MIDDLE}, {ID}, '2000-01-01', 101", 104),
+        ("open_reservations", f"'sale-1', now() + interval '9000 s', {ID}, 101", 104),
+        ("open_reservations", f"NULL, now() + interval '9000 s', {ID}, 101", 2 * 104),
+        ("batches_of_sale", "'sale-3', 1, 25000, 101", 104),
+        ("batches_of_all_sales", f"'2000-01-01', {MIDDLE}, 'sale-3', 9, 101", 104),
+        ("sequence_at", f"'sale-3', {MIDDLE}", 20),
+        ("reservations_of_batches", "array_fill('sale-3'::text, '{3}'), '{7, 3000, 49999}', false", 6),
+    ],
+)
+async def test_a_page_of_a_grown_list_reads_its_own_rows_alone(database, sql, plans, name, arguments, most):
+    await sql.execute(GROWTH + SOLD)
+    await sql.execute("ANALYZE")
+    async with database.reading() as connection:
+        await connection.execute(f"SET plan_cache_mode = {plans}")
+        await connection.execute(f"PREPARE page AS {LISTS[name]}")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ({arguments})")
+    assert 0 < rows_read(json.loads(plan)[0]["Plan"]) <= most
 
 
 READ = {"sale_id": "'sale-1'", "due_limit": "256", "item_ids": "'{item-1}'", "customers": "'{c-1}'"}

@@ -83,6 +83,8 @@ RULES = {
         "page_token": BAD_TOKENS,
         "customer": BAD_TEXTS,
         "state": [5, -1, HUGE],
+        "order": BAD_TEXTS,
+        **dict.fromkeys(("from_create_time", "before_create_time", "from_end_time", "before_end_time"), BAD_TIMES),
     },
     requests.confirm_reservation: {"name": BAD_RESERVATIONS, "order": BAD_TEXTS, "customer": BAD_TEXTS},
     requests.release_reservation: {"name": BAD_RESERVATIONS, "customer": BAD_TEXTS},

@@ -265,11 +265,11 @@ async def _new_connection(database_url: str, patience_seconds: float) -> asyncpg
 
 
 async def _lock(connection: asyncpg.Connection, patience_seconds: float) -> None:
-    await connection.execute(SQL["set_lock_timeout"], _milliseconds(patience_seconds))
-    try:
-        await connection.execute(SQL["lock_migrations"], _LOCK_KEY)
-    except asyncpg.LockNotAvailableError as error:
-        raise MigrationBlockedError(f"another migration has been running for {patience_seconds:g} s") from error
+    give_up_at = asyncio.get_running_loop().time() + patience_seconds
+    while not await connection.fetchval(SQL["try_to_lock_migrations"], _LOCK_KEY):
+        if asyncio.get_running_loop().time() >= give_up_at:
+            raise MigrationBlockedError(f"another migration has been running for {patience_seconds:g} s")
+        await asyncio.sleep(_RECONNECT_SECONDS)
     await connection.execute(SQL["set_lock_timeout"], _milliseconds(_TABLE_LOCK_SECONDS))
 
 
@@ -300,7 +300,7 @@ async def _run(connection: asyncpg.Connection, step: Step) -> None:
 async def _run_online(connection: asyncpg.Connection, step: Step) -> None:
     # No query waits behind these statements, and they must wait for transactions that are older than they are.
     await connection.execute(SQL["set_lock_timeout"], _milliseconds(_STATEMENT_SECONDS))
-    for statement in step.sql.split(";\n"):
+    for statement in step.sql.strip().removesuffix(";").split(";\n"):
         await connection.execute(statement)
     await _record(connection, step)
     await connection.execute(SQL["set_lock_timeout"], _milliseconds(_TABLE_LOCK_SECONDS))

@@ -1,9 +1,10 @@
 -- The statements of the migration runner. Off the hot path.
 
--- name: lock_migrations
+-- name: try_to_lock_migrations
 -- One runner at a time. The lock belongs to the session, because each migration of a run has its own transaction; the
--- server releases it when the runner's connection ends.
-SELECT pg_advisory_lock($1)
+-- server releases it when the runner's connection ends. This does not wait: an index that is built while its table is in
+-- use waits for all transactions that are older, so one that waited for the runner would wait for ever.
+SELECT pg_try_advisory_lock($1)
 
 -- name: set_lock_timeout
 -- How long a statement waits for locks, for the rest of the session.

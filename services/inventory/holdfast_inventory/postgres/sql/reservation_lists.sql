@@ -1,4 +1,6 @@
 -- Lists of reservations, the newest first, in stretches behind a place. What no index finds is filtered afterwards.
+-- No index has the whole order, because other statements must not go by it (see ADR 1). What is as old as the last row
+-- is read with it and sorted, so that no plan needs to sort more.
 
 -- name: reservations_of_customer
 -- The reservations of a customer ($2) behind a place ($3, $4), created from $5 on: in one sale ($1), or without it in
@@ -32,8 +34,8 @@ CROSS JOIN LATERAL (
     WHERE
         customer = $2 AND sale_id COLLATE "C" = visited.sale_id
         AND created_at <= $3 AND (created_at, reservation_id) < ($3, $4) AND created_at >= $5
-    ORDER BY created_at DESC, reservation_id DESC
-    LIMIT $6
+    ORDER BY created_at DESC
+    FETCH FIRST ($6) ROWS WITH TIES
 ) AS known
 WHERE visited.sale_id = $1 OR $1 IS NULL
 ORDER BY known.created_at DESC, known.reservation_id DESC
@@ -41,11 +43,16 @@ LIMIT $6
 
 -- name: reservations_of_order
 -- The same for an order ($1) in all sales, whose place is $2, $3.
-SELECT sale_id, {reservation}
-FROM reservations
-WHERE
-    order_id = $1 AND order_id <> ''
-    AND created_at <= $2 AND (created_at, reservation_id) < ($2, $3) AND created_at >= $4
+SELECT *
+FROM (
+    SELECT sale_id, {reservation}
+    FROM reservations
+    WHERE
+        order_id = $1 AND order_id <> ''
+        AND created_at <= $2 AND (created_at, reservation_id) < ($2, $3) AND created_at >= $4
+    ORDER BY created_at DESC
+    FETCH FIRST ($5) ROWS WITH TIES
+) AS known
 ORDER BY created_at DESC, reservation_id DESC
 LIMIT $5
 
@@ -80,8 +87,8 @@ CROSS JOIN LATERAL (
     WHERE
         sale_id = visited.sale_id AND state = 1
         AND expires_at <= $2 AND (expires_at, reservation_id) < ($2, $3)
-    ORDER BY expires_at DESC, reservation_id DESC
-    LIMIT $4
+    ORDER BY expires_at DESC
+    FETCH FIRST ($4) ROWS WITH TIES
 ) AS known
 WHERE visited.sale_id = $1 OR $1 IS NULL
 ORDER BY known.expires_at DESC, known.reservation_id DESC
