@@ -23,10 +23,8 @@ async def test_a_sales_calls_go_by_its_id():
 @pytest.mark.parametrize(
     "name", ["", "sales/", "sales/-", "sales/é", "sales/a\nb", "sales/x/items/y", "saleSchedules/x"]
 )
-async def test_what_is_no_sales_name_goes_anywhere_or_by_what_can_be_sent(name):
-    metadata = SaleAffinity().metadata(name)
-    assert all(value.isascii() and value.isprintable() for _, value in metadata)
-    assert (metadata == ()) == (name != "sales/-")
+async def test_what_is_no_sales_name_goes_anywhere(name):
+    assert SaleAffinity().metadata(name) == ()
 
 
 async def test_a_sale_whose_replica_is_overloaded_goes_elsewhere_for_a_second():
