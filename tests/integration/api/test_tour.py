@@ -154,7 +154,9 @@ async def test_reservations_of_all_sales_are_found_by_order(service):
     for sale_id in ("drop-1", "drop-2"):
         await service.create_sale(sale_id, cap=5)
         held = await service.hold(sale_id=sale_id, cap=1)
-        await service.reservations.ConfirmReservation(pb.ConfirmReservationRequest(name=held.name, order=f"o-{sale_id}"))
+        await service.reservations.ConfirmReservation(
+            pb.ConfirmReservationRequest(name=held.name, order=f"o-{sale_id}")
+        )
     request = pb.ListReservationsRequest(parent="sales/-", order="o-drop-2")
     [found] = (await service.reservations.ListReservations(request)).reservations
     everything = await service.reservations.ListReservations(pb.ListReservationsRequest(parent="sales/-"))

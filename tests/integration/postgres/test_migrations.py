@@ -185,7 +185,9 @@ async def test_an_index_is_built_while_its_table_is_in_use(empty_database_url):
             await shopper.execute("INSERT INTO stock VALUES (1)")
             running = asyncio.create_task(migrate(empty_database_url, migrations=[FIRST, ONLINE]))
             async with connected(empty_database_url) as other:
-                await eventually(lambda: other.fetchval("SELECT count(*) FROM pg_indexes WHERE indexname = 'units_idx'"))
+                await eventually(
+                    lambda: other.fetchval("SELECT count(*) FROM pg_indexes WHERE indexname = 'units_idx'")
+                )
                 await other.execute("INSERT INTO stock VALUES (2)")
             assert not running.done()
         await running

@@ -40,7 +40,9 @@ async def everything(catalog, ledger, reserve):
     for sale_id, n in product(SALES, range(3)):
         sold, freed, _ = await reserve(sale_id, *(hold(f"c-{n % 2}", socks=1, shoes=2) for _ in range(3)))
         await reserve(sale_id, confirm(sold), release(freed))
-        await reserve(sale_id, hold("c-2", confirm=True, socks=1), hold("c-0", hold_time=timedelta(seconds=60 + n), shoes=1))
+        await reserve(
+            sale_id, hold("c-2", confirm=True, socks=1), hold("c-0", hold_time=timedelta(seconds=60 + n), shoes=1)
+        )
         [late] = await reserve(sale_id, hold("c-1", hold_time=MOMENT, socks=1, shoes=1))
         await reserve(sale_id, hold("c-2", hold_time=MOMENT, socks=1))
         await asyncio.sleep(0.002)
@@ -78,7 +80,12 @@ async def test_each_filter_lists_what_matches_it_newest_first_however_the_pages_
     monkeypatch.setattr(reservation_lists, "_MOST_ROWS", rows)
     moments = sorted(each.reservation.created_at for each in everything)
     middle = moments[len(moments) // 2]
-    spans = [{}, {"created_from": middle}, {"created_before": middle}, {"ended_from": middle, "ended_before": moments[-1]}]
+    spans = [
+        {},
+        {"created_from": middle},
+        {"created_before": middle},
+        {"ended_from": middle, "ended_before": moments[-1]},
+    ]
     for sale_id, state, span in product((None, "drop"), (None, *ReservationState), spans):
         for who in ({}, {"customer": "c-1"}, {"order": "o-1"}, {"order": "o-1", "customer": "c-0"}):
             wanted = ReservationFilter(sale_id, state=state, **who, **span)

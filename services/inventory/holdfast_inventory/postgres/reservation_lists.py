@@ -83,9 +83,7 @@ class ReservationLists:
         return page
 
 
-async def _page(
-    connection: Connection, walk: _Walk, wanted: ReservationFilter, place: _Place, page_size: int
-) -> Page:
+async def _page(connection: Connection, walk: _Walk, wanted: ReservationFilter, place: _Place, page_size: int) -> Page:
     page: list[Found] = []
     last = place
     rows, rows_read = page_size + 1, 0
