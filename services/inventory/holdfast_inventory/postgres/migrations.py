@@ -128,9 +128,9 @@ async def migrate(
     """Migrate the schema to version `to`, up or down; by default up to the newest version of this release.
 
     Each migration is a transaction, unless its script says otherwise. Return the executed steps, or with `dry_run` the
-    steps to execute. A schema that is newer than this release stays as it is, so that a release can be rolled back. Wait up to `patience_seconds` for
-    the database, and the same time again for another runner; meanwhile a lost connection is made again. Raises
-    `CannotStartError`, of which `MigrationError` is a subclass.
+    steps to execute. A schema that is newer than this release stays as it is, so that a release can be rolled back.
+    Wait up to `patience_seconds` for the database, and the same time again for another runner; meanwhile a lost
+    connection is made again. Raises `CannotStartError`, of which `MigrationError` is a subclass.
     """
     wanted = known() if migrations is None else migrations
     steps: list[Step] = []
