@@ -18,7 +18,7 @@ class _Unmeasured:
     """Metrics for every part that ignore all values."""
 
     def __getattr__(self, _name: str) -> Callable[..., None]:
-        return lambda *_arguments: None
+        return lambda *_arguments, **_options: None
 
 
 UNMEASURED: Any = _Unmeasured()

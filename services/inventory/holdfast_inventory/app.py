@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE_NAMES, WEBHOOK_SERVICE
@@ -18,6 +19,7 @@ from holdfast_chassis.metrics import MetricsServer, new_registry
 from holdfast_inventory.api.access import CommandAccess
 from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.calls import CallLimits, Calls
+from holdfast_inventory.api.messages import webhook_body
 from holdfast_inventory.api.reservation_service import ReservationService
 from holdfast_inventory.api.sale_service import SaleService
 from holdfast_inventory.api.webhook_requests import UrlRules
@@ -25,6 +27,7 @@ from holdfast_inventory.api.webhook_service import WebhookService
 from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.background.recurring import Recurring
 from holdfast_inventory.background.schedules import Scheduler
+from holdfast_inventory.background.webhooks import SenderLimits, WebhookSender
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.metrics import (
     CallMetrics,
@@ -33,6 +36,7 @@ from holdfast_inventory.metrics import (
     PoolUse,
     ProcessMetrics,
     StockLevels,
+    WebhookMetrics,
 )
 from holdfast_inventory.ports import Committed, NewServer, ServerLimits
 from holdfast_inventory.postgres import migrations
@@ -56,6 +60,8 @@ _STEP_SECONDS = 5.0
 """The limit of steps that do not wait, and the margin of steps with their own limits."""
 _MIGRATION_LOOK_SECONDS = 0.5
 _PROBE_SECONDS = 2.0
+_LEASE_MARGIN_SECONDS = 20.0
+"""How much longer than an attempt a webhook's lease lasts: for the statements before and after it."""
 _POOL_SAMPLE_SECONDS = 30.0
 
 
@@ -137,8 +143,12 @@ class App:
             self._admission_tokens,
         )
         sales = SaleService(self._ledger, catalog, self._feed, self._scheduler.wake)
+        webhook_store = WebhookStore(self._database, entropy)
+        self._sender = self._new_sender(webhook_store, catalog, WebhookMetrics(registry), clock, entropy)
         webhooks = WebhookService(
-            WebhookStore(self._database, entropy), UrlRules(allow_http=settings.webhook_allow_http)
+            webhook_store,
+            UrlRules(allow_http=settings.webhook_allow_http),
+            _nothing_changed if self._sender is None else self._sender.wake,
         )
         endpoints = [
             *calls.endpoints(RESERVATION_SERVICE, reservations),
@@ -175,6 +185,7 @@ class App:
             Step("stock ledger", _nothing, self._stop_ledger, short, batches),
             Step("sweeper", self._sweeper.start, self._sweeper.stop, short, short),
             Step("scheduler", self._scheduler.start, self._scheduler.stop, short, short),
+            Step("webhooks", self._start_sender, self._stop_sender, short, 2 * short),
             Step("server", self.server.start, self._stop_server, short, 2 * settings.drain_grace_seconds + short),
             Step("watches", _nothing, self._end_watches, short, short),
             Step("traffic", self._readiness.open, self._drain, short, settings.drain_max_seconds + short),
@@ -216,7 +227,15 @@ class App:
                     raise
                 await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
 
+    async def _start_sender(self) -> None:
+        if self._sender is not None:
+            await self._sender.start()
+
     # Stopping
+
+    async def _stop_sender(self) -> None:
+        if self._sender is not None:
+            await self._sender.stop()
 
     async def _drain(self) -> None:
         """Become unready, and serve calls until no more arrive."""
@@ -255,6 +274,8 @@ class App:
         self._feed.on_committed(change)
         self._fanout.publish(change)
         self._stock_levels.on_committed(change)
+        if self._sender is not None:
+            self._sender.on_committed(change)
 
     def _changed_elsewhere(self, sale_id: str, sequence: int) -> None:
         self._ledger.changed_elsewhere(sale_id)
@@ -273,11 +294,37 @@ class App:
             entropy=entropy,
         )
 
+    def _new_sender(
+        self, store: WebhookStore, catalog: Catalog, metrics: WebhookMetrics, clock: Clock, entropy: Entropy
+    ) -> WebhookSender | None:
+        settings = self._settings
+        if not settings.webhooks:
+            return None
+        # Its HTTP client would take a noticeable part of the start of processes that send nothing.
+        from holdfast_inventory.background.webhook_client import ClientLimits, WebhookClient  # noqa: PLC0415
+
+        limits = ClientLimits(settings.webhook_timeout_seconds, allowed_networks=settings.allowed_networks)
+        lease = timedelta(seconds=settings.webhook_timeout_seconds + _LEASE_MARGIN_SECONDS)
+        return WebhookSender(
+            store,
+            catalog.list_movements,
+            WebhookClient(limits),
+            webhook_body,
+            metrics,
+            SenderLimits(lease=lease),
+            clock=clock,
+            entropy=entropy,
+        )
+
     def _health_board(self, clock: Clock) -> HealthBoard:
         checks = [Check("database", self._database.ping, _PROBE_SECONDS)]
         if self._settings.redis_url is not None:
             checks.append(Check("redis", self._fanout.ping, _PROBE_SECONDS, critical=False))
         return HealthBoard(checks, clock, fresh_seconds=0.0)
+
+
+def _nothing_changed() -> None:
+    """Do nothing: this process sends no webhooks."""
 
 
 async def _nothing() -> None:

@@ -16,6 +16,7 @@ from holdfast_chassis.metrics import UnlockedHistogram
 if TYPE_CHECKING:
     from holdfast_inventory.domain.item import Item
     from holdfast_inventory.ports import Committed
+    from holdfast_inventory.postgres.webhook_store import Backlog
 
 log = get_logger("holdfast.metrics")
 
@@ -176,6 +177,42 @@ class LedgerMetrics:
     def expiry_lag(self, seconds: float) -> None:
         """Set the time since the oldest due hold ran out, in seconds."""
         self._expiry_lag_seconds.set(seconds)
+
+
+class WebhookMetrics:
+    """Webhooks: attempts of this process, and what the database says has not been delivered."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._attempts = Counter(
+            "holdfast_webhook_attempts",
+            "Attempts to deliver a message.",
+            ("webhook", "outcome"),
+            registry=registry,
+        )
+        self._parked = Gauge(
+            "holdfast_webhook_parked_deliveries",
+            "Sales whose movements are not sent any more until they are redelivered.",
+            ("webhook",),
+            registry=registry,
+        )
+        self._lag_seconds = Gauge(
+            "holdfast_webhook_lag_seconds",
+            "How long the oldest movement has waited for its delivery.",
+            ("webhook",),
+            registry=registry,
+        )
+
+    def webhook_attempt(self, webhook_id: str, *, delivered: bool) -> None:
+        """Count an attempt to deliver a message."""
+        self._attempts.labels(webhook_id, "delivered" if delivered else "failed").inc()
+
+    def webhook_backlog(self, backlog: Iterable["Backlog"]) -> None:
+        """Replace what each webhook has not delivered."""
+        for gauge in (self._parked, self._lag_seconds):
+            gauge.clear()
+        for webhook_id, parked, lag_seconds in backlog:
+            self._parked.labels(webhook_id).set(parked)
+            self._lag_seconds.labels(webhook_id).set(lag_seconds)
 
 
 class FanoutMetrics:

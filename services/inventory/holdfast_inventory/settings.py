@@ -1,5 +1,6 @@
 """The settings of the inventory service; .env.example documents them."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -186,6 +187,15 @@ class InventorySettings(IdentitySettings):
     schedule_interval_seconds: float = Field(
         2.0, gt=0, description="The interval at which schedules are checked for sales to create."
     )
+    webhooks: bool = Field(False, description="Whether this process sends webhooks. Any number may.")
+    webhook_timeout_seconds: float = Field(
+        10.0, gt=0, le=60, description="How long a receiver of a webhook may take to answer."
+    )
+    webhook_allowed_networks: CommaSeparated = Field(
+        (),
+        description="The networks, such as 10.1.2.0/24, to which webhooks are sent although their addresses are not "
+        "public.",
+    )
     webhook_allow_http: bool = Field(
         False, description="Whether webhooks may have http URLs: what they send can then be read on its way."
     )
@@ -212,6 +222,7 @@ class InventorySettings(IdentitySettings):
         if self.grpc_plain_port is not None and self.grpc_tls_dir is None:
             raise ValueError("grpc_plain_port needs grpc_tls_dir: without it grpc_port has no TLS")
         _ = self.watch_lifetime
+        _ = self.allowed_networks
         require_readable("admission_jwks", self.admission_jwks)
         return self
 
@@ -224,6 +235,11 @@ class InventorySettings(IdentitySettings):
     def reflects(self) -> bool:
         """Whether reflection is served."""
         return not self.knows_callers if self.reflection is None else self.reflection
+
+    @property
+    def allowed_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks to which webhooks are sent although they are not public. Raises ValueError."""
+        return tuple(map(ip_network, self.webhook_allowed_networks))
 
     @property
     def watch_lifetime(self) -> Lifetime:

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -211,8 +212,12 @@ def delivery(known: Delivery) -> webhook_service_pb2.WebhookDelivery:
     )
 
 
-def webhook_message(known: Message) -> webhook_service_pb2.WebhookMessage:
-    """Return the content of a message to a webhook."""
+def webhook_body(known: Message) -> str:
+    """Return the body of a message to a webhook: protobuf's JSON, as REST answers have it."""
+    return json_format.MessageToJson(_webhook_message(known), always_print_fields_with_no_presence=True, indent=None)
+
+
+def _webhook_message(known: Message) -> webhook_service_pb2.WebhookMessage:
     return webhook_service_pb2.WebhookMessage(
         type="sale.movements",
         timestamp=timestamp(known.movements[-1].created_at),

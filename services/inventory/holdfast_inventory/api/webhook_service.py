@@ -1,5 +1,6 @@
 """WebhookService: where the movements of sales are sent, and how far."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
 class WebhookService:
     """The methods of WebhookService. They raise DomainError for a refusal."""
 
-    def __init__(self, store: "WebhookStore", url_rules: requests.UrlRules) -> None:
+    def __init__(self, store: "WebhookStore", url_rules: requests.UrlRules, on_change: Callable[[], None]) -> None:
+        """`on_change` is called after a change that makes messages due."""
         self._store = store
         self._url_rules = url_rules
+        self._on_change = on_change
 
     async def create_webhook(self, request: pb.CreateWebhookRequest, _: Call) -> pb.Webhook:
         """Send the movements that are made from now on."""
         webhook_id, target = requests.create_webhook(request, self._url_rules)
-        return messages.webhook_with_secret(await self._store.create_webhook(webhook_id, target))
+        created = await self._store.create_webhook(webhook_id, target)
+        self._on_change()
+        return messages.webhook_with_secret(created)
 
     async def get_webhook(self, request: pb.GetWebhookRequest, _: Call) -> pb.Webhook:
         """Read one."""
@@ -54,7 +59,9 @@ class WebhookService:
     async def resume_webhook(self, request: pb.ResumeWebhookRequest, _: Call) -> pb.Webhook:
         """Send again."""
         webhook_id = requests.webhook_name(request.name)
-        return messages.webhook(await self._store.set_webhook_paused(webhook_id, paused=False))
+        resumed = await self._store.set_webhook_paused(webhook_id, paused=False)
+        self._on_change()
+        return messages.webhook(resumed)
 
     async def rotate_webhook_secret(self, request: pb.RotateWebhookSecretRequest, _: Call) -> pb.Webhook:
         """Sign with a new secret, and for a while with the old one, too."""
@@ -75,4 +82,6 @@ class WebhookService:
 
     async def redeliver_movements(self, request: pb.RedeliverMovementsRequest, _: Call) -> pb.WebhookDelivery:
         """Continue a delivery now, after a sequence or where it is."""
-        return messages.delivery(await self._store.redeliver(*requests.redeliver(request)))
+        redelivered = await self._store.redeliver(*requests.redeliver(request))
+        self._on_change()
+        return messages.delivery(redelivered)

@@ -1,1 +1,1 @@
-"""Background work: ends due holds and opens scheduled sales."""
+"""Background work: ends due holds, opens scheduled sales and sends webhooks."""

@@ -83,6 +83,11 @@ class Delivery:
     due_at: datetime | None = None
 
     @property
+    def next_movements(self) -> int:
+        """How many movements the next message is made from, at most."""
+        return PAGE_MOVEMENTS if self.through is None else self.through - self.position
+
+    @property
     def state(self) -> DeliveryState:
         """The state, as callers see it."""
         if self.parked_at is not None:
@@ -93,10 +98,7 @@ class Delivery:
 
 
 class Message(NamedTuple):
-    """The movements to send next, and the range of sequences that they are from: after `after`, up to `through`.
-
-    It may have no movement: then none of that range is to be sent.
-    """
+    """The movements to send of the sequences after `after` and up to `through`; none if all are of other kinds."""
 
     sale_id: str
     after: int
@@ -109,13 +111,10 @@ class Message(NamedTuple):
         return f"{self.sale_id.replace('.', '~')}:{self.after + 1}-{self.through}"
 
 
-def next_message(delivery: Delivery, page: Sequence[Movement], target: Target) -> Message | None:
-    """Return the next message from the movements after the position, in order; None: there is none."""
-    if not page:
-        return None
-    through = page[-1].sequence if delivery.through is None else delivery.through
-    wanted = [movement for movement in page if movement.sequence <= through and target.sends(movement)]
-    return Message(delivery.sale_id, delivery.position, through, wanted)
+def next_message(delivery: Delivery, page: Sequence[Movement], target: Target) -> Message:
+    """Return the message of a page: the movements after the position, at least one and at most `next_movements`."""
+    wanted = [movement for movement in page if target.sends(movement)]
+    return Message(delivery.sale_id, delivery.position, page[-1].sequence, wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Webhooks, and how far each sale's movements were sent to them."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_inventory.domain.errors import (
@@ -12,12 +14,35 @@ from holdfast_inventory.domain.errors import (
     WebhookLimitReached,
 )
 from holdfast_inventory.domain.movement import MovementKind
-from holdfast_inventory.domain.webhook import MAX_WEBHOOKS, SECRET_BYTES, Delivery, Target, Webhook
+from holdfast_inventory.domain.webhook import MAX_WEBHOOKS, SECRET_BYTES, Delivery, Retry, Target, Webhook
 from holdfast_inventory.postgres.columns import DELIVERY, WEBHOOK, Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.statements import load
 
 SQL = load("webhooks")
+
+
+class SalePosition(NamedTuple):
+    """A position in the list of sales, which is ordered by age."""
+
+    created_at: datetime
+    sale_id: str
+
+
+class Begun(NamedTuple):
+    """What is true of a message that may be sent now: its webhook, whether that follows the sale, and the time."""
+
+    webhook: Webhook
+    follows: bool
+    now: datetime
+
+
+class Backlog(NamedTuple):
+    """What a webhook has not delivered: the number of its sales that are parked, and the age of the oldest movement."""
+
+    webhook_id: str
+    parked: int
+    lag_seconds: float
 
 
 class WebhookStore:
@@ -108,6 +133,65 @@ class WebhookStore:
         if row is None:
             raise NotFound(f"{_name(webhook_id)}/deliveries/{sale_id}")
         return _delivery(row)
+
+    # Sending. A delivery belongs to whoever holds its lease; a write without the lease has no effect.
+
+    async def sales_to_mark(self, before: SalePosition | None, stretch: int) -> tuple[list[str], SalePosition | None]:
+        """Return sales with movements that are not due to be sent yet, and the next `before`.
+
+        This looks at the newest `stretch` sales, and at as many before `before`. At the oldest sale the next one is
+        None.
+        """
+        async with self._database.reading() as connection:
+            [row] = await connection.fetch(SQL["sales_to_mark"], *(before or (None, "")), stretch)
+        return row["sale_ids"], None if row["sale_id"] is None else SalePosition(row["created_at"], row["sale_id"])
+
+    async def mark_due(self, sale_ids: Collection[str]) -> None:
+        """Make all movements of these sales due that were not sent."""
+        async with self._database.writing() as connection:
+            await connection.execute(SQL["mark_due"], sorted(sale_ids))
+
+    async def claim(self, places: Mapping[str, int], lease: UUID, duration: timedelta) -> list[Delivery]:
+        """Take up to so many due deliveries of each webhook, for `duration`."""
+        async with self._database.writing() as connection:
+            rows = await connection.fetch(SQL["claim"], list(places), list(places.values()), lease, duration)
+        return [_delivery(row) for row in rows]
+
+    async def begin_message(self, delivery: Delivery, lease: UUID, through: int, duration: timedelta) -> Begun | None:
+        """Begin the message up to `through`. Return None if the lease is lost or the webhook is paused or deleted."""
+        async with self._database.writing() as connection:
+            row = await connection.fetchrow(SQL["begin_message"], *_key(delivery), lease, through, duration)
+        return None if row is None else Begun(_webhook(row), row["follows"], row["now"])
+
+    async def advance(self, delivery: Delivery, lease: UUID, position: int, duration: timedelta) -> bool:
+        """Note that everything up to `position` was sent. Return whether the lease is held because more waits."""
+        async with self._database.writing() as connection:
+            goes_on = await connection.fetchval(SQL["advance"], *_key(delivery), lease, position, duration)
+        return bool(goes_on)
+
+    async def fail(self, delivery: Delivery, lease: UUID, retry: Retry, failure: str) -> None:
+        """Note a failed attempt, and end the lease."""
+        async with self._database.writing() as connection:
+            await connection.execute(SQL["fail"], *_key(delivery), lease, retry.attempts, failure, retry.delay)
+
+    async def give_back(self, delivery: Delivery, lease: UUID, *, due: bool) -> None:
+        """End the lease. `due`: there is more to send."""
+        async with self._database.writing() as connection:
+            await connection.execute(SQL["give_back"], *_key(delivery), lease, due)
+
+    async def forget(self, delivery: Delivery, lease: UUID) -> None:
+        """Delete the delivery of a sale that does not exist any more."""
+        async with self._database.writing() as connection:
+            await connection.execute(SQL["forget"], *_key(delivery), lease)
+
+    async def backlog(self) -> list[Backlog]:
+        """Return what each webhook that is not paused has not delivered."""
+        async with self._database.reading() as connection:
+            return [Backlog(**row) for row in await connection.fetch(SQL["backlog"])]
+
+
+def _key(delivery: Delivery) -> tuple[str, str]:
+    return delivery.webhook_id, delivery.sale_id
 
 
 async def _require(connection: Connection, webhook_id: str) -> Webhook:
