@@ -169,7 +169,7 @@ async def test_a_delivery_is_parked_when_its_time_is_over_and_continues_when_it_
 ):
     sender = await start_sender(replica, retries=RetryRules(QUICK.first, QUICK.longest, timedelta(milliseconds=50)))
     await follow()
-    receiver.answers = [web.Response(status=500)] * 100
+    receiver.answers = [failing] * 100
     await replica.put_up(cap=5)
 
     async def parked():
@@ -233,6 +233,10 @@ async def test_both_secrets_sign_during_a_rotation(replica, start_sender, receiv
     await replica.put_up(cap=5)
     await settled(store, 1)
     assert receiver.sequences() == [1]
+
+
+async def failing(_):
+    return web.Response(status=500)
 
 
 async def hang(_):
