@@ -79,7 +79,7 @@ async def up(environment):
     async def start(*options, within=None, **variables):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "holdfast_devstack", "up", *options),
+            *("-m", "holdfast_cli", "up", *options),
             env=environment | variables,
             cwd=within,
             stdout=asyncio.subprocess.PIPE,

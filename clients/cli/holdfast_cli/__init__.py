@@ -1,0 +1,1 @@
+"""`holdfast`, the command line: it uses the public API alone, by holdfast_client."""
