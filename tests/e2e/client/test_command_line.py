@@ -25,17 +25,17 @@ def holdfast(cluster, tmp_path):
         "COLUMNS": "200",
     }
 
-    def run(*words, exits=0, answer=None):
+    def run(*words, exits=0, answer=None, stream="output"):
         finished = CliRunner().invoke(app, list(map(str, words)), input=answer, env=environment)
         assert finished.exit_code == exits, finished.output
-        return finished.output
+        return getattr(finished, stream)
 
     return run
 
 
 @pytest.fixture
 def as_json(holdfast):
-    return lambda *words: json.loads(holdfast(*words, "--output", "json"))
+    return lambda *words: json.loads(holdfast(*words, "--output", "json", stream="stdout"))
 
 
 @pytest.fixture
