@@ -16,6 +16,7 @@ from holdfast_inventory.domain.webhook import (
     RetryRules,
     Target,
     after_failure,
+    after_page,
     next_message,
 )
 from tests.property.effort import effort
@@ -31,7 +32,7 @@ class Sale:
     def __init__(self, kinds):
         self.ledger = []
         self.target = Target("https://shop.example/", frozenset(kinds))
-        self.row = Delivery("w", "drop-1", 0)
+        self.row = Delivery("w", "drop-1", 0, 0)
         self.now = BEGINNING
         self.arrived = []
 
@@ -52,7 +53,7 @@ class Sale:
             return
         page = self.ledger[row.position : row.position + min(row.next_movements, 3)]
         if not page:
-            self.row = Delivery("w", "drop-1", row.position)
+            self.row = replace(row, due_at=None)
             return
         row = self.row = replace(row, through=page[-1].sequence)
         message = next_message(row, page, self.target)
@@ -73,10 +74,10 @@ class Sale:
             )
             return
         more = self.now if message.through < len(self.ledger) else None
-        self.row = Delivery("w", "drop-1", message.through, due_at=more)
+        self.row = replace(after_page(row, message.through, sent=bool(message.movements)), due_at=more)
 
     def redeliver(self):
-        self.row = Delivery("w", "drop-1", self.row.position, self.row.through, due_at=self.now)
+        self.row = Delivery("w", "drop-1", self.row.position, self.row.sent, self.row.through, due_at=self.now)
 
 
 fates = st.sampled_from(["accepted", "accepted", "refused", "killed before it was sent", "killed after it was sent"])

@@ -135,7 +135,7 @@ async def test_only_the_kinds_the_sale_and_the_schedule_of_a_webhook_are_sent(
     await receiver.until_count(1)
     await settled(store, 3, webhook_id="kinds")
     assert [(message.sale, message.sequences) for message in receiver.received] == [(f"sales/{SALE}", [3])]
-    assert receiver.received[0].body["data"]["afterSequence"] in {"0", "1", "2"}
+    assert receiver.received[0].body["data"]["afterSequence"] == "0"
 
 
 async def test_a_message_that_fails_is_repeated_with_its_id_and_content_before_later_ones(

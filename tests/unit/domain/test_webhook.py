@@ -17,6 +17,7 @@ from holdfast_inventory.domain.webhook import (
     Target,
     Webhook,
     after_failure,
+    after_page,
     free_places,
     next_message,
 )
@@ -33,12 +34,21 @@ def movement(sequence, kind=MovementKind.HOLD):
 def test_a_message_has_the_movements_of_the_wanted_kinds_and_the_whole_range():
     page = [movement(8), movement(9, MovementKind.CONFIRM), movement(10)]
     target = Target("https://shop.example/", frozenset({MovementKind.CONFIRM}))
-    assert next_message(Delivery("w", "drop-1", 7), page, target) == Message("drop-1", 7, 10, [page[1]])
-    assert next_message(Delivery("w", "drop-1", 7), page, Target("https://shop.example/")).movements == page
+    assert next_message(Delivery("w", "drop-1", 7, 6), page, target) == Message("drop-1", 6, 10, [page[1]])
+    assert next_message(Delivery("w", "drop-1", 7, 6), page, Target("https://shop.example/")).movements == page
 
 
 def test_a_message_that_was_begun_is_made_from_the_same_movements_again():
-    assert Delivery("w", "drop-1", 7, through=10).next_movements == 3
+    assert Delivery("w", "drop-1", 7, 7, through=10).next_movements == 3
+
+
+def test_a_message_reaches_back_to_the_one_before_it_over_what_is_not_sent():
+    delivery = Delivery("w", "drop-1", 7, 7)
+    skipped = after_page(delivery, 9, sent=False)
+    assert (skipped.position, skipped.sent) == (9, 7)
+    message = next_message(skipped, [movement(10)], Target("https://shop.example/"))
+    assert (message.after, message.through) == (7, 10)
+    assert after_page(skipped, 10, sent=True) == Delivery("w", "drop-1", 10, 10)
 
 
 def test_the_id_of_a_message_has_no_dot_and_is_that_of_no_other():
@@ -52,23 +62,25 @@ def test_the_id_of_a_message_has_no_dot_and_is_that_of_no_other():
 
 
 def test_the_first_retry_follows_after_a_second_at_most_and_each_later_one_after_up_to_twice_as_long():
-    delays = [after_failure(Delivery("w", "s", 0, attempts=attempts), NOW, 1.0, RULES).delay for attempts in range(14)]
+    delays = [
+        after_failure(Delivery("w", "s", 0, 0, attempts=attempts), NOW, 1.0, RULES).delay for attempts in range(14)
+    ]
     assert delays[:4] == [SECOND, 2 * SECOND, 4 * SECOND, 8 * SECOND]
     assert delays[-1] == HOUR
 
 
 def test_jitter_takes_up_to_half_of_the_delay():
-    assert after_failure(Delivery("w", "s", 0), NOW, 0.0, RULES).delay == SECOND / 2
+    assert after_failure(Delivery("w", "s", 0, 0), NOW, 0.0, RULES).delay == SECOND / 2
 
 
 def test_a_receiver_that_asks_for_a_delay_gets_it_up_to_the_longest():
     asked = {minutes: timedelta(minutes=minutes) for minutes in (1, 1000)}
-    assert after_failure(Delivery("w", "s", 0), NOW, 1.0, RULES, asked[1]).delay == asked[1]
-    assert after_failure(Delivery("w", "s", 0), NOW, 1.0, RULES, asked[1000]).delay == HOUR
+    assert after_failure(Delivery("w", "s", 0, 0), NOW, 1.0, RULES, asked[1]).delay == asked[1]
+    assert after_failure(Delivery("w", "s", 0, 0), NOW, 1.0, RULES, asked[1000]).delay == HOUR
 
 
 def test_a_delivery_is_parked_at_the_first_failure_a_day_after_the_first_one():
-    failing = Delivery("w", "s", 0, attempts=30, failing_since=NOW)
+    failing = Delivery("w", "s", 0, 0, attempts=30, failing_since=NOW)
     assert after_failure(failing, NOW + DAY - SECOND, 1.0, RULES) == Retry(31, HOUR)
     assert after_failure(failing, NOW + DAY, 1.0, RULES) == Retry(31, None)
 
@@ -84,17 +96,17 @@ def test_a_delivery_is_parked_at_the_first_failure_a_day_after_the_first_one():
     st.floats(0.0, 1.0),
 )
 def test_a_delay_is_never_zero_nor_over_the_longest(rules, attempts, jitter):
-    delay = after_failure(Delivery("w", "s", 0, attempts=attempts), NOW, jitter, rules).delay
+    delay = after_failure(Delivery("w", "s", 0, 0, attempts=attempts), NOW, jitter, rules).delay
     assert min(rules.first, rules.longest) / 2 <= delay <= rules.longest
 
 
 @pytest.mark.parametrize(
     ("known", "state"),
     [
-        (Delivery("w", "s", 5), DeliveryState.DELIVERED),
-        (Delivery("w", "s", 5, due_at=NOW), DeliveryState.PENDING),
-        (Delivery("w", "s", 5, attempts=1, failing_since=NOW, due_at=NOW), DeliveryState.RETRYING),
-        (Delivery("w", "s", 5, attempts=1, failing_since=NOW, parked_at=NOW), DeliveryState.PARKED),
+        (Delivery("w", "s", 5, 5), DeliveryState.DELIVERED),
+        (Delivery("w", "s", 5, 5, due_at=NOW), DeliveryState.PENDING),
+        (Delivery("w", "s", 5, 5, attempts=1, failing_since=NOW, due_at=NOW), DeliveryState.RETRYING),
+        (Delivery("w", "s", 5, 5, attempts=1, failing_since=NOW, parked_at=NOW), DeliveryState.PARKED),
     ],
 )
 def test_a_delivery_is_in_the_state_that_its_fields_say(known, state):

@@ -27,6 +27,7 @@ from holdfast_inventory.domain.webhook import (
     Message,
     RetryRules,
     after_failure,
+    after_page,
     free_places,
     next_message,
 )
@@ -222,14 +223,14 @@ class WebhookSender:
             if page is None:
                 await self._do(self._store.forget(delivery, lease))
                 return
-            through = page[-1].sequence if page else delivery.position
-            if page and not await self._send(delivery, lease, page):
+            after = await self._send(delivery, lease, page) if page else delivery
+            if after is None:
                 return
-            if not await self._do(self._store.advance(delivery, lease, through, self._limits.lease)):
+            if not await self._do(self._store.advance(after, lease, self._limits.lease)):
                 # A commit between this statement's snapshot and its end was marked in vain.
                 self._moved.add(delivery.sale_id)
                 return
-            delivery = Delivery(delivery.webhook_id, delivery.sale_id, through)
+            delivery = after
         await self._do(self._store.give_back(delivery, lease, due=True))
 
     async def _page(self, delivery: Delivery) -> list[Movement] | None:
@@ -239,24 +240,24 @@ class WebhookSender:
         except NotFound:
             return None
 
-    async def _send(self, delivery: Delivery, lease: UUID, page: list[Movement]) -> bool:
-        """Send the message of a page. Return whether to continue after it."""
+    async def _send(self, delivery: Delivery, lease: UUID, page: list[Movement]) -> Delivery | None:
+        """Send the message of a page. Return the delivery after it; None: it was not delivered."""
         begun_at = self._clock.monotonic()
         begun = await self._do(self._store.begin_message(delivery, lease, page[-1].sequence, self._limits.lease))
         if begun is None or not begun.follows:
             await self._do(self._store.give_back(delivery, lease, due=begun is None))
-            return False
+            return None
         message = next_message(delivery, page, begun.webhook.target)
         if not message.movements:
-            return True
+            return after_page(delivery, message.through, sent=False)
         left_seconds = self._limits.lease.total_seconds() - (self._clock.monotonic() - begun_at)
         answer = await self._post(message, begun, left_seconds)
         self._metrics.webhook_attempt(delivery.webhook_id, delivered=not answer.failure)
         if answer.failure:
             await self._note_failure(delivery, lease, begun, answer)
-            return False
+            return None
         self._failing.discard(delivery.webhook_id)
-        return True
+        return after_page(delivery, message.through, sent=True)
 
     async def _post(self, message: Message, begun: Begun, left_seconds: float) -> Answer:
         """Send a message while the lease is held for certain: after it, another replica may send the next one."""

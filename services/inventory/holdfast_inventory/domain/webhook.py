@@ -67,14 +67,15 @@ class DeliveryState(Enum):
 class Delivery:
     """The position of a webhook in a sale, and what prevents its progress.
 
-    `through`: where the message ends whose delivery was begun last; it is kept until that succeeds, so that a
-    repetition has the same movements and the same id. `due_at`: when the next attempt may begin; None: no movement
-    waits, or it is parked.
+    `sent`: where the last message ended that was delivered. `through`: where the message ends whose delivery was begun
+    last; it is kept until that succeeds, so that a repetition has the same movements and the same id. `due_at`: when
+    the next attempt may begin; None: no movement waits, or it is parked.
     """
 
     webhook_id: str
     sale_id: str
     position: int
+    sent: int
     through: int | None = None
     attempts: int = 0
     failure: str = ""
@@ -114,7 +115,12 @@ class Message(NamedTuple):
 def next_message(delivery: Delivery, page: Sequence[Movement], target: Target) -> Message:
     """Return the message of a page: the movements after the position, at least one and at most `next_movements`."""
     wanted = [movement for movement in page if target.sends(movement)]
-    return Message(delivery.sale_id, delivery.position, page[-1].sequence, wanted)
+    return Message(delivery.sale_id, delivery.sent, page[-1].sequence, wanted)
+
+
+def after_page(delivery: Delivery, through: int, *, sent: bool) -> Delivery:
+    """Return the delivery after a page up to `through`, of which movements were sent or not."""
+    return Delivery(delivery.webhook_id, delivery.sale_id, through, through if sent else delivery.sent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,8 @@ WEBHOOK = dict.fromkeys((
     "created_at", "updated_at",
 ), "")  # fmt: skip
 DELIVERY = dict.fromkeys((
-    "webhook_id", "sale_id", "position", "through", "attempts", "failure", "failing_since", "parked_at", "due_at",
+    "webhook_id", "sale_id", "position", "sent", "through", "attempts", "failure", "failing_since", "parked_at",
+    "due_at",
 ), "")  # fmt: skip
 
 LISTS: Mapping[str, Mapping[str, str]] = {

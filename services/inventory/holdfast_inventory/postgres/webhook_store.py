@@ -163,10 +163,12 @@ class WebhookStore:
             row = await connection.fetchrow(SQL["begin_message"], *_key(delivery), lease, through, duration)
         return None if row is None else Begun(_webhook(row), row["follows"], row["now"])
 
-    async def advance(self, delivery: Delivery, lease: UUID, position: int, duration: timedelta) -> bool:
-        """Note that everything up to `position` was sent. Return whether the lease is held because more waits."""
+    async def advance(self, after: Delivery, lease: UUID, duration: timedelta) -> bool:
+        """Note a new position. Return whether the lease is held because more waits."""
         async with self._database.writing() as connection:
-            goes_on = await connection.fetchval(SQL["advance"], *_key(delivery), lease, position, duration)
+            goes_on = await connection.fetchval(
+                SQL["advance"], *_key(after), lease, after.position, duration, after.sent == after.position
+            )
         return bool(goes_on)
 
     async def fail(self, delivery: Delivery, lease: UUID, retry: Retry, failure: str) -> None:

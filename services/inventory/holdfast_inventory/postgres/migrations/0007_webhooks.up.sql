@@ -25,6 +25,8 @@ CREATE TABLE webhook_deliveries (
     sale_id       text        NOT NULL,
     -- Every movement up to this one was delivered, or is not to be sent.
     position      bigint      NOT NULL,
+    -- Where the last message ended that was delivered. Movements between this and the position are not to be sent.
+    sent          bigint      NOT NULL,
     -- Where the message ends that was begun last, until it was delivered.
     through       bigint,
     attempts      integer     NOT NULL DEFAULT 0,
@@ -37,7 +39,7 @@ CREATE TABLE webhook_deliveries (
     lease         uuid,
     CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (webhook_id, sale_id),
     CONSTRAINT webhook_deliveries_webhook_fkey FOREIGN KEY (webhook_id) REFERENCES webhooks (webhook_id) ON DELETE CASCADE,
-    CONSTRAINT webhook_deliveries_position_check CHECK (position >= 0 AND through > position),
+    CONSTRAINT webhook_deliveries_position_check CHECK (sent >= 0 AND sent <= position AND through > position),
     CONSTRAINT webhook_deliveries_attempts_check CHECK (attempts >= 0 AND (attempts > 0) = (failing_since IS NOT NULL)),
     CONSTRAINT webhook_deliveries_parked_check CHECK (parked_at IS NULL OR (attempts > 0 AND due_at IS NULL))
 );

@@ -95,12 +95,13 @@ WHERE sale_id = $1
 
 -- name: redeliver
 -- Continue after $3, or where it is if that is not given. Who sends at present finds that its lease is gone.
-INSERT INTO webhook_deliveries AS delivery (webhook_id, sale_id, position, due_at)
-SELECT $1, $2, coalesce($3, 0), statement_timestamp()
+INSERT INTO webhook_deliveries AS delivery (webhook_id, sale_id, position, sent, due_at)
+SELECT $1, $2, coalesce($3, 0), coalesce($3, 0), statement_timestamp()
 WHERE $3 IS NOT NULL OR EXISTS (SELECT FROM webhook_deliveries WHERE webhook_id = $1 AND sale_id = $2)
 ON CONFLICT (webhook_id, sale_id) DO UPDATE
 SET
     position = coalesce($3, delivery.position),
+    sent = coalesce($3, delivery.sent),
     through = CASE WHEN $3 IS NULL THEN delivery.through END,
     attempts = 0,
     failure = '',
@@ -210,9 +211,9 @@ found AS (
     WHERE search.low = search.high
 )
 
-INSERT INTO webhook_deliveries AS delivery (webhook_id, sale_id, position, due_at)
+INSERT INTO webhook_deliveries AS delivery (webhook_id, sale_id, position, sent, due_at)
 SELECT
-    found.webhook_id, found.sale_id, found.position, CASE WHEN found.sequence > found.position THEN statement_timestamp() END
+    found.webhook_id, found.sale_id, found.position, found.position, CASE WHEN found.sequence > found.position THEN statement_timestamp() END
 FROM found
 ORDER BY found.webhook_id, found.sale_id
 ON CONFLICT (webhook_id, sale_id) DO UPDATE
@@ -260,10 +261,12 @@ RETURNING
     statement_timestamp() AS now
 
 -- name: advance
--- A message was delivered. The lease is renewed if more movements wait, else it ends.
+-- Everything up to $4 was delivered, or is not to be sent; $6: it was a message. The lease is renewed if more movements
+-- wait, else it ends.
 UPDATE webhook_deliveries AS delivery
 SET
     position = $4,
+    sent = CASE WHEN $6::boolean THEN $4 ELSE delivery.sent END,
     through = NULL,
     attempts = 0,
     failure = '',
