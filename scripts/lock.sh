@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 
 uv="${UV:-.venv/bin/uv}"
 declare -A sources=(
-  [inventory]="pyproject.toml --extra inventory --extra envoy"
-  [gateway]="pyproject.toml --extra gateway"
+  [inventory]="pyproject.toml --extra inventory --extra envoy --extra tracing --extra errors"
+  [gateway]="pyproject.toml --extra gateway --extra tracing --extra errors"
   [edge]="pyproject.toml --extra edge"
   [devstack]="pyproject.toml --extra devstack --extra build"
   [dev]="pyproject.toml --extra dev"

@@ -147,6 +147,7 @@ class Api:
                     call.traceparent,
                     call.request_id,
                     call.authorization,
+                    call.span,
                 )
             else:
                 sale = sale_of(request) if endpoint.changes_sale else ""

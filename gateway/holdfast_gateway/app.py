@@ -18,6 +18,7 @@ from holdfast_chassis.identity.step import identity_step
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_chassis.traces import new_tracer, tracing_step
 from holdfast_gateway.api import Api
 from holdfast_gateway.coalescer import Coalescer, Limits
 from holdfast_gateway.cors import Cors
@@ -32,6 +33,7 @@ from holdfast_gateway.rate_limiter import RateLimiter
 from holdfast_gateway.routes import routes_of
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_gateway.shared_buckets import SharedBuckets
+from holdfast_gateway.submit_spans import SubmitSpans
 
 log = get_logger(__name__)
 
@@ -68,7 +70,9 @@ class App:
             settings.submit_queue_limit,
         )
         alarms = Alarms()
-        coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), alarms, clock)
+        tracer = self._tracer = new_tracer("holdfast-gateway", version, settings.log_slow_seconds, clock, entropy)
+        spans = None if tracer is None else SubmitSpans(tracer)
+        coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), alarms, clock, spans)
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
         self._rates = _rate_limiter(settings, registry, clock, entropy)
         self._api = Api(
@@ -86,6 +90,7 @@ class App:
             settings.header_limit_bytes,
             clock,
             entropy,
+            tracer,
         )
         self.http = HttpServer(
             self._gateway, settings.http_host, settings.http_port, _http_limits(settings), self._certificates[0]
@@ -105,6 +110,7 @@ class App:
         settings = self._settings
         answering = settings.request_timeout_max_seconds + settings.body_timeout_seconds + _MARGIN_SECONDS
         return [
+            *tracing_step(self._tracer),
             Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             identity_step(settings, settings.http_host, self._authenticator, *self._certificates),
             Step("rate limits", _nothing, self._stop_rates, _QUICK_SECONDS, _QUICK_SECONDS),

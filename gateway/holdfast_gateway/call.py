@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from holdfast_chassis.tracing import SpanContext
 from holdfast_gateway.exchange import Headers, RequestHeaders, Scope, Transport
 
 
@@ -14,6 +15,8 @@ class Call:
     headers: RequestHeaders
     request_id: str
     traceparent: str
+    span: SpanContext | None
+    """Its own span, if requests are traced."""
     began_at: float
     template: str = "(unknown)"
     reason: str = ""

@@ -6,7 +6,8 @@ fit into a Submit, those that end a purchase go first and customers take turns; 
 """
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.contract import METHODS, Kind
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.recent import RecentSet
+from holdfast_chassis.tracing import SpanContext
 from holdfast_gateway.metrics import SubmitMetrics
 from holdfast_gateway.problems import (
     DEADLINE_IN_QUEUE,
@@ -29,6 +31,7 @@ from holdfast_gateway.problems import (
     problem_of_status,
 )
 from holdfast_gateway.routes import DynamicMessage, Route
+from holdfast_gateway.submit_spans import Carried, SubmitSpans
 
 _FIELD_OF_REQUEST = {
     carried.message_type.full_name: carried.name
@@ -56,8 +59,10 @@ def command_field(route: Route) -> str | None:
 class Inventory(Protocol):
     """The receiver of Submits."""
 
-    async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
-        """Send a Submit. Raises ProblemError."""
+    async def submit(
+        self, request: pb.SubmitRequest, timeout_seconds: float, traceparent: str | None = None
+    ) -> pb.SubmitResponse:
+        """Send a Submit, as a part of a trace. Raises ProblemError."""
         ...
 
 
@@ -79,6 +84,8 @@ class _Waiter:
     deadline: float
     due_at: float
     outcome: "asyncio.Future[pb.Outcome]"
+    span: SpanContext | None
+    since: float
     sent: bool = False
 
     def ring(self) -> None:
@@ -104,12 +111,14 @@ class Coalescer:
         metrics: SubmitMetrics,
         alarms: Alarms,
         clock: Clock = SYSTEM_CLOCK,
+        spans: SubmitSpans | None = None,
     ) -> None:
         self._inventory = inventory
         self._limits = limits
         self._metrics = metrics
         self._alarms = alarms
         self._clock = clock
+        self._spans = spans
         self._grants: RecentSet[int | None] = RecentSet(_REMEMBERED_GRANTS)
         self._sales: dict[str, _Sale] = {}
         self._waiting = 0
@@ -124,6 +133,7 @@ class Coalescer:
         traceparent: str,
         request_id: str,
         authorization: str | None = None,
+        span: SpanContext | None = None,
     ) -> tuple[pb.Reservation, bool]:
         """Return the reservation, and whether it is a replay. Raises ProblemError.
 
@@ -132,18 +142,29 @@ class Coalescer:
         """
         command = pb.Command(traceparent=traceparent, correlation_id=request_id, authorization=authorization or "")
         getattr(command, kind).CopyFrom(request)
-        waiter = self._enqueue(sale, kind, command, timeout_seconds)
+        waiter = self._enqueue(sale, kind, command, timeout_seconds, span)
         self._alarms.set(waiter)
         try:
             return _result(await waiter.outcome)
         finally:
             self._alarms.clear(waiter)
 
-    def _enqueue(self, name: str, kind: str, command: pb.Command, timeout_seconds: float) -> _Waiter:
+    def _enqueue(
+        self, name: str, kind: str, command: pb.Command, timeout_seconds: float, span: SpanContext | None
+    ) -> _Waiter:
         loop = asyncio.get_running_loop()
-        deadline = self._clock.monotonic() + timeout_seconds
+        now = self._clock.monotonic()
         due_at = loop.time() + timeout_seconds + _ANSWER_MARGIN_SECONDS
-        waiter = _Waiter(command, _identity(name, command), command.ByteSize(), deadline, due_at, loop.create_future())
+        waiter = _Waiter(
+            command,
+            _identity(name, command),
+            command.ByteSize(),
+            now + timeout_seconds,
+            due_at,
+            loop.create_future(),
+            span,
+            now,
+        )
         sale = self._sales.get(name)
         if sale is None:
             sale = self._sales[name] = _Sale(name)
@@ -205,7 +226,8 @@ class Coalescer:
         try:
             latest = max(waiter.deadline for waiter in batch) - self._clock.monotonic()
             request = pb.SubmitRequest(parent=sale.name, commands=[waiter.command for waiter in batch])
-            response = await self._inventory.submit(request, latest + _ANSWER_MARGIN_SECONDS)
+            with self._traced(sale.name, batch) as traceparent:
+                response = await self._inventory.submit(request, latest + _ANSWER_MARGIN_SECONDS, traceparent)
             self._hand_out(batch, response.outcomes)
         except Exception as error:  # noqa: BLE001 - every caller must get an answer, whatever this was
             _fail(batch, error)
@@ -213,6 +235,22 @@ class Coalescer:
             self._metrics.under_way.dec()
             sale.under_way -= 1
             self._flush(sale)
+
+    @contextmanager
+    def _traced(self, sale: str, batch: Sequence[_Waiter]) -> Iterator[str | None]:
+        """Record a span of the Submit, if requests are traced. Yield its trace context."""
+        if self._spans is None:
+            yield None
+            return
+        carried = [Carried(waiter.span, waiter.since) for waiter in batch if waiter.span is not None]
+        began, context, failure = self._clock.monotonic(), self._spans.begin(carried), ""
+        try:
+            yield context.traceparent
+        except ProblemError as error:
+            failure = error.problem.reason.name
+            raise
+        finally:
+            self._spans.record(context, sale, carried, began, self._clock.monotonic(), failure)
 
     def _hand_out(self, batch: Sequence[_Waiter], outcomes: Sequence[pb.Outcome]) -> None:
         if len(outcomes) != len(batch):

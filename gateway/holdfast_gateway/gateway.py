@@ -7,9 +7,10 @@ from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.tracing import Kind, Span, SpanContext, Tracer
 from holdfast_gateway.api import Api
 from holdfast_gateway.call import Call, Reply
-from holdfast_gateway.correlation import request_id_of, trace_id_of, traceparent_of
+from holdfast_gateway.correlation import caller_of, request_id_of, trace_id_of, traceparent_of
 from holdfast_gateway.cors import Cors
 from holdfast_gateway.exchange import (
     ClientGoneError,
@@ -50,6 +51,7 @@ class Gateway:
         header_limit_bytes: int,
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
+        tracer: Tracer | None = None,
     ) -> None:
         self._api = api
         self._pages = pages
@@ -58,6 +60,7 @@ class Gateway:
         self._call_log = call_log
         self._header_limit_bytes = header_limit_bytes
         self._clock = clock
+        self._tracer = tracer
         self._entropy = entropy
         self._every_answer: Headers = [("x-deployment-version", version)]
         self.arrivals = Arrivals(clock)
@@ -77,14 +80,13 @@ class Gateway:
         began_at = self.arrivals.record()
         with self.in_flight:
             headers = scope.headers
-            call = Call(
-                scope,
-                transport,
-                headers,
-                request_id_of(headers, self._entropy),
-                traceparent_of(headers, self._entropy),
-                began_at,
-            )
+            request_id = request_id_of(headers, self._entropy)
+            if self._tracer is None:
+                span, traceparent = None, traceparent_of(headers, self._entropy)
+            else:
+                span = self._tracer.begin(caller_of(headers.get("traceparent")))
+                traceparent = span.traceparent
+            call = Call(scope, transport, headers, request_id, traceparent, span, began_at)
             status = await self._answer(call)
         self._account(call, status)
 
@@ -133,8 +135,11 @@ class Gateway:
         # Clients can send any method name, but a label must have few values.
         method = call.scope.method if call.scope.method in _METHODS else "(other)"
         self._metrics.observe(method, call.template, status, seconds)
-        if self._call_log.wants(now, seconds, failed=status >= _FAILED):
+        failed = status >= _FAILED
+        if self._call_log.wants(now, seconds, failed=failed):
             self._tell(call, method, status, seconds)
+        if call.span is not None and self._tracer is not None and self._tracer.wants(call.span, seconds, failed=failed):
+            self._tracer.record(_span(call, call.span, method, status, now))
 
     def _tell(self, call: Call, method: str, status: int, seconds: float) -> None:
         log.info(
@@ -148,3 +153,14 @@ class Gateway:
             trace_id=trace_id_of(call.traceparent),
             left_out=self._call_log.left_out(),
         )
+
+
+def _span(call: Call, context: SpanContext, method: str, status: int, ended: float) -> Span:
+    attributes = {
+        "http.request.method": method,
+        "http.route": call.template,
+        "http.response.status_code": status,
+        "holdfast.reason": call.reason or "OK",
+    }
+    failure = call.reason if status >= _FAILED else ""
+    return Span(f"{method} {call.template}", context, call.began_at, ended, Kind.SERVER, attributes, failure=failure)

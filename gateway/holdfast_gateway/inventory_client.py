@@ -289,11 +289,14 @@ class InventoryClient:
             )
             return response, _is_replay(await call.trailing_metadata())
 
-    async def submit(self, request: pb.SubmitRequest, timeout_seconds: float) -> pb.SubmitResponse:
+    async def submit(
+        self, request: pb.SubmitRequest, timeout_seconds: float, traceparent: str | None = None
+    ) -> pb.SubmitResponse:
         """Send commands in one Submit. Raises ProblemError if the whole Submit failed."""
+        trace = () if traceparent is None else (("traceparent", traceparent),)
         async with self._towards(request.parent) as where, _problems(changes_nothing=False):
             response: pb.SubmitResponse
-            _, response = await self._ask(SUBMIT, request, timeout_seconds, where, again=True)
+            _, response = await self._ask(SUBMIT, request, timeout_seconds, (*trace, *where), again=True)
             return response
 
     @asynccontextmanager

@@ -83,7 +83,7 @@ class Shop:
         async def handle():
             for call, build in zip(calls, builds, strict=True):
                 call.command = await build(replica, deadline)
-            return await replica.ledger.execute_all(sale_id, [(call.command, deadline) for call in calls])
+            return await replica.ledger.execute_all(sale_id, [(call.command, deadline, None) for call in calls])
 
         outcome = replica.run(handle())
         try:

@@ -80,7 +80,7 @@ class Replica(kit.Replica):
     async def answer(self, command, *, sale_id="drop", within=None):
         """Return the reply, or the refusal as a value."""
         deadline = None if within is None else asyncio.get_running_loop().time() + within
-        return (await self.ledger.execute_all(sale_id, [(command, deadline)]))[0]
+        return (await self.ledger.execute_all(sale_id, [(command, deadline, None)]))[0]
 
     async def bound_hold(self, request_id, customer="c-1", *, sale_id="drop", **quantities):
         """Return a create whose reservation id is bound to `request_id`."""

@@ -16,6 +16,7 @@ from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.listening import listening_address
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_chassis.traces import new_tracer, tracing_step
 from holdfast_inventory.api.access import CommandAccess
 from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.calls import CallLimits, Calls
@@ -47,6 +48,7 @@ from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.postgres.webhook_store import WebhookStore
 from holdfast_inventory.readiness import Readiness
 from holdfast_inventory.settings import InventorySettings
+from holdfast_inventory.stock.batch_spans import BatchSpans
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from holdfast_inventory.stock.stock_ledger import StockLedger
 from holdfast_inventory.transports import health, reflection
@@ -84,6 +86,7 @@ class App:
         registry = new_registry()
         process = ProcessMetrics(registry, version)
         ledger_metrics = LedgerMetrics(registry)
+        tracer = self._tracer = new_tracer("holdfast-inventory", version, settings.log_slow_seconds, clock, entropy)
         call_metrics = CallMetrics(registry)
         self._stock_levels = StockLevels(registry, settings.stock_metrics_limit_items)
         self._database = Database(
@@ -100,6 +103,7 @@ class App:
             self._committed,
             sold_out_seconds=settings.sold_out_memory_seconds,
             entropy=entropy,
+            spans=None if tracer is None else BatchSpans(tracer),
         )
         catalog = Catalog(self._database, self._committed, entropy=entropy)
         self._feed = StockFeed(
@@ -119,6 +123,7 @@ class App:
             entropy,
             self._authenticator,
             settings.trusted_workloads if settings.workloads_prove_themselves else None,
+            tracer,
         )
         self._health = Health(settings.watch_lifetime, settings.watch_heartbeat_seconds, clock, entropy)
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.metrics_port, self._health.answer)
@@ -176,6 +181,7 @@ class App:
         database = settings.database_wait_seconds + short
         batches = settings.database_transaction_seconds + short
         return [
+            *tracing_step(self._tracer),
             Step("metrics", self.metrics.start, self.metrics.stop, short, short),
             identity_step(settings, settings.grpc_host, self._authenticator, self._certificate),
             Step("admission tokens", self._admission_tokens.start, self._admission_tokens.stop, 2 * short, short),

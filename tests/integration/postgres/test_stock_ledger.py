@@ -126,7 +126,7 @@ async def test_answers_come_in_the_order_of_the_commands(replicas, catalog):
     await catalog.create_sale(new_sale(socks=2))
     commands = [hold(socks=2), hold(nothing=1), hold(socks=1), Sweep()]
 
-    answers = await replicas[0].ledger.execute_all("drop", [(command, None) for command in commands])
+    answers = await replicas[0].ledger.execute_all("drop", [(command, None, None) for command in commands])
 
     assert [Done, NotFound, InsufficientStock, Swept] == [type(answer) for answer in answers]
 

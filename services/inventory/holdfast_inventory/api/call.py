@@ -1,11 +1,15 @@
 """A call, as its handler sees it."""
 
 import re
+from typing import TYPE_CHECKING
 
 from holdfast_chassis.identity.principal import ANONYMOUS
 from holdfast_inventory.domain.change import Cause
 from holdfast_inventory.domain.errors import HeadersTooLarge
 from holdfast_inventory.ports import Metadata
+
+if TYPE_CHECKING:
+    from holdfast_chassis.tracing import SpanContext
 
 _REQUEST_ID_KEY = "x-request-id"
 _TRACE_PARENT_KEY = "traceparent"
@@ -30,10 +34,10 @@ class Call:
     """One call of a method.
 
     `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
-    X-Request-Id, `trace_id` that of its traceparent. `was_sent_before`: this is a repetition, and the outcome of the
-    earlier attempt is not known here. `speaks_for_others`: it has metadata that only a trusted workload may send.
-    `authorization` is the caller's credential and `principal` the caller, ANONYMOUS
-    without authentication. A handler sets `replayed` if the request had been executed before.
+    X-Request-Id, `traceparent` its trace context, and `span` that of this call if calls are traced. `was_sent_before`:
+    this is a repetition, and the outcome of the earlier attempt is not known here. `speaks_for_others`: it has metadata
+    that only a trusted workload may send. `authorization` is the caller's credential and `principal` the caller,
+    ANONYMOUS without authentication. A handler sets `replayed` if the request had been executed before.
     """
 
     __slots__ = (
@@ -43,8 +47,9 @@ class Call:
         "principal",
         "replayed",
         "request_id",
+        "span",
         "speaks_for_others",
-        "trace_id",
+        "traceparent",
         "was_sent_before",
     )
 
@@ -53,7 +58,8 @@ class Call:
         self.has_own_deadline = has_own_deadline
         self.replayed = False
         self.request_id: str | None = None
-        self.trace_id: str | None = None
+        self.traceparent: str | None = None
+        self.span: SpanContext | None = None
         self.was_sent_before = False
         self.speaks_for_others = False
         self.authorization: str | None = None
@@ -67,7 +73,7 @@ class Call:
             if key == _REQUEST_ID_KEY:
                 self.request_id = request_id_in(value)
             elif key == _TRACE_PARENT_KEY:
-                self.trace_id = trace_id_in(value)
+                self.traceparent = traceparent_in(value)
             elif key == _AUTHORIZATION_KEY:
                 # A repeated header is not a valid credential.
                 self.authorization = str(value) if self.authorization is None else f"{self.authorization}, {value!s}"
@@ -78,6 +84,11 @@ class Call:
                 self.was_sent_before |= key == _ATTEMPTS_KEY
         if size_bytes > MAX_METADATA_BYTES:
             raise HeadersTooLarge
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the caller's trace."""
+        return None if self.traceparent is None else self.traceparent[_TRACE_ID]
 
     @property
     def cause(self) -> Cause:
@@ -97,4 +108,10 @@ def request_id_in(value: str | bytes) -> str | None:
 
 def trace_id_in(value: str | bytes) -> str | None:
     """Return the trace id of a W3C traceparent if it is valid."""
-    return value[_TRACE_ID] if isinstance(value, str) and _is_trace_parent(value) else None
+    traceparent = traceparent_in(value)
+    return None if traceparent is None else traceparent[_TRACE_ID]
+
+
+def traceparent_in(value: str | bytes) -> str | None:
+    """Return a W3C traceparent if it is valid."""
+    return value if isinstance(value, str) and _is_trace_parent(value) else None

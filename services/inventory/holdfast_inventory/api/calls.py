@@ -21,6 +21,7 @@ from holdfast_chassis.contract import Kind, method_of
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
+from holdfast_chassis.tracing import Tracer, context_in, current_span
 from holdfast_inventory.api.access import Access
 from holdfast_inventory.api.admission import Admission
 from holdfast_inventory.api.call import Call
@@ -68,8 +69,10 @@ class Calls:
         entropy: Entropy = SYSTEM_ENTROPY,
         authenticator: Authenticator | None = None,
         trusted_workloads: Collection[str] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        """Without an `authenticator` every caller may do everything. `trusted_workloads`: see `Workloads`."""
+        """Without an `authenticator` every caller may do everything. `trusted_workloads`: see `Workloads`.
+        Without a `tracer` calls are not traced."""
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
         self.admission = Admission(limits.in_flight, entropy)
@@ -78,6 +81,7 @@ class Calls:
         self._call_log = CallLog(limits.log_per_second, limits.log_slow_seconds)
         self._metrics = metrics
         self._clock = clock
+        self._tracer = tracer
         self._authenticator = authenticator
         self._workloads = Workloads(trusted_workloads, metrics.spoofed)
 
@@ -92,7 +96,7 @@ class Calls:
     def _endpoint(self, method: MethodDescriptor, handle: Callable[[Any, Call], Any]) -> Endpoint:
         counted = self._metrics.method(method)
         kind = method_of(method).kind
-        record = Traffic(method, counted, self.arrivals, self.in_flight, self._call_log, self._clock)
+        record = Traffic(method, counted, self.arrivals, self.in_flight, self._call_log, self._clock, self._tracer)
         access = None if self._authenticator is None else Access(self._authenticator, method)
         answer = self._answer(method, handle, kind, access)
         if access is not None:
@@ -114,6 +118,7 @@ class Calls:
 
     def _served(self, method: MethodDescriptor, answer: _Answer, record: Record, *, changes_nothing: bool) -> Endpoint:
         name, new_call, require_trusted = method.full_name, self._deadlines.call, self._workloads.require_trusted
+        begin_span = None if self._tracer is None or isinstance(record, Unrecorded) else self._tracer.begin
 
         async def serve(request: Any, exchange: Exchange) -> Ending:  # noqa: ANN401 - bytes, or an iterator over them
             began_at = record.began()
@@ -122,6 +127,9 @@ class Calls:
             message = b""
             try:
                 call.read_metadata(exchange.metadata)
+                if begin_span is not None:
+                    call.span = begin_span(context_in(call.traceparent))
+                    current_span.set(call.span)
                 if call.speaks_for_others:
                     require_trusted(exchange)
                 message = await answer(request, exchange, call)

@@ -9,6 +9,7 @@ from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import Clock
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.tracing import Kind, Span, SpanContext, Tracer
 from holdfast_inventory.api.call import Call
 from holdfast_inventory.api.refusals import Refusal
 from holdfast_inventory.ports import Exchange
@@ -60,7 +61,9 @@ class Traffic:
         in_flight: InFlight,
         call_log: CallLog,
         clock: Clock,
+        tracer: Tracer | None,
     ) -> None:
+        self._tracer = tracer
         self._name = method.full_name
         self._counted = counted
         self._arrivals = arrivals
@@ -82,8 +85,16 @@ class Traffic:
         seconds = now - began_at
         code, reason = ("OK", "OK") if refusal is None else (refusal.code_name, refusal.reason)
         self._counted.handled(code, reason, seconds)
-        if self._call_log.wants(now, seconds, failed=refusal is not None and refusal.code in _FAILURES):
+        failed = refusal is not None and refusal.code in _FAILURES
+        if self._call_log.wants(now, seconds, failed=failed):
             self._tell(exchange, call, code, reason, seconds)
+        if call.span is not None and self._tracer is not None and self._tracer.wants(call.span, seconds, failed=failed):
+            self._tracer.record(self._span(call.span, reason, began_at, now, code if failed else ""))
+
+    def _span(self, context: SpanContext, reason: str, began: float, ended: float, failure: str) -> Span:
+        service, _, method = self._name.rpartition(".")
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, "holdfast.reason": reason}
+        return Span(f"{service}/{method}", context, began, ended, Kind.SERVER, attributes, failure=failure)
 
     def _tell(self, exchange: Exchange, call: Call, code: str, reason: str, seconds: float) -> None:
         self._write(

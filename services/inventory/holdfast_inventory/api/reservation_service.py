@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.tracing import SpanContext, context_in
 from holdfast_inventory.api import messages, page_tokens, reservation_requests
 from holdfast_inventory.api.access import CommandAccess
 from holdfast_inventory.api.admission_tokens import AdmissionTokens
@@ -124,8 +125,10 @@ class ReservationService:
 
     async def _wanted(
         self, given: pb.Command, sale_id: str, call: Call
-    ) -> tuple[CreateRequest | Command, float] | DomainError:
-        """Return a command and its deadline, its own but no later than the call's; or why it is not allowed."""
+    ) -> tuple[CreateRequest | Command, float, SpanContext | None] | DomainError:
+        """Return a command, its deadline, no later than the call's, and its caller's span, if calls are traced; or why
+        it is not allowed.
+        """
         try:
             caller = call.principal if self._access is None else await self._access.claim(call.principal, given)
             command = reservation_requests.command(given, sale_id, caller)
@@ -134,14 +137,17 @@ class ReservationService:
                 command = await self._admitted(command)
         except DomainError as refusal:
             return refusal
+        span = None if call.span is None else context_in(given.traceparent)
         if timeout_seconds is None:
-            return command, call.deadline
-        return command, min(call.deadline, asyncio.get_running_loop().time() + timeout_seconds)
+            return command, call.deadline, span
+        return command, min(call.deadline, asyncio.get_running_loop().time() + timeout_seconds), span
 
-    def _bound(self, command: CreateRequest | Command, deadline: float, salt: bytes) -> tuple[Command, float]:
+    def _bound(
+        self, command: CreateRequest | Command, deadline: float, span: SpanContext | None, salt: bytes
+    ) -> tuple[Command, float, SpanContext | None]:
         if isinstance(command, CreateRequest):
             command = command.bound_command(salt) if command.request_id else command.command(self._entropy.uuid4())
-        return command, deadline
+        return command, deadline, span
 
     async def _admitted(self, wanted: CreateRequest) -> CreateRequest:
         """Return a create with its admission. Raises AdmissionRequired and IssuerUnavailable."""

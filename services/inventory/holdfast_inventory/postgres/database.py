@@ -17,6 +17,7 @@ import asyncpg
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.lifecycle import CannotStartError
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.tracing import Statement, statements
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
 from holdfast_inventory.ports import InDoubt, NotApplied, Rejected, StoreFault
 from holdfast_inventory.postgres.database_url import KeepAlive, parse_database_url
@@ -421,7 +422,11 @@ class Database:
         self._warned_of.update(unsafe)
 
     def _log_query(self, query: asyncpg.connection.LoggedQuery) -> None:
-        self._on_query(name_of(query.query), query.elapsed)
+        name = name_of(query.query)
+        self._on_query(name, query.elapsed)
+        made = statements.get()
+        if made is not None:
+            made.append(Statement(name, asyncio.get_running_loop().time(), query.elapsed))
 
 
 async def _roll_back(writer: Writer) -> None:

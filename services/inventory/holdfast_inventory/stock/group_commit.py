@@ -17,6 +17,7 @@ from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.fair_queue import FairQueue, fair_share
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.recent import RecentSet
+from holdfast_chassis.tracing import SpanContext, Statement, current_span, statements
 from holdfast_inventory.domain.commands import Command, Create, Sweep
 from holdfast_inventory.domain.decide import Adjusted, Answer, Decision, Done, State, decide
 from holdfast_inventory.domain.errors import (
@@ -32,6 +33,7 @@ from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.ports import Committed, InDoubt, NotApplied, SaleStore, Stale
 from holdfast_inventory.stock.admission import REMEMBERED_GRANTS, BatchTimer, Rank, flow_of, rank_of
+from holdfast_inventory.stock.batch_spans import BatchSpans, Served
 from holdfast_inventory.stock.contention import Contention
 from holdfast_inventory.stock.gathering import Gathering
 
@@ -95,6 +97,8 @@ class _Waiting:
     future: asyncio.Future[Answer]
     deadline: float | None
     since: float
+    span: SpanContext | None
+    """The span of its call, if calls are traced."""
     decided: bool = False
     """Its changes may be on the way to the database: until the outcome is known, it cannot be refused or dropped."""
     doubts: tuple[Done | Adjusted, ...] = ()
@@ -127,12 +131,14 @@ class GroupCommit:
         *,
         entropy: Entropy = SYSTEM_ENTROPY,
         cpu_seconds: Callable[[], float] = thread_cpu_seconds,
+        spans: BatchSpans | None = None,
     ) -> None:
         self._store = store
         self._limits = limits
         self._observer = observer
         self._entropy = entropy
         self._cpu_seconds = cpu_seconds
+        self._spans = spans
         self._lanes: dict[str, _Lane] = {}
         self._contentions: dict[str, Contention] = {}
         """The contention of sales without a lane: replicas compete for a sale even while none of its commands waits."""
@@ -156,7 +162,7 @@ class GroupCommit:
             contention = self._contentions.pop(sale_id, None) or Contention()
             timer, gathering = BatchTimer(self._limits.batch_commands, now), Gathering(self._limits.gather_seconds)
             lane = self._lanes[sale_id] = _Lane(sale_id, timer, gathering, contention)
-        waiting = _Waiting(command, loop.create_future(), deadline, now)
+        waiting = _Waiting(command, loop.create_future(), deadline, now, current_span.get())
         self._admit(lane, waiting, now)
         if lane.worker is None:
             lane.worker = loop.create_task(self._work(lane), name=f"group-commit {sale_id}")
@@ -198,9 +204,14 @@ class GroupCommit:
     async def _work(self, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
         lane.look = loop.call_later(_LOOK_SECONDS, self._look_after, lane)
+        made: list[Statement] = []
+        if self._spans is not None:
+            statements.set(made)
         try:
             while self._next_batch(lane):
                 await self._settle(lane, lane.batch)
+                if self._spans is not None:
+                    _record(self._spans, lane, loop.time(), made)
                 lane.timer.batch_ended(loop.time())
                 self._observer.on_batch(len(lane.batch), lane.timer.last_seconds)
                 await self._gather(lane)
@@ -432,6 +443,16 @@ def _as_first(answer: Answer, doubts: Sequence[Done | Adjusted]) -> Answer:
     if isinstance(answer, Done | Adjusted) and any(doubt.executed_at == answer.executed_at for doubt in doubts):
         return answer._replace(replayed=False)
     return answer
+
+
+def _record(spans: BatchSpans, lane: _Lane, now: float, made: list[Statement]) -> None:
+    answered = [
+        Served(each.span, each.since, each.future.result())
+        for each in lane.batch
+        if each.span is not None and each.future.done() and not each.future.cancelled()
+    ]
+    spans.record(lane.sale_id, lane.timer.began, now, len(lane.batch), answered, made)
+    made.clear()
 
 
 def _answer(waiting: _Waiting, answer: Answer) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from holdfast_chassis.clock import thread_cpu_seconds
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.tracing import SpanContext, current_span
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Command, Create, Sweep, Transfer
 from holdfast_inventory.domain.decide import Answer, Decision, Reply, State, Transferred, decide_transfer
@@ -23,6 +24,7 @@ from holdfast_inventory.domain.errors import (
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import Sale
 from holdfast_inventory.ports import Committed, InDoubt, NotApplied, Rejected, SaleStore
+from holdfast_inventory.stock.batch_spans import BatchSpans
 from holdfast_inventory.stock.bound_ids import BoundIds
 from holdfast_inventory.stock.group_commit import GroupCommit, GroupCommitLimits
 from holdfast_inventory.stock.sold_out import SoldOut
@@ -68,6 +70,7 @@ class StockLedger:
         sold_out_seconds: float = 0.2,
         entropy: Entropy = SYSTEM_ENTROPY,
         cpu_seconds: Callable[[], float] = thread_cpu_seconds,
+        spans: BatchSpans | None = None,
     ) -> None:
         self._store = store
         self._limits = limits
@@ -76,7 +79,7 @@ class StockLedger:
         self._entropy = entropy
         self._sold_out = SoldOut(sold_out_seconds)
         self._bound_ids = BoundIds(store)
-        self._groups = GroupCommit(store, limits, self, entropy=entropy, cpu_seconds=cpu_seconds)
+        self._groups = GroupCommit(store, limits, self, entropy=entropy, cpu_seconds=cpu_seconds, spans=spans)
         self._salts: dict[str, bytes] = {}
         self._salt_reads: dict[str, asyncio.Task[bytes]] = {}
 
@@ -120,10 +123,17 @@ class StockLedger:
             raise answer.with_traceback(None)
         return answer
 
-    async def execute_all(self, sale_id: str, commands: Sequence[tuple[Command, float | None]]) -> list[Answer]:
-        """Execute independent commands, in order, each with its deadline. Return an answer for each."""
-        # A future and not a task for each, because there may be a thousand.
-        begun = [self._begin(sale_id, command, deadline) for command, deadline in commands]
+    async def execute_all(
+        self, sale_id: str, commands: Sequence[tuple[Command, float | None, SpanContext | None]]
+    ) -> list[Answer]:
+        """Execute independent commands, in order, each with its deadline and the span of its caller. Return an answer
+        for each.
+        """
+        begun = []
+        for command, deadline, span in commands:
+            current_span.set(span)
+            # A future and not a task for each, because there may be a thousand.
+            begun.append(self._begin(sale_id, command, deadline))
         await asyncio.gather(*(answer for answer in begun if isinstance(answer, asyncio.Future)))
         return [answer.result() if isinstance(answer, asyncio.Future) else answer for answer in begun]
 
