@@ -156,7 +156,7 @@ class Gateway:
 
 
 def _span(call: Call, context: SpanContext, method: str, status: int, ended: float) -> Span:
-    attributes = {
+    attributes: dict[str, str | int] = {
         "http.request.method": method,
         "http.route": call.template,
         "http.response.status_code": status,

@@ -22,7 +22,7 @@ class Inventory:
         self.error = None
         self.arrived = asyncio.Condition()
 
-    async def submit(self, request, timeout_seconds):
+    async def submit(self, request, timeout_seconds, traceparent=None):
         gate = asyncio.Event()
         async with self.arrived:
             self.submits.append(request)
@@ -142,7 +142,7 @@ async def test_a_failed_submit_fails_all_that_it_carried(coalescer, inventory):
 
 
 async def test_an_answer_of_the_wrong_length_is_a_fault(coalescer, inventory):
-    async def short(request, timeout_seconds):
+    async def short(request, timeout_seconds, traceparent):
         return rs.SubmitResponse()
 
     inventory.submit = short
