@@ -28,7 +28,7 @@ async def reserve(catalog, ledger):
 
     async def reserve(sale_id, *commands):
         """Execute commands in a batch of their own, and return their reservations."""
-        answers = await ledger.execute_all(sale_id, [(each, None) for each in commands])
+        answers = await ledger.execute_all(sale_id, [(each, None, None) for each in commands])
         return [answer.reservation for answer in answers]
 
     return reserve
