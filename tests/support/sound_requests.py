@@ -114,6 +114,7 @@ _SOUND = {
     "WatchMovements": {"parent": "{sale}", "after_sequence": "0"},
     "VerifyLedger": {"name": "{sale}"},
     "GetSaleReport": {"name": "{sale}"},
+    "ListRefusals": {"parent": "{sale}", "customer": "c-1"},
     "CreateSaleSchedule": {
         "schedule_id": "s-{id}",
         "sale_schedule": {

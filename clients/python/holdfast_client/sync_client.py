@@ -33,6 +33,8 @@ from holdfast.inventory.v1.sale_service_pb2 import (
     ListItemsResponse,
     ListMovementsRequest,
     ListMovementsResponse,
+    ListRefusalsRequest,
+    ListRefusalsResponse,
     ListSaleChangesRequest,
     ListSaleChangesResponse,
     ListSaleScheduleChangesRequest,
@@ -179,6 +181,13 @@ class Client(Caller):
     """Reports how a sale went: what was reserved, sold, returned, released and expired, by item and over time, to how
     many customers, and how fast. It is exact: the sums of the movements up to its sequence. What was summed once
     is stored, and the next report continues there.
+    """
+
+    list_refusals = Call(ListRefusalsRequest, ListRefusalsResponse)
+    """Lists why creates of a customer were refused in a sale, for support: one entry for each reason, the latest
+    first. They are kept for HOLDFAST_CUSTOMER_REFUSAL_RETENTION_HOURS after the last one, appear within seconds,
+    in a stampede within a minute, and are not complete: if very many customers are refused at once, some are left
+    out.
     """
 
     create_sale_schedule = Call(CreateSaleScheduleRequest, SaleSchedule)

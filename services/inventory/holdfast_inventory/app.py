@@ -27,6 +27,7 @@ from holdfast_inventory.api.webhook_requests import UrlRules
 from holdfast_inventory.api.webhook_service import WebhookService
 from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.background.recurring import Recurring
+from holdfast_inventory.background.refusals import RefusalLimits, RefusalNotes
 from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.background.webhooks import SenderLimits, WebhookSender
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
@@ -36,6 +37,7 @@ from holdfast_inventory.metrics import (
     LedgerMetrics,
     PoolUse,
     ProcessMetrics,
+    RefusalMetrics,
     StockLevels,
     WebhookMetrics,
 )
@@ -44,6 +46,7 @@ from holdfast_inventory.postgres import migrations
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
 from holdfast_inventory.postgres.preconditions import require_tables
+from holdfast_inventory.postgres.refusal_store import RefusalStore
 from holdfast_inventory.postgres.sale_store import PostgresSaleStore
 from holdfast_inventory.postgres.webhook_store import WebhookStore
 from holdfast_inventory.readiness import Readiness
@@ -139,15 +142,20 @@ class App:
             "pool use", PoolUse(registry, lambda: self._database.use).sample, _POOL_SAMPLE_SECONDS, entropy
         )
         self._admission_tokens = AdmissionTokens(settings, clock, entropy)
+        refusal_store = RefusalStore(self._database)
+        self._refusals = RefusalNotes(
+            refusal_store, settings.limits(RefusalLimits), RefusalMetrics(registry).dropped, clock, entropy
+        )
         reservations = ReservationService(
             self._ledger,
             catalog,
             call_metrics.command,
+            self._refusals,
             entropy,
             None if self._authenticator is None else CommandAccess(self._authenticator),
             self._admission_tokens,
         )
-        sales = SaleService(self._ledger, catalog, self._feed, self._scheduler.wake)
+        sales = SaleService(self._ledger, catalog, self._feed, refusal_store, self._scheduler.wake)
         webhook_store = WebhookStore(self._database, entropy)
         self._sender = self._new_sender(webhook_store, catalog, WebhookMetrics(registry), clock, entropy)
         webhooks = WebhookService(
@@ -188,7 +196,7 @@ class App:
             Step("database", self._open_database, self._database.close, database, 2 * short),
             Step("schema", self._check_schema, _nothing, 2 * database, short),
             Step("redis", self._fanout.start, self._fanout.stop, short, short),
-            Step("stock ledger", _nothing, self._stop_ledger, short, batches),
+            Step("stock ledger", self._refusals.start, self._stop_ledger, short, batches),
             Step("sweeper", self._sweeper.start, self._sweeper.stop, short, short),
             Step("scheduler", self._scheduler.start, self._scheduler.stop, short, short),
             Step("webhooks", self._start_sender, self._stop_sender, short, 2 * short),
@@ -267,6 +275,7 @@ class App:
 
     async def _stop_ledger(self) -> None:
         await self._ledger.stop(self._settings.database_transaction_seconds)
+        await self._refusals.stop()
         await self._pool_samples.stop()
 
     # In between

@@ -215,6 +215,21 @@ class WebhookMetrics:
             self._lag_seconds.labels(webhook_id).set(lag_seconds)
 
 
+class RefusalMetrics:
+    """The notes of refused creates."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._dropped = Counter(
+            "holdfast_refusals_dropped",
+            "Refusals that are not in reports or in customers' lists, because there were too many.",
+            registry=registry,
+        )
+
+    def dropped(self, count: int) -> None:
+        """Count refusals that were not kept."""
+        self._dropped.inc(count)
+
+
 class FanoutMetrics:
     """Redis."""
 

@@ -11,6 +11,7 @@ from holdfast_chassis.listening import EVERY_ADDRESS
 from holdfast_chassis.redis_url import RedisUrlSetting
 from holdfast_chassis.settings import CommaSeparated, limit
 from holdfast_inventory.api.calls import CallLimits
+from holdfast_inventory.background.refusals import RefusalLimits
 from holdfast_inventory.ports import ServerLimits
 from holdfast_inventory.postgres.database import DatabaseLimits
 from holdfast_inventory.postgres.database_url import parse_database_url
@@ -198,6 +199,19 @@ class InventorySettings(IdentitySettings):
     )
     webhook_allow_http: bool = Field(
         False, description="Whether webhooks may have http URLs: what they send can then be read on its way."
+    )
+    refusal_flush_seconds: float = limit(
+        (RefusalLimits, "flush_seconds"),
+        gt=0,
+        description="The interval at which counts of refusals are written. A process that is killed loses those since.",
+    )
+    refusal_retention_days: float = limit(
+        (RefusalLimits, "kept_days"), gt=0, description="How long counts of refusals are kept for reports."
+    )
+    customer_refusal_retention_hours: float = limit(
+        (RefusalLimits, "customers_kept_hours"),
+        ge=0,
+        description="How long it is kept why a customer was refused, for support. 0: it is not kept.",
     )
     readiness_interval_seconds: float = Field(
         1.0, gt=0, description="The interval of the check of PostgreSQL on which readiness depends."

@@ -9,12 +9,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from structlog.testing import capture_logs
 
-from holdfast.inventory.v1 import movement_pb2, sale_pb2
+from holdfast.inventory.v1 import movement_pb2, refusal_pb2, sale_pb2
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast.inventory.v1 import sale_service_pb2 as sp
 from lab.kit.grpc_client import create
 from lab.kit.refusals import reason_of, refused, told
+from tests.support.eventually import eventually
 from tests.support.postgres import on_every_version
+from tests.support.service import running_service
 
 HELD, CONFIRMED, RELEASED = pb.Reservation.HELD, pb.Reservation.CONFIRMED, pb.Reservation.RELEASED
 SALE = "sales/drop-1"
@@ -262,6 +264,48 @@ async def test_a_report_says_how_a_sale_went(service):
     assert not report.HasField("sell_out_time")
     assert sum(interval.reserved for interval in report.curve) == 3
     assert sum(interval.confirmed for interval in report.curve) == 2
+
+
+async def test_refusals_are_in_the_report_and_in_the_customers_list(database_url):
+    async with running_service(database_url, refusal_flush_seconds=0.01) as service:
+        await service.create_sale(cap=1)
+        for _ in range(2):
+            await refusal(service.hold("ann", cap=2))
+        command = pb.Command(
+            create=pb.CreateReservationRequest(customer="ann", lines=[pb.Line(item="cap", quantity=3)])
+        )
+        unknown = pb.Command(
+            create=pb.CreateReservationRequest(customer="ann", lines=[pb.Line(item="hat", quantity=1)])
+        )
+        await service.reservations.Submit(pb.SubmitRequest(parent=SALE, commands=[command, unknown]))
+        await refusal(service.hold("ann", sale_id="nothing", cap=1))
+
+        listing = sp.ListRefusalsRequest(parent=SALE, customer="ann")
+
+        async def listed():
+            refusals = (await service.sales.ListRefusals(listing)).refusals
+            return refusals if sum(entry.refusals for entry in refusals) == 3 else None
+
+        [entry] = await eventually(listed)
+        report = await service.sales.GetSaleReport(sp.GetSaleReportRequest(name=SALE))
+
+    assert (entry.reason, entry.refusals) == (refusal_pb2.Refusal.INSUFFICIENT_STOCK, 3)
+    assert list(entry.lines) == [pb.Line(item="cap", quantity=3)]
+    [count] = report.refusals
+    assert (count.reason, count.refusals) == (refusal_pb2.Refusal.INSUFFICIENT_STOCK, 3)
+    assert report.refusal_interval == Duration(seconds=60)
+    assert sum(interval.refusals for interval in report.refusal_curve) == 3
+
+
+async def test_a_stopping_service_writes_the_refusals_that_it_has_counted(database_url):
+    async with running_service(database_url, refusal_flush_seconds=3600) as service:
+        await service.create_sale(cap=1)
+        await refusal(service.hold("ann", cap=2))
+    async with running_service(database_url) as service:
+        report = await service.sales.GetSaleReport(sp.GetSaleReportRequest(name=SALE))
+        found = await service.sales.ListRefusals(sp.ListRefusalsRequest(parent=SALE, customer="ann"))
+    assert [count.refusals for count in report.refusals] == [1]
+    assert [entry.refusals for entry in found.refusals] == [1]
 
 
 async def test_stock_and_movements_are_watched_and_resumed(service):

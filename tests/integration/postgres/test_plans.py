@@ -17,7 +17,7 @@ READS = {
     "get_reservation": load("history")["get_reservation"],
     **{name: sql for name, sql in LISTS.items() if name not in {"open_reservations", "batches_of_all_sales"}},
 }
-TABLES = {"sales", "items", "reservations", "ledger", "stock_changes"}
+TABLES = {"sales", "items", "reservations", "ledger", "stock_changes", "refusal_counts", "customer_refusals"}
 # A look-up uses the row's own key, never the sale alone, which would read the whole sale.
 KEYS = {
     "sales_pkey": {"sale_id"},
@@ -252,6 +252,16 @@ BATCHES = """
     FROM generate_series(0, 9999) AS n
     CROSS JOIN unnest('{x,y}'::text[]) AS letter;
 """
+COUNTS = """
+    INSERT INTO refusal_counts
+    SELECT 'sale-' || 1 + n % 20, now() - n * interval '1 minute', 'INSUFFICIENT_STOCK', 1
+    FROM generate_series(0, 9999) AS n;
+    INSERT INTO customer_refusals
+    SELECT 'c-' || n % 1000, 'sale-' || 1 + n % 20, 'REASON-' || n % 13, 1, now() - n * interval '1 minute',
+        now() - n * interval '1 minute', '{a}', '{1}'
+    FROM generate_series(0, 9999) AS n
+    ON CONFLICT DO NOTHING;
+"""
 STRETCH = "'sale-1', 1000, 1400"
 REPORTS = {
     # The two reservations of each batch, and those of both customers in this sale.
@@ -283,3 +293,41 @@ async def test_a_stretch_of_a_report_reads_its_own_rows_alone(database, sql, pla
             plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({arguments})")
             read[name] = rows_read(json.loads(plan)[0]["Plan"])
     assert read == ROWS_OF_REPORTS
+
+
+REFUSALS = {
+    "report_refusals": "'sale-1'",
+    "report_refusal_curve": "'sale-1', '{1 m, 1 h, 1 d}', 120",
+    "list_customer_refusals": "'c-0', 'sale-1'",
+    "add_refusal_counts": "'{sale-1,sale-2}', '{A,B}', '{1,1}'",
+    "add_customer_refusals": "'{c-0}', '{sale-1}', '{A}', '{1}', ARRAY[now()], ARRAY[now()], '{a}', '{1}'",
+    "delete_old_refusal_counts": "'9990 minutes', 100",
+    "delete_old_customer_refusals": "'9990 minutes', 100",
+}
+ROWS_OF_REFUSALS = {
+    "report_refusals": 500,
+    "report_refusal_curve": 500,
+    "list_customer_refusals": 10,
+    # The sales, not their counts.
+    "add_refusal_counts": 2,
+    "add_customer_refusals": 1,
+    # The ten that are old: found, found by their places, and deleted.
+    "delete_old_refusal_counts": 30,
+    "delete_old_customer_refusals": 30,
+}
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+async def test_refusals_are_read_by_their_keys(database, sql, plans):
+    await sql.execute(GROWTH)
+    await sql.execute(COUNTS)
+    await sql.execute("ANALYZE")
+    statements = {**load("reports"), **load("refusals")}
+    read = {}
+    async with database.reading() as connection:
+        await connection.execute(f"SET plan_cache_mode = {plans}")
+        for name, arguments in REFUSALS.items():
+            await connection.execute(f"PREPARE {name} AS {statements[name]}")
+            plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({arguments})")
+            read[name] = rows_read(json.loads(plan)[0]["Plan"])
+    assert read == ROWS_OF_REFUSALS

@@ -39,6 +39,7 @@ watch_stock = _maker("WatchStock")
 list_movements = _maker("ListMovements")
 list_sale_changes = _maker("ListSaleChanges")
 watch_movements = _maker("WatchMovements")
+list_refusals = _maker("ListRefusals")
 create_sale_schedule = _maker("CreateSaleSchedule")
 list_sale_schedules = _maker("ListSaleSchedules")
 get_sale_schedule = _maker("GetSaleSchedule")
@@ -86,6 +87,7 @@ CHECKS = {
     list_movements: sale_requests.list_movements,
     list_sale_changes: sale_requests.list_changes,
     watch_movements: sale_requests.watch_movements,
+    list_refusals: sale_requests.list_refusals,
     create_sale_schedule: schedule_requests.create_schedule,
     list_sale_schedules: schedule_requests.list_schedules,
     get_sale_schedule: by_name(schedule_requests.schedule_name),

@@ -134,6 +134,7 @@ RULES = {
         "schedule": BAD_SCHEDULES[1:],
     },
     requests.get_sale: {"name": BAD_SALES},
+    requests.list_refusals: {"parent": BAD_SALES, "customer": ["", *BAD_TEXTS]},
     requests.create_item: {
         "parent": BAD_SALES,
         "item_id": BAD_IDS,

@@ -24,7 +24,7 @@ WITH_A_RESERVATION = {
 }
 ALLOWED = {
     "reservations.own": WITH_A_RESERVATION,
-    "reservations.write": WITH_A_RESERVATION | {"Submit", "ReturnReservation"},
+    "reservations.write": WITH_A_RESERVATION | {"Submit", "ReturnReservation", "ListRefusals"},
     "stock.read": {"GetItem", "ListItems", "ListMovements", "WatchMovements", "VerifyLedger", "WatchStock"},
     "stock.write": {"AdjustStock", "TransferStock"},
     "sales.read": {

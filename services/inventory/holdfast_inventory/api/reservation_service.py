@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
@@ -17,9 +17,10 @@ from holdfast_inventory.api.failures import hide_unproven
 from holdfast_inventory.api.names import reservation_name
 from holdfast_inventory.api.refusals import refusal_of
 from holdfast_inventory.api.reservation_requests import CreateRequest
-from holdfast_inventory.domain.commands import Command
+from holdfast_inventory.domain.commands import Command, Create
 from holdfast_inventory.domain.decide import Answer, Done, Reply
 from holdfast_inventory.domain.errors import DomainError, NotFound
+from holdfast_inventory.domain.reservation import Line
 
 if TYPE_CHECKING:
     from holdfast_inventory.postgres.catalog import Catalog
@@ -27,9 +28,18 @@ if TYPE_CHECKING:
 
 log = get_logger("holdfast.commands")
 
+
+class Refusals(Protocol):
+    """A record of refused creates. It is told of each, so it must be cheap, and must not wait."""
+
+    def note(self, sale_id: str, customer: str, lines: tuple[Line, ...], refusal: DomainError) -> None:
+        """Note that a create was refused."""
+
+
 CommandCount = Callable[[str, str], None]
 """Called for each command of a Submit with the corresponding method and the reason of its refusal (or `OK`)."""
 
+_CREATES = (Create, CreateRequest)
 _METHODS = {
     "create": "CreateReservation",
     "confirm": "ConfirmReservation",
@@ -46,6 +56,7 @@ class ReservationService:
         ledger: "StockLedger",
         catalog: "Catalog",
         count: CommandCount,
+        refusals: Refusals,
         entropy: Entropy = SYSTEM_ENTROPY,
         access: CommandAccess | None = None,
         admission_tokens: AdmissionTokens | None = None,
@@ -54,6 +65,7 @@ class ReservationService:
         self._ledger = ledger
         self._catalog = catalog
         self._count = count
+        self._refusals = refusals
         self._entropy = entropy
         self._access = access
         self._admission_tokens = admission_tokens
@@ -65,7 +77,11 @@ class ReservationService:
             command = wanted.bound_command(await self._ledger.salt(wanted.sale_id, call.deadline))
         else:
             command = wanted.command(self._entropy.uuid4())
-        return await self._execute(wanted.sale_id, command, call)
+        try:
+            return await self._execute(wanted.sale_id, command, call)
+        except DomainError as refusal:
+            self._note(wanted.sale_id, command, refusal)
+            raise
 
     async def confirm_reservation(self, request: pb.ConfirmReservationRequest, call: Call) -> pb.Reservation:
         """Sell the units of a reservation."""
@@ -115,7 +131,12 @@ class ReservationService:
         response = pb.SubmitResponse()
         tells = log.is_enabled_for(logging.DEBUG)
         for given, command in zip(request.commands, wanted, strict=True):
-            told = command if isinstance(command, DomainError) else next(executed)
+            if isinstance(command, DomainError):
+                told: Answer = command
+            else:
+                told = next(executed)
+                if isinstance(told, DomainError):
+                    self._note(sale_id, command[0], told)
             reason = _fill_outcome(response.outcomes.add(), sale_id, told, call)
             method = _METHODS.get(given.WhichOneof("command") or "", "Submit")
             self._count(method, reason)
@@ -153,10 +174,17 @@ class ReservationService:
         """Return a create with its admission. Raises AdmissionRequired and IssuerUnavailable."""
         if not wanted.admission_token or self._admission_tokens is None:
             return wanted
-        tokens = self._admission_tokens
-        return wanted._replace(
-            admission=await tokens.admission(wanted.admission_token, wanted.sale_id, wanted.customer)
-        )
+        try:
+            admission = await self._admission_tokens.admission(wanted.admission_token, wanted.sale_id, wanted.customer)
+        except DomainError as refusal:
+            self._note(wanted.sale_id, wanted, refusal)
+            raise
+        return wanted._replace(admission=admission)
+
+    def _note(self, sale_id: str, command: CreateRequest | Command, refusal: DomainError) -> None:
+        """Note a refused create, unless it names what does not exist."""
+        if isinstance(command, _CREATES) and not isinstance(refusal, NotFound):
+            self._refusals.note(sale_id, command.customer, command.lines, refusal)
 
     async def _execute(self, sale_id: str, command: Command, call: Call) -> pb.Reservation:
         done = _done(await self._ledger.execute(sale_id, command, call.deadline))

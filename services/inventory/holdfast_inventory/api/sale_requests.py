@@ -158,6 +158,12 @@ def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
     return SaleFilter(page, state, schedule_id)
 
 
+def list_refusals(request: pb.ListRefusalsRequest) -> tuple[str, str]:
+    """Check a list of refusals. Return the ids of sale and customer."""
+    with Checking() as checks:
+        return checks.sale("parent", request.parent), checks.required_text("customer", request.customer)
+
+
 def list_changes(request: pb.ListSaleChangesRequest) -> tuple[str, int, ListRequest]:
     """Check a list of a sale's changes. Return the sale's id, the number after which the page begins, and the page."""
     with Checking() as checks:

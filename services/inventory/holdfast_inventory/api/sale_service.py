@@ -17,6 +17,7 @@ from holdfast_inventory.watches.events import Change, Heartbeat, Snapshot, Stock
 
 if TYPE_CHECKING:
     from holdfast_inventory.postgres.catalog import Catalog, SaleView
+    from holdfast_inventory.postgres.refusal_store import RefusalStore
     from holdfast_inventory.stock.stock_ledger import StockLedger
     from holdfast_inventory.watches.feed import StockFeed
 
@@ -29,12 +30,14 @@ class SaleService:
         ledger: "StockLedger",
         catalog: "Catalog",
         feed: "StockFeed",
+        refusals: "RefusalStore",
         on_schedule: Callable[[], None],
     ) -> None:
         """`on_schedule` is called after a schedule was created."""
         self._ledger = ledger
         self._catalog = catalog
         self._feed = feed
+        self._refusals = refusals
         self._on_schedule = on_schedule
 
     # Sales
@@ -179,6 +182,11 @@ class SaleService:
         """Report how a sale went."""
         sale_id = sale_requests.sale_name(request.name)
         return reports.sale_report(sale_id, await self._catalog.sale_report(sale_id))
+
+    async def list_refusals(self, request: pb.ListRefusalsRequest, _: Call) -> pb.ListRefusalsResponse:
+        """List why a customer was refused."""
+        found = await self._refusals.list_customer_refusals(*sale_requests.list_refusals(request))
+        return pb.ListRefusalsResponse(refusals=map(reports.customer_refusal, found))
 
     # Schedules
 

@@ -12,6 +12,8 @@ INTERVALS = tuple(
     timedelta(seconds=seconds) for seconds in (1, 5, 15, 60, 5 * 60, 15 * 60, 3600, 6 * 3600, 86_400)
 ) + tuple(timedelta(weeks=weeks) for weeks in (1, 4, 52, 520))
 """The lengths of a curve's intervals. Each is a multiple of the one before, so that intervals can be merged."""
+REFUSAL_INTERVALS = INTERVALS[3:]
+"""Those of the curve of refusals, which are counted by the minute."""
 
 
 class Units(NamedTuple):
@@ -76,6 +78,28 @@ class Sums:
         )
 
 
+class ReasonCount(NamedTuple):
+    """How many creates were refused for a reason."""
+
+    reason: str
+    refusals: int
+
+
+class RefusalInterval(NamedTuple):
+    """How many creates were refused in an interval."""
+
+    start_at: datetime
+    refusals: int
+
+
+class Refusals(NamedTuple):
+    """The refused creates of a sale, by reason and over time."""
+
+    counts: tuple[ReasonCount, ...] = ()
+    interval: timedelta = REFUSAL_INTERVALS[0]
+    curve: tuple[RefusalInterval, ...] = ()
+
+
 class SaleReport(NamedTuple):
     """A report of a sale that opens at `open_at` and has `sequence` movements, made at `report_at` of the database's
     clock. It includes the movements up to that of `sums`.
@@ -85,6 +109,7 @@ class SaleReport(NamedTuple):
     open_at: datetime
     report_at: datetime
     sums: Sums
+    refusals: Refusals
 
     @property
     def units(self) -> Units:

@@ -65,6 +65,8 @@ TABLES = {
     "stock_changes": "SELECT INSERT",
     "changes": "SELECT INSERT",
     "report_checkpoints": "SELECT INSERT UPDATE",
+    "refusal_counts": "SELECT INSERT UPDATE DELETE",
+    "customer_refusals": "SELECT INSERT UPDATE DELETE",
     "schedules": "SELECT INSERT UPDATE DELETE",
     "webhooks": "SELECT INSERT UPDATE DELETE",
     "webhook_deliveries": "SELECT INSERT UPDATE DELETE",

@@ -7,7 +7,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from holdfast_inventory.domain.errors import NotFound
-from holdfast_inventory.domain.report import INTERVALS, MAX_INTERVALS, Interval, ItemReport, SaleReport, Sums, Units
+from holdfast_inventory.domain.report import (
+    INTERVALS,
+    MAX_INTERVALS,
+    REFUSAL_INTERVALS,
+    Interval,
+    ItemReport,
+    ReasonCount,
+    RefusalInterval,
+    Refusals,
+    SaleReport,
+    Sums,
+    Units,
+)
 from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import SQL as HISTORY
@@ -55,7 +67,8 @@ class Reports:
             checkpoint = await connection.fetchval(SQL["report_checkpoint"], sale_id, _FORMAT)
             stored = Sums() if checkpoint is None else _read_sums(checkpoint)
             sums = await self._continue(connection, sale_id, stored)
-        return stored.sequence, SaleReport(sale["sequence"], sale["open_at"], sale["now"], sums)
+            refusals = await _refusals(connection, sale_id)
+        return stored.sequence, SaleReport(sale["sequence"], sale["open_at"], sale["now"], sums, refusals)
 
     async def _continue(self, connection: Connection, sale_id: str, sums: Sums) -> Sums:
         loop = asyncio.get_running_loop()
@@ -93,6 +106,18 @@ async def _sums(connection: Connection, sale_id: str, earlier: Sums, last: int, 
         buyers["customers"],
         curve[0]["width"] if curve else INTERVALS[0],
         tuple(Interval(row["start_at"], row["reserved"], row["confirmed"]) for row in curve),
+    )
+
+
+async def _refusals(connection: Connection, sale_id: str) -> Refusals:
+    counts = await _fetch(connection, "report_refusals", sale_id)
+    if not counts:
+        return Refusals()
+    curve = await _fetch(connection, "report_refusal_curve", sale_id, REFUSAL_INTERVALS, MAX_INTERVALS)
+    return Refusals(
+        tuple(ReasonCount(row["reason"], row["refusals"]) for row in counts),
+        curve[0]["width"],
+        tuple(RefusalInterval(row["start_at"], row["refusals"]) for row in curve),
     )
 
 

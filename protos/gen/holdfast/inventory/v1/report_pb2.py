@@ -25,9 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.inventory.v1 import refusal_pb2 as holdfast_dot_inventory_dot_v1_dot_refusal__pb2
+from holdfast.inventory.v1 import reservation_service_pb2 as holdfast_dot_inventory_dot_v1_dot_reservation__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"holdfast/inventory/v1/report.proto\x12\x15holdfast.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x08\n\nSaleReport\x12\x12\n\x04sale\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rsale_sequence\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0breport_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12<\n\x05units\x18\x04 \x01(\x0b\x32\'.holdfast.inventory.v1.SaleReport.UnitsB\x04\xe2\x41\x01\x03\x12\x41\n\x05items\x18\x05 \x03(\x0b\x32,.holdfast.inventory.v1.SaleReport.ItemReportB\x04\xe2\x41\x01\x03\x12\x37\n\rsell_out_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x39\n\x10time_to_sell_out\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x17\n\tcustomers\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x37\n\x0e\x63urve_interval\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12?\n\x05\x63urve\x18\n \x03(\x0b\x32*.holdfast.inventory.v1.SaleReport.IntervalB\x04\xe2\x41\x01\x03\x1a\xc0\x01\n\x05Units\x12\x16\n\x08reserved\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tconfirmed\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08released\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07\x65xpired\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08returned\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04held\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04sold\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tavailable\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a\xd2\x01\n\nItemReport\x12\x12\n\x04item\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\x05units\x18\x02 \x01(\x0b\x32\'.holdfast.inventory.v1.SaleReport.UnitsB\x04\xe2\x41\x01\x03\x12\x37\n\rsell_out_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x39\n\x10time_to_sell_out\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x1aq\n\x08Interval\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08reserved\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tconfirmed\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x42m\n\x19\x64\x65v.holdfast.inventory.v1B\x0bReportProtoP\x01Z)holdfast.dev/api/inventory/v1;inventoryv1\xaa\x02\x15Holdfast.Inventory.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"holdfast/inventory/v1/report.proto\x12\x15holdfast.inventory.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#holdfast/inventory/v1/refusal.proto\x1a/holdfast/inventory/v1/reservation_service.proto\"\xb8\x0b\n\nSaleReport\x12\x12\n\x04sale\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rsale_sequence\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0breport_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12<\n\x05units\x18\x04 \x01(\x0b\x32\'.holdfast.inventory.v1.SaleReport.UnitsB\x04\xe2\x41\x01\x03\x12\x41\n\x05items\x18\x05 \x03(\x0b\x32,.holdfast.inventory.v1.SaleReport.ItemReportB\x04\xe2\x41\x01\x03\x12\x37\n\rsell_out_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x39\n\x10time_to_sell_out\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x17\n\tcustomers\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x37\n\x0e\x63urve_interval\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12?\n\x05\x63urve\x18\n \x03(\x0b\x32*.holdfast.inventory.v1.SaleReport.IntervalB\x04\xe2\x41\x01\x03\x12\x46\n\x08refusals\x18\x0c \x03(\x0b\x32..holdfast.inventory.v1.SaleReport.RefusalCountB\x04\xe2\x41\x01\x03\x12\x39\n\x10refusal_interval\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12N\n\rrefusal_curve\x18\x0e \x03(\x0b\x32\x31.holdfast.inventory.v1.SaleReport.RefusalIntervalB\x04\xe2\x41\x01\x03\x1a\xc0\x01\n\x05Units\x12\x16\n\x08reserved\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tconfirmed\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08released\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07\x65xpired\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08returned\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04held\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04sold\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tavailable\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a\xd2\x01\n\nItemReport\x12\x12\n\x04item\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\x05units\x18\x02 \x01(\x0b\x32\'.holdfast.inventory.v1.SaleReport.UnitsB\x04\xe2\x41\x01\x03\x12\x37\n\rsell_out_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x39\n\x10time_to_sell_out\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x1aq\n\x08Interval\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08reserved\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tconfirmed\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a\x63\n\x0cRefusalCount\x12;\n\x06reason\x18\x01 \x01(\x0e\x32%.holdfast.inventory.v1.Refusal.ReasonB\x04\xe2\x41\x01\x03\x12\x16\n\x08refusals\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a_\n\x0fRefusalInterval\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08refusals\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\x83\x02\n\x0f\x43ustomerRefusal\x12;\n\x06reason\x18\x01 \x01(\x0e\x32%.holdfast.inventory.v1.Refusal.ReasonB\x04\xe2\x41\x01\x03\x12\x16\n\x08refusals\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\nfirst_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x30\n\x05lines\x18\x05 \x03(\x0b\x32\x1b.holdfast.inventory.v1.LineB\x04\xe2\x41\x01\x03\x42m\n\x19\x64\x65v.holdfast.inventory.v1B\x0bReportProtoP\x01Z)holdfast.dev/api/inventory/v1;inventoryv1\xaa\x02\x15Holdfast.Inventory.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,6 +67,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SALEREPORT_INTERVAL'].fields_by_name['reserved']._serialized_options = b'\342A\001\003'
   _globals['_SALEREPORT_INTERVAL'].fields_by_name['confirmed']._loaded_options = None
   _globals['_SALEREPORT_INTERVAL'].fields_by_name['confirmed']._serialized_options = b'\342A\001\003'
+  _globals['_SALEREPORT_REFUSALCOUNT'].fields_by_name['reason']._loaded_options = None
+  _globals['_SALEREPORT_REFUSALCOUNT'].fields_by_name['reason']._serialized_options = b'\342A\001\003'
+  _globals['_SALEREPORT_REFUSALCOUNT'].fields_by_name['refusals']._loaded_options = None
+  _globals['_SALEREPORT_REFUSALCOUNT'].fields_by_name['refusals']._serialized_options = b'\342A\001\003'
+  _globals['_SALEREPORT_REFUSALINTERVAL'].fields_by_name['start_time']._loaded_options = None
+  _globals['_SALEREPORT_REFUSALINTERVAL'].fields_by_name['start_time']._serialized_options = b'\342A\001\003'
+  _globals['_SALEREPORT_REFUSALINTERVAL'].fields_by_name['refusals']._loaded_options = None
+  _globals['_SALEREPORT_REFUSALINTERVAL'].fields_by_name['refusals']._serialized_options = b'\342A\001\003'
   _globals['_SALEREPORT'].fields_by_name['sale']._loaded_options = None
   _globals['_SALEREPORT'].fields_by_name['sale']._serialized_options = b'\342A\001\003'
   _globals['_SALEREPORT'].fields_by_name['sequence']._loaded_options = None
@@ -87,12 +97,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SALEREPORT'].fields_by_name['curve_interval']._serialized_options = b'\342A\001\003'
   _globals['_SALEREPORT'].fields_by_name['curve']._loaded_options = None
   _globals['_SALEREPORT'].fields_by_name['curve']._serialized_options = b'\342A\001\003'
-  _globals['_SALEREPORT']._serialized_start=160
-  _globals['_SALEREPORT']._serialized_end=1215
-  _globals['_SALEREPORT_UNITS']._serialized_start=695
-  _globals['_SALEREPORT_UNITS']._serialized_end=887
-  _globals['_SALEREPORT_ITEMREPORT']._serialized_start=890
-  _globals['_SALEREPORT_ITEMREPORT']._serialized_end=1100
-  _globals['_SALEREPORT_INTERVAL']._serialized_start=1102
-  _globals['_SALEREPORT_INTERVAL']._serialized_end=1215
+  _globals['_SALEREPORT'].fields_by_name['refusals']._loaded_options = None
+  _globals['_SALEREPORT'].fields_by_name['refusals']._serialized_options = b'\342A\001\003'
+  _globals['_SALEREPORT'].fields_by_name['refusal_interval']._loaded_options = None
+  _globals['_SALEREPORT'].fields_by_name['refusal_interval']._serialized_options = b'\342A\001\003'
+  _globals['_SALEREPORT'].fields_by_name['refusal_curve']._loaded_options = None
+  _globals['_SALEREPORT'].fields_by_name['refusal_curve']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['reason']._loaded_options = None
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['reason']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['refusals']._loaded_options = None
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['refusals']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['first_time']._loaded_options = None
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['first_time']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['last_time']._loaded_options = None
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['last_time']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['lines']._loaded_options = None
+  _globals['_CUSTOMERREFUSAL'].fields_by_name['lines']._serialized_options = b'\342A\001\003'
+  _globals['_SALEREPORT']._serialized_start=246
+  _globals['_SALEREPORT']._serialized_end=1710
+  _globals['_SALEREPORT_UNITS']._serialized_start=992
+  _globals['_SALEREPORT_UNITS']._serialized_end=1184
+  _globals['_SALEREPORT_ITEMREPORT']._serialized_start=1187
+  _globals['_SALEREPORT_ITEMREPORT']._serialized_end=1397
+  _globals['_SALEREPORT_INTERVAL']._serialized_start=1399
+  _globals['_SALEREPORT_INTERVAL']._serialized_end=1512
+  _globals['_SALEREPORT_REFUSALCOUNT']._serialized_start=1514
+  _globals['_SALEREPORT_REFUSALCOUNT']._serialized_end=1613
+  _globals['_SALEREPORT_REFUSALINTERVAL']._serialized_start=1615
+  _globals['_SALEREPORT_REFUSALINTERVAL']._serialized_end=1710
+  _globals['_CUSTOMERREFUSAL']._serialized_start=1713
+  _globals['_CUSTOMERREFUSAL']._serialized_end=1972
 # @@protoc_insertion_point(module_scope)

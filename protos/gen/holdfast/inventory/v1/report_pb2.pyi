@@ -9,6 +9,8 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from holdfast.inventory.v1 import refusal_pb2 as _refusal_pb2
+from holdfast.inventory.v1 import reservation_service_pb2 as _reservation_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -150,6 +152,56 @@ class SaleReport(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class RefusalCount(_message.Message):
+        """Creates that were refused for one reason."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        REFUSALS_FIELD_NUMBER: _builtins.int
+        reason: _refusal_pb2.Refusal.Reason.ValueType
+        """The reason."""
+        refusals: _builtins.int
+        """How many."""
+        def __init__(
+            self,
+            *,
+            reason: _refusal_pb2.Refusal.Reason.ValueType = ...,
+            refusals: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "refusals", b"refusals"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class RefusalInterval(_message.Message):
+        """Creates that were refused in one interval."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        START_TIME_FIELD_NUMBER: _builtins.int
+        REFUSALS_FIELD_NUMBER: _builtins.int
+        refusals: _builtins.int
+        """How many."""
+        @_builtins.property
+        def start_time(self) -> _timestamp_pb2.Timestamp:
+            """The beginning of the interval. It is `refusal_interval` long."""
+
+        def __init__(
+            self,
+            *,
+            start_time: _timestamp_pb2.Timestamp | None = ...,
+            refusals: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals", "start_time", b"start_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SALE_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     SALE_SEQUENCE_FIELD_NUMBER: _builtins.int
@@ -161,6 +213,9 @@ class SaleReport(_message.Message):
     CUSTOMERS_FIELD_NUMBER: _builtins.int
     CURVE_INTERVAL_FIELD_NUMBER: _builtins.int
     CURVE_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    REFUSAL_INTERVAL_FIELD_NUMBER: _builtins.int
+    REFUSAL_CURVE_FIELD_NUMBER: _builtins.int
     sale: _builtins.str
     """`sales/{sale}`."""
     sequence: _builtins.int
@@ -208,6 +263,27 @@ class SaleReport(_message.Message):
         length since 1970 (UTC).
         """
 
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleReport.RefusalCount]:
+        """How many creates were refused, by reason, the most frequent first. They are
+        counted beside the ledger, and not exact: the last seconds are not yet
+        counted, a process that is killed loses about a second, a request that is
+        repeated counts each time, and counts are deleted after
+        HOLDFAST_REFUSAL_RETENTION_DAYS. Requests that are malformed or name what does
+        not exist, and those that gateway, edge or admission refused before the sale
+        was known, are not counted.
+        """
+
+    @_builtins.property
+    def refusal_interval(self) -> _duration_pb2.Duration:
+        """The length of the intervals of `refusal_curve`: as for the curve, but at
+        least a minute.
+        """
+
+    @_builtins.property
+    def refusal_curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleReport.RefusalInterval]:
+        """Refusals over time: the intervals that have any, in order."""
+
     def __init__(
         self,
         *,
@@ -222,11 +298,58 @@ class SaleReport(_message.Message):
         customers: _builtins.int = ...,
         curve_interval: _duration_pb2.Duration | None = ...,
         curve: _abc.Iterable[Global___SaleReport.Interval] | None = ...,
+        refusals: _abc.Iterable[Global___SaleReport.RefusalCount] | None = ...,
+        refusal_interval: _duration_pb2.Duration | None = ...,
+        refusal_curve: _abc.Iterable[Global___SaleReport.RefusalInterval] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["curve_interval", b"curve_interval", "report_time", b"report_time", "sell_out_time", b"sell_out_time", "time_to_sell_out", b"time_to_sell_out", "units", b"units"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["curve_interval", b"curve_interval", "refusal_interval", b"refusal_interval", "report_time", b"report_time", "sell_out_time", b"sell_out_time", "time_to_sell_out", b"time_to_sell_out", "units", b"units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curve", b"curve", "curve_interval", b"curve_interval", "customers", b"customers", "items", b"items", "report_time", b"report_time", "sale", b"sale", "sale_sequence", b"sale_sequence", "sell_out_time", b"sell_out_time", "sequence", b"sequence", "time_to_sell_out", b"time_to_sell_out", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curve", b"curve", "curve_interval", b"curve_interval", "customers", b"customers", "items", b"items", "refusal_curve", b"refusal_curve", "refusal_interval", b"refusal_interval", "refusals", b"refusals", "report_time", b"report_time", "sale", b"sale", "sale_sequence", b"sale_sequence", "sell_out_time", b"sell_out_time", "sequence", b"sequence", "time_to_sell_out", b"time_to_sell_out", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SaleReport: _TypeAlias = SaleReport  # noqa: Y015
+
+@_typing.final
+class CustomerRefusal(_message.Message):
+    """Creates of a customer in a sale that were refused for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    reason: _refusal_pb2.Refusal.Reason.ValueType
+    """The reason."""
+    refusals: _builtins.int
+    """How many creates were refused for it."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first one was refused."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last one was refused."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_reservation_service_pb2.Line]:
+        """What the last one asked for."""
+
+    def __init__(
+        self,
+        *,
+        reason: _refusal_pb2.Refusal.Reason.ValueType = ...,
+        refusals: _builtins.int = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        lines: _abc.Iterable[_reservation_service_pb2.Line] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time", "lines", b"lines", "reason", b"reason", "refusals", b"refusals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerRefusal: _TypeAlias = CustomerRefusal  # noqa: Y015

@@ -128,6 +128,11 @@ class SaleServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.GetSaleReportRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_report__pb2.SaleReport.FromString,
                 _registered_method=True)
+        self.ListRefusals = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/ListRefusals',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListRefusalsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListRefusalsResponse.FromString,
+                _registered_method=True)
         self.CreateSaleSchedule = channel.unary_unary(
                 '/holdfast.inventory.v1.SaleService/CreateSaleSchedule',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CreateSaleScheduleRequest.SerializeToString,
@@ -298,6 +303,17 @@ class SaleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRefusals(self, request, context):
+        """Lists why creates of a customer were refused in a sale, for support: one entry
+        for each reason, the latest first. They are kept for
+        HOLDFAST_CUSTOMER_REFUSAL_RETENTION_HOURS after the last one, appear within
+        seconds, in a stampede within a minute, and are not complete: if very many
+        customers are refused at once, some are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSaleSchedule(self, request, context):
         """Creates a schedule. It opens sales from now on.
         """
@@ -426,6 +442,11 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     servicer.GetSaleReport,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.GetSaleReportRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_report__pb2.SaleReport.SerializeToString,
+            ),
+            'ListRefusals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefusals,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListRefusalsRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListRefusalsResponse.SerializeToString,
             ),
             'CreateSaleSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSaleSchedule,
@@ -940,6 +961,33 @@ class SaleService:
             '/holdfast.inventory.v1.SaleService/GetSaleReport',
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.GetSaleReportRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_report__pb2.SaleReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefusals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/ListRefusals',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListRefusalsRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListRefusalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -93,6 +93,13 @@ class SaleServiceStub:
     exact: the sums of the movements up to its sequence. What was summed once is
     stored, and the next report continues there.
     """
+    ListRefusals: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListRefusalsRequest, _sale_service_pb2.ListRefusalsResponse]
+    """Lists why creates of a customer were refused in a sale, for support: one entry
+    for each reason, the latest first. They are kept for
+    HOLDFAST_CUSTOMER_REFUSAL_RETENTION_HOURS after the last one, appear within
+    seconds, in a stampede within a minute, and are not complete: if very many
+    customers are refused at once, some are left out.
+    """
     CreateSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]
     """Creates a schedule. It opens sales from now on."""
     GetSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleScheduleRequest, _sale_pb2.SaleSchedule]
@@ -167,6 +174,13 @@ class SaleServiceAsyncStub(SaleServiceStub):
     expired, by item and over time, to how many customers, and how fast. It is
     exact: the sums of the movements up to its sequence. What was summed once is
     stored, and the next report continues there.
+    """
+    ListRefusals: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListRefusalsRequest, _sale_service_pb2.ListRefusalsResponse]  # type: ignore[assignment]
+    """Lists why creates of a customer were refused in a sale, for support: one entry
+    for each reason, the latest first. They are kept for
+    HOLDFAST_CUSTOMER_REFUSAL_RETENTION_HOURS after the last one, appear within
+    seconds, in a stampede within a minute, and are not complete: if very many
+    customers are refused at once, some are left out.
     """
     CreateSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
     """Creates a schedule. It opens sales from now on."""
@@ -347,6 +361,19 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         expired, by item and over time, to how many customers, and how fast. It is
         exact: the sums of the movements up to its sequence. What was summed once is
         stored, and the next report continues there.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRefusals(
+        self,
+        request: _sale_service_pb2.ListRefusalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_service_pb2.ListRefusalsResponse, _abc.Awaitable[_sale_service_pb2.ListRefusalsResponse]]:
+        """Lists why creates of a customer were refused in a sale, for support: one entry
+        for each reason, the latest first. They are kept for
+        HOLDFAST_CUSTOMER_REFUSAL_RETENTION_HOURS after the last one, appear within
+        seconds, in a stampede within a minute, and are not complete: if very many
+        customers are refused at once, some are left out.
         """
 
     @_abc_1.abstractmethod

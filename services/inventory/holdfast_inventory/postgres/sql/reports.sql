@@ -172,3 +172,37 @@ WHERE
             reservations.customer = buyer.customer AND reservations.sale_id COLLATE "C" = $1
             AND reservations.state = 2 AND reservations.ended_at <= $4
     )
+
+-- name: report_refusals
+-- How many creates were refused, by reason.
+SELECT reason, sum(refusals)::bigint AS refusals
+FROM refusal_counts
+WHERE sale_id = $1
+GROUP BY reason
+ORDER BY 2 DESC, 1
+
+-- name: report_refusal_curve
+-- How many creates were refused in each interval that has any. The interval is chosen as for the curve. The first and the
+-- last minute are not looked up by the index on minutes, which has those of all sales.
+WITH counted AS MATERIALIZED (
+    SELECT minute, sum(refusals) AS refusals
+    FROM refusal_counts
+    WHERE sale_id = $1
+    GROUP BY minute
+),
+
+chosen AS (
+    SELECT min(width) AS width
+    FROM unnest($2::interval[]) AS width
+    CROSS JOIN (SELECT min(minute) AS first_at, max(minute) AS last_at FROM counted) AS span
+    WHERE date_bin(width, span.last_at, 'epoch') < date_bin(width, span.first_at, 'epoch') + $3 * width
+)
+
+SELECT
+    chosen.width,
+    date_bin(chosen.width, counted.minute, 'epoch') AS start_at,
+    sum(counted.refusals)::bigint AS refusals
+FROM counted
+CROSS JOIN chosen
+GROUP BY 1, 2
+ORDER BY 2

@@ -1,0 +1,2 @@
+DROP TABLE customer_refusals;
+DROP TABLE refusal_counts;
