@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from holdfast_gateway import codec, json_text
 from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.problems import INVALID_REQUEST, refuse, refuse_field
-from holdfast_gateway.routes import Route, field_at
+from holdfast_gateway.routes import Route, Variable, field_at
 
 _QUERY_LIMIT_FIELDS = 100
 _INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
@@ -36,10 +36,7 @@ class Transcoder:
     def __init__(self, route: Route) -> None:
         self._message_class = route.request_class
         self._descriptor = route.rpc.input_type
-        self._path_fields = [
-            _PathField(variable.field_path[:-1], variable.field_path[-1], variable.start, variable.end)
-            for variable in route.variables
-        ]
+        self._path_fields = [_path_field(self._descriptor, variable) for variable in route.variables]
         self._body = route.body
         self._body_key = field_at(self._descriptor, (route.body,)).json_name if route.body not in ("", "*") else ""
         self._bound = {variable.field_path for variable in route.variables}
@@ -135,6 +132,13 @@ def _query_value(field: FieldDescriptor, text: str) -> str | int | bool:
     if field.type == FieldDescriptor.TYPE_BOOL:
         return {"true": True, "false": False}.get(text, text)
     return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def _path_field(descriptor: Descriptor, variable: Variable) -> _PathField:
+    path = variable.field_path
+    # By their names in JSON, as the body has them.
+    *parents, key = (field_at(descriptor, path[: length + 1]).json_name for length in range(len(path)))
+    return _PathField(tuple(parents), key, variable.start, variable.end)
 
 
 def _bind(document: dict[str, Any], path_field: _PathField, value: str) -> None:

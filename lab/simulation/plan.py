@@ -5,7 +5,7 @@ from datetime import timedelta
 from random import Random
 
 from holdfast_inventory.domain.sale import NewItem, NewSale
-from holdfast_inventory.domain.schedule import Remainder, Schedule
+from holdfast_inventory.domain.schedule import Period, Remainder, Schedule
 from holdfast_inventory.postgres.database import DatabaseLimits
 from holdfast_inventory.stock.group_commit import GroupCommitLimits
 from lab.simulation.chance import stream
@@ -118,7 +118,7 @@ def _schedule(random: Random) -> Schedule:
     remainder = random.choice(list(Remainder))
     return Schedule(
         schedule_id="hourly",
-        period=timedelta(seconds=60),
+        recurrence=Period(timedelta(seconds=60)),
         open_duration=timedelta(seconds=random.choice((20, 60))),
         per_customer_limit=0,
         hold_time=timedelta(seconds=1),

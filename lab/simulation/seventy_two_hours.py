@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import median
 
-from holdfast_inventory.background.schedules import lead
 from holdfast_inventory.domain import identity
 from holdfast_inventory.domain.commands import Confirm, Create
 from holdfast_inventory.domain.decide import Done
 from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import NewItem, NewSale
-from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence_id
+from holdfast_inventory.domain.schedule import Period, Remainder, Schedule, lead, occurrence_id
 from holdfast_inventory.postgres.database import UnavailableError
 from lab.simulation.chance import stream
 from lab.simulation.faults import Conditions, FaultInjector
@@ -141,7 +140,7 @@ class _Days:
         returns = course.remainder is Remainder.RETURN
         self.schedule = Schedule(
             schedule_id="hourly",
-            period=timedelta(hours=1),
+            recurrence=Period(timedelta(hours=1)),
             open_duration=timedelta(hours=1),
             per_customer_limit=0,
             hold_time=timedelta(minutes=2),

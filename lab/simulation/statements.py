@@ -304,7 +304,7 @@ def get_reservation(view, now, reservation_id, sale_id):
 def insert_schedule(view, now, schedule_id, *columns):
     if view.get("schedules", "", schedule_id) is not None:
         return []
-    row = dict(zip(SCHEDULE, (schedule_id, *columns, now), strict=True))
+    row = dict(zip(SCHEDULE, (schedule_id, *columns, now, now, 0), strict=True))
     _check(row["period"] >= timedelta(seconds=60), "schedules_period_check")
     _check(timedelta() < row["open_duration"] <= row["period"], "schedules_open_duration_check")
     view.put("schedules", "", schedule_id, row)
@@ -328,8 +328,10 @@ def delete_schedule(view, now, schedule_id):
     return [{"schedule_id": schedule_id}]
 
 
-def keep_schedule(view, now, schedule_id):
-    return [{"kept": True}] if view.get("schedules", "", schedule_id) is not None else []
+def keep_schedule(view, now, schedule_id, created_at, revision):
+    row = view.get("schedules", "", schedule_id)
+    is_kept = row is not None and (row["created_at"], row["revision"]) == (created_at, revision)
+    return [{"kept": True}] if is_kept else []
 
 
 def remaining_items(view, now, sale_id):

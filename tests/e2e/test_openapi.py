@@ -25,7 +25,9 @@ OF_SEVERAL_FIELDS = (
     # An order only for what is confirmed at once.
     "POST /v1/sales/{sale}/reservations",
     # Open for at most a period; a source if the remainder returns to it; the template's rules as a sale's.
+    # Either a period or a calendar, whose cron and time zone more than a pattern decides on.
     "POST /v1/saleSchedules",
+    "PATCH /v1/saleSchedules/{saleSchedule}",
     # An item of another sale than the source's.
     "POST /v1/sales:transfer",
 )

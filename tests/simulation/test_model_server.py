@@ -1,7 +1,7 @@
 """The model guarantees what PostgreSQL guarantees, and no more."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -17,6 +17,7 @@ from lab.simulation.trace import Trace
 
 BEGIN, COMMIT, ROLLBACK = "BEGIN", "COMMIT", "ROLLBACK"
 LOCK, APPEND = load("batch")["lock_sale"], load("batch")["append"]
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 DELETE, KEEP, GET = (load("schedules")[name] for name in ("delete_schedule", "keep_schedule", "get_schedule"))
 
 
@@ -29,7 +30,9 @@ class Bench:
         self.injector = FaultInjector(self.loop, self.trace, stream(1, "weather"), Conditions(has_standby=has_standby))
         self.server = Server(self.loop, self.trace, self.injector)
         self.driver = ModelDriver(self.server, Process("bench"))
-        self.server.tables.put("schedules", "", "hourly", {"schedule_id": "hourly"})
+        self.server.tables.put(
+            "schedules", "", "hourly", {"schedule_id": "hourly", "created_at": CREATED, "revision": 0}
+        )
 
     async def connect(self):
         return await self.driver.connect("", timeout=1.0, server_settings={})
@@ -85,7 +88,7 @@ def test_a_lock_is_waited_for_and_then_what_was_committed_is_seen(bench):
     async def work():
         writer = await bench.in_transaction((DELETE, "hourly"))
         other = await bench.in_transaction()
-        kept = asyncio.ensure_future(other.fetchval(KEEP, "hourly"))
+        kept = asyncio.ensure_future(other.fetchval(KEEP, "hourly", CREATED, 0))
         await asyncio.sleep(0.1)
         assert not kept.done()
         await writer.execute(COMMIT)
@@ -96,9 +99,9 @@ def test_a_lock_is_waited_for_and_then_what_was_committed_is_seen(bench):
 
 def test_shared_locks_do_not_wait_for_each_other(bench):
     async def work():
-        await bench.in_transaction((KEEP, "hourly"))
+        await bench.in_transaction((KEEP, "hourly", CREATED, 0))
         other = await bench.in_transaction()
-        assert await other.fetchval(KEEP, "hourly")
+        assert await other.fetchval(KEEP, "hourly", CREATED, 0)
 
     run(bench, work())
 
@@ -109,7 +112,7 @@ def test_a_lock_is_waited_for_so_long_and_the_transaction_is_then_lost(bench):
         other = await bench.in_transaction()
         began = bench.loop.time()
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await other.fetchval(KEEP, "hourly")
+            await other.fetchval(KEEP, "hourly", CREATED, 0)
         assert bench.loop.time() - began == pytest.approx(LOCK_TIMEOUT_SECONDS, abs=0.01)
         with pytest.raises(asyncpg.InFailedSQLTransactionError):
             await other.execute(COMMIT)

@@ -10,8 +10,9 @@ def parts(route, document):
     for variable in route.variables:
         owner = values
         for name in variable.field_path[:-1]:
-            owner = owner[name]
-        path[variable.start : variable.end] = [quote(part) for part in owner.pop(variable.field_path[-1]).split("/")]
+            owner = owner[camel_case(name)]
+        named = owner.pop(camel_case(variable.field_path[-1]))
+        path[variable.start : variable.end] = [quote(part) for part in named.split("/")]
     verb = f":{route.verb}" if route.verb else ""
     body = values if route.body == "*" else values.pop(camel_case(route.body), {}) if route.body else None
     return f"/{'/'.join(path)}{verb}", {} if route.body == "*" else values, body

@@ -7,7 +7,7 @@ from holdfast_inventory.domain.commands import Adjust, Confirm, Create, Release,
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line
 from holdfast_inventory.domain.sale import NewItem, NewSale
-from holdfast_inventory.domain.schedule import Remainder, Schedule
+from holdfast_inventory.domain.schedule import Period, Remainder, Schedule
 
 HOUR = timedelta(hours=1)
 
@@ -70,7 +70,7 @@ def adjust(item_id, delta):
 def hourly(schedule_id="hourly", *, source=None, remainder=Remainder.STAY, open_duration=HOUR, **on_hand):
     return Schedule(
         schedule_id=schedule_id,
-        period=HOUR,
+        recurrence=Period(HOUR),
         open_duration=open_duration,
         per_customer_limit=2,
         hold_time=timedelta(seconds=60),

@@ -21,6 +21,13 @@ _RULES = {
     "max_hold_time": "120s",
     "early_access": "30s",
 }
+_TIMES = {
+    "offset": "30s",
+    "open_duration": "60s",
+    "start_time": "2998-01-01T00:00:00Z",
+    "end_time": _LATER,
+    "lead_time": "3600s",
+}
 _LINES = [{"item": "a", "quantity": 1}]
 
 # "Submit/confirm" is a variant of Submit. {sale} and {reservation} are there, {id} is a new one each time.
@@ -131,6 +138,28 @@ _SOUND = {
             "remainder": "RETURN",
         },
     },
+    "CreateSaleSchedule/calendar": {
+        "schedule_id": "s-{id}",
+        "sale_schedule": {
+            "calendar": {"cron": "0 10 29 2 *", "time_zone": "Europe/Berlin", "exclude_dates": ["2028-02-29"]},
+            **_TIMES,
+            "template": {"items": [{"item": "a"}]},
+        },
+    },
+    "UpdateSaleSchedule": {
+        "sale_schedule": {
+            "name": "saleSchedules/nobody",
+            "calendar": {"cron": "0 10 29 2 *", "time_zone": "Europe/Berlin", "exclude_dates": ["2028-02-29"]},
+            **_TIMES,
+            "template": {"per_customer_limit": 2, "items": [{"item": "a"}]},
+            "source_sale": "{sale}",
+            "remainder": "STAY",
+        },
+        "update_mask": "calendar,offset,openDuration,startTime,endTime,leadTime,template,sourceSale,remainder",
+    },
+    "PauseSaleSchedule": {"name": "saleSchedules/nobody"},
+    "ResumeSaleSchedule": {"name": "saleSchedules/nobody"},
+    "RunSaleSchedule": {"name": "saleSchedules/nobody", "request_id": "{id}"},
     "GetSaleSchedule": {"name": "saleSchedules/nobody"},
     "ListSaleSchedules": {**_PAGE},
     "DeleteSaleSchedule": {"name": "saleSchedules/nobody"},

@@ -24,6 +24,10 @@ UNREAD = {
     "CreateSaleScheduleRequest.sale_schedule.template.open_time",
     "CreateSaleScheduleRequest.sale_schedule.template.close_time",
     "CreateSaleScheduleRequest.sale_schedule.template.items.name",
+    "UpdateSaleScheduleRequest.sale_schedule.template.name",
+    "UpdateSaleScheduleRequest.sale_schedule.template.open_time",
+    "UpdateSaleScheduleRequest.sale_schedule.template.close_time",
+    "UpdateSaleScheduleRequest.sale_schedule.template.items.name",
     "UpdateSaleRequest.sale.items",
     "CreateWebhookRequest.webhook.name",
     "SubmitRequest.commands.traceparent",  # An invalid trace context is replaced by a new one, as W3C requires.
@@ -34,7 +38,7 @@ UNREAD = {
 # These take any whole number that is not negative, or any at all.
 NO_CEILING = {"on_hand", "per_customer_limit", "expected_version", "after_sequence", "delta"}
 NO_FLOOR = {"delta"}
-MOST = {"lines": 100, "commands": 1000, "items": 1000, "kinds": 16}
+MOST = {"lines": 100, "commands": 1000, "items": 1000, "kinds": 16, "exclude_dates": 366, "next_open_times": 5}
 FREE_TEXT = {"customer", "order", "actor", "resume_token", "traceparent", "correlation_id", "authorization"}
 
 

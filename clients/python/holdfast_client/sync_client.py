@@ -44,11 +44,15 @@ from holdfast.inventory.v1.sale_service_pb2 import (
     ListSalesRequest,
     ListSalesResponse,
     PauseSaleRequest,
+    PauseSaleScheduleRequest,
     ResumeSaleRequest,
+    ResumeSaleScheduleRequest,
+    RunSaleScheduleRequest,
     SaleChange,
     TransferStockRequest,
     TransferStockResponse,
     UpdateSaleRequest,
+    UpdateSaleScheduleRequest,
     VerifyLedgerRequest,
     VerifyLedgerResponse,
     WatchMovementsRequest,
@@ -191,7 +195,7 @@ class Client(Caller):
     """
 
     create_sale_schedule = Call(CreateSaleScheduleRequest, SaleSchedule)
-    """Creates a schedule. It opens sales from now on."""
+    """Creates a schedule, which opens sales by a period or by a calendar."""
 
     get_sale_schedule = Call(GetSaleScheduleRequest, SaleSchedule)
     """Reads one schedule."""
@@ -199,11 +203,30 @@ class Client(Caller):
     list_sale_schedules = Pages(ListSaleSchedulesRequest, ListSaleSchedulesResponse, SaleSchedule)
     """Lists schedules by id."""
 
+    update_sale_schedule = Call(UpdateSaleScheduleRequest, SaleSchedule)
+    """Changes a schedule. The sales that it has created stay as they are."""
+
+    pause_sale_schedule = Call(PauseSaleScheduleRequest, SaleSchedule)
+    """Creates no sales until the schedule is resumed. The sales that it has created stay as they are. Pausing again
+    has no effect.
+    """
+
+    resume_sale_schedule = Call(ResumeSaleScheduleRequest, SaleSchedule)
+    """Creates sales again. A sale that should be open now opens at once. Resuming again has no effect."""
+
+    run_sale_schedule = Call(RunSaleScheduleRequest, Sale)
+    """Opens a sale now, out of turn, also while the schedule is paused. It closes like the others: after
+    open_duration, and when the next one opens at the latest. Repeated with the same request_id, it returns the
+    same sale.
+    """
+
     delete_sale_schedule = Call(DeleteSaleScheduleRequest, Empty)
     """Deletes a schedule. The sales that it has created stay as they are."""
 
     list_sale_schedule_changes = Pages(ListSaleScheduleChangesRequest, ListSaleScheduleChangesResponse, SaleChange)
-    """Lists who created and deleted a schedule, and when, oldest first. This is also possible after it was deleted."""
+    """Lists who created, changed, paused, resumed, ran and deleted a schedule, when, and what it changed, oldest
+    first. This is also possible after it was deleted.
+    """
 
     create_webhook = Call(CreateWebhookRequest, Webhook)
     """Creates a webhook. It sends the movements that are made from now on. Only this answer and that of

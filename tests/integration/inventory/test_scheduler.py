@@ -8,7 +8,7 @@ import pytest
 
 from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.domain.sale import NewItem, SaleState
-from holdfast_inventory.domain.schedule import Remainder, Schedule
+from holdfast_inventory.domain.schedule import Period, Remainder, Schedule
 from tests.support.postgres import on_every_version
 
 BOUND_SECONDS = 30
@@ -16,7 +16,7 @@ BOUND_SECONDS = 30
 
 def daily(schedule_id="daily", **changes):
     rules = {
-        "period": timedelta(days=1),
+        "recurrence": Period(timedelta(days=1)),
         "open_duration": timedelta(days=1),
         "per_customer_limit": 0,
         "hold_time": timedelta(seconds=60),

@@ -74,7 +74,7 @@ async def test_a_schedule_is_kept_as_it_was_created(catalog):
 
     created = await catalog.create_schedule(new)
 
-    assert created == replace(new, created_at=created.created_at)
+    assert created == replace(new, created_at=created.created_at, updated_at=created.updated_at)
     assert abs(created.created_at - datetime.now(UTC)) < HOUR
     assert created == await catalog.get_schedule("hourly")
 

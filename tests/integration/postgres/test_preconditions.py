@@ -283,7 +283,8 @@ async def test_a_role_that_may_not_read_the_schema_is_reported_so(database_url, 
 
 async def test_every_table_of_the_schema_is_looked_at(sql):
     rows = await sql.fetch("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-    assert {row["table_name"] for row in rows} == set(TABLES)
+    # Only the previous release reads this view.
+    assert {row["table_name"] for row in rows} - {"schedules"} == set(TABLES)
 
 
 @on_every_version

@@ -41,6 +41,9 @@ list_sale_changes = _maker("ListSaleChanges")
 watch_movements = _maker("WatchMovements")
 list_refusals = _maker("ListRefusals")
 create_sale_schedule = _maker("CreateSaleSchedule")
+create_sale_schedule_by_calendar = _maker("CreateSaleSchedule/calendar")
+update_sale_schedule = _maker("UpdateSaleSchedule")
+run_sale_schedule = _maker("RunSaleSchedule")
 list_sale_schedules = _maker("ListSaleSchedules")
 get_sale_schedule = _maker("GetSaleSchedule")
 list_sale_schedule_changes = _maker("ListSaleScheduleChanges")
@@ -89,6 +92,9 @@ CHECKS = {
     watch_movements: sale_requests.watch_movements,
     list_refusals: sale_requests.list_refusals,
     create_sale_schedule: schedule_requests.create_schedule,
+    create_sale_schedule_by_calendar: schedule_requests.create_schedule,
+    update_sale_schedule: schedule_requests.update_schedule,
+    run_sale_schedule: schedule_requests.run_schedule,
     list_sale_schedules: schedule_requests.list_schedules,
     get_sale_schedule: by_name(schedule_requests.schedule_name),
     list_sale_schedule_changes: schedule_requests.list_changes,

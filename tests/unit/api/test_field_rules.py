@@ -64,6 +64,42 @@ BAD_LIMITS = [-1, -(2**31)]
 BAD_SEQUENCES = [-1, -(2**63)]
 ABSENT = object()
 
+BAD_CRONS = [
+    "",
+    "0 10 * *",
+    "0 10 * * * *",
+    "0  10 * * *",
+    "60 10 * * *",
+    "0 10 * * FRY",
+    "0 10 30 2 *",
+    "@daily",
+    "0 10 * * *\n",
+]
+BAD_OPENINGS = {
+    "sale_schedule.calendar.cron": BAD_CRONS,
+    "sale_schedule.calendar.time_zone": [
+        "",
+        "Berlin",
+        "europe/berlin",
+        "+01:00",
+        "../UTC",
+        "Europe/Berlin\n",
+        "x" * 65,
+    ],
+    "sale_schedule.calendar.exclude_dates[0]": [
+        "",
+        "25.12.2026",
+        "2026-02-30",
+        "20261225",
+        "2026-W01-1",
+        "\N{FULLWIDTH DIGIT TWO}026-12-25",
+    ],
+    "sale_schedule.offset": [Duration(seconds=-1), Duration(seconds=31_622_401), Duration(seconds=1, nanos=5)],
+    "sale_schedule.open_duration": [*BAD_DURATIONS[:-1], Duration(seconds=31_622_401)],
+    "sale_schedule.start_time": BAD_TIMES,
+    "sale_schedule.end_time": BAD_TIMES,
+    "sale_schedule.lead_time": [Duration(), Duration(seconds=59), Duration(seconds=31_622_401)],
+}
 RULES = {
     requests.create_reservation: {
         "parent": BAD_SALES,
@@ -189,6 +225,25 @@ RULES = {
         "sale_schedule.source_sale": [*BAD_SALES],
         "sale_schedule.remainder": [4, -1, HUGE],
     },
+    requests.create_sale_schedule_by_calendar: {
+        "schedule_id": ["", "a b", "x" * 47],
+        "sale_schedule": [ABSENT],
+        "sale_schedule.period": [Duration(seconds=60)],
+        **BAD_OPENINGS,
+        "sale_schedule.calendar.cron": [*BAD_CRONS, "0 10 31 4,6 *"],
+    },
+    requests.update_sale_schedule: {
+        "sale_schedule": [ABSENT],
+        "sale_schedule.name": BAD_SCHEDULES,
+        **BAD_OPENINGS,
+        "sale_schedule.template": [ABSENT],
+        "sale_schedule.template.per_customer_limit": BAD_LIMITS,
+        "sale_schedule.template.items[0].item": BAD_IDS,
+        "sale_schedule.source_sale": BAD_SALES[1:],
+        "sale_schedule.remainder": [4, -1, HUGE],
+        "update_mask.paths[0]": ["", "name", "paused", "openDuration", "template.items", "calendar.cron"],
+    },
+    requests.run_sale_schedule: {"name": BAD_SCHEDULES, "request_id": BAD_REQUEST_IDS},
     requests.list_sale_schedules: {"page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
     requests.get_sale_schedule: {"name": BAD_SCHEDULES},
     requests.list_sale_schedule_changes: {

@@ -20,6 +20,12 @@ OURS_ALONE = {
     "must be after open_time",
     "must be at most max_hold_time",
     "must be at most the period",
+    "must be less than the period",
+    "must be after start_time",
+    "must be at least the template's early_access",
+    "must be set, or calendar",
+    "must not be set together with calendar",
+    "must be in IANA's database of time zones",
     "must be set: the remainder returns to it",
     "must be a whole number of seconds",
     "must not appear twice",
@@ -30,7 +36,10 @@ OURS_ALONE = {
 }
 # Rules that hang on where a message is: an item's id is its sale's to ask for, a create's parent is not for a Submit,
 # and of a sale to update only what the mask names is read. What a page token is, only its list knows.
-BY_PLACE = ("parent", "sale.name", "webhook.name", "sale.open_time", "update_mask", "page_token", "item.item")
+BY_PLACE = (
+    "parent", "sale.name", "webhook.name", "sale.open_time", "sale_schedule.name", "update_mask", "page_token",
+    "item.item",
+)  # fmt: skip
 
 validator = protovalidate.Validator()
 texts = st.sampled_from(["", "a", "-a", "a b", "a\x7f", "a\n", "\u2603", "x" * 46, "x" * 47, "x" * 63, "x" * 64])

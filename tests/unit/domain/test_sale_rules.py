@@ -8,13 +8,22 @@ import pytest
 from holdfast_inventory.domain import schedule as schedules
 from holdfast_inventory.domain.errors import InvalidRequest
 from holdfast_inventory.domain.sale import NewItem, NewSale, SaleChanges, broken_rules, hold_times, repeated_items
-from holdfast_inventory.domain.schedule import EPOCH, Remainder, Schedule
+from holdfast_inventory.domain.schedule import EPOCH, Period, Remainder, Schedule
 from tests.unit.domain.stage import NOON, reading
 
 MINUTE = timedelta(minutes=1)
 NEW = NewSale("drop", NOON, NOON + MINUTE, 0, MINUTE, 2 * MINUTE, (NewItem("cap", 1, 0),))
 HOURLY = Schedule(
-    "hourly", 60 * MINUTE, 60 * MINUTE, 0, MINUTE, 2 * MINUTE, (NewItem("cap", 1, 0),), None, Remainder.STAY, EPOCH
+    "hourly",
+    Period(60 * MINUTE),
+    60 * MINUTE,
+    0,
+    MINUTE,
+    2 * MINUTE,
+    (NewItem("cap", 1, 0),),
+    None,
+    Remainder.STAY,
+    EPOCH,
 )
 
 

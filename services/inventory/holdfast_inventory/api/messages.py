@@ -22,17 +22,19 @@ from holdfast_inventory.api.names import (
     schedule_name,
     webhook_name,
 )
+from holdfast_inventory.domain.calendar import Calendar
 from holdfast_inventory.domain.change import Change, ChangeKind
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Reservation, ReservationState
 from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
-from holdfast_inventory.domain.schedule import Remainder, Schedule
+from holdfast_inventory.domain.schedule import Period, Remainder, Schedule, next_openings
 from holdfast_inventory.domain.webhook import Delivery, DeliveryState, Message, Webhook
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_PER_DAY = 86_400
 _NANOS_PER_MICROSECOND = 1_000
+_NEXT_OPENINGS = 5
 
 # By name, so that a choice that is missing in the protos fails at import.
 _RESERVATION_STATES = {state: reservation_service_pb2.Reservation.State.Value(state.name) for state in ReservationState}
@@ -153,24 +155,46 @@ def change(known: Change) -> sale_service_pb2.SaleChange:
     )
 
 
-def schedule(known: Schedule) -> sale_pb2.SaleSchedule:
-    """Return a schedule."""
+def schedule(known: Schedule, now: datetime) -> sale_pb2.SaleSchedule:
+    """Return a schedule, with its next openings after `now`."""
+    recurrence = known.recurrence
+    calendar = recurrence if isinstance(recurrence, Calendar) else None
     return sale_pb2.SaleSchedule(
         name=schedule_name(known.schedule_id),
-        period=duration(known.period),
-        open_duration=duration(known.open_duration),
-        template=sale_pb2.Sale(
-            per_customer_limit=known.per_customer_limit,
-            hold_time=duration(known.hold_time),
-            max_hold_time=duration(known.max_hold_time),
-            items=[_template_item(new) for new in known.items],
-            shop_confirms=known.shop_confirms,
-            admission_required=known.admission_required,
-            early_access=duration(known.early_access) if known.early_access else None,
-        ),
+        period=duration(recurrence.length) if isinstance(recurrence, Period) else None,
+        calendar=None if calendar is None else _calendar(calendar),
+        offset=duration(known.offset) if known.offset else None,
+        open_duration=None if known.open_duration is None else duration(known.open_duration),
+        start_time=None if known.start_at is None else timestamp(known.start_at),
+        end_time=None if known.end_at is None else timestamp(known.end_at),
+        lead_time=None if known.lead_time is None else duration(known.lead_time),
+        template=_template(known),
         source_sale="" if known.source_sale_id is None else sale_name(known.source_sale_id),
         remainder=_REMAINDERS[known.remainder],
+        paused=known.paused,
         create_time=timestamp(known.created_at),
+        update_time=timestamp(known.updated_at),
+        next_open_times=map(timestamp, next_openings(known, now, _NEXT_OPENINGS)),
+    )
+
+
+def _calendar(known: Calendar) -> sale_pb2.SaleSchedule.Calendar:
+    return sale_pb2.SaleSchedule.Calendar(
+        cron=known.cron,
+        time_zone=known.time_zone,
+        exclude_dates=[day.isoformat() for day in known.excluded_dates],
+    )
+
+
+def _template(known: Schedule) -> sale_pb2.Sale:
+    return sale_pb2.Sale(
+        per_customer_limit=known.per_customer_limit,
+        hold_time=duration(known.hold_time),
+        max_hold_time=duration(known.max_hold_time),
+        items=[_template_item(new) for new in known.items],
+        shop_confirms=known.shop_confirms,
+        admission_required=known.admission_required,
+        early_access=duration(known.early_access) if known.early_access else None,
     )
 
 

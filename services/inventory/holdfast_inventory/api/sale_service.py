@@ -13,6 +13,7 @@ from holdfast_inventory.api.call import Call
 from holdfast_inventory.domain import change as domain
 from holdfast_inventory.domain.commands import Sweep
 from holdfast_inventory.domain.decide import Adjusted, Swept
+from holdfast_inventory.domain.schedule import Schedule
 from holdfast_inventory.watches.events import Change, Heartbeat, Snapshot, StockEvent
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class SaleService:
         refusals: "RefusalStore",
         on_schedule: Callable[[], None],
     ) -> None:
-        """`on_schedule` is called after a schedule was created."""
+        """`on_schedule` is called after a schedule was created or changed."""
         self._ledger = ledger
         self._catalog = catalog
         self._feed = feed
@@ -191,24 +192,45 @@ class SaleService:
     # Schedules
 
     async def create_sale_schedule(self, request: pb.CreateSaleScheduleRequest, call: Call) -> sale_pb2.SaleSchedule:
-        """Open a sale every period from now on."""
+        """Open sales by a period or a calendar."""
         created = await self._catalog.create_schedule(schedule_requests.create_schedule(request), call.cause)
-        self._on_schedule()
-        return messages.schedule(created)
+        return await self._changed(created)
 
     async def get_sale_schedule(self, request: pb.GetSaleScheduleRequest, _: Call) -> sale_pb2.SaleSchedule:
         """Read one."""
         schedule_id = schedule_requests.schedule_name(request.name)
-        return messages.schedule(await self._catalog.get_schedule(schedule_id))
+        known = await self._catalog.get_schedule(schedule_id)
+        return messages.schedule(known, await self._catalog.database_now())
 
     async def list_sale_schedules(self, request: pb.ListSaleSchedulesRequest, _: Call) -> pb.ListSaleSchedulesResponse:
         """List schedules by id."""
         page = schedule_requests.list_schedules(request)
         found, cursor = await self._catalog.list_schedules(page.page_size, page.cursor)
+        now = await self._catalog.database_now()
         return pb.ListSaleSchedulesResponse(
-            sale_schedules=[messages.schedule(known) for known in found],
+            sale_schedules=[messages.schedule(known, now) for known in found],
             next_page_token=page_tokens.next_page(cursor, page.filters),
         )
+
+    async def update_sale_schedule(self, request: pb.UpdateSaleScheduleRequest, call: Call) -> sale_pb2.SaleSchedule:
+        """Change a schedule. Its existing sales stay."""
+        schedule_id, changes = schedule_requests.update_schedule(request)
+        return await self._changed(await self._catalog.update_schedule(schedule_id, changes, call.cause))
+
+    async def pause_sale_schedule(self, request: pb.PauseSaleScheduleRequest, call: Call) -> sale_pb2.SaleSchedule:
+        """Create no more sales."""
+        schedule_id = schedule_requests.schedule_name(request.name)
+        return await self._changed(await self._catalog.set_schedule_paused(schedule_id, paused=True, cause=call.cause))
+
+    async def resume_sale_schedule(self, request: pb.ResumeSaleScheduleRequest, call: Call) -> sale_pb2.SaleSchedule:
+        """Create sales again."""
+        schedule_id = schedule_requests.schedule_name(request.name)
+        return await self._changed(await self._catalog.set_schedule_paused(schedule_id, paused=False, cause=call.cause))
+
+    async def run_sale_schedule(self, request: pb.RunSaleScheduleRequest, call: Call) -> sale_pb2.Sale:
+        """Open a sale now."""
+        sale_id, call.replayed = await self._catalog.run_schedule(*schedule_requests.run_schedule(request), call.cause)
+        return _sale(await self._catalog.get_sale(sale_id))
 
     async def delete_sale_schedule(self, request: pb.DeleteSaleScheduleRequest, call: Call) -> Empty:
         """Delete a schedule. Its existing sales stay."""
@@ -223,6 +245,10 @@ class SaleService:
         found = await self._catalog.list_schedule_changes(schedule_id, after, page.page_size + 1)
         changes, token = _changes_page(found, page)
         return pb.ListSaleScheduleChangesResponse(changes=changes, next_page_token=token)
+
+    async def _changed(self, schedule: Schedule) -> sale_pb2.SaleSchedule:
+        self._on_schedule()
+        return messages.schedule(schedule, await self._catalog.database_now())
 
 
 def _sale(view: "SaleView") -> sale_pb2.Sale:

@@ -5,14 +5,14 @@ number of replicas, whenever they start, create each sale exactly once.
 """
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.background.recurring import Recurring
 from holdfast_inventory.domain.errors import DatabaseUnavailable, OutcomeUnknown
-from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence_id, wanted_openings
+from holdfast_inventory.domain.schedule import Schedule, lead, occurrence_id, wanted_openings
 from holdfast_inventory.postgres.catalog import Catalog
 
 _PAGE_SCHEDULES = 1_000
@@ -21,20 +21,12 @@ _STRETCH_SALES = 50
 each round: the cost of a round must not grow with the schedule's age.
 """
 
-_LATE_LEAD = timedelta(seconds=60)
-"""How long before its opening a sale is created if the units of the sale before it return to the source first."""
-
 _log = get_logger("holdfast.schedules")
 
 
 class _Opening(NamedTuple):
     schedule: Schedule
     open_at: datetime
-
-
-def lead(schedule: Schedule) -> timedelta:
-    """Return how long before its opening a sale is created: a whole period, so that the next one always exists."""
-    return _LATE_LEAD if schedule.remainder is Remainder.RETURN else schedule.period
 
 
 class Scheduler:
@@ -56,7 +48,7 @@ class Scheduler:
         await self._rounds.stop()
 
     def wake(self) -> None:
-        """Look at all schedules now, because one was created."""
+        """Look at all schedules now, because one was created or changed."""
         self._rounds.wake()
 
     async def _attend_to_all(self) -> bool:

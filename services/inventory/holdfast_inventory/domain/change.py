@@ -1,11 +1,13 @@
 """A change of a sale's rules or of a schedule: who made it, when, and what it changed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
+from holdfast_inventory.domain.calendar import Calendar
 from holdfast_inventory.domain.sale import NewItem, Sale
+from holdfast_inventory.domain.schedule import Schedule
 
 _FIELDS: Mapping[str, str] = {
     "open_time": "open_at",
@@ -20,6 +22,24 @@ _FIELDS: Mapping[str, str] = {
     "early_access": "early_access",
 }
 """The fields of a sale that change, by their names in the contract."""
+
+_SCHEDULE_FIELDS: Mapping[str, str] = {
+    "offset": "offset",
+    "open_duration": "open_duration",
+    "start_time": "start_at",
+    "end_time": "end_at",
+    "lead_time": "lead_time",
+    "paused": "paused",
+    "source_sale": "source_sale_id",
+    "remainder": "remainder",
+    "template.per_customer_limit": "per_customer_limit",
+    "template.hold_time": "hold_time",
+    "template.max_hold_time": "max_hold_time",
+    "template.shop_confirms": "shop_confirms",
+    "template.admission_required": "admission_required",
+    "template.early_access": "early_access",
+}
+"""The same for a schedule, without its recurrence and its items."""
 
 
 class Cause(NamedTuple):
@@ -42,6 +62,7 @@ class ChangeKind(Enum):
     CANCEL = 5
     CREATE_ITEM = 6
     DELETE = 7
+    RUN = 8
 
 
 class FieldChange(NamedTuple):
@@ -62,17 +83,35 @@ class Change(NamedTuple):
     created_at: datetime
 
 
-def differences(before: Sale | None, after: Sale) -> tuple[FieldChange, ...]:
-    """Return the fields of a sale that differ; `before` is None for a new sale."""
-    return tuple(_differences(before, after))
+def differences(before: Sale | Schedule | None, after: Sale | Schedule) -> tuple[FieldChange, ...]:
+    """Return the fields of a sale or a schedule that differ; `before` is None for a new one."""
+    old = {} if before is None else _values(before)
+    new = _values(after)
+    changes = (FieldChange(field, old.get(field, ""), new.get(field, "")) for field in new | old)
+    return tuple(change for change in changes if change.old_value != change.new_value)
 
 
-def _differences(before: Sale | None, after: Sale) -> Iterator[FieldChange]:
-    for field, attribute in _FIELDS.items():
-        old = "" if before is None else _text(getattr(before, attribute))
-        new = _text(getattr(after, attribute))
-        if old != new:
-            yield FieldChange(field, old, new)
+def _values(known: Sale | Schedule) -> dict[str, str]:
+    if isinstance(known, Sale):
+        return {field: _text(getattr(known, attribute)) for field, attribute in _FIELDS.items()}
+    return {
+        **_recurrence(known),
+        **{field: _text(getattr(known, attribute)) for field, attribute in _SCHEDULE_FIELDS.items()},
+        **{f"template.items.{item.item_id}.on_hand": str(item.on_hand) for item in known.items},
+        **{f"template.items.{item.item_id}.per_customer_limit": str(item.per_customer_limit) for item in known.items},
+    }
+
+
+def _recurrence(schedule: Schedule) -> dict[str, str]:
+    recurrence = schedule.recurrence
+    if isinstance(recurrence, Calendar):
+        excluded = ", ".join(day.isoformat() for day in recurrence.excluded_dates)
+        return {
+            "calendar.cron": recurrence.cron,
+            "calendar.time_zone": recurrence.time_zone,
+            "calendar.exclude_dates": excluded,
+        }
+    return {"period": _text(recurrence.length)}
 
 
 def first_stock(item: NewItem) -> tuple[FieldChange, ...]:
@@ -92,6 +131,8 @@ def _text(value: object) -> str:
             return "true" if value else "false"
         case datetime():
             return value.isoformat()
+        case Enum():
+            return value.name
         case timedelta():
             return f"{value.total_seconds():.15g}s"
     return str(value)

@@ -65,7 +65,8 @@ LEDGER = {
 SCHEDULE = dict.fromkeys((
     "schedule_id", "period", "open_duration", "per_customer_limit", "hold_time", "max_hold_time", "item_ids",
     "on_hands", "item_per_customer_limits", "source_sale_id", "remainder", "shop_confirms", "admission_required",
-    "early_access", "created_at",
+    "early_access", "cron", "time_zone", "excluded_dates", "opening_offset", "start_at", "end_at", "lead_time",
+    "paused", "created_at", "updated_at", "revision",
 ), "")  # fmt: skip
 WEBHOOK = dict.fromkeys((
     "webhook_id", "url", "kinds", "sale_id", "schedule_id", "paused", "secret", "old_secret", "old_secret_until",

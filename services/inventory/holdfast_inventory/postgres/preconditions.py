@@ -67,7 +67,7 @@ TABLES = {
     "report_checkpoints": "SELECT INSERT UPDATE",
     "refusal_counts": "SELECT INSERT UPDATE DELETE",
     "customer_refusals": "SELECT INSERT UPDATE DELETE",
-    "schedules": "SELECT INSERT UPDATE DELETE",
+    "sale_schedules": "SELECT INSERT UPDATE DELETE",
     "webhooks": "SELECT INSERT UPDATE DELETE",
     "webhook_deliveries": "SELECT INSERT UPDATE DELETE",
     "schema_migrations": "SELECT",

@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdfast_inventory.background.schedules import Scheduler
+from holdfast_inventory.domain.calendar import Calendar
 from holdfast_inventory.domain.errors import DatabaseUnavailable, NotFound
-from holdfast_inventory.domain.schedule import Remainder, Schedule, occurrence_id, opening_at_or_before
+from holdfast_inventory.domain.schedule import Period, Remainder, Schedule, occurrence_id, opening_at_or_before
 from tests.support.virtual_time import BEGINNING_SECONDS, VirtualTimeLoop
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MIDNIGHT = datetime(2026, 11, 27, tzinfo=UTC)
 HOURLY = Schedule(
     schedule_id="hourly",
-    period=timedelta(hours=1),
+    recurrence=Period(timedelta(hours=1)),
     open_duration=timedelta(hours=1),
     per_customer_limit=0,
     hold_time=timedelta(minutes=2),
@@ -74,7 +75,7 @@ class Book:
         if schedule.remainder is Remainder.STAY:
             return [], None
         self.looks.append(before)
-        last = opening_at_or_before(schedule, now()) - schedule.period
+        last = opening_at_or_before(schedule, now()) - schedule.recurrence.length
         sale_id = occurrence_id(schedule, last)
         due = [sale_id] if sale_id in self.sales and sale_id not in self.settled else []
         return due, next(self.looked_back_to, None)
@@ -211,3 +212,41 @@ async def test_a_new_schedule_is_attended_to_at_once_when_it_is_reported():
 def test_each_period_has_one_sale_whatever_becomes_of_the_remainder(remainder):
     book = simulate(Book(replace(HOURLY, remainder=remainder)), (at(0), at(150)), (at(90), at(150)))
     assert hourly(0, 1, 2) <= set(book.sales) <= hourly(0, 1, 2, 3)
+
+
+BERLIN = replace(
+    HOURLY,
+    schedule_id="night",
+    recurrence=Calendar("30 1-3 * * *", "Europe/Berlin"),
+    open_duration=timedelta(minutes=20),
+    start_at=MIDNIGHT - timedelta(days=40),
+)
+
+
+@settings(deadline=None, max_examples=10)
+@given(boots=st.tuples(MINUTES, MINUTES), spring=st.booleans())
+def test_over_a_change_of_clocks_two_replicas_open_each_time_once(boots, spring):
+    """In autumn the second 02:30 has no sale; in spring 02:30 does not exist and is 03:30, which is there already."""
+    night = datetime(2026, 3, 28, 23, tzinfo=UTC) if spring else datetime(2026, 10, 24, 22, tzinfo=UTC)
+    book = Book(replace(BERLIN, start_at=night))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.MIDNIGHT", night)
+        simulate(book, *((night + timedelta(minutes=boot), night + timedelta(hours=4)) for boot in boots))
+    utc = ["0030", "0130"] if spring else ["2330", "0030", "0230"]
+    assert sorted(sale_id[-7:-3] for sale_id in book.sales) == sorted(utc)
+
+
+def test_a_change_of_a_schedule_applies_to_the_sales_that_do_not_exist_yet():
+    book = Book(HOURLY)
+
+    async def live():
+        scheduler = asyncio.create_task(run_replica(book, at(0), at(125)))
+        await asyncio.sleep(10 * 60)
+        book.schedules[0] = replace(HOURLY, offset=timedelta(minutes=30), start_at=at(10), revision=1)
+        await asyncio.sleep(100 * 60)
+        book.schedules[0] = replace(HOURLY, paused=True, revision=2)
+        await scheduler
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(live())
+    assert sorted(book.sales) == [f"hourly-20261127t{time}00z" for time in ("0000", "0030", "0100", "0130", "0230")]

@@ -246,10 +246,11 @@ Global___Item: _TypeAlias = Item  # noqa: Y015
 
 @_typing.final
 class SaleSchedule(_message.Message):
-    """Opens an ordinary sale every period.
+    """Opens an ordinary sale every period, or by a calendar.
 
-    The sale that opens at time T has the id `{schedule}-{T as YYYYMMDDtHHMMSSz}`,
-    so that any number of schedulers create it exactly once.
+    The sale that opens at time T has the id `{schedule}-{T as YYYYMMDDtHHMMSSz}`
+    in UTC, so that any number of schedulers create it exactly once. A change of
+    the schedule applies to sales that do not exist yet; see lead_time.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -283,6 +284,45 @@ class SaleSchedule(_message.Message):
     CARRY_OVER: SaleSchedule.Remainder.ValueType  # 3
     """They move to the next occurrence."""
 
+    @_typing.final
+    class Calendar(_message.Message):
+        """The times at which sales open, as local clocks show them."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CRON_FIELD_NUMBER: _builtins.int
+        TIME_ZONE_FIELD_NUMBER: _builtins.int
+        EXCLUDE_DATES_FIELD_NUMBER: _builtins.int
+        cron: _builtins.str
+        """Minute, hour, day of month, month and day of week, as cron has them:
+        `0 10 * * FRI` is every Friday at ten, `0 12 L * *` the last day of each
+        month at noon, `0 18 * * FRI#1` each first Friday at six. If both day
+        fields are restricted, either is enough.
+
+        A time that clocks skip in spring is taken with the UTC offset before the
+        change: 02:30 opens at 03:30. A time that they show twice in autumn opens
+        the first time only. Two times that become the same instant are one
+        opening. (RFC 5545, 3.3.5)
+        """
+        time_zone: _builtins.str
+        """The name of a time zone in IANA's database."""
+        @_builtins.property
+        def exclude_dates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Local dates on which no sale opens, `YYYY-MM-DD`, at most 366."""
+
+        def __init__(
+            self,
+            *,
+            cron: _builtins.str = ...,
+            time_zone: _builtins.str = ...,
+            exclude_dates: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "exclude_dates", b"exclude_dates", "time_zone", b"time_zone"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
     OPEN_DURATION_FIELD_NUMBER: _builtins.int
@@ -290,6 +330,14 @@ class SaleSchedule(_message.Message):
     SOURCE_SALE_FIELD_NUMBER: _builtins.int
     REMAINDER_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    LEAD_TIME_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_OPEN_TIMES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`saleSchedules/{schedule}`. The id is at most 46 characters, so that the
     ids of its sales fit.
@@ -301,15 +349,20 @@ class SaleSchedule(_message.Message):
     """
     remainder: Global___SaleSchedule.Remainder.ValueType
     """What happens to the remainder."""
+    paused: _builtins.bool
+    """Whether it is paused: it creates no sales until it is resumed."""
     @_builtins.property
     def period(self) -> _duration_pb2.Duration:
         """The time from one opening to the next, aligned to the Unix epoch (3600 s
         opens on the full hour, UTC). A whole number of seconds, 60 s to 366 days.
+        Either this or calendar must be set.
         """
 
     @_builtins.property
     def open_duration(self) -> _duration_pb2.Duration:
-        """How long each sale stays open. Unset: until the next one opens."""
+        """How long each sale stays open. Unset: until the next one opens. It closes
+        then at the latest.
+        """
 
     @_builtins.property
     def template(self) -> Global___Sale:
@@ -319,7 +372,48 @@ class SaleSchedule(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created. The first sale is the one whose window contains this time."""
+        """When it was created."""
+
+    @_builtins.property
+    def calendar(self) -> Global___SaleSchedule.Calendar:
+        """When sales open, as people say it, instead of a period."""
+
+    @_builtins.property
+    def offset(self) -> _duration_pb2.Duration:
+        """How much later than the period or the calendar says each sale opens; less
+        than the period. A period of a day with 10 hours opens at 10:00 UTC.
+        """
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """No sale opens before this time. If it is in the past and a sale should be
+        open now, that sale opens at once. Unset, with a calendar: the time when
+        the schedule got it, so that nothing opens before its time. Unset, with a
+        period: no limit, so that the sale of the present period opens at once. A
+        change of period, calendar or offset sets it to the time of the change,
+        unless it is later or changed with them.
+        """
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """No sale opens at this time or later. Unset: no limit."""
+
+    @_builtins.property
+    def lead_time(self) -> _duration_pb2.Duration:
+        """How long before its opening a sale is created. Until then changes of the
+        schedule apply to it; afterwards it is changed, paused or cancelled like any
+        other sale. At least 60 s, and at least the template's early_access. Unset:
+        60 s if the remainder returns to source_sale; otherwise a whole period, or
+        with a calendar 10 minutes before its early access.
+        """
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
+    @_builtins.property
+    def next_open_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """The next openings, at most 5. None while it is paused."""
 
     def __init__(
         self,
@@ -331,10 +425,18 @@ class SaleSchedule(_message.Message):
         source_sale: _builtins.str = ...,
         remainder: Global___SaleSchedule.Remainder.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        calendar: Global___SaleSchedule.Calendar | None = ...,
+        offset: _duration_pb2.Duration | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        lead_time: _duration_pb2.Duration | None = ...,
+        paused: _builtins.bool = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        next_open_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "open_duration", b"open_duration", "period", b"period", "template", b"template"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "create_time", b"create_time", "end_time", b"end_time", "lead_time", b"lead_time", "offset", b"offset", "open_duration", b"open_duration", "period", b"period", "start_time", b"start_time", "template", b"template", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "name", b"name", "open_duration", b"open_duration", "period", b"period", "remainder", b"remainder", "source_sale", b"source_sale", "template", b"template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "create_time", b"create_time", "end_time", b"end_time", "lead_time", b"lead_time", "name", b"name", "next_open_times", b"next_open_times", "offset", b"offset", "open_duration", b"open_duration", "paused", b"paused", "period", b"period", "remainder", b"remainder", "source_sale", b"source_sale", "start_time", b"start_time", "template", b"template", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

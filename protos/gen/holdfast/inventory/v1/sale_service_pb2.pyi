@@ -264,6 +264,8 @@ class SaleChange(_message.Message):
         """An item was added."""
         DELETE: SaleChange._Kind.ValueType  # 7
         """The schedule was deleted."""
+        RUN: SaleChange._Kind.ValueType  # 8
+        """The schedule opened a sale out of turn."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """The kind of a change."""
@@ -284,6 +286,8 @@ class SaleChange(_message.Message):
     """An item was added."""
     DELETE: SaleChange.Kind.ValueType  # 7
     """The schedule was deleted."""
+    RUN: SaleChange.Kind.ValueType  # 8
+    """The schedule opened a sale out of turn."""
 
     @_typing.final
     class Field(_message.Message):
@@ -1196,6 +1200,113 @@ class ListSaleSchedulesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSaleSchedulesResponse: _TypeAlias = ListSaleSchedulesResponse  # noqa: Y015
+
+@_typing.final
+class UpdateSaleScheduleRequest(_message.Message):
+    """See SaleService.UpdateSaleSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_SCHEDULE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sale_schedule(self) -> _sale_pb2.SaleSchedule:
+        """The schedule, by its name, with the new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which of period, calendar, offset, open_duration, start_time, end_time,
+        lead_time, template, source_sale and remainder to change. A new period
+        replaces the calendar, and a new calendar the period. The template is
+        replaced as a whole, with its items. Over REST the default is the fields in
+        the body.
+        """
+
+    def __init__(
+        self,
+        *,
+        sale_schedule: _sale_pb2.SaleSchedule | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sale_schedule", b"sale_schedule", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sale_schedule", b"sale_schedule", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSaleScheduleRequest: _TypeAlias = UpdateSaleScheduleRequest  # noqa: Y015
+
+@_typing.final
+class PauseSaleScheduleRequest(_message.Message):
+    """See SaleService.PauseSaleSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`saleSchedules/{schedule}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseSaleScheduleRequest: _TypeAlias = PauseSaleScheduleRequest  # noqa: Y015
+
+@_typing.final
+class ResumeSaleScheduleRequest(_message.Message):
+    """See SaleService.ResumeSaleSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`saleSchedules/{schedule}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeSaleScheduleRequest: _TypeAlias = ResumeSaleScheduleRequest  # noqa: Y015
+
+@_typing.final
+class RunSaleScheduleRequest(_message.Message):
+    """See SaleService.RunSaleSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`saleSchedules/{schedule}`."""
+    request_id: _builtins.str
+    """1 to 128 visible ASCII characters. Over REST the Idempotency-Key header.
+    Unset: each call opens a sale.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunSaleScheduleRequest: _TypeAlias = RunSaleScheduleRequest  # noqa: Y015
 
 @_typing.final
 class DeleteSaleScheduleRequest(_message.Message):

@@ -148,6 +148,26 @@ class SaleServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleSchedulesRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleSchedulesResponse.FromString,
                 _registered_method=True)
+        self.UpdateSaleSchedule = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/UpdateSaleSchedule',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.UpdateSaleScheduleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.FromString,
+                _registered_method=True)
+        self.PauseSaleSchedule = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/PauseSaleSchedule',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.PauseSaleScheduleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.FromString,
+                _registered_method=True)
+        self.ResumeSaleSchedule = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/ResumeSaleSchedule',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ResumeSaleScheduleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.FromString,
+                _registered_method=True)
+        self.RunSaleSchedule = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/RunSaleSchedule',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.RunSaleScheduleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.FromString,
+                _registered_method=True)
         self.DeleteSaleSchedule = channel.unary_unary(
                 '/holdfast.inventory.v1.SaleService/DeleteSaleSchedule',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.DeleteSaleScheduleRequest.SerializeToString,
@@ -315,7 +335,7 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSaleSchedule(self, request, context):
-        """Creates a schedule. It opens sales from now on.
+        """Creates a schedule, which opens sales by a period or by a calendar.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -335,6 +355,38 @@ class SaleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateSaleSchedule(self, request, context):
+        """Changes a schedule. The sales that it has created stay as they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseSaleSchedule(self, request, context):
+        """Creates no sales until the schedule is resumed. The sales that it has
+        created stay as they are. Pausing again has no effect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeSaleSchedule(self, request, context):
+        """Creates sales again. A sale that should be open now opens at once. Resuming
+        again has no effect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunSaleSchedule(self, request, context):
+        """Opens a sale now, out of turn, also while the schedule is paused. It closes
+        like the others: after open_duration, and when the next one opens at the
+        latest. Repeated with the same request_id, it returns the same sale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSaleSchedule(self, request, context):
         """Deletes a schedule. The sales that it has created stay as they are.
         """
@@ -343,8 +395,9 @@ class SaleServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSaleScheduleChanges(self, request, context):
-        """Lists who created and deleted a schedule, and when, oldest first. This is
-        also possible after it was deleted.
+        """Lists who created, changed, paused, resumed, ran and deleted a schedule,
+        when, and what it changed, oldest first. This is also possible after it was
+        deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -462,6 +515,26 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     servicer.ListSaleSchedules,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleSchedulesRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleSchedulesResponse.SerializeToString,
+            ),
+            'UpdateSaleSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSaleSchedule,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.UpdateSaleScheduleRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.SerializeToString,
+            ),
+            'PauseSaleSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseSaleSchedule,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.PauseSaleScheduleRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.SerializeToString,
+            ),
+            'ResumeSaleSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeSaleSchedule,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ResumeSaleScheduleRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.SerializeToString,
+            ),
+            'RunSaleSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunSaleSchedule,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.RunSaleScheduleRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.SerializeToString,
             ),
             'DeleteSaleSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSaleSchedule,
@@ -1069,6 +1142,114 @@ class SaleService:
             '/holdfast.inventory.v1.SaleService/ListSaleSchedules',
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleSchedulesRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSaleSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/UpdateSaleSchedule',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.UpdateSaleScheduleRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseSaleSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/PauseSaleSchedule',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.PauseSaleScheduleRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeSaleSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/ResumeSaleSchedule',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ResumeSaleScheduleRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__pb2.SaleSchedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunSaleSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/RunSaleSchedule',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.RunSaleScheduleRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.FromString,
             options,
             channel_credentials,
             insecure,

@@ -101,16 +101,32 @@ class SaleServiceStub:
     customers are refused at once, some are left out.
     """
     CreateSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]
-    """Creates a schedule. It opens sales from now on."""
+    """Creates a schedule, which opens sales by a period or by a calendar."""
     GetSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleScheduleRequest, _sale_pb2.SaleSchedule]
     """Reads one schedule."""
     ListSaleSchedules: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleSchedulesRequest, _sale_service_pb2.ListSaleSchedulesResponse]
     """Lists schedules by id."""
+    UpdateSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateSaleScheduleRequest, _sale_pb2.SaleSchedule]
+    """Changes a schedule. The sales that it has created stay as they are."""
+    PauseSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.PauseSaleScheduleRequest, _sale_pb2.SaleSchedule]
+    """Creates no sales until the schedule is resumed. The sales that it has
+    created stay as they are. Pausing again has no effect.
+    """
+    ResumeSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ResumeSaleScheduleRequest, _sale_pb2.SaleSchedule]
+    """Creates sales again. A sale that should be open now opens at once. Resuming
+    again has no effect.
+    """
+    RunSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.RunSaleScheduleRequest, _sale_pb2.Sale]
+    """Opens a sale now, out of turn, also while the schedule is paused. It closes
+    like the others: after open_duration, and when the next one opens at the
+    latest. Repeated with the same request_id, it returns the same sale.
+    """
     DeleteSaleSchedule: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleScheduleRequest, _empty_pb2.Empty]
     """Deletes a schedule. The sales that it has created stay as they are."""
     ListSaleScheduleChanges: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleScheduleChangesRequest, _sale_service_pb2.ListSaleScheduleChangesResponse]
-    """Lists who created and deleted a schedule, and when, oldest first. This is
-    also possible after it was deleted.
+    """Lists who created, changed, paused, resumed, ran and deleted a schedule,
+    when, and what it changed, oldest first. This is also possible after it was
+    deleted.
     """
 
 @_typing.type_check_only
@@ -183,16 +199,32 @@ class SaleServiceAsyncStub(SaleServiceStub):
     customers are refused at once, some are left out.
     """
     CreateSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
-    """Creates a schedule. It opens sales from now on."""
+    """Creates a schedule, which opens sales by a period or by a calendar."""
     GetSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.GetSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
     """Reads one schedule."""
     ListSaleSchedules: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleSchedulesRequest, _sale_service_pb2.ListSaleSchedulesResponse]  # type: ignore[assignment]
     """Lists schedules by id."""
+    UpdateSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
+    """Changes a schedule. The sales that it has created stay as they are."""
+    PauseSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.PauseSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
+    """Creates no sales until the schedule is resumed. The sales that it has
+    created stay as they are. Pausing again has no effect.
+    """
+    ResumeSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ResumeSaleScheduleRequest, _sale_pb2.SaleSchedule]  # type: ignore[assignment]
+    """Creates sales again. A sale that should be open now opens at once. Resuming
+    again has no effect.
+    """
+    RunSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.RunSaleScheduleRequest, _sale_pb2.Sale]  # type: ignore[assignment]
+    """Opens a sale now, out of turn, also while the schedule is paused. It closes
+    like the others: after open_duration, and when the next one opens at the
+    latest. Repeated with the same request_id, it returns the same sale.
+    """
     DeleteSaleSchedule: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleScheduleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a schedule. The sales that it has created stay as they are."""
     ListSaleScheduleChanges: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleScheduleChangesRequest, _sale_service_pb2.ListSaleScheduleChangesResponse]  # type: ignore[assignment]
-    """Lists who created and deleted a schedule, and when, oldest first. This is
-    also possible after it was deleted.
+    """Lists who created, changed, paused, resumed, ran and deleted a schedule,
+    when, and what it changed, oldest first. This is also possible after it was
+    deleted.
     """
 
 class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -382,7 +414,7 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.CreateSaleScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.SaleSchedule, _abc.Awaitable[_sale_pb2.SaleSchedule]]:
-        """Creates a schedule. It opens sales from now on."""
+        """Creates a schedule, which opens sales by a period or by a calendar."""
 
     @_abc_1.abstractmethod
     def GetSaleSchedule(
@@ -401,6 +433,45 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists schedules by id."""
 
     @_abc_1.abstractmethod
+    def UpdateSaleSchedule(
+        self,
+        request: _sale_service_pb2.UpdateSaleScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_pb2.SaleSchedule, _abc.Awaitable[_sale_pb2.SaleSchedule]]:
+        """Changes a schedule. The sales that it has created stay as they are."""
+
+    @_abc_1.abstractmethod
+    def PauseSaleSchedule(
+        self,
+        request: _sale_service_pb2.PauseSaleScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_pb2.SaleSchedule, _abc.Awaitable[_sale_pb2.SaleSchedule]]:
+        """Creates no sales until the schedule is resumed. The sales that it has
+        created stay as they are. Pausing again has no effect.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeSaleSchedule(
+        self,
+        request: _sale_service_pb2.ResumeSaleScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_pb2.SaleSchedule, _abc.Awaitable[_sale_pb2.SaleSchedule]]:
+        """Creates sales again. A sale that should be open now opens at once. Resuming
+        again has no effect.
+        """
+
+    @_abc_1.abstractmethod
+    def RunSaleSchedule(
+        self,
+        request: _sale_service_pb2.RunSaleScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_pb2.Sale, _abc.Awaitable[_sale_pb2.Sale]]:
+        """Opens a sale now, out of turn, also while the schedule is paused. It closes
+        like the others: after open_duration, and when the next one opens at the
+        latest. Repeated with the same request_id, it returns the same sale.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteSaleSchedule(
         self,
         request: _sale_service_pb2.DeleteSaleScheduleRequest,
@@ -414,8 +485,9 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sale_service_pb2.ListSaleScheduleChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sale_service_pb2.ListSaleScheduleChangesResponse, _abc.Awaitable[_sale_service_pb2.ListSaleScheduleChangesResponse]]:
-        """Lists who created and deleted a schedule, and when, oldest first. This is
-        also possible after it was deleted.
+        """Lists who created, changed, paused, resumed, ran and deleted a schedule,
+        when, and what it changed, oldest first. This is also possible after it was
+        deleted.
         """
 
 def add_SaleServiceServicer_to_server(servicer: SaleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

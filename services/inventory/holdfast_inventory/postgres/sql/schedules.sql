@@ -2,37 +2,79 @@
 
 -- name: insert_schedule
 -- No row if it exists already.
-INSERT INTO schedules ({schedule})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, clock_timestamp())
+INSERT INTO sale_schedules ({schedule})
+VALUES (
+    :schedule_id, :period, :open_duration, :per_customer_limit, :hold_time, :max_hold_time, :item_ids, :on_hands,
+    :item_per_customer_limits, :source_sale_id, :remainder, :shop_confirms, :admission_required, :early_access, :cron,
+    :time_zone, :excluded_dates, :opening_offset, :start_at, :end_at, :lead_time, :paused,
+    clock_timestamp(), clock_timestamp(), 0
+)
 ON CONFLICT DO NOTHING
+RETURNING {schedule}
+
+-- name: lock_schedule
+-- One schedule, for a change. The schedulers that open its sales at this moment come first.
+SELECT {schedule}
+FROM sale_schedules
+WHERE schedule_id = $1
+FOR NO KEY UPDATE
+
+-- name: update_schedule
+-- All that can change in a locked schedule.
+UPDATE sale_schedules
+SET
+    period = :period,
+    open_duration = :open_duration,
+    per_customer_limit = :per_customer_limit,
+    hold_time = :hold_time,
+    max_hold_time = :max_hold_time,
+    item_ids = :item_ids,
+    on_hands = :on_hands,
+    item_per_customer_limits = :item_per_customer_limits,
+    source_sale_id = :source_sale_id,
+    remainder = :remainder,
+    shop_confirms = :shop_confirms,
+    admission_required = :admission_required,
+    early_access = :early_access,
+    cron = :cron,
+    time_zone = :time_zone,
+    excluded_dates = :excluded_dates,
+    opening_offset = :opening_offset,
+    start_at = :start_at,
+    end_at = :end_at,
+    lead_time = :lead_time,
+    paused = :paused,
+    updated_at = clock_timestamp(),
+    revision = revision + 1
+WHERE schedule_id = :schedule_id
 RETURNING {schedule}
 
 -- name: get_schedule
 -- One schedule.
 SELECT {schedule}
-FROM schedules
+FROM sale_schedules
 WHERE schedule_id = $1
 
 -- name: list_schedules
 -- Schedules after an id.
 SELECT {schedule}
-FROM schedules
+FROM sale_schedules
 WHERE schedule_id > $1
 ORDER BY schedule_id
 LIMIT $2
 
 -- name: delete_schedule
 -- Its sales stay.
-DELETE FROM schedules
+DELETE FROM sale_schedules
 WHERE schedule_id = $1
 RETURNING schedule_id
 
 -- name: keep_schedule
--- Prevents the schedule from being deleted while it opens a sale.
+-- No row if the schedule is not as it was read. Prevents it from being changed or deleted while it opens a sale.
 SELECT true
-FROM schedules
-WHERE schedule_id = $1
-FOR KEY SHARE
+FROM sale_schedules
+WHERE schedule_id = $1 AND created_at = $2 AND revision = $3
+FOR SHARE
 
 -- name: remaining_items
 -- The items of a sale with units left. The sale must be locked.
