@@ -65,7 +65,7 @@ _STEP_SECONDS = 5.0
 """The limit of steps that do not wait, and the margin of steps with their own limits."""
 _MIGRATION_LOOK_SECONDS = 0.5
 _PROBE_SECONDS = 2.0
-_LEASE_MARGIN_SECONDS = 20.0
+_LEASE_MARGIN_SECONDS = 5.0
 """How much longer than an attempt a webhook's lease lasts: for the statements before and after it."""
 _POOL_SAMPLE_SECONDS = 30.0
 
