@@ -24,7 +24,7 @@ from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata
 from holdfast_gateway.media_types import JSON, require_acceptable, require_json
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, refuse
-from holdfast_gateway.rate_limiter import RateLimiter, keys_of
+from holdfast_gateway.rates import Rates
 from holdfast_gateway.request_body import read_body
 from holdfast_gateway.routes import DynamicMessage, Route, RouteTable
 from holdfast_gateway.settings import GatewaySettings
@@ -62,7 +62,7 @@ class Api:
         alarms: Alarms,
         entropy: Entropy = SYSTEM_ENTROPY,
         authenticator: Authenticator | None = None,
-        rates: RateLimiter | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self._table = RouteTable(routes)
         self._endpoints = {
@@ -129,7 +129,7 @@ class Api:
         endpoint.access.claim(principal, request)
         if self._rates is not None:
             address = address_of(call.scope, settings.trusted_hops)
-            call.rate = await self._rates.admit(keys_of(route.method.kind.name, principal, address, request))
+            call.rate = await self._rates.admit(route.method.kind, principal, address, request)
         set_request_id(request, key_of(call.headers), self._entropy.token_hex)
         set_admission_token(route, request, call.headers)
         return request

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from holdfast_chassis.alarms import Alarms
 from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
@@ -18,6 +16,7 @@ from holdfast_chassis.identity.step import identity_step
 from holdfast_chassis.lifecycle import Lifecycle, Step
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_chassis.rates.limiter import rate_limiter, rates_step
 from holdfast_chassis.traces import new_tracer, tracing_step
 from holdfast_gateway.api import Api
 from holdfast_gateway.coalescer import Coalescer, Limits
@@ -28,19 +27,15 @@ from holdfast_gateway.http_server import HttpLimits, HttpServer
 from holdfast_gateway.inventory_client import InventoryClient, InventoryTls
 from holdfast_gateway.metrics import HttpMetrics, PhaseMetric, SubmitMetrics
 from holdfast_gateway.pages import pages_of
-from holdfast_gateway.rate_limit import Rate
-from holdfast_gateway.rate_limiter import RateLimiter
+from holdfast_gateway.rates import Rates
 from holdfast_gateway.routes import routes_of
 from holdfast_gateway.settings import GatewaySettings
-from holdfast_gateway.shared_buckets import SharedBuckets
 from holdfast_gateway.submit_spans import SubmitSpans
 
 log = get_logger(__name__)
 
 # More than any request may take, so that its own limit ends it.
 _MARGIN_SECONDS = 5.0
-# The limit of steps that do not wait.
-_QUICK_SECONDS = 1.0
 
 
 class App:
@@ -61,7 +56,13 @@ class App:
         own = _certificate(settings.inventory_tls_dir, "inventory")
         self._certificates = (_certificate(settings.http_tls_dir, "http"), own)
         tls = None if own is None else InventoryTls(own, settings.inventory_tls_name)
-        self.inventory = InventoryClient(settings.inventory_target, routes, settings.connect_wait_seconds, tls)
+        self.inventory = InventoryClient(
+            settings.inventory_target,
+            routes,
+            settings.connect_wait_seconds,
+            tls,
+            counts_rates=settings.rate_limit_requests > 0,
+        )
         self._health = Health(self.inventory, version, clock)
         limits = Limits(
             settings.submit_limit_commands,
@@ -74,10 +75,9 @@ class App:
         spans = None if tracer is None else SubmitSpans(tracer)
         coalescer = Coalescer(self.inventory, limits, SubmitMetrics.make(registry), alarms, clock, spans)
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
-        self._rates = _rate_limiter(settings, registry, clock, entropy)
-        self._api = Api(
-            routes, self.inventory, coalescer, cors, settings, alarms, entropy, self._authenticator, self._rates
-        )
+        self._rate_limiter = rate_limiter(settings, "gateways", registry, clock, entropy)
+        rates = None if self._rate_limiter is None else Rates(self._rate_limiter)
+        self._api = Api(routes, self.inventory, coalescer, cors, settings, alarms, entropy, self._authenticator, rates)
         pages = pages_of(self._health, registry, routes, version, settings)
         call_log = CallLog(settings.log_calls_per_second, settings.log_slow_seconds)
         self._gateway = Gateway(
@@ -113,7 +113,7 @@ class App:
             *tracing_step(self._tracer),
             Step("metrics", self.metrics.start, self.metrics.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             identity_step(settings, settings.http_host, self._authenticator, *self._certificates),
-            Step("rate limits", _nothing, self._stop_rates, _QUICK_SECONDS, _QUICK_SECONDS),
+            rates_step(self._rate_limiter),
             Step("inventory channel", self.inventory.start, self.inventory.stop, _MARGIN_SECONDS, _MARGIN_SECONDS),
             Step("http server", self._serve, self._stop_serving, _MARGIN_SECONDS, answering),
             Step("traffic", self._open, self._drain, _MARGIN_SECONDS, settings.drain_max_seconds + _MARGIN_SECONDS),
@@ -123,10 +123,6 @@ class App:
         for source in (self._authenticator, *self._certificates):
             if source is not None:
                 yield from source.expiries()
-
-    async def _stop_rates(self) -> None:
-        if self._rates is not None:
-            await self._rates.stop()
 
     async def _serve(self) -> None:
         for server in self._servers:
@@ -153,23 +149,6 @@ class App:
         log.info("drained", quiet=quiet, in_flight=self._gateway.in_flight.count)
         await asyncio.gather(*(server.stop_accepting() for server in self._servers))
         self._api.streams_ending.set()
-
-
-async def _nothing() -> None:
-    """Do nothing: the first request opens the connection to Redis, which may be down."""
-
-
-def _rate_limiter(
-    settings: GatewaySettings, registry: CollectorRegistry, clock: Clock, entropy: Entropy
-) -> RateLimiter | None:
-    if not settings.rate_limit_requests:
-        return None
-    rate = Rate(settings.rate_limit_requests, round(settings.rate_limit_window * 1_000_000))
-    shared = None
-    if settings.redis_url is not None:
-        prefix = f"{settings.redis_channel_prefix}:rate"
-        shared = SharedBuckets(settings.redis_url.get_secret_value(), rate, prefix, entropy)
-    return RateLimiter(rate, shared, registry, clock)
 
 
 def _certificate(directory: Path | None, name: str) -> CertificateFiles | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast_chassis.rates.callers import client_address
 from holdfast_gateway.problems import HEADERS_TOO_LARGE, refuse, refuse_field
 
 Headers = list[tuple[str, str]]
@@ -102,15 +103,8 @@ def require_small_headers(headers: RequestHeaders, limit_bytes: int) -> None:
 
 
 def address_of(scope: Scope, trusted_hops: int) -> str:
-    """Return the client's address: the one that the outermost trusted proxy saw, or else the peer's.
-
-    Each proxy appends its caller's address to X-Forwarded-For; addresses further to the left may be forged.
-    """
-    if trusted_hops:
-        seen = [each.strip() for each in (scope.headers.get("x-forwarded-for") or "").split(",")]
-        if len(seen) >= trusted_hops and seen[-trusted_hops]:
-            return seen[-trusted_hops]
-    return scope.peer
+    """Return the client's address (see `client_address`)."""
+    return client_address(scope.headers.get("x-forwarded-for") or "", scope.peer, trusted_hops)
 
 
 def timeout_of(headers: RequestHeaders, default_seconds: float, max_seconds: float) -> float:

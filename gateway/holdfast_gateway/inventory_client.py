@@ -17,6 +17,7 @@ from holdfast.inventory.v1 import reservation_service_pb2 as pb
 from holdfast_chassis.direct import CHANNEL_OPTIONS
 from holdfast_chassis.identity.certificates import CertificateFiles
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.rates.callers import COUNTED
 from holdfast_gateway import sale_affinity
 from holdfast_gateway.problems import INVENTORY_UNAVAILABLE, OVERLOADED, Problem, ProblemError, problem_of_status
 from holdfast_gateway.routes import Route
@@ -173,9 +174,13 @@ class InventoryClient:
         routes: Sequence[Route],
         connect_wait_seconds: float,
         tls: InventoryTls | None = None,
+        *,
+        counts_rates: bool = False,
     ) -> None:
+        """`counts_rates`: calls are counted before they come here."""
         self._target = target
         self._tls = tls
+        self._counted: Metadata = (COUNTED,) if counts_rates else ()
         self._renewed = asyncio.Event()
         self._routes = routes
         self._connect_wait_seconds = connect_wait_seconds
@@ -284,8 +289,11 @@ class InventoryClient:
         Raises ProblemError.
         """
         async with self._towards(sale) as where, _problems(changes_nothing=route.method.kind.changes_nothing):
+            # The commands of a caller's own Submit are not counted yet.
+            counted = () if route.method.carries_credentials else self._counted
+            metadata = (*metadata, *where, *counted)
             call, response = await self._ask(
-                route.method.path, request, timeout_seconds, (*metadata, *where), again=route.method.repeatable
+                route.method.path, request, timeout_seconds, metadata, again=route.method.repeatable
             )
             return response, _is_replay(await call.trailing_metadata())
 
@@ -296,7 +304,8 @@ class InventoryClient:
         trace = () if traceparent is None else (("traceparent", traceparent),)
         async with self._towards(request.parent) as where, _problems(changes_nothing=False):
             response: pb.SubmitResponse
-            _, response = await self._ask(SUBMIT, request, timeout_seconds, (*trace, *where), again=True)
+            metadata = (*trace, *where, *self._counted)
+            _, response = await self._ask(SUBMIT, request, timeout_seconds, metadata, again=True)
             return response
 
     @asynccontextmanager
@@ -330,6 +339,7 @@ class InventoryClient:
         """Begin a server-streaming call. Errors are raised when it is read."""
         if self._connecting:
             await self._settle(self._connect_wait_seconds)
+        metadata = (*metadata, *self._counted)
         stream: Stream = self._connection.methods[route.method.path](request, metadata=metadata)
         return stream
 

@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.listening import EVERY_ADDRESS
-from holdfast_chassis.redis_url import RedisUrlSetting
-from holdfast_chassis.settings import CommaSeparated, Duration
+from holdfast_chassis.rates.settings import RateSettings
+from holdfast_chassis.settings import CommaSeparated
 
 
-class GatewaySettings(IdentitySettings):
+class GatewaySettings(RateSettings, IdentitySettings):
     """The gateway's settings, each with the unit at the end of its name."""
 
     http_host: str = EVERY_ADDRESS
@@ -36,15 +36,6 @@ class GatewaySettings(IdentitySettings):
     # Each request that failed (5xx) or took this long is logged, and this many per second of the others.
     log_calls_per_second: int = Field(50, ge=0)
     log_slow_seconds: float = Field(1.0, ge=0)
-
-    # The most requests of one caller and kind in a window, which may also be written as 30s, 1m or 1h; 0: no limit.
-    # Counted exactly in Redis; while that does not answer, each gateway gives its share.
-    rate_limit_requests: int = Field(0, ge=0, le=1_000_000)
-    rate_limit_window: Duration = Field(60.0, ge=1, le=86_400)
-    redis_url: RedisUrlSetting | None = None
-    redis_channel_prefix: str = "holdfast"
-    # How many proxies in front append to X-Forwarded-For, and are believed: 1 behind the edge.
-    trusted_hops: int = Field(0, ge=0, le=10)
 
     # The default and the maximum of a caller's timeout.
     request_timeout_seconds: float = Field(5.0, gt=0)

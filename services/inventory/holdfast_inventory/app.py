@@ -16,11 +16,13 @@ from holdfast_chassis.lifecycle import CannotStartError, Lifecycle, Step
 from holdfast_chassis.listening import listening_address
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.metrics import MetricsServer, new_registry
+from holdfast_chassis.rates.limiter import rate_limiter, rates_step
 from holdfast_chassis.traces import new_tracer, tracing_step
 from holdfast_inventory.api.access import CommandAccess
 from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.calls import CallLimits, Calls
 from holdfast_inventory.api.messages import webhook_body
+from holdfast_inventory.api.rates import Rates
 from holdfast_inventory.api.reservation_service import ReservationService
 from holdfast_inventory.api.sale_service import SaleService
 from holdfast_inventory.api.webhook_requests import UrlRules
@@ -119,6 +121,8 @@ class App:
         self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
+        self._rate_limiter = rate_limiter(settings, "inventories", registry, clock, entropy)
+        rates = None if self._rate_limiter is None else Rates(self._rate_limiter, settings.trusted_hops)
         calls = self._calls = Calls(
             settings.limits(CallLimits),
             call_metrics,
@@ -127,6 +131,7 @@ class App:
             self._authenticator,
             settings.trusted_workloads if settings.workloads_prove_themselves else None,
             tracer,
+            rates,
         )
         self._health = Health(settings.watch_lifetime, settings.watch_heartbeat_seconds, clock, entropy)
         self.metrics = MetricsServer(registry, settings.metrics_host, settings.metrics_port, self._health.answer)
@@ -154,6 +159,7 @@ class App:
             entropy,
             None if self._authenticator is None else CommandAccess(self._authenticator),
             self._admission_tokens,
+            rates,
         )
         sales = SaleService(self._ledger, catalog, self._feed, refusal_store, self._scheduler.wake)
         webhook_store = WebhookStore(self._database, entropy)
@@ -193,6 +199,7 @@ class App:
             Step("metrics", self.metrics.start, self.metrics.stop, short, short),
             identity_step(settings, settings.grpc_host, self._authenticator, self._certificate),
             Step("admission tokens", self._admission_tokens.start, self._admission_tokens.stop, 2 * short, short),
+            rates_step(self._rate_limiter),
             Step("database", self._open_database, self._database.close, database, 2 * short),
             Step("schema", self._check_schema, _nothing, 2 * database, short),
             Step("redis", self._fanout.start, self._fanout.stop, short, short),

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from holdfast_chassis.identity.settings import IdentitySettings, require_readable
 from holdfast_chassis.listening import EVERY_ADDRESS
-from holdfast_chassis.redis_url import RedisUrlSetting
+from holdfast_chassis.rates.settings import RateSettings
 from holdfast_chassis.settings import CommaSeparated, limit
 from holdfast_inventory.api.calls import CallLimits
 from holdfast_inventory.background.refusals import RefusalLimits
@@ -31,13 +31,10 @@ DatabaseUrlSetting = Annotated[SecretStr, AfterValidator(_usable)]
 Transport = Literal["auto", "envoy", "grpc_aio"]
 
 
-class InventorySettings(IdentitySettings):
+class InventorySettings(RateSettings, IdentitySettings):
     """The inventory's settings, each with its unit at the end of its name."""
 
     database_url: DatabaseUrlSetting = Field(description="The PostgreSQL database, 14 or later.")
-    redis_url: RedisUrlSetting | None = Field(
-        None, description="A Redis or Valkey that tells replicas of each other's changes. Without one they poll."
-    )
     admission_jwks: str | None = Field(
         None,
         description="The public keys of admission tokens: a file, or a URL (https, or http on this machine). Without "
@@ -46,8 +43,6 @@ class InventorySettings(IdentitySettings):
     admission_limit_seconds: float = Field(
         900.0, ge=1, description="The longest that an admission token may be valid from its first use."
     )
-
-    redis_channel_prefix: str = Field("holdfast", description="The prefix of the channel's name in Redis.")
 
     transport: Transport = Field(
         "grpc_aio",

@@ -14,6 +14,7 @@ from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServic
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
 from holdfast_chassis import direct
 from holdfast_chassis.identity.workload_files import CERTIFICATE, KEY
+from holdfast_chassis.rates.callers import COUNTED
 from lab.kit.grpc_client import create
 from lab.kit.refusals import refused
 from tests.e2e.workloads.conftest import TRANSPORTS, Edge
@@ -106,7 +107,7 @@ async def test_a_client_without_tls_reaches_no_inventory(tiers, sale, transport)
 
 @both
 @pytest.mark.parametrize("name", ["stranger", "edge"])
-@pytest.mark.parametrize("metadata", [SPOKEN_FOR, (("holdfast-principal", "customers/c-1"),)])
+@pytest.mark.parametrize("metadata", [SPOKEN_FOR, (("holdfast-principal", "customers/c-1"),), (COUNTED,)])
 async def test_another_workload_does_not_speak_for_callers(tiers, calling, sale, transport, name, metadata):
     before = spoofed_calls(tiers, transport)
     channel = calling(transport, name)

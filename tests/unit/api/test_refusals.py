@@ -34,6 +34,7 @@ ERRORS = [
     errors.BelowHeld(7, 5),
     errors.StockChanged(9),
     errors.RequestIdReused(),
+    errors.RateLimited(100, 60.0, 0.5),
     errors.Overloaded(0.5),
     errors.DatabaseUnavailable(),
     errors.Draining(),

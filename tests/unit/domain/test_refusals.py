@@ -36,6 +36,7 @@ TOLD = [
     (errors.BelowHeld(5, 2), "5 are on hand and 2 of them are held"),
     (errors.StockChanged(8), "the item has changed: its version is 8"),
     (errors.RequestIdReused(), "the request id was used for a different request"),
+    (errors.RateLimited(100, 60.0, 0.5), "at most 100 requests in 60 s"),
     (errors.Overloaded(0.5), "too many requests are waiting"),
     (errors.DatabaseUnavailable(), "the database cannot be reached; nothing was done"),
     (errors.Draining(), "this replica is shutting down; use another"),

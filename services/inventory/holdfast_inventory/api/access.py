@@ -15,7 +15,7 @@ from holdfast_chassis.identity.refusals import AccessRefused
 from holdfast_inventory.domain.errors import DomainError, IssuerUnavailable, PermissionDenied, Unauthenticated
 
 _METHODS = {method.input_type: method for method in RESERVATION_SERVICE.methods}
-_CARRIED = {
+CARRIED = {
     field.name: _METHODS[field.message_type]
     for field in pb.Command.DESCRIPTOR.oneofs_by_name["command"].fields
     if field.message_type is not None
@@ -56,7 +56,7 @@ class CommandAccess:
     """The guard of Submit, which authorizes each command like a separate call."""
 
     def __init__(self, authenticator: Authenticator) -> None:
-        self._access = {name: Access(authenticator, method) for name, method in _CARRIED.items()}
+        self._access = {name: Access(authenticator, method) for name, method in CARRIED.items()}
 
     def require_any(self, caller: Principal, commands: Sequence[pb.Command]) -> None:
         """Raise Unauthenticated if neither the call nor any command has a credential."""

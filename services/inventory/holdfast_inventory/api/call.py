@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from holdfast_chassis.identity.principal import ANONYMOUS
+from holdfast_chassis.rates.callers import COUNTED
 from holdfast_inventory.domain.change import Cause
 from holdfast_inventory.domain.errors import HeadersTooLarge
 from holdfast_inventory.ports import Metadata
@@ -16,11 +17,12 @@ _TRACE_PARENT_KEY = "traceparent"
 _AUTHORIZATION_KEY = "authorization"
 # gRPC's own header for repetitions of a call, which applications cannot send.
 _OWN_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
-# Metadata between our own workloads: the sale chooses a replica, and means nothing to it; the other one is the
-# gateway's header for other repetitions of a call.
+# Metadata between our own workloads: the sale chooses a replica, and means nothing to it; the others are the gateway's
+# headers for other repetitions of a call, and for one that it has counted.
 _OURS = "holdfast-"
 _SALE_KEY = "holdfast-sale"
 _ATTEMPTS_KEY = "holdfast-previous-attempts"
+_COUNTED_KEY, _ = COUNTED
 MAX_METADATA_BYTES = 12 * 1024
 """The limit of metadata, as at the edge. Each field counts 32 more bytes than its text (RFC 9113, 6.5.2)."""
 _FIELD_BYTES = 32
@@ -36,15 +38,18 @@ class Call:
     `deadline` is loop time, in seconds; `has_own_deadline`: the caller chose it. `request_id` is the caller's
     X-Request-Id, `traceparent` its trace context, and `span` that of this call if calls are traced. `was_sent_before`:
     this is a repetition, and the outcome of the earlier attempt is not known here. `speaks_for_others`: it has metadata
-    that only a trusted workload may send. `authorization` is the caller's credential and `principal` the caller,
+    that only a trusted workload may send. `rate_counted`: a gateway has counted it, with all its commands.
+    `client_address` is known where rates are counted. `authorization` is the caller's credential and `principal` the caller,
     ANONYMOUS without authentication. A handler sets `replayed` if the request had been executed before.
     """
 
     __slots__ = (
         "authorization",
+        "client_address",
         "deadline",
         "has_own_deadline",
         "principal",
+        "rate_counted",
         "replayed",
         "request_id",
         "span",
@@ -62,6 +67,8 @@ class Call:
         self.span: SpanContext | None = None
         self.was_sent_before = False
         self.speaks_for_others = False
+        self.rate_counted = False
+        self.client_address = ""
         self.authorization: str | None = None
         self.principal = ANONYMOUS
 
@@ -82,6 +89,7 @@ class Call:
             elif key.startswith(_OURS) and key != _SALE_KEY:
                 self.speaks_for_others = True
                 self.was_sent_before |= key == _ATTEMPTS_KEY
+                self.rate_counted |= key == _COUNTED_KEY
         if size_bytes > MAX_METADATA_BYTES:
             raise HeadersTooLarge
 

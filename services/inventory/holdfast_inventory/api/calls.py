@@ -28,6 +28,7 @@ from holdfast_inventory.api.call import Call
 from holdfast_inventory.api.deadlines import Deadlines
 from holdfast_inventory.api.failures import INTERNAL, cancellation, refusal_for
 from holdfast_inventory.api.malformed import fault_in
+from holdfast_inventory.api.rates import Rates
 from holdfast_inventory.api.record import CallMetrics, Record, Traffic, Unrecorded
 from holdfast_inventory.api.workloads import Workloads
 from holdfast_inventory.domain.errors import DeadlineInQueue, InvalidRequest, OutcomeUnknown, ReaderTooSlow
@@ -70,9 +71,11 @@ class Calls:
         authenticator: Authenticator | None = None,
         trusted_workloads: Collection[str] | None = None,
         tracer: Tracer | None = None,
+        rates: Rates | None = None,
     ) -> None:
         """Without an `authenticator` every caller may do everything. `trusted_workloads`: see `Workloads`.
-        Without a `tracer` calls are not traced."""
+        Without a `tracer` calls are not traced, and without `rates` callers are not counted.
+        """
         self.arrivals = Arrivals(clock)
         self.in_flight = InFlight()
         self.admission = Admission(limits.in_flight, entropy)
@@ -83,6 +86,7 @@ class Calls:
         self._clock = clock
         self._tracer = tracer
         self._authenticator = authenticator
+        self._rates = rates
         self._workloads = Workloads(trusted_workloads, metrics.spoofed)
 
     def endpoints(self, service: ServiceDescriptor, servicer: object) -> list[Endpoint]:
@@ -98,7 +102,11 @@ class Calls:
         kind = method_of(method).kind
         record = Traffic(method, counted, self.arrivals, self.in_flight, self._call_log, self._clock, self._tracer)
         access = None if self._authenticator is None else Access(self._authenticator, method)
+        if self._rates is not None:
+            handle = self._rates.counting(method, handle)
         answer = self._answer(method, handle, kind, access)
+        if self._rates is not None:
+            answer = self._rates.addressed(answer)
         if access is not None:
             answer = _permitted(access, answer, carries_credentials=method_of(method).carries_credentials)
         return self._served(method, answer, record, changes_nothing=kind.changes_nothing)

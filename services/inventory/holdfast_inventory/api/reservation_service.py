@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
@@ -15,6 +15,7 @@ from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.call import Call, request_id_in, trace_id_in
 from holdfast_inventory.api.failures import hide_unproven
 from holdfast_inventory.api.names import reservation_name
+from holdfast_inventory.api.rates import Rates
 from holdfast_inventory.api.refusals import refusal_of
 from holdfast_inventory.api.reservation_requests import CreateRequest
 from holdfast_inventory.domain.commands import Command, Create
@@ -60,8 +61,11 @@ class ReservationService:
         entropy: Entropy = SYSTEM_ENTROPY,
         access: CommandAccess | None = None,
         admission_tokens: AdmissionTokens | None = None,
+        rates: Rates | None = None,
     ) -> None:
-        """With `access` None every caller may do everything. With `admission_tokens` None they are ignored."""
+        """With `access` None every caller may do everything. With `admission_tokens` None they are ignored, and with
+        `rates` None commands are not counted.
+        """
         self._ledger = ledger
         self._catalog = catalog
         self._count = count
@@ -69,6 +73,7 @@ class ReservationService:
         self._entropy = entropy
         self._access = access
         self._admission_tokens = admission_tokens
+        self._rates = rates
 
     async def create_reservation(self, request: pb.CreateReservationRequest, call: Call) -> pb.Reservation:
         """Hold stock, or sell it at once."""
@@ -123,7 +128,7 @@ class ReservationService:
         if self._access is not None:
             self._access.require_any(call.principal, request.commands)
         sale_id = reservation_requests.submit(request)
-        wanted = [await self._wanted(given, sale_id, call) for given in request.commands]
+        wanted = await self._all_wanted(request.commands, sale_id, call)
         accepted = [command for command in wanted if not isinstance(command, DomainError)]
         # Only if some command is allowed: the answer depends on whether the sale exists.
         salt = await self._ledger.salt(sale_id, call.deadline) if accepted else b""
@@ -144,6 +149,14 @@ class ReservationService:
                 _tell(given, method, reason)
         return response
 
+    async def _all_wanted(
+        self, commands: Sequence[pb.Command], sale_id: str, call: Call
+    ) -> Sequence[tuple[CreateRequest | Command, float] | DomainError]:
+        if self._rates is None or call.rate_counted:
+            return [await self._wanted(given, sale_id, call) for given in commands]
+        # Together, so that their rates are counted in one trip.
+        return await asyncio.gather(*(self._wanted(given, sale_id, call) for given in commands))
+
     async def _wanted(
         self, given: pb.Command, sale_id: str, call: Call
     ) -> tuple[CreateRequest | Command, float, SpanContext | None] | DomainError:
@@ -152,6 +165,8 @@ class ReservationService:
         """
         try:
             caller = call.principal if self._access is None else await self._access.claim(call.principal, given)
+            if self._rates is not None:
+                await self._rates.count_command(call, caller, given)
             command = reservation_requests.command(given, sale_id, caller)
             timeout_seconds = reservation_requests.timeout_seconds(given)
             if isinstance(command, CreateRequest):

@@ -266,6 +266,19 @@ class RequestIdReused(DomainError):
 
 
 @dataclass(eq=False)
+class RateLimited(DomainError):
+    """The caller sends too many requests. Nothing was done."""
+
+    before_anything = True
+    requests: int
+    window_seconds: float
+    retry_after_seconds: float
+
+    def __str__(self) -> str:
+        return f"at most {self.requests} requests in {self.window_seconds:g} s"
+
+
+@dataclass(eq=False)
 class Overloaded(DomainError):
     """The queue is too long."""
 

@@ -1,19 +1,19 @@
-"""The buckets of all gateways, in Redis or Valkey. Nothing else in the gateway uses its client."""
+"""The buckets of all replicas, in Redis or Valkey."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_chassis.rates.gcra import Rate, Verdict
 from holdfast_chassis.redis_client import redis_client
-from holdfast_gateway.rate_limit import Rate, Verdict
 
 _ANSWER_SECONDS = 0.1
-"""A request waits for it. Longer, and the gateway decides alone."""
+"""A request waits for it. Longer, and the replica decides alone."""
 _MOST_KEYS = 512
 _PRESENT_MICROSECONDS = 10_000_000
 
-# `take` of rate_limit.py, for many keys in one trip, by the server's clock. And which gateways have asked lately.
+# `take` of gcra.py, for many keys in one trip, by the server's clock. And which replicas have asked lately.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -39,16 +39,16 @@ return verdicts
 class SharedBuckets:
     """The shared buckets. Requests that arrive while an answer is pending are sent together."""
 
-    def __init__(self, url: str, rate: Rate, prefix: str, entropy: Entropy = SYSTEM_ENTROPY) -> None:
-        """Raise ValueError for an invalid URL."""
+    def __init__(self, url: str, rate: Rate, prefix: str, tier: str, entropy: Entropy = SYSTEM_ENTROPY) -> None:
+        """`tier`: the replicas among which the rate is shared without a server. Raise ValueError for an invalid URL."""
         self._client = redis_client(url, answer_seconds=_ANSWER_SECONDS, connections=2)
         self._script = self._client.register_script(_SCRIPT)
-        self._rate, self._prefix = rate, prefix
+        self._rate, self._prefix, self._tier = rate, prefix, tier
         self._own_name = entropy.token_hex()
         self._wanted: list[tuple[str, asyncio.Future[Verdict]]] = []
         self._asking: asyncio.Task[None] | None = None
         self.replicas = 1
-        """How many gateways have asked in the last ten seconds, by the last answer."""
+        """How many replicas of the tier have asked in the last ten seconds, by the last answer."""
 
     async def take(self, keys: Sequence[str]) -> list[Verdict]:
         """Take one request out of the bucket of each key. Raises ConnectionError when there is no answer in time."""
@@ -78,7 +78,7 @@ class SharedBuckets:
             self._wanted = []
 
     async def _ask(self, wanted: Sequence[tuple[str, asyncio.Future[Verdict]]]) -> None:
-        keys = [f"{self._prefix}:gateways", *(f"{self._prefix}:{key}" for key, _ in wanted)]
+        keys = [f"{self._prefix}:{self._tier}", *(f"{self._prefix}:{key}" for key, _ in wanted)]
         arguments: list[Any] = [self._rate.interval, self._rate.burst, self._own_name, _PRESENT_MICROSECONDS]
         try:
             async with asyncio.timeout(2 * _ANSWER_SECONDS):

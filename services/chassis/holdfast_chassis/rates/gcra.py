@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from holdfast_chassis.recent import RecentMap
 
+MICROSECONDS = 1_000_000
+"""In a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:

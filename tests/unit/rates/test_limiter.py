@@ -1,3 +1,5 @@
+"""The rates of callers: what a bucket allows, who is counted, and what an answer tells."""
+
 import pytest
 from google.protobuf.message import Message
 from hypothesis import given
@@ -5,13 +7,15 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from holdfast.inventory.v1 import reservation_service_pb2 as rs
+from holdfast_chassis.contract import METHODS, Kind
 from holdfast_chassis.identity.principal import ANONYMOUS, OWN, Principal
-from holdfast_gateway.exchange import RequestHeaders, Scope, address_of
+from holdfast_chassis.rates.callers import client_address, is_counted, keys_of
+from holdfast_chassis.rates.gcra import MICROSECONDS as SECOND
+from holdfast_chassis.rates.gcra import Buckets, Rate, Verdict, take
+from holdfast_chassis.rates.limiter import RateLimiter
 from holdfast_gateway.problems import ProblemError
-from holdfast_gateway.rate_limit import Buckets, Rate, Verdict, take
-from holdfast_gateway.rate_limiter import RateLimiter, keys_of
+from holdfast_gateway.rates import Rates
 
-SECOND = 1_000_000
 rates = st.builds(Rate, st.integers(1, 20), st.integers(1_000, 60 * SECOND))
 pauses = st.lists(st.integers(0, 5 * SECOND), max_size=60)
 
@@ -92,20 +96,13 @@ def limiter(shared, requests=4):
 
 async def allowed(rates, count):
     """Return how many of the requests pass."""
-    passed = 0
-    for _ in range(count):
-        try:
-            await rates.admit(["k"])
-        except ProblemError:
-            continue
-        passed += 1
-    return passed
+    return sum([not (await rates.take(["k"])).retry_in for _ in range(count)])
 
 
 async def test_the_strictest_of_its_buckets_decides_about_a_request():
-    rates = limiter(Shared([Verdict(15 * SECOND), Verdict(60 * SECOND, 7 * SECOND)]))
+    rates = Rates(limiter(Shared([Verdict(15 * SECOND), Verdict(60 * SECOND, 7 * SECOND)])))
     with pytest.raises(ProblemError) as refused:
-        await rates.admit(["address", "customer"])
+        await rates.admit(Kind.BEGIN, ANONYMOUS, "192.0.2.1", held_by("c-1"))
     problem = refused.value.problem
     assert problem.reason.name == "RATE_LIMITED"
     assert problem.retry_after_seconds == 7
@@ -113,7 +110,7 @@ async def test_the_strictest_of_its_buckets_decides_about_a_request():
 
 
 async def test_answers_tell_what_is_left():
-    told = dict(await limiter(Shared([Verdict(15 * SECOND)])).admit(["k"]))
+    told = dict(await Rates(limiter(Shared([Verdict(15 * SECOND)]))).admit(Kind.BEGIN, BUYER, "", held_by()))
     assert told["ratelimit"] == '"default";r=3;t=15'
 
 
@@ -138,7 +135,7 @@ def held_by(customer=""):
     return rs.CreateReservationRequest(parent="sales/a", customer=customer)
 
 
-def counted(principal, request: Message, kind="BEGIN", address="192.0.2.1"):
+def counted(principal, request: Message, kind=Kind.BEGIN, address="192.0.2.1"):
     return set(keys_of(kind, principal, address, request))
 
 
@@ -155,8 +152,17 @@ def test_a_caller_is_counted_by_the_best_that_is_known_of_it():
     assert counted(BACKEND, rs.ReleaseReservationRequest()) == counted(BACKEND, rs.GetReservationRequest())
 
 
-def test_what_ends_a_purchase_is_counted_apart_from_what_begins_one():
-    assert counted(BUYER, held_by(), "BEGIN").isdisjoint(counted(BUYER, rs.ConfirmReservationRequest(), "FINISH"))
+async def test_what_ends_a_purchase_is_not_counted():
+    assert {method.name for method in METHODS if not is_counted(method.kind)} == {
+        "ConfirmReservation",
+        "ReleaseReservation",
+        "ExtendReservation",
+    }
+    assert await Rates(limiter(Shared())).admit(Kind.FINISH, BUYER, "", rs.ConfirmReservationRequest()) == []
+
+
+def test_reads_use_up_nothing_of_what_begins_purchases():
+    assert counted(BUYER, held_by()).isdisjoint(counted(BUYER, held_by(), Kind.READ))
 
 
 @pytest.mark.parametrize(
@@ -166,9 +172,8 @@ def test_what_ends_a_purchase_is_counted_apart_from_what_begins_one():
         (1, "198.51.100.1, 192.0.2.9", "192.0.2.9"),
         (2, "198.51.100.1, 192.0.2.9", "198.51.100.1"),
         (2, "192.0.2.9", "10.0.0.1"),
-        (1, None, "10.0.0.1"),
+        (1, "", "10.0.0.1"),
     ],
 )
 def test_an_address_is_believed_only_if_a_trusted_proxy_saw_it(hops, forwarded, address):
-    headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
-    assert address_of(Scope("GET", "/", "", "1.1", RequestHeaders(headers), "10.0.0.1"), hops) == address
+    assert client_address(forwarded, "10.0.0.1", hops) == address

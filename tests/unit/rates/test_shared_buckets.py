@@ -1,16 +1,16 @@
-"""Requests that wait for shared buckets when the gateway stops do not wait forever."""
+"""Requests that wait for shared buckets when the service stops do not wait forever."""
 
 import asyncio
 import socket
 
 import pytest
 
-from holdfast_gateway.rate_limit import Rate
-from holdfast_gateway.shared_buckets import SharedBuckets
+from holdfast_chassis.rates.gcra import Rate
+from holdfast_chassis.rates.shared_buckets import SharedBuckets
 
 
 async def test_requests_that_are_being_asked_for_end_with_the_buckets(silent_port):
-    buckets = SharedBuckets(f"redis://127.0.0.1:{silent_port}/0", Rate(10, 1_000_000), "test")
+    buckets = SharedBuckets(f"redis://127.0.0.1:{silent_port}/0", Rate(10, 1_000_000), "test", "replicas")
     asked = asyncio.create_task(buckets.take(["a"]))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
