@@ -132,6 +132,11 @@ async def test_a_client_of_the_edge_does_not_speak_for_callers(tiers, sale):
         assert await reserve(channel, sale, metadata=SPOKEN_FOR) == "PERMISSION_DENIED"
 
 
+async def test_the_edge_removes_a_clients_claim_that_it_has_been_counted(tiers, sale):
+    async with grpc.aio.insecure_channel(tiers.target, direct.CHANNEL_OPTIONS) as channel:
+        assert await reserve(channel, sale, metadata=(COUNTED,)) == "OK"
+
+
 @pytest.mark.parametrize("name", [None, "of a foreign authority", "expired"])
 async def test_a_client_without_a_valid_certificate_reaches_no_gateway(tiers, session, name):
     context = context_of(tiers, name)
