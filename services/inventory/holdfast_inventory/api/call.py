@@ -39,8 +39,8 @@ class Call:
     X-Request-Id, `traceparent` its trace context, and `span` that of this call if calls are traced. `was_sent_before`:
     this is a repetition, and the outcome of the earlier attempt is not known here. `speaks_for_others`: it has metadata
     that only a trusted workload may send. `rate_counted`: a gateway has counted it, with all its commands.
-    `client_address` is known where rates are counted. `authorization` is the caller's credential and `principal` the caller,
-    ANONYMOUS without authentication. A handler sets `replayed` if the request had been executed before.
+    `client_address` is known where rates are counted. `authorization` is the caller's credential and `principal` the
+    caller, ANONYMOUS without authentication. A handler sets `replayed` if the request had been executed before.
     """
 
     __slots__ = (

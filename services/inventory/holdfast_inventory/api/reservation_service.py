@@ -49,6 +49,10 @@ _METHODS = {
 }
 
 
+_Wanted = tuple[CreateRequest | Command, float, "SpanContext | None"]
+"""A command, its deadline, and its caller's span."""
+
+
 class ReservationService:
     """The methods of ReservationService. They raise DomainError for a refusal."""
 
@@ -151,15 +155,13 @@ class ReservationService:
 
     async def _all_wanted(
         self, commands: Sequence[pb.Command], sale_id: str, call: Call
-    ) -> Sequence[tuple[CreateRequest | Command, float] | DomainError]:
+    ) -> Sequence[_Wanted | DomainError]:
         if self._rates is None or call.rate_counted:
             return [await self._wanted(given, sale_id, call) for given in commands]
         # Together, so that their rates are counted in one trip.
         return await asyncio.gather(*(self._wanted(given, sale_id, call) for given in commands))
 
-    async def _wanted(
-        self, given: pb.Command, sale_id: str, call: Call
-    ) -> tuple[CreateRequest | Command, float, SpanContext | None] | DomainError:
+    async def _wanted(self, given: pb.Command, sale_id: str, call: Call) -> _Wanted | DomainError:
         """Return a command, its deadline, no later than the call's, and its caller's span, if calls are traced; or why
         it is not allowed.
         """
