@@ -18,6 +18,7 @@ UNREAD = {
     "CreateSaleRequest.sale.name",
     "CreateSaleRequest.sale.items.name",
     "CreateItemRequest.item.name",
+    "UpdateItemRequest.item.item",
     "CreateItemRequest.item.item",
     "CreateSaleScheduleRequest.sale_schedule.name",
     "CreateSaleScheduleRequest.sale_schedule.template.name",

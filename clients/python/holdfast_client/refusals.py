@@ -189,6 +189,16 @@ class WebhookLimitReached(Refusal):
     """There are as many webhooks as there may be. Metadata: limit."""
 
 
+class SaleChanged(Refusal):
+    """The sale's etag is not the one that the request expects. Metadata: etag. Read the sale and decide again; the
+    same request would be refused again.
+    """
+
+
+class SaleInUse(Refusal):
+    """Units of the sale were held, sold or transferred, so that it cannot be deleted. Cancel it instead."""
+
+
 BY_REASON: Final[Mapping[str, type[Refusal]]] = {
     "INVALID_REQUEST": InvalidRequest,
     "NOT_FOUND": NotFound,
@@ -229,4 +239,6 @@ BY_REASON: Final[Mapping[str, type[Refusal]]] = {
     "ISSUER_UNAVAILABLE": IssuerUnavailable,
     "ADMISSION_REQUIRED": AdmissionRequired,
     "WEBHOOK_LIMIT_REACHED": WebhookLimitReached,
+    "SALE_CHANGED": SaleChanged,
+    "SALE_IN_USE": SaleInUse,
 }

@@ -24,6 +24,7 @@ from holdfast.inventory.v1.sale_service_pb2 import (
     CreateItemRequest,
     CreateSaleRequest,
     CreateSaleScheduleRequest,
+    DeleteSaleRequest,
     DeleteSaleScheduleRequest,
     GetItemRequest,
     GetSaleReportRequest,
@@ -51,6 +52,7 @@ from holdfast.inventory.v1.sale_service_pb2 import (
     SaleChange,
     TransferStockRequest,
     TransferStockResponse,
+    UpdateItemRequest,
     UpdateSaleRequest,
     UpdateSaleScheduleRequest,
     VerifyLedgerRequest,
@@ -142,6 +144,11 @@ class Client(Caller):
     cancel_sale = Call(CancelSaleRequest, Sale)
     """Ends a sale finally and releases its open holds. Cancelling again has no effect."""
 
+    delete_sale = Call(DeleteSaleRequest, Empty)
+    """Deletes a sale of which no unit was ever held, sold or transferred. Its id cannot be used again, and its
+    changes stay. Any other sale is refused with SALE_IN_USE: cancel it instead.
+    """
+
     list_sale_changes = Pages(ListSaleChangesRequest, ListSaleChangesResponse, SaleChange)
     """Lists the changes of a sale's rules, oldest first: who made them, when, and what they changed. Changes of stock
     are in its movements.
@@ -155,6 +162,9 @@ class Client(Caller):
 
     list_items = Pages(ListItemsRequest, ListItemsResponse, Item)
     """Lists a sale's stock levels by item."""
+
+    update_item = Call(UpdateItemRequest, Item)
+    """Changes an item's limit for each customer, and sets its on_hand, which never goes below held."""
 
     adjust_stock = Call(AdjustStockRequest, Item)
     """Changes on_hand by hand. It never goes below held."""

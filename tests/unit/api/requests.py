@@ -31,6 +31,11 @@ update_sale = _maker("UpdateSale")
 list_sales = _maker("ListSales")
 get_sale = _maker("GetSale")
 create_item = _maker("CreateItem")
+pause_sale = _maker("PauseSale")
+resume_sale = _maker("ResumeSale")
+cancel_sale = _maker("CancelSale")
+delete_sale = _maker("DeleteSale")
+update_item = _maker("UpdateItem")
 get_item = _maker("GetItem")
 list_items = _maker("ListItems")
 adjust_stock = _maker("AdjustStock")
@@ -82,6 +87,9 @@ CHECKS = {
     list_sales: sale_requests.list_sales,
     get_sale: by_name(sale_requests.sale_name),
     create_item: sale_requests.create_item,
+    **dict.fromkeys((pause_sale, resume_sale, cancel_sale), sale_requests.change_sale),
+    delete_sale: sale_requests.delete_sale,
+    update_item: sale_requests.update_item,
     get_item: sale_requests.get_item,
     list_items: sale_requests.list_items,
     adjust_stock: sale_requests.adjust,

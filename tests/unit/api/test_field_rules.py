@@ -47,6 +47,7 @@ BAD_URLS = [
     f"https://shop.example/{'x' * 2048}",
 ]
 BAD_REQUEST_IDS = ["x" * 129, "a b", "a\x00", "\N{SNOWMAN}", "é"]
+BAD_ETAGS = ["x" * 65, "a b", "a\x00", "\N{SNOWMAN}"]
 BAD_DURATIONS = [
     Duration(),
     Duration(seconds=-1),
@@ -162,6 +163,25 @@ RULES = {
         "sale.max_hold_time": BAD_DURATIONS,
         "sale.early_access": BAD_WAITS,
         "update_mask.paths[0]": ["", "name", "items", "openTime", "sale.open_time"],
+        "etag": BAD_ETAGS,
+        "request_id": BAD_REQUEST_IDS,
+    },
+    **{
+        make: {"name": BAD_SALES, "etag": BAD_ETAGS, "request_id": BAD_REQUEST_IDS}
+        for make in (requests.pause_sale, requests.resume_sale, requests.cancel_sale)
+    },
+    requests.delete_sale: {"name": BAD_SALES, "etag": BAD_ETAGS},
+    requests.update_item: {
+        "item": [ABSENT],
+        "item.name": BAD_ITEMS,
+        "item.item": ["other"],
+        "item.on_hand": BAD_LIMITS,
+        "item.per_customer_limit": BAD_LIMITS,
+        "update_mask.paths[0]": ["", "name", "item", "held", "onHand"],
+        "expected_version": BAD_SEQUENCES,
+        "reason": [8, -1, HUGE],
+        "request_id": BAD_REQUEST_IDS,
+        "actor": BAD_TEXTS,
     },
     requests.list_sales: {
         "page_size": BAD_PAGE_SIZES,

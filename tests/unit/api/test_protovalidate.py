@@ -38,7 +38,7 @@ OURS_ALONE = {
 # and of a sale to update only what the mask names is read. What a page token is, only its list knows.
 BY_PLACE = (
     "parent", "sale.name", "webhook.name", "sale.open_time", "sale_schedule.name", "update_mask", "page_token",
-    "item.item",
+    "item.item", "item.name",
 )  # fmt: skip
 
 validator = protovalidate.Validator()

@@ -35,6 +35,8 @@ TOLD = [
     (errors.WebhookLimitReached(100), "there are 100 webhooks already, as many as there may be"),
     (errors.BelowHeld(5, 2), "5 are on hand and 2 of them are held"),
     (errors.StockChanged(8), "the item has changed: its version is 8"),
+    (errors.SaleChanged("0a"), "the sale has changed: its etag is 0a"),
+    (errors.SaleInUse(), "units of the sale were held, sold or transferred; cancel it instead"),
     (errors.RequestIdReused(), "the request id was used for a different request"),
     (errors.RateLimited(100, 60.0, 0.5), "at most 100 requests in 60 s"),
     (errors.Overloaded(0.5), "too many requests are waiting"),

@@ -121,6 +121,7 @@ def sale(known: Sale, state: SaleState) -> sale_pb2.Sale:
         shop_confirms=known.shop_confirms,
         admission_required=known.admission_required,
         early_access=duration(known.early_access) if known.early_access else None,
+        etag=known.etag,
     )
 
 

@@ -182,6 +182,10 @@ def _version(error: errors.StockChanged) -> Facts:
     return Facts({"version": str(error.version)})
 
 
+def _etag(error: errors.SaleChanged) -> Facts:
+    return Facts({"etag": error.etag})
+
+
 def _resumption(error: errors.WatchExpired) -> Facts:
     return Facts({"resume_token": error.resume_token} if error.resume_token else {})
 
@@ -216,6 +220,7 @@ _FACTS: Mapping[type[DomainError], Callable[[Any], Facts]] = {
     errors.ExtensionLimitReached: _latest_expiry,
     errors.BelowHeld: _level,
     errors.StockChanged: _version,
+    errors.SaleChanged: _etag,
     errors.WatchExpired: _resumption,
 }
 """The functions that render the facts of errors."""

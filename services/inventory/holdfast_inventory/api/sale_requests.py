@@ -1,20 +1,22 @@
 """Checks requests of SaleService about sales, items and stock, and converts them to the domain's types."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
 from holdfast_chassis.field_rules import rules_at
 from holdfast_inventory.api.checks import MAX_SEQUENCE, Checking, Checks
+from holdfast_inventory.domain.change import Condition
 from holdfast_inventory.domain.commands import Adjust, Transfer
-from holdfast_inventory.domain.identity import adjust_fingerprint, transfer_fingerprint
-from holdfast_inventory.domain.item import MAX_UNITS
+from holdfast_inventory.domain.identity import adjust_fingerprint, change_fingerprint, transfer_fingerprint
+from holdfast_inventory.domain.item import MAX_UNITS, ItemChanges
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.sale import (
     DEFAULT_HOLD_TIME,
@@ -34,6 +36,7 @@ from holdfast_inventory.domain.sale import (
 
 MAX_ITEMS: int = rules_at(sale_pb2.Sale.DESCRIPTOR, "items").repeated.max_items
 MAX_TRANSFER_UNITS: int = rules_at(pb.TransferStockRequest.DESCRIPTOR, "quantity").int32.lte
+MAX_ETAG_CHARACTERS: int = rules_at(pb.PauseSaleRequest.DESCRIPTOR, "etag").string.max_len
 MAX_RESUME_TOKEN_CHARACTERS: int = rules_at(pb.WatchStockRequest.DESCRIPTOR, "resume_token").string.max_len
 
 
@@ -113,8 +116,21 @@ _UPDATABLE = (
 )
 
 
-def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
-    """Check new rules of a sale. Return the sale's id and the rules.
+class RuleChange(NamedTuple):
+    """A change of a sale's rules without an id yet, which needs the sale's salt. An empty `request_id` means none."""
+
+    sale_id: str
+    etag: str
+    request_id: str
+    fingerprint: bytes
+
+    def condition(self, change_id: UUID | None) -> Condition:
+        """Return the condition of the change under an id."""
+        return Condition(change_id, self.fingerprint, self.etag)
+
+
+def update_sale(request: pb.UpdateSaleRequest) -> tuple[RuleChange, SaleChanges]:
+    """Check new rules of a sale.
 
     Without a mask they are the fields that are set. A field in the mask that is not set gets its default.
     """
@@ -123,7 +139,7 @@ def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
             checks.violated("sale", "must be set")
         sale = request.sale
         sale_id = checks.sale("sale.name", sale.name)
-        masked = _masked(checks, request)
+        masked = _masked(checks, request.update_mask.paths, sale, _UPDATABLE)
         changes = SaleChanges(
             open_at=_open_at(checks, sale) if "open_time" in masked else None,
             close_at=_close_at(checks, sale) if "close_time" in masked else None,
@@ -137,7 +153,23 @@ def update_sale(request: pb.UpdateSaleRequest) -> tuple[str, SaleChanges]:
         )
         if "open_time" in masked and not sale.HasField("open_time"):
             checks.violated("sale.open_time", "must be set")
-    return sale_id, changes
+        etag, request_id = _etag(checks, request.etag), checks.request_id("request_id", request.request_id)
+    fingerprint = change_fingerprint("update", {"etag": etag or None, **asdict(changes)})
+    return RuleChange(sale_id, etag, request_id, fingerprint), changes
+
+
+def change_sale(request: pb.PauseSaleRequest | pb.ResumeSaleRequest | pb.CancelSaleRequest) -> RuleChange:
+    """Check a change that has no values."""
+    with Checking() as checks:
+        sale_id = checks.sale("name", request.name)
+        etag, request_id = _etag(checks, request.etag), checks.request_id("request_id", request.request_id)
+    return RuleChange(sale_id, etag, request_id, change_fingerprint(request.DESCRIPTOR.name, {"etag": etag or None}))
+
+
+def delete_sale(request: pb.DeleteSaleRequest) -> tuple[str, str]:
+    """Check a deletion; return the sale's id and the expected etag."""
+    with Checking() as checks:
+        return checks.sale("name", request.name), _etag(checks, request.etag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +230,46 @@ def create_item(request: pb.CreateItemRequest) -> tuple[str, NewItem]:
             checks.violated("item.item", "must be item_id or unset")
         item = _new_item(checks, "item", request.item, item_id)
     return sale_id, item
+
+
+class ItemChange(NamedTuple):
+    """A change of an item without an id yet."""
+
+    sale_id: str
+    item_id: str
+    changes: ItemChanges
+    actor: str
+    request_id: str
+    fingerprint: bytes
+
+
+_UPDATABLE_OF_ITEM = ("per_customer_limit", "on_hand")
+
+
+def update_item(request: pb.UpdateItemRequest) -> ItemChange:
+    """Check a change of an item. Without a mask, the fields that are set are changed."""
+    with Checking() as checks:
+        if not request.HasField("item"):
+            checks.violated("item", "must be set")
+        item = request.item
+        sale_id, item_id = checks.item("item.name", item.name)
+        if item.item not in ("", item_id):
+            checks.violated("item.item", "must be the last part of the name or unset")
+        masked = _masked(checks, request.update_mask.paths, item, _UPDATABLE_OF_ITEM)
+        values = _new_item(checks, "item", item, item_id)
+        expected_version = None
+        if request.HasField("expected_version"):
+            expected_version = checks.number("expected_version", request.expected_version, 0, MAX_SEQUENCE)
+        changes = ItemChanges(
+            per_customer_limit=values.per_customer_limit if "per_customer_limit" in masked else None,
+            on_hand=values.on_hand if "on_hand" in masked else None,
+            expected_version=expected_version,
+            reason=checks.choice("reason", request.reason, AdjustReason) or AdjustReason.COUNTED,
+        )
+        request_id = checks.request_id("request_id", request.request_id)
+        actor = checks.text("actor", request.actor)
+    fingerprint = change_fingerprint("update item", {"item": item_id, **asdict(changes)})
+    return ItemChange(sale_id, item_id, changes, actor, request_id, fingerprint)
 
 
 def get_item(request: pb.GetItemRequest) -> tuple[str, str]:
@@ -360,16 +432,21 @@ class Paged(Protocol):
         """The next_page_token of the previous page."""
 
 
-def _masked(checks: Checks, request: pb.UpdateSaleRequest) -> Sequence[str]:
-    paths = request.update_mask.paths
+def _masked(checks: Checks, paths: Sequence[str], resource: Message, updatable: Sequence[str]) -> Sequence[str]:
     if not paths:
-        return [field.name for field, _ in request.sale.ListFields() if field.name in _UPDATABLE]
+        return [field.name for field, _ in resource.ListFields() if field.name in updatable]
     if "*" in paths:
-        return _UPDATABLE
+        return updatable
     for index, path in enumerate(paths):
-        if path not in _UPDATABLE:
-            checks.violated(f"update_mask.paths[{index}]", f"must be one of {', '.join(_UPDATABLE)}")
+        if path not in updatable:
+            checks.violated(f"update_mask.paths[{index}]", f"must be one of {', '.join(updatable)}")
     return paths
+
+
+def _etag(checks: Checks, etag: str) -> str:
+    if len(etag) > MAX_ETAG_CHARACTERS or not (etag.isascii() and etag.isprintable() and " " not in etag):
+        checks.violated("etag", f"must be at most {MAX_ETAG_CHARACTERS} visible ASCII characters")
+    return etag
 
 
 def _open_at(checks: Checks, sale: sale_pb2.Sale) -> datetime | None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -62,28 +63,45 @@ class SaleService:
 
     async def update_sale(self, request: pb.UpdateSaleRequest, call: Call) -> sale_pb2.Sale:
         """Change a sale's rules."""
-        return _sale(await self._catalog.update_sale(*sale_requests.update_sale(request), call.cause))
+        wanted, changes = sale_requests.update_sale(request)
+        condition = await self._condition(wanted, call)
+        return _changed(await self._catalog.update_sale(wanted.sale_id, changes, call.cause, condition), call)
 
     async def pause_sale(self, request: pb.PauseSaleRequest, call: Call) -> sale_pb2.Sale:
         """Refuse new holds."""
-        return _sale(
-            await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=True, cause=call.cause)
-        )
+        return await self._set_paused(request, call, paused=True)
 
     async def resume_sale(self, request: pb.ResumeSaleRequest, call: Call) -> sale_pb2.Sale:
         """Accept new holds again."""
-        return _sale(
-            await self._catalog.set_paused(sale_requests.sale_name(request.name), paused=False, cause=call.cause)
-        )
+        return await self._set_paused(request, call, paused=False)
 
     async def cancel_sale(self, request: pb.CancelSaleRequest, call: Call) -> sale_pb2.Sale:
         """End a sale finally. If this is interrupted, the sweeper releases the remaining holds."""
-        sale_id = sale_requests.sale_name(request.name)
-        await self._catalog.cancel_sale(sale_id, call.cause)
+        wanted = sale_requests.change_sale(request)
+        _changed(await self._catalog.cancel_sale(wanted.sale_id, call.cause, await self._condition(wanted, call)), call)
         while True:
-            swept = await self._ledger.execute(sale_id, Sweep(), call.deadline)
+            swept = await self._ledger.execute(wanted.sale_id, Sweep(), call.deadline)
             if not isinstance(swept, Swept) or swept.ended == 0:
-                return _sale(await self._catalog.get_sale(sale_id))
+                return _sale(await self._catalog.get_sale(wanted.sale_id))
+
+    async def delete_sale(self, request: pb.DeleteSaleRequest, call: Call) -> Empty:
+        """Delete a sale without a history."""
+        sale_id, etag = sale_requests.delete_sale(request)
+        await self._catalog.delete_sale(sale_id, call.cause, etag)
+        return Empty()
+
+    async def _set_paused(
+        self, request: pb.PauseSaleRequest | pb.ResumeSaleRequest, call: Call, *, paused: bool
+    ) -> sale_pb2.Sale:
+        wanted = sale_requests.change_sale(request)
+        condition = await self._condition(wanted, call)
+        return _changed(await self._catalog.set_paused(wanted.sale_id, paused, call.cause, condition), call)
+
+    async def _condition(self, wanted: sale_requests.RuleChange, call: Call) -> domain.Condition:
+        return wanted.condition(await self._change_id(wanted.sale_id, wanted.request_id, call))
+
+    async def _change_id(self, sale_id: str, request_id: str, call: Call) -> UUID | None:
+        return await self._ledger.stock_change_id(sale_id, request_id, call.deadline) if request_id else None
 
     async def list_sale_changes(self, request: pb.ListSaleChangesRequest, _: Call) -> pb.ListSaleChangesResponse:
         """List the changes of a sale's rules in order."""
@@ -111,6 +129,19 @@ class SaleService:
         found, cursor = await self._catalog.list_items(sale_id, page.page_size, page.cursor)
         token = page_tokens.next_page(cursor, page.filters)
         return pb.ListItemsResponse(items=[messages.item(sale_id, known) for known in found], next_page_token=token)
+
+    async def update_item(self, request: pb.UpdateItemRequest, call: Call) -> sale_pb2.Item:
+        """Change an item's limit, and set its stock."""
+        wanted = sale_requests.update_item(request)
+        change_id = await self._change_id(wanted.sale_id, wanted.request_id, call)
+        item, call.replayed = await self._catalog.update_item(
+            wanted.sale_id,
+            wanted.item_id,
+            wanted.changes,
+            call.cause._replace(actor=wanted.actor or call.cause.actor),
+            domain.Condition(change_id, wanted.fingerprint),
+        )
+        return messages.item(wanted.sale_id, item)
 
     async def adjust_stock(self, request: pb.AdjustStockRequest, call: Call) -> sale_pb2.Item:
         """Change on_hand by hand."""
@@ -253,6 +284,11 @@ class SaleService:
 
 def _sale(view: "SaleView") -> sale_pb2.Sale:
     return messages.sale(view.sale, view.state)
+
+
+def _changed(view: "SaleView", call: Call) -> sale_pb2.Sale:
+    call.replayed = view.replayed
+    return _sale(view)
 
 
 def _changes_page(

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
+from uuid import UUID
 
 from holdfast_inventory.domain.calendar import Calendar
+from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import NewItem, Sale
 from holdfast_inventory.domain.schedule import Schedule
 
@@ -50,6 +52,20 @@ class Cause(NamedTuple):
 
 
 UNKNOWN_CAUSE = Cause()
+
+
+class Condition(NamedTuple):
+    """When a change is made: once for `change_id`, and only while the sale has this etag. Neither is necessary.
+
+    `fingerprint` is that of the request, as for a command.
+    """
+
+    change_id: UUID | None = None
+    fingerprint: bytes = b""
+    etag: str = ""
+
+
+UNCONDITIONAL = Condition()
 
 
 class ChangeKind(Enum):
@@ -112,6 +128,14 @@ def _recurrence(schedule: Schedule) -> dict[str, str]:
             "calendar.exclude_dates": excluded,
         }
     return {"period": _text(recurrence.length)}
+
+
+def item_differences(before: Item, after: Item) -> tuple[FieldChange, ...]:
+    """Return the rules of an item that differ. Its stock has its own record."""
+    if before.per_customer_limit == after.per_customer_limit:
+        return ()
+    field = f"items/{after.item_id}.per_customer_limit"
+    return (FieldChange(field, str(before.per_customer_limit), str(after.per_customer_limit)),)
 
 
 def first_stock(item: NewItem) -> tuple[FieldChange, ...]:

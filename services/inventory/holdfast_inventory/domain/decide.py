@@ -45,13 +45,15 @@ from holdfast_inventory.domain.errors import (
     Shortage,
     StockChanged,
 )
-from holdfast_inventory.domain.item import MAX_UNITS, Item
+from holdfast_inventory.domain.item import MAX_UNITS, Item, ItemChanges
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Line, Reservation, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import Sale, SaleState
 
 SHOP_SCOPE = "reservations.write"
 """The scope of a caller that may confirm where only the shop confirms."""
+
+_TOO_MANY_UNITS = f"the item cannot count more than {MAX_UNITS} units"
 
 MIN_RETRY_SECONDS = 1.0
 """The shortest retry delay of a refusal for lack of stock."""
@@ -191,6 +193,28 @@ def decide_first_stock(state: State, units: Mapping[str, int], actor: str) -> De
         if quantity:
             batch.move_by_hand(MovementKind.ADJUST, item_id, quantity, AdjustReason.RECEIVED, actor)
     return batch.decision([])
+
+
+def decide_item_update(state: State, item_id: str, changes: ItemChanges, actor: str) -> tuple[Item, Decision]:
+    """Decide a change of an item under the sale's lock. Return the item after it, and what to append.
+
+    Due holds are ended first. Raises `NotFound`, `StockChanged`, `BelowHeld` and `InvalidRequest`.
+    """
+    batch = _Batch(state)
+    batch.end_due_holds()
+    item = batch.item(item_id)
+    if changes.expected_version not in {None, item.version}:
+        raise StockChanged(item.version)
+    if changes.on_hand is not None and changes.on_hand != item.on_hand:
+        if changes.on_hand < item.held:
+            raise BelowHeld(item.on_hand, item.held)
+        if changes.on_hand + item.sold > MAX_UNITS:
+            raise InvalidRequest((FieldViolation("item.on_hand", _TOO_MANY_UNITS),))
+        batch.move_by_hand(MovementKind.ADJUST, item_id, changes.on_hand - item.on_hand, changes.reason, actor)
+    item = batch.items[item_id]
+    if changes.per_customer_limit is not None:
+        item = item._replace(per_customer_limit=changes.per_customer_limit)
+    return item, batch.decision([])
 
 
 def decide_draw(source: State, destination: State, most: Mapping[str, int], actor: str) -> tuple[Decision, Decision]:
@@ -513,7 +537,7 @@ class _Batch:
         # Sold units may come back by RETURNED, so the sum must not exceed the maximum.
         if item.on_hand + item.sold + delta > MAX_UNITS:
             name = "quantity" if kind is MovementKind.TRANSFER else "delta"
-            raise InvalidRequest((FieldViolation(name, f"the item cannot count more than {MAX_UNITS} units"),))
+            raise InvalidRequest((FieldViolation(name, _TOO_MANY_UNITS),))
         self.move(kind, item_id, on_hand=delta, reason=reason, actor=actor)
 
     def hold(self, reservation: Reservation, actor: str) -> None:

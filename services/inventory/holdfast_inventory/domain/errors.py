@@ -258,6 +258,24 @@ class StockChanged(DomainError):
 
 
 @dataclass(eq=False)
+class SaleChanged(DomainError):
+    """The sale's etag is not the expected one."""
+
+    etag: str
+
+    def __str__(self) -> str:
+        return f"the sale has changed: its etag is {self.etag}"
+
+
+@dataclass(eq=False)
+class SaleInUse(DomainError):
+    """The sale cannot be deleted, because units of it were held, sold or transferred."""
+
+    def __str__(self) -> str:
+        return "units of the sale were held, sold or transferred; cancel it instead"
+
+
+@dataclass(eq=False)
 class RequestIdReused(DomainError):
     """The request id was used with another meaning."""
 

@@ -4,7 +4,7 @@ A reservation's id is a keyed hash of the customer and the request id, so the pr
 key of the hash is the sale's secret salt, so clients cannot guess ids (128 bits). See ADR 7.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
 from uuid import UUID
@@ -26,7 +26,7 @@ def reservation_id(salt: bytes, customer: str, request_id: str) -> UUID:
 
 
 def stock_change_id(salt: bytes, request_id: str) -> UUID:
-    """Return the id to which the `request_id` of an adjustment, transfer or return is bound, in the (source's) sale."""
+    """Return the id to which a `request_id` is bound in the (source's) sale; not that of a reservation."""
     return _keyed_id(salt, _STOCK_CHANGE, request_id)
 
 
@@ -70,6 +70,11 @@ def return_fingerprint(reservation: UUID, lines: tuple[Line, ...], reason: Adjus
     """
     items = [part for line in lines for part in (line.item_id, str(line.quantity))]
     return _fingerprint("return", [str(reservation), reason.name, *items], [] if restock else ["write_off"])
+
+
+def change_fingerprint(kind: str, values: Mapping[str, object]) -> bytes:
+    """Return the fingerprint of a change of a sale's rules or of an item. Values that are None are not part of it."""
+    return _fingerprint(kind, [f"{name}={value}" for name, value in sorted(values.items()) if value is not None], [])
 
 
 def _keyed_id(salt: bytes, kind: bytes, *parts: str) -> UUID:

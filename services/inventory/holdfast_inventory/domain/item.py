@@ -1,6 +1,9 @@
 """An item: one stock level of a sale."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from holdfast_inventory.domain.movement import AdjustReason
 
 MAX_UNITS = 2**31 - 1
 """The most units an item may have in any of its columns: quantities are int32 on the wire and in the database."""
@@ -20,3 +23,13 @@ class Item(NamedTuple):
     def available(self) -> int:
         """Units that can be reserved."""
         return self.on_hand - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChanges:
+    """New values of an item; None leaves one as it is. `expected_version`: only if the item still has it."""
+
+    per_customer_limit: int | None = None
+    on_hand: int | None = None
+    expected_version: int | None = None
+    reason: AdjustReason = AdjustReason.COUNTED

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from hashlib import blake2b
 from typing import Protocol
 
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
@@ -15,6 +16,9 @@ LONGEST_HOLD_TIME = timedelta(days=30)
 LONGEST_EARLY_ACCESS = timedelta(days=30)
 NO_EARLY_ACCESS = timedelta()
 _FIRST_TIME = datetime.min.replace(tzinfo=UTC)
+_ETAG_BYTES = 8
+_NOT_RULES = {"sequence", "salt", "limits_customers"}
+"""The fields of a sale that change with its stock and items, or are secret."""
 
 
 class Template(Protocol):
@@ -79,6 +83,12 @@ class Sale:
         if now < self.opens_at(early=early):
             return SaleState.SCHEDULED
         return SaleState.PAUSED if self.paused else SaleState.OPEN
+
+    @property
+    def etag(self) -> str:
+        """Another value after each change of the rules."""
+        rules = [str(getattr(self, each.name)) for each in fields(self) if each.name not in _NOT_RULES]
+        return blake2b("\0".join(rules).encode(), digest_size=_ETAG_BYTES).hexdigest()
 
     def opens_at(self, *, early: bool) -> datetime:
         """Return when the sale opens; `early`: for a customer with early access."""

@@ -9,14 +9,24 @@ from datetime import datetime
 from typing import NamedTuple
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
-from holdfast_inventory.domain.change import UNKNOWN_CAUSE, Cause, Change, ChangeKind, differences, first_stock
-from holdfast_inventory.domain.errors import AlreadyExists, NotFound
+from holdfast_inventory.domain.change import (
+    UNCONDITIONAL,
+    UNKNOWN_CAUSE,
+    Cause,
+    Change,
+    ChangeKind,
+    Condition,
+    differences,
+    first_stock,
+    item_differences,
+)
+from holdfast_inventory.domain.errors import AlreadyExists, NotFound, SaleChanged, SaleInUse
 from holdfast_inventory.domain.identity import SALT_BYTES
-from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.item import Item, ItemChanges
 from holdfast_inventory.domain.sale import NewItem, NewSale, Sale, SaleChanges, SaleState
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
-from holdfast_inventory.postgres.changes import read_changes, record_change
+from holdfast_inventory.postgres.changes import read_changes, record_change, remember, was_made
 from holdfast_inventory.postgres.columns import Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.history import History, settle
@@ -26,6 +36,7 @@ from holdfast_inventory.postgres.schedule_store import ScheduleStore
 from holdfast_inventory.postgres.statements import load
 from holdfast_inventory.postgres.stocking import (
     advanced,
+    change_item,
     database_now,
     insert_items,
     insert_sale,
@@ -41,10 +52,11 @@ _MOST_STRETCHES = 10
 
 
 class SaleView(NamedTuple):
-    """A sale, and its state when it was read."""
+    """A sale, and its state when it was read. `replayed`: the change for which it was read had been made before."""
 
     sale: Sale
     state: SaleState
+    replayed: bool = False
 
 
 class Catalog(History, ReservationLists, ScheduleStore, Reports):
@@ -103,20 +115,69 @@ class Catalog(History, ReservationLists, ScheduleStore, Reports):
                 after = rows[-1]["sale_id"]
         return page, after
 
-    async def update_sale(self, sale_id: str, changes: SaleChanges, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
-        """Change a sale's rules. Raises `InvalidRequest` if they contradict each other."""
-        return await self._rewrite(sale_id, ChangeKind.UPDATE, cause, lambda sale, _: changes.applied_to(sale))
-
-    async def set_paused(self, sale_id: str, paused: bool, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
-        """Pause or resume a sale."""
-        kind = ChangeKind.PAUSE if paused else ChangeKind.RESUME
-        return await self._rewrite(sale_id, kind, cause, lambda sale, _: replace(sale, paused=paused))
-
-    async def cancel_sale(self, sale_id: str, cause: Cause = UNKNOWN_CAUSE) -> SaleView:
-        """Cancel a sale. This is final. The next batches end its open holds."""
+    async def update_sale(
+        self,
+        sale_id: str,
+        changes: SaleChanges,
+        cause: Cause = UNKNOWN_CAUSE,
+        condition: Condition = UNCONDITIONAL,
+    ) -> SaleView:
+        """Change a sale's rules. Raises `InvalidRequest` if they contradict each other, and like `set_paused`."""
         return await self._rewrite(
-            sale_id, ChangeKind.CANCEL, cause, lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now)
+            sale_id, ChangeKind.UPDATE, cause, condition, lambda sale, _: changes.applied_to(sale)
         )
+
+    async def set_paused(
+        self, sale_id: str, paused: bool, cause: Cause = UNKNOWN_CAUSE, condition: Condition = UNCONDITIONAL
+    ) -> SaleView:
+        """Pause or resume a sale. Raises `SaleChanged` and `RequestIdReused`."""
+        kind = ChangeKind.PAUSE if paused else ChangeKind.RESUME
+        return await self._rewrite(sale_id, kind, cause, condition, lambda sale, _: replace(sale, paused=paused))
+
+    async def cancel_sale(
+        self, sale_id: str, cause: Cause = UNKNOWN_CAUSE, condition: Condition = UNCONDITIONAL
+    ) -> SaleView:
+        """Cancel a sale. This is final. The next batches end its open holds. Raises like `set_paused`."""
+        return await self._rewrite(
+            sale_id,
+            ChangeKind.CANCEL,
+            cause,
+            condition,
+            lambda sale, now: replace(sale, cancelled_at=sale.cancelled_at or now),
+        )
+
+    async def delete_sale(self, sale_id: str, cause: Cause = UNKNOWN_CAUSE, etag: str = "") -> None:
+        """Delete a sale without a history. Raises `SaleInUse` if it has one, and `SaleChanged`."""
+        async with self._database.writing() as connection:
+            sale = await lock_sale(connection, sale_id)
+            _require_etag(sale, etag)
+            if await connection.fetchval(SQL["is_in_use"], sale_id):
+                raise SaleInUse
+            await record_change(connection, f"sales/{sale_id}", ChangeKind.DELETE, cause)
+            await connection.execute(SQL["delete_sale"], sale_id)
+
+    async def update_item(
+        self,
+        sale_id: str,
+        item_id: str,
+        changes: ItemChanges,
+        cause: Cause = UNKNOWN_CAUSE,
+        condition: Condition = UNCONDITIONAL,
+    ) -> tuple[Item, bool]:
+        """Change an item. Return it, and whether this was done before.
+
+        Raises like `decide_item_update`, and `RequestIdReused`.
+        """
+        async with self._database.writing() as connection:
+            sale = await lock_sale(connection, sale_id)
+            if await was_made(connection, sale_id, condition):
+                return await _item(connection, sale_id, item_id), True
+            before, after, commits = await change_item(connection, sale, item_id, changes, cause.actor)
+            await remember(connection, sale_id, condition)
+            if fields := item_differences(before, after):
+                await record_change(connection, f"sales/{sale_id}", ChangeKind.UPDATE, cause, fields)
+        self._tell(commits)
+        return after, False
 
     async def create_item(self, sale_id: str, item: NewItem, cause: Cause = UNKNOWN_CAUSE) -> Item:
         """Add an item to a sale, with its first stock. Raises `AlreadyExists`."""
@@ -192,16 +253,30 @@ class Catalog(History, ReservationLists, ScheduleStore, Reports):
             return await database_now(connection)
 
     async def _rewrite(
-        self, sale_id: str, kind: ChangeKind, cause: Cause, change: Callable[[Sale, datetime], Sale]
+        self,
+        sale_id: str,
+        kind: ChangeKind,
+        cause: Cause,
+        condition: Condition,
+        change: Callable[[Sale, datetime], Sale],
     ) -> SaleView:
         async with self._database.writing() as connection:
             sale = await lock_sale(connection, sale_id)
             now = await database_now(connection)
+            if await was_made(connection, sale_id, condition):
+                return SaleView(sale, sale.state_at(now), replayed=True)
+            _require_etag(sale, condition.etag)
             changed = change(sale, now)
+            await remember(connection, sale_id, condition)
             if changed == sale:
                 return SaleView(sale, sale.state_at(now))
             await record_change(connection, f"sales/{sale_id}", kind, cause, differences(sale, changed))
             return await _store_rules(connection, changed)
+
+
+def _require_etag(sale: Sale, etag: str) -> None:
+    if etag not in {"", sale.etag}:
+        raise SaleChanged(sale.etag)
 
 
 async def _item(connection: Connection, sale_id: str, item_id: str) -> Item:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from holdfast_inventory.domain.decide import Decision, decide_draw, decide_first_stock
+from holdfast_inventory.domain.decide import Decision, decide_draw, decide_first_stock, decide_item_update
 from holdfast_inventory.domain.errors import NotFound
+from holdfast_inventory.domain.item import Item, ItemChanges
 from holdfast_inventory.domain.sale import NewItem, NewSale, Sale
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import Snapshot, append, lock_sale, read
@@ -65,6 +66,22 @@ async def put_first_stock(connection: Connection, sale: Sale, items: Iterable[Ne
     units = {item.item_id: item.on_hand for item in items}
     snapshot = await read(connection, sale.sale_id, [], _DUE_HOLDS, units=dict.fromkeys(units, 0))
     return await _append(connection, snapshot, decide_first_stock(snapshot.state, units, actor))
+
+
+async def change_item(
+    connection: Connection, sale: Sale, item_id: str, changes: ItemChanges, actor: str
+) -> tuple[Item, Item, list[Committed]]:
+    """Change an item in a locked sale. Return it before and after, and the commits to announce.
+
+    Raises like `decide_item_update`.
+    """
+    snapshot = await read(connection, sale.sale_id, [], _DUE_HOLDS, units={item_id: 0})
+    after, decision = decide_item_update(snapshot.state, item_id, changes, actor)
+    before = snapshot.state.items[item_id]
+    commits = await _append(connection, snapshot, decision)
+    if after.per_customer_limit != before.per_customer_limit:
+        await connection.execute(SQL["set_item_limit"], sale.sale_id, item_id, after.per_customer_limit)
+    return before, after, commits
 
 
 async def draw(

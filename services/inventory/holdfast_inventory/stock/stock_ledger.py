@@ -107,7 +107,7 @@ class StockLedger:
         return await self._in_time(asyncio.shield(reading), deadline)
 
     async def stock_change_id(self, sale_id: str, request_id: str, deadline: float | None) -> UUID:
-        """Return the id to which the request id of an adjustment, transfer or return is bound; a random one without.
+        """Return the id to which a request id is bound that is not a reservation's; a random one without it.
 
         Raises like `salt`.
         """

@@ -163,6 +163,14 @@ class Refusal(_message.Message):
         """
         WEBHOOK_LIMIT_REACHED: Refusal._Reason.ValueType  # 39
         """There are as many webhooks as there may be. Metadata: limit."""
+        SALE_CHANGED: Refusal._Reason.ValueType  # 41
+        """The sale's etag is not the one that the request expects. Metadata: etag.
+        Read the sale and decide again; the same request would be refused again.
+        """
+        SALE_IN_USE: Refusal._Reason.ValueType  # 42
+        """Units of the sale were held, sold or transferred, so that it cannot be
+        deleted. Cancel it instead.
+        """
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
         """The `reason` of google.rpc.ErrorInfo (domain `inventory.holdfast.dev`) and
@@ -314,6 +322,14 @@ class Refusal(_message.Message):
     """
     WEBHOOK_LIMIT_REACHED: Refusal.Reason.ValueType  # 39
     """There are as many webhooks as there may be. Metadata: limit."""
+    SALE_CHANGED: Refusal.Reason.ValueType  # 41
+    """The sale's etag is not the one that the request expects. Metadata: etag.
+    Read the sale and decide again; the same request would be refused again.
+    """
+    SALE_IN_USE: Refusal.Reason.ValueType  # 42
+    """Units of the sale were held, sold or transferred, so that it cannot be
+    deleted. Cancel it instead.
+    """
 
     def __init__(
         self,

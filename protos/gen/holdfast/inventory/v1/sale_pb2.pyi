@@ -92,6 +92,7 @@ class Sale(_message.Message):
     SHOP_CONFIRMS_FIELD_NUMBER: _builtins.int
     ADMISSION_REQUIRED_FIELD_NUMBER: _builtins.int
     EARLY_ACCESS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}`. The id is 1 to 63 letters, digits, `-`, `_` or `.`, and
     starts with a letter or a digit.
@@ -113,6 +114,10 @@ class Sale(_message.Message):
     admission_required: _builtins.bool
     """Every create needs an admission token for the sale and the customer, from
     the shop's waiting room or bot defence.
+    """
+    etag: _builtins.str
+    """Another value after each change of its rules (not its stock). Send it with a
+    change to make this only if there was no other since.
     """
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
@@ -179,10 +184,11 @@ class Sale(_message.Message):
         shop_confirms: _builtins.bool = ...,
         admission_required: _builtins.bool = ...,
         early_access: _duration_pb2.Duration | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "early_access", b"early_access", "hold_time", b"hold_time", "max_hold_time", b"max_hold_time", "open_time", b"open_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_required", b"admission_required", "cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "early_access", b"early_access", "hold_time", b"hold_time", "items", b"items", "max_hold_time", b"max_hold_time", "name", b"name", "open_time", b"open_time", "per_customer_limit", b"per_customer_limit", "schedule", b"schedule", "sequence", b"sequence", "shop_confirms", b"shop_confirms", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_required", b"admission_required", "cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "early_access", b"early_access", "etag", b"etag", "hold_time", b"hold_time", "items", b"items", "max_hold_time", b"max_hold_time", "name", b"name", "open_time", b"open_time", "per_customer_limit", b"per_customer_limit", "schedule", b"schedule", "sequence", b"sequence", "shop_confirms", b"shop_confirms", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

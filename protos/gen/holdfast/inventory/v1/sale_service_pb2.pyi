@@ -146,25 +146,37 @@ class UpdateSaleRequest(_message.Message):
 
     SALE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """If set, the request is refused with SALE_CHANGED unless this is the sale's
+    etag.
+    """
+    request_id: _builtins.str
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
+    namespace for the sale, with adjustments, transfers and returns. Sent again,
+    it changes nothing, also if others have changed the sale since; it is answered
+    with the sale in its present state. Over REST, the Idempotency-Key header.
+    """
     @_builtins.property
     def sale(self) -> _sale_pb2.Sale:
         """The sale, by its name, with the new values."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of open_time, close_time, per_customer_limit, hold_time and
-        max_hold_time to change. Over REST the default is the fields in the body.
-        """
+        """Which fields to change. Over REST the default is the fields in the body."""
 
     def __init__(
         self,
         *,
         sale: _sale_pb2.Sale | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sale", b"sale", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sale", b"sale", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "request_id", b"request_id", "sale", b"sale", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -177,16 +189,30 @@ class PauseSaleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}`."""
+    etag: _builtins.str
+    """If set, the request is refused with SALE_CHANGED unless this is the sale's
+    etag.
+    """
+    request_id: _builtins.str
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
+    namespace for the sale, with adjustments, transfers and returns. Sent again,
+    it changes nothing, also if others have changed the sale since; it is answered
+    with the sale in its present state. Over REST, the Idempotency-Key header.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,16 +225,30 @@ class ResumeSaleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}`."""
+    etag: _builtins.str
+    """If set, the request is refused with SALE_CHANGED unless this is the sale's
+    etag.
+    """
+    request_id: _builtins.str
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
+    namespace for the sale, with adjustments, transfers and returns. Sent again,
+    it changes nothing, also if others have changed the sale since; it is answered
+    with the sale in its present state. Over REST, the Idempotency-Key header.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,20 +261,62 @@ class CancelSaleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}`."""
+    etag: _builtins.str
+    """If set, the request is refused with SALE_CHANGED unless this is the sale's
+    etag.
+    """
+    request_id: _builtins.str
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
+    namespace for the sale, with adjustments, transfers and returns. Sent again,
+    it changes nothing, also if others have changed the sale since; it is answered
+    with the sale in its present state. Over REST, the Idempotency-Key header.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelSaleRequest: _TypeAlias = CancelSaleRequest  # noqa: Y015
+
+@_typing.final
+class DeleteSaleRequest(_message.Message):
+    """See SaleService.DeleteSale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`sales/{sale}`."""
+    etag: _builtins.str
+    """If set, the request is refused with SALE_CHANGED unless this is the sale's
+    etag.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSaleRequest: _TypeAlias = DeleteSaleRequest  # noqa: Y015
 
 @_typing.final
 class SaleChange(_message.Message):
@@ -450,6 +532,64 @@ class CreateItemRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateItemRequest: _TypeAlias = CreateItemRequest  # noqa: Y015
+
+@_typing.final
+class UpdateItemRequest(_message.Message):
+    """See SaleService.UpdateItem."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """If set, the request is refused with STOCK_CHANGED unless this is the item's
+    version.
+    """
+    reason: _movement_pb2.Movement.AdjustReason.ValueType
+    """Why the stock is another one. Unset: COUNTED."""
+    request_id: _builtins.str
+    """Executes the request once per id: 1 to 128 visible ASCII characters, in one
+    namespace for the sale, with adjustments, transfers and returns. Sent again,
+    it is answered with the item in its present state. Over REST, the
+    Idempotency-Key header.
+    """
+    actor: _builtins.str
+    """The person or system that requests it, for the audit trail: at most 128
+    characters. A caller that is known leaves it out, or gives its own name.
+    """
+    @_builtins.property
+    def item(self) -> _sale_pb2.Item:
+        """The item, by its name, with the new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which of per_customer_limit and on_hand to change. Over REST the default is
+        the fields in the body.
+        """
+
+    def __init__(
+        self,
+        *,
+        item: _sale_pb2.Item | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        expected_version: _builtins.int | None = ...,
+        reason: _movement_pb2.Movement.AdjustReason.ValueType = ...,
+        request_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "item", b"item", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "actor", b"actor", "expected_version", b"expected_version", "item", b"item", "reason", b"reason", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
+
+Global___UpdateItemRequest: _TypeAlias = UpdateItemRequest  # noqa: Y015
 
 @_typing.final
 class GetItemRequest(_message.Message):

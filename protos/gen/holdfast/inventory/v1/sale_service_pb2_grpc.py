@@ -73,6 +73,11 @@ class SaleServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CancelSaleRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.FromString,
                 _registered_method=True)
+        self.DeleteSale = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/DeleteSale',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.DeleteSaleRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.ListSaleChanges = channel.unary_unary(
                 '/holdfast.inventory.v1.SaleService/ListSaleChanges',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesRequest.SerializeToString,
@@ -92,6 +97,11 @@ class SaleServiceStub:
                 '/holdfast.inventory.v1.SaleService/ListItems',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListItemsRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListItemsResponse.FromString,
+                _registered_method=True)
+        self.UpdateItem = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/UpdateItem',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.UpdateItemRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Item.FromString,
                 _registered_method=True)
         self.AdjustStock = channel.unary_unary(
                 '/holdfast.inventory.v1.SaleService/AdjustStock',
@@ -235,6 +245,15 @@ class SaleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteSale(self, request, context):
+        """Deletes a sale of which no unit was ever held, sold or transferred. Its id
+        cannot be used again, and its changes stay. Any other sale is refused with
+        SALE_IN_USE: cancel it instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSaleChanges(self, request, context):
         """Lists the changes of a sale's rules, oldest first: who made them, when, and
         what they changed. Changes of stock are in its movements.
@@ -259,6 +278,14 @@ class SaleServiceServicer:
 
     def ListItems(self, request, context):
         """Lists a sale's stock levels by item.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateItem(self, request, context):
+        """Changes an item's limit for each customer, and sets its on_hand, which never
+        goes below held.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -441,6 +468,11 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CancelSaleRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Sale.SerializeToString,
             ),
+            'DeleteSale': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSale,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.DeleteSaleRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'ListSaleChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSaleChanges,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListSaleChangesRequest.FromString,
@@ -460,6 +492,11 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     servicer.ListItems,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListItemsRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListItemsResponse.SerializeToString,
+            ),
+            'UpdateItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateItem,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.UpdateItemRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Item.SerializeToString,
             ),
             'AdjustStock': grpc.unary_unary_rpc_method_handler(
                     servicer.AdjustStock,
@@ -748,6 +785,33 @@ class SaleService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteSale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/DeleteSale',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.DeleteSaleRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListSaleChanges(request,
             target,
             options=(),
@@ -845,6 +909,33 @@ class SaleService:
             '/holdfast.inventory.v1.SaleService/ListItems',
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListItemsRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.ListItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/UpdateItem',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.UpdateItemRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__pb2.Item.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,11 @@ class SaleServiceStub:
     """Ends a sale finally and releases its open holds. Cancelling again has no
     effect.
     """
+    DeleteSale: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleRequest, _empty_pb2.Empty]
+    """Deletes a sale of which no unit was ever held, sold or transferred. Its id
+    cannot be used again, and its changes stay. Any other sale is refused with
+    SALE_IN_USE: cancel it instead.
+    """
     ListSaleChanges: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleChangesRequest, _sale_service_pb2.ListSaleChangesResponse]
     """Lists the changes of a sale's rules, oldest first: who made them, when, and
     what they changed. Changes of stock are in its movements.
@@ -64,6 +69,10 @@ class SaleServiceStub:
     """Reads one stock level."""
     ListItems: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListItemsRequest, _sale_service_pb2.ListItemsResponse]
     """Lists a sale's stock levels by item."""
+    UpdateItem: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateItemRequest, _sale_pb2.Item]
+    """Changes an item's limit for each customer, and sets its on_hand, which never
+    goes below held.
+    """
     AdjustStock: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.AdjustStockRequest, _sale_pb2.Item]
     """Changes on_hand by hand. It never goes below held."""
     TransferStock: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.TransferStockRequest, _sale_service_pb2.TransferStockResponse]
@@ -152,6 +161,11 @@ class SaleServiceAsyncStub(SaleServiceStub):
     """Ends a sale finally and releases its open holds. Cancelling again has no
     effect.
     """
+    DeleteSale: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.DeleteSaleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a sale of which no unit was ever held, sold or transferred. Its id
+    cannot be used again, and its changes stay. Any other sale is refused with
+    SALE_IN_USE: cancel it instead.
+    """
     ListSaleChanges: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListSaleChangesRequest, _sale_service_pb2.ListSaleChangesResponse]  # type: ignore[assignment]
     """Lists the changes of a sale's rules, oldest first: who made them, when, and
     what they changed. Changes of stock are in its movements.
@@ -162,6 +176,10 @@ class SaleServiceAsyncStub(SaleServiceStub):
     """Reads one stock level."""
     ListItems: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListItemsRequest, _sale_service_pb2.ListItemsResponse]  # type: ignore[assignment]
     """Lists a sale's stock levels by item."""
+    UpdateItem: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.UpdateItemRequest, _sale_pb2.Item]  # type: ignore[assignment]
+    """Changes an item's limit for each customer, and sets its on_hand, which never
+    goes below held.
+    """
     AdjustStock: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.AdjustStockRequest, _sale_pb2.Item]  # type: ignore[assignment]
     """Changes on_hand by hand. It never goes below held."""
     TransferStock: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.TransferStockRequest, _sale_service_pb2.TransferStockResponse]  # type: ignore[assignment]
@@ -291,6 +309,17 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def DeleteSale(
+        self,
+        request: _sale_service_pb2.DeleteSaleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a sale of which no unit was ever held, sold or transferred. Its id
+        cannot be used again, and its changes stay. Any other sale is refused with
+        SALE_IN_USE: cancel it instead.
+        """
+
+    @_abc_1.abstractmethod
     def ListSaleChanges(
         self,
         request: _sale_service_pb2.ListSaleChangesRequest,
@@ -323,6 +352,16 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sale_service_pb2.ListItemsResponse, _abc.Awaitable[_sale_service_pb2.ListItemsResponse]]:
         """Lists a sale's stock levels by item."""
+
+    @_abc_1.abstractmethod
+    def UpdateItem(
+        self,
+        request: _sale_service_pb2.UpdateItemRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_pb2.Item, _abc.Awaitable[_sale_pb2.Item]]:
+        """Changes an item's limit for each customer, and sets its on_hand, which never
+        goes below held.
+        """
 
     @_abc_1.abstractmethod
     def AdjustStock(

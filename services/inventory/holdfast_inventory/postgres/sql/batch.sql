@@ -9,7 +9,7 @@
 -- changes.
 SELECT {sale}
 FROM sales
-WHERE sale_id = :sale_id
+WHERE sale_id = :sale_id AND deleted_at IS NULL
 FOR NO KEY UPDATE
 
 -- name: read
@@ -22,7 +22,7 @@ FOR NO KEY UPDATE
 WITH sale AS MATERIALIZED (
     SELECT {sale}, revision, xmin AS row_version, clock_timestamp() AS now
     FROM sales
-    WHERE sale_id = :sale_id
+    WHERE sale_id = :sale_id AND deleted_at IS NULL
 ),
 
 named AS MATERIALIZED (
@@ -189,5 +189,5 @@ SELECT EXISTS (SELECT FROM sale) AS is_appended
 -- no batch waits; with it the transaction has something to commit.
 SELECT salt
 FROM sales
-WHERE sale_id = :sale_id
+WHERE sale_id = :sale_id AND deleted_at IS NULL
 FOR KEY SHARE

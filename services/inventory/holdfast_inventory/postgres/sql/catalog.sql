@@ -4,7 +4,7 @@
 -- A sale, and the time from which its state is derived.
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
-WHERE sale_id = $1
+WHERE sale_id = $1 AND deleted_at IS NULL
 
 -- name: list_sales
 -- A stretch of all sales behind one ($1), the newest first. A sale's age never changes, so a sale that is created
@@ -12,7 +12,9 @@ WHERE sale_id = $1
 -- only the domain derives them.
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
-WHERE (created_at, sale_id COLLATE "C") < (coalesce((SELECT created_at FROM sales WHERE sale_id = $1), 'infinity'), $1)
+WHERE
+    deleted_at IS NULL
+    AND (created_at, sale_id COLLATE "C") < (coalesce((SELECT created_at FROM sales WHERE sale_id = $1), 'infinity'), $1)
 ORDER BY created_at DESC, sale_id COLLATE "C" DESC
 LIMIT $2
 
@@ -21,7 +23,7 @@ LIMIT $2
 SELECT {sale}, statement_timestamp() AS now
 FROM sales
 WHERE
-    schedule_id = $3
+    schedule_id = $3 AND deleted_at IS NULL
     AND (created_at, sale_id COLLATE "C") < (coalesce((SELECT created_at FROM sales WHERE sale_id = $1), 'infinity'), $1)
 ORDER BY created_at DESC, sale_id COLLATE "C" DESC
 LIMIT $2
@@ -48,17 +50,37 @@ SET
 WHERE sale_id = $1
 RETURNING {sale}, statement_timestamp() AS now
 
+-- name: is_in_use
+-- Whether anything but adjustments (5) was ever made in a sale, or a schedule takes units from it.
+SELECT
+    EXISTS (SELECT FROM ledger WHERE sale_id = $1 AND NOT kinds <@ ARRAY[5]::smallint[])
+    OR EXISTS (SELECT FROM schedules WHERE source_sale_id = $1)
+
+-- name: delete_sale
+-- The row stays, so that the id is not used again: replicas, watches and webhooks remember sales by it. To the release
+-- before, which does not know of deleted sales, it is cancelled.
+UPDATE sales
+SET
+    deleted_at = statement_timestamp(),
+    cancelled_at = coalesce(cancelled_at, statement_timestamp()),
+    revision = revision + 1
+WHERE sale_id = $1
+
 -- name: get_item
 -- One stock level.
 SELECT {item}
 FROM items
-WHERE sale_id = $1 AND item_id = $2
+WHERE
+    sale_id = $1 AND item_id = $2
+    AND EXISTS (SELECT FROM sales WHERE sales.sale_id = $1 AND deleted_at IS NULL)
 
 -- name: list_items
 -- A sale's stock levels after an item.
 SELECT {item}
 FROM items
-WHERE sale_id = $1 AND item_id > $2
+WHERE
+    sale_id = $1 AND item_id > $2
+    AND EXISTS (SELECT FROM sales WHERE sales.sale_id = $1 AND deleted_at IS NULL)
 ORDER BY item_id
 LIMIT $3
 
@@ -68,7 +90,7 @@ SELECT
     sales.sequence, {items.item}
 FROM sales
 LEFT JOIN items ON items.sale_id = sales.sale_id
-WHERE sales.sale_id = $1
+WHERE sales.sale_id = $1 AND sales.deleted_at IS NULL
 ORDER BY items.item_id
 
 -- name: sales_to_sweep

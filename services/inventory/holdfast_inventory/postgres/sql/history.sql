@@ -106,4 +106,4 @@ SELECT
         0
     ) AS reached
 FROM sales
-WHERE sales.sale_id = $1
+WHERE sales.sale_id = $1 AND sales.deleted_at IS NULL

@@ -5,7 +5,7 @@
 -- The sale's last movement, and the clock.
 SELECT sequence, open_at, clock_timestamp() AS now
 FROM sales
-WHERE sale_id = $1
+WHERE sale_id = $1 AND deleted_at IS NULL
 
 -- name: report_checkpoint
 -- The sums that an earlier report has stored.

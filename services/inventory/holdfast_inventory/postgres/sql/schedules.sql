@@ -91,7 +91,7 @@ ORDER BY item_id
 WITH newest AS (
     SELECT sale_id, open_at, close_at, cancelled_at
     FROM sales
-    WHERE schedule_id = $1
+    WHERE schedule_id = $1 AND deleted_at IS NULL
     ORDER BY open_at DESC
     LIMIT $3
 ),
@@ -99,7 +99,7 @@ WITH newest AS (
 older AS (
     SELECT sale_id, open_at, close_at, cancelled_at
     FROM sales
-    WHERE schedule_id = $1 AND open_at < least($2, (SELECT min(newest.open_at) FROM newest))
+    WHERE schedule_id = $1 AND deleted_at IS NULL AND open_at < least($2, (SELECT min(newest.open_at) FROM newest))
     ORDER BY open_at DESC
     LIMIT $3
 )

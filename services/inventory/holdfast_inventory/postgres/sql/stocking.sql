@@ -28,9 +28,25 @@ FROM unnest($2::text[], $3::integer[]) AS new (item_id, per_customer_limit)
 ON CONFLICT DO NOTHING
 RETURNING item_id
 
+-- name: set_item_limit
+-- The limit for each customer ($3) of an item in a locked sale.
+WITH item AS (
+    UPDATE items
+    SET per_customer_limit = $3
+    WHERE sale_id = $1 AND item_id = $2
+)
+
+UPDATE sales
+SET
+    revision = revision + 1,
+    limits_customers = per_customer_limit > 0 OR $3 > 0 OR EXISTS (
+        SELECT FROM items WHERE items.sale_id = $1 AND items.item_id <> $2 AND items.per_customer_limit > 0
+    )
+WHERE sale_id = $1
+
 -- name: has_sale
 -- Whether the sale exists: distinguishes an empty list from a missing sale.
-SELECT EXISTS (SELECT FROM sales WHERE sale_id = $1)
+SELECT EXISTS (SELECT FROM sales WHERE sale_id = $1 AND deleted_at IS NULL)
 
 -- name: database_now
 -- The database's clock, which decides.
