@@ -6,9 +6,10 @@ from typing import Annotated, Final
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
-from holdfast_cli.arguments import Limit, RequestId, Reservation, Sale, parse_duration, parse_line
+from holdfast_cli.arguments import Limit, RequestId, Reservation, Sale, parse_duration, parse_line, parse_time
 from holdfast_cli.session import Session, command
 from holdfast_cli.stock import Reason, parse_reason
 
@@ -32,12 +33,37 @@ def parse_state(text: str) -> "pb.Reservation.State.ValueType":
         raise typer.BadParameter(f"{text!r} is not held, confirmed, released or expired") from None
 
 
-def _find(session: Session, *, sale: Sale, customer: Customer = "", state: State = "", limit: Limit = 50) -> None:
-    """Find reservations of a sale."""
-    session.show_all(session.client.list_reservations(parent=sale, customer=customer, state=parse_state(state)), limit)
+def _find(
+    session: Session,
+    *,
+    sale: Annotated[str, typer.Option("--sale", metavar="SALE", help="Only of this sale. Default: of all.")] = "-",
+    customer: Customer = "",
+    order: Annotated[str, typer.Option("--order", metavar="ORDER", help="Only with this order.")] = "",
+    state: State = "",
+    since: Annotated[
+        Timestamp | None,
+        typer.Option("--since", parser=parse_time, metavar="TIME", help="Only those created then or later."),
+    ] = None,
+    before: Annotated[
+        Timestamp | None,
+        typer.Option("--before", parser=parse_time, metavar="TIME", help="Only those created earlier."),
+    ] = None,
+    limit: Limit = 50,
+) -> None:
+    """Find reservations, the newest first."""
+    found = session.client.list_reservations(
+        parent=f"sales/{sale.removeprefix('sales/')}",
+        customer=customer,
+        order=order,
+        state=parse_state(state),
+        from_create_time=since,
+        before_create_time=before,
+        page_size=min(limit + 1, 1000) if limit else 1000,
+    )
+    session.show_all(found, limit)
 
 
-command(app, "find", "reservation find drop-1 --customer c-1 --state confirmed")(_find)
+command(app, "find", "reservation find --customer c-1 --state confirmed")(_find)
 
 
 def _show(session: Session, *, reservation: Reservation) -> Message:

@@ -52,8 +52,9 @@ def test_a_drop_from_its_creation_to_its_end(holdfast, as_json, sale):
     assert "`holdfast sale open SALE`" in refused
     assert "OPEN" in holdfast("sale", "open", sale)
     held = as_json("reservation", "create", sale, "cap=3", "--customer", "c-1")["name"]
-    assert "CONFIRMED" in holdfast("reservation", "confirm", held, "--order", "o-77")
-    assert held in holdfast("reservation", "find", sale, "--customer", "c-1", "--state", "confirmed")
+    assert "CONFIRMED" in holdfast("reservation", "confirm", held, "--order", f"o-{sale}")
+    assert held in holdfast("reservation", "find", "--sale", sale, "--customer", "c-1", "--state", "confirmed")
+    assert [each["name"] for each in as_json("reservation", "find", "--order", f"o-{sale}")] == [held]
     assert "PAUSED" in holdfast("sale", "pause", sale)
     assert "SALE_PAUSED" in holdfast("reservation", "create", sale, "cap", "--customer", "c-2", exits=3)
     assert "OPEN" in holdfast("sale", "resume", sale)
@@ -122,7 +123,7 @@ def test_lists_say_if_there_are_more(holdfast, as_json, sale):
     holdfast("sale", "create", sale, "--item", "a=1", "--item", "b=2", "--item", "c=3")
     assert "--limit 0 shows all" in holdfast("item", "list", sale, "--limit", 2)
     assert [each["item"] for each in as_json("item", "list", sale, "--limit", 2)] == ["a", "b"]
-    assert as_json("reservation", "find", sale) == []
+    assert as_json("reservation", "find", "--sale", sale) == []
 
 
 def test_profiles_keep_an_address_with_its_key(holdfast, cluster, tmp_path):
