@@ -22,7 +22,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## explain the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1mmake %-11s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}'
 
 ##### Run
 
@@ -74,6 +74,17 @@ chaos: $(VENV)/dev.stamp ## break real processes, links and servers under load, 
 .PHONY: overload
 overload: $(VENV)/dev.stamp ## offer up to ten times the capacity: a table and a plot (minutes)
 	$(BIN)/python -m lab.overload $(ARGS)
+
+# Where a load test goes, and its options: make realistic-test URL=http://127.0.0.1:8000 ARGS="--users 2000 --key-file key"
+URL ?= http://127.0.0.1:8080
+
+.PHONY: load-test
+load-test: $(VENV)/dev.stamp ## buyers against any address, in a sale of its own; fails if a promise or a threshold is broken (URL=, ARGS=)
+	$(BIN)/python -m lab.load_test $(URL) --mix load $(ARGS)
+
+.PHONY: realistic-test
+realistic-test: $(VENV)/dev.stamp ## the same with 10 % aggressive, 60 % ordinary and 30 % browsing shoppers
+	$(BIN)/python -m lab.load_test $(URL) --mix realistic $(ARGS)
 
 .PHONY: conformance
 conformance: $(VENV)/dev.stamp ## suites of others against each transport of gRPC (7 minutes; ARGS="connect --transport envoy")
