@@ -3,7 +3,6 @@
 The inventory then finds units on the shelf that are not there whenever a customer asks for more than there are.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from lab.kit.launcher import launch
@@ -19,7 +18,7 @@ def plant(module: str) -> None:
     def none_short(self: Any, lines: Any) -> Any:
         for short in shortages(self, lines):
             item = self.item(short.item_id)
-            self.items[short.item_id] = replace(item, on_hand=item.on_hand + short.asked - short.available)
+            self.items[short.item_id] = item._replace(on_hand=item.on_hand + short.asked - short.available)
         return ()
 
     decide._Batch.shortages = none_short  # type: ignore[method-assign]
