@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from holdfast_chassis.version import deployment_version
-from holdfast_cli import items, machine, profile_commands, reservations, sales, schedules, stock, webhooks
+from holdfast_cli import customers, items, machine, profile_commands, reservations, sales, schedules, stock, webhooks
 
 _HELP: Final = """Sell limited stock to a stampede.
 
@@ -24,6 +24,7 @@ for name, group in {
     "item": items.app,
     "stock": stock.app,
     "reservation": reservations.app,
+    "customer": customers.app,
     "schedule": schedules.app,
     "webhook": webhooks.app,
     "profile": profile_commands.app,

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from rich.progress import track
 
 from holdfast.inventory.v1 import sale_pb2
-from holdfast_cli.arguments import ItemId, Limit, Sale, item_of
+from holdfast_cli.arguments import ItemId, Limit, RequestId, Sale, item_of
 from holdfast_cli.session import Session, command
 from holdfast_client.refusals import AlreadyExists
 
@@ -45,6 +46,41 @@ def _create(session: Session, *, sale: Sale, item: ItemId, units: Units = 0, per
 
 
 command(app, "create", "item create drop-1 cap --units 100 --per-customer 1")(_create)
+
+
+def _update(
+    session: Session,
+    *,
+    sale: Sale,
+    item: ItemId,
+    units: Annotated[
+        int | None, typer.Option("--units", metavar="UNITS", min=0, max=2**31 - 1, help="What is there, held or not.")
+    ] = None,
+    per_customer: Annotated[
+        int | None,
+        typer.Option(
+            "--per-customer", metavar="UNITS", min=0, max=2**31 - 1, help="The most for one customer; 0: any."
+        ),
+    ] = None,
+    expected_version: Annotated[
+        int | None, typer.Option("--if-version", metavar="VERSION", help="Only if this is still the item's version.")
+    ] = None,
+    request_id: RequestId = "",
+) -> Message:
+    """Set an item's stock after a count, or its limit."""
+    given = {"on_hand": units, "per_customer_limit": per_customer}
+    changed = {field: value for field, value in given.items() if value is not None}
+    if not changed:
+        raise typer.BadParameter("nothing to change: give --units or --per-customer")
+    return session.client.update_item(
+        item=sale_pb2.Item(name=item_of(sale, item), **changed),  # type: ignore[arg-type]
+        update_mask=FieldMask(paths=list(changed)),
+        expected_version=expected_version,
+        request_id=request_id,
+    )
+
+
+command(app, "update", "item update drop-1 sneaker-42 --units 48 --if-version 17")(_update)
 
 
 def _import(

@@ -44,6 +44,7 @@ _ADVICE: Final = {
     "SALE_PAUSED": "`holdfast sale resume SALE` lets customers in again.",
     "BELOW_HELD": "Release holds first, or take fewer units away.",
     "STOCK_CHANGED": "Read the item again with `holdfast item show`, and decide again.",
+    "SALE_CHANGED": "Look at it again with `holdfast sale show`, and decide again.",
     "REQUEST_ID_REUSED": "This request id belongs to another request: choose a new one.",
 }
 

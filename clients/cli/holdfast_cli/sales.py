@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.inventory.v1 import sale_pb2
-from holdfast_cli import stock_watch
+from holdfast_cli import sale_report, stock_watch
 from holdfast_cli.arguments import Limit, Sale, parse_duration, parse_item, parse_time
 from holdfast_cli.output import Format, as_json, table_of
 from holdfast_cli.session import Session, command
@@ -197,6 +197,35 @@ def _watch(session: Session, *, sale: Sale) -> None:
 
 
 command(app, "watch", "sale watch drop-1")(_watch)
+
+
+def _report(session: Session, *, sale: Sale) -> Message | None:
+    """Tell how a sale went: sold, held, returned, refused and by reason, and how fast it sold."""
+    report = session.client.get_sale_report(name=sale)
+    if session.output is Format.JSON:
+        return report
+    sale_report.show(session.console, report)
+    return None
+
+
+command(app, "report", "sale report drop-1")(_report)
+
+
+def _ended_by_delete(session: Session, *, sale: Sale) -> str:
+    found = session.client.get_sale(name=sale)
+    return (
+        f"{sale} is {sale_pb2.Sale.State.Name(found.state)}. It is deleted with its items, which is possible only while"
+        " nothing was ever held or sold; otherwise cancel it."
+    )
+
+
+def _delete(session: Session, *, sale: Sale) -> None:
+    """Delete a sale from which nothing was ever held or sold."""
+    session.client.delete_sale(name=sale)
+    session.note(f"{sale} is deleted")
+
+
+command(app, "delete", "sale delete drop-1", asks=_ended_by_delete)(_delete)
 
 
 def _changes(session: Session, *, sale: Sale, limit: Limit = 50) -> None:

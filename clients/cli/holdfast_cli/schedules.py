@@ -5,9 +5,10 @@ from typing import Annotated, Final
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.inventory.v1 import sale_pb2
-from holdfast_cli.arguments import Limit, Schedule, parse_duration
+from holdfast_cli.arguments import Limit, RequestId, Schedule, parse_duration, parse_time
 from holdfast_cli.sales import Hold, Items, PerCustomer
 from holdfast_cli.session import Session, command
 
@@ -24,9 +25,28 @@ def _create(
     schedule_id: Annotated[str, typer.Argument(metavar="ID", help="The new schedule's id.")],
     items: Items,
     every: Annotated[
-        Duration,
+        Duration | None,
         typer.Option("--every", parser=parse_duration, metavar="DURATION", help="From one opening to the next."),
-    ],
+    ] = None,
+    cron: Annotated[
+        str, typer.Option("--cron", metavar="CRON", help='Instead of --every, as "0 10 * * FRI": Fridays at ten.')
+    ] = "",
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", metavar="ZONE", help="Whose clocks --cron means: Europe/Berlin.")
+    ] = "UTC",
+    except_dates: Annotated[
+        list[str] | None, typer.Option("--except", metavar="DATE", help="With --cron: no sale opens then. Repeatable.")
+    ] = None,
+    offset: Annotated[
+        Duration | None,
+        typer.Option("--offset", parser=parse_duration, metavar="DURATION", help="Open this much later."),
+    ] = None,
+    starts: Annotated[
+        Timestamp | None, typer.Option("--starts", parser=parse_time, metavar="TIME", help="No sale opens earlier.")
+    ] = None,
+    ends: Annotated[
+        Timestamp | None, typer.Option("--ends", parser=parse_time, metavar="TIME", help="No sale opens then or later.")
+    ] = None,
     open_for: Annotated[
         Duration | None,
         typer.Option(
@@ -42,12 +62,19 @@ def _create(
         str, typer.Option("--remainder", metavar="WHAT", help=f"What is left: {', '.join(_REMAINDERS)}.")
     ] = "stay",
 ) -> Message:
-    """Create a schedule. It opens a sale every period, from now on."""
+    """Create a schedule, by a period or by a calendar."""
+    if (every is None) == (not cron):
+        raise typer.BadParameter("give either --every or --cron")
+    calendar = sale_pb2.SaleSchedule.Calendar(cron=cron, time_zone=time_zone, exclude_dates=except_dates or ())
     if remainder not in _REMAINDERS:
         raise typer.BadParameter(f"{remainder!r} is not one of {', '.join(_REMAINDERS)}")
     template = sale_pb2.Sale(per_customer_limit=per_customer or 0, hold_time=hold, items=items)
     schedule = sale_pb2.SaleSchedule(
         period=every,
+        calendar=calendar if cron else None,
+        offset=offset,
+        start_time=starts,
+        end_time=ends,
         open_duration=open_for,
         template=template,
         source_sale=f"sales/{source.removeprefix('sales/')}" if source else "",
@@ -73,6 +100,30 @@ def _show(session: Session, *, schedule: Schedule) -> Message:
 
 
 command(app, "show", "schedule show hourly")(_show)
+
+
+def _pause(session: Session, *, schedule: Schedule) -> Message:
+    """Create no more sales until it is resumed."""
+    return session.client.pause_sale_schedule(name=schedule)
+
+
+command(app, "pause", "schedule pause hourly")(_pause)
+
+
+def _resume(session: Session, *, schedule: Schedule) -> Message:
+    """Create sales again."""
+    return session.client.resume_sale_schedule(name=schedule)
+
+
+command(app, "resume", "schedule resume hourly")(_resume)
+
+
+def _run(session: Session, *, schedule: Schedule, request_id: RequestId = "") -> Message:
+    """Open a sale of the schedule now, beside its own times."""
+    return session.client.run_sale_schedule(name=schedule, request_id=request_id)
+
+
+command(app, "run", "schedule run hourly")(_run)
 
 
 def _ended_by_delete(session: Session, *, schedule: Schedule) -> str:

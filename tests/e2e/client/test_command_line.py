@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,10 @@ def test_a_drop_from_its_creation_to_its_end(holdfast, as_json, sale):
     assert as_json("reservation", "show", held)["returnedLines"] == [{"item": "cap", "quantity": 1}]
     holdfast("stock", "adjust", sale, "cap", "--by", -1, "--reason", "damaged")
     assert as_json("item", "show", sale, "cap")["available"] == 7
+    report = holdfast("sale", "report", sale)
+    assert re.search(r"customers +1\n", report)
+    assert "cap" in report
+    assert as_json("item", "update", sale, "cap", "--units", 20)["available"] == 20
     assert as_json("sale", "verify", sale)["consistent"] is True
     assert "PAUSE" in holdfast("sale", "changes", sale)
     assert "DAMAGED" in holdfast("sale", "movements", sale)
@@ -76,6 +81,18 @@ def test_what_cannot_be_undone_says_what_will_happen_and_asks(holdfast, as_json,
     assert as_json("sale", "show", sale)["state"] == "OPEN"
     holdfast("sale", "cancel", sale, answer="y\n")
     assert as_json("sale", "show", sale)["state"] == "CANCELLED"
+
+
+def test_support_sees_why_a_customer_got_nothing(holdfast, sale):
+    holdfast("sale", "create", sale, "--item", "cap=10")
+    holdfast("reservation", "create", sale, "cap=11", "--customer", "c-1", exits=3)
+    assert holdfast("customer", "refusals", "c-1", "--sale", sale)
+
+
+def test_a_sale_of_which_nothing_was_sold_can_be_deleted(holdfast, sale):
+    holdfast("sale", "create", sale, "--item", "cap=10", "--opens", "+1h")
+    holdfast("sale", "delete", sale, "--yes")
+    holdfast("sale", "show", sale, exits=4)
 
 
 def test_stock_moves_between_sales(holdfast, as_json, sale):
@@ -102,7 +119,12 @@ def test_items_come_from_a_file_and_an_import_can_be_repeated(holdfast, as_json,
 def test_schedules_and_webhooks(holdfast, as_json, sale):
     holdfast("schedule", "create", sale, "--every", "1h", "--item", "ticket=100", "--remainder", "carry-over")
     assert as_json("schedule", "show", sale)["remainder"] == "CARRY_OVER"
+    assert as_json("schedule", "run", sale)["schedule"] == f"saleSchedules/{sale}"
+    assert as_json("schedule", "pause", sale)["paused"] is True
     holdfast("schedule", "delete", sale, "--yes")
+    friday = ("--cron", "0 10 * * FRI", "--time-zone", "Europe/Berlin")
+    assert "0 10 * * FRI" in holdfast("schedule", "create", f"{sale}-f", *friday, "--item", "ticket=100")
+    holdfast("schedule", "create", f"{sale}-g", "--item", "ticket=100", exits=2)
     holdfast("schedule", "show", sale, exits=4)
     created = as_json("webhook", "create", sale, "https://example.com/hook", "--kind", "confirm")
     assert created["secret"].startswith("whsec_")
