@@ -19,7 +19,7 @@ password() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 if [[ ! -s secrets/api_keys.json ]]; then
   operator_key=holdfast_$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
   echo "$operator_key" >secrets/operator_key
-  scopes='"reservations.write", "stock.read", "stock.write", "sales.read", "sales.write", "webhooks.read", "webhooks.write"'
+  scopes='"reservations.write", "stock.read", "stock.write", "sales.read", "sales.write", "webhooks.read", "webhooks.write", "customers.erase"'
   printf '{"keys": [{"name": "operator", "scopes": [%s], "sha256": "%s"}]}\n' \
     "$scopes" "$(printf %s "$operator_key" | sha256sum | cut -d ' ' -f 1)" >secrets/api_keys.json
 fi

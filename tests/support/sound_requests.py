@@ -170,6 +170,8 @@ _SOUND = {
     "PauseSaleSchedule": {"name": "saleSchedules/nobody"},
     "ResumeSaleSchedule": {"name": "saleSchedules/nobody"},
     "RunSaleSchedule": {"name": "saleSchedules/nobody", "request_id": "{id}"},
+    "ExportCustomer": {"name": "customers/c-1", **_PAGE},
+    "EraseCustomer": {"name": "customers/nobody"},
     "GetSaleSchedule": {"name": "saleSchedules/nobody"},
     "ListSaleSchedules": {**_PAGE},
     "DeleteSaleSchedule": {"name": "saleSchedules/nobody"},

@@ -2,6 +2,13 @@
 
 from google.protobuf.empty_pb2 import Empty
 
+from holdfast.inventory.v1.customer_service_pb2 import (
+    CustomerRecord,
+    EraseCustomerRequest,
+    EraseCustomerResponse,
+    ExportCustomerRequest,
+    ExportCustomerResponse,
+)
 from holdfast.inventory.v1.movement_pb2 import Movement
 from holdfast.inventory.v1.report_pb2 import SaleReport
 from holdfast.inventory.v1.reservation_service_pb2 import (
@@ -278,4 +285,19 @@ class Client(Caller):
     redeliver_movements = Call(RedeliverMovementsRequest, WebhookDelivery)
     """Sends a sale's movements at once, after they were parked, or again from an earlier one, or without those that
     the receiver cannot process.
+    """
+
+    export_customer = Pages(ExportCustomerRequest, ExportCustomerResponse, CustomerRecord)
+    """Exports what is stored about a customer, in pages: the latest refusals, then the reservations of all sales, the
+    newest first.
+    """
+
+    erase_customer = Call(EraseCustomerRequest, EraseCustomerResponse)
+    """Replaces a customer's name by a pseudonym in all reservations and actors, and deletes its refusals. Stock, sums
+    and sequences stay as they are. Open holds stay, too, and can be ended by callers that name no customer. Limits
+    do not count what was erased, and a request that is repeated after its reservation was erased is refused as
+    REQUEST_ID_REUSED. Erasing again has no effect.
+
+    A customer with very many reservations is erased in the background: `done` is false until then. Backups and
+    logs are not changed.
     """

@@ -7,7 +7,13 @@ from enum import IntEnum
 from google.api import annotations_pb2
 from google.protobuf.descriptor import EnumValueDescriptor, MethodDescriptor, ServiceDescriptor
 
-from holdfast.inventory.v1 import refusal_pb2, reservation_service_pb2, sale_service_pb2, webhook_service_pb2
+from holdfast.inventory.v1 import (
+    customer_service_pb2,
+    refusal_pb2,
+    reservation_service_pb2,
+    sale_service_pb2,
+    webhook_service_pb2,
+)
 from holdfast.options.v1 import options_pb2
 
 ERROR_DOMAIN = "inventory.holdfast.dev"
@@ -19,7 +25,8 @@ RETRYABLE_KEY = "retryable"
 RESERVATION_SERVICE: ServiceDescriptor = reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"]
 SALE_SERVICE: ServiceDescriptor = sale_service_pb2.DESCRIPTOR.services_by_name["SaleService"]
 WEBHOOK_SERVICE: ServiceDescriptor = webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"]
-SERVICES = (RESERVATION_SERVICE, SALE_SERVICE, WEBHOOK_SERVICE)
+CUSTOMER_SERVICE: ServiceDescriptor = customer_service_pb2.DESCRIPTOR.services_by_name["CustomerService"]
+SERVICES = (RESERVATION_SERVICE, SALE_SERVICE, WEBHOOK_SERVICE, CUSTOMER_SERVICE)
 SERVICE_NAMES = tuple(service.full_name for service in SERVICES)
 
 

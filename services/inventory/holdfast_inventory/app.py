@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
-from holdfast_chassis.contract import RESERVATION_SERVICE, SALE_SERVICE, SERVICE_NAMES, WEBHOOK_SERVICE
+from holdfast_chassis.contract import (
+    CUSTOMER_SERVICE,
+    RESERVATION_SERVICE,
+    SALE_SERVICE,
+    SERVICE_NAMES,
+    WEBHOOK_SERVICE,
+)
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.health import Check, HealthBoard
 from holdfast_chassis.identity.authenticator import Authenticator
@@ -21,12 +27,14 @@ from holdfast_chassis.traces import new_tracer, tracing_step
 from holdfast_inventory.api.access import CommandAccess
 from holdfast_inventory.api.admission_tokens import AdmissionTokens
 from holdfast_inventory.api.calls import CallLimits, Calls
+from holdfast_inventory.api.customer_service import CustomerService
 from holdfast_inventory.api.messages import webhook_body
 from holdfast_inventory.api.rates import Rates
 from holdfast_inventory.api.reservation_service import ReservationService
 from holdfast_inventory.api.sale_service import SaleService
 from holdfast_inventory.api.webhook_requests import UrlRules
 from holdfast_inventory.api.webhook_service import WebhookService
+from holdfast_inventory.background.erasures import Eraser
 from holdfast_inventory.background.expiry import Sweeper
 from holdfast_inventory.background.recurring import Recurring
 from holdfast_inventory.background.refusals import RefusalLimits, RefusalNotes
@@ -47,6 +55,7 @@ from holdfast_inventory.ports import Committed, NewServer, ServerLimits
 from holdfast_inventory.postgres import migrations
 from holdfast_inventory.postgres.catalog import Catalog
 from holdfast_inventory.postgres.database import Database, DatabaseLimits
+from holdfast_inventory.postgres.erasure_store import ErasureStore
 from holdfast_inventory.postgres.preconditions import require_tables
 from holdfast_inventory.postgres.refusal_store import RefusalStore
 from holdfast_inventory.postgres.sale_store import PostgresSaleStore
@@ -162,6 +171,9 @@ class App:
             rates,
         )
         sales = SaleService(self._ledger, catalog, self._feed, refusal_store, self._scheduler.wake)
+        erasures = ErasureStore(self._database, entropy=entropy)
+        self._eraser = Eraser(erasures, entropy=entropy)
+        customers = CustomerService(catalog, erasures, self._eraser.wake)
         webhook_store = WebhookStore(self._database, entropy)
         self._sender = self._new_sender(webhook_store, catalog, WebhookMetrics(registry), clock, entropy)
         webhooks = WebhookService(
@@ -173,6 +185,7 @@ class App:
             *calls.endpoints(RESERVATION_SERVICE, reservations),
             *calls.endpoints(SALE_SERVICE, sales),
             *calls.endpoints(WEBHOOK_SERVICE, webhooks),
+            *calls.endpoints(CUSTOMER_SERVICE, customers),
             *calls.probes(health.SERVICE, self._health),
         ]
         if settings.reflects:
@@ -206,6 +219,7 @@ class App:
             Step("stock ledger", self._refusals.start, self._stop_ledger, short, batches),
             Step("sweeper", self._sweeper.start, self._sweeper.stop, short, short),
             Step("scheduler", self._scheduler.start, self._scheduler.stop, short, short),
+            Step("eraser", self._eraser.start, self._eraser.stop, short, short),
             Step("webhooks", self._start_sender, self._stop_sender, short, 2 * short),
             Step("server", self.server.start, self._stop_server, short, 2 * settings.drain_grace_seconds + short),
             Step("watches", _nothing, self._end_watches, short, short),

@@ -2,7 +2,13 @@
 
 from functools import partial
 
-from holdfast_inventory.api import reservation_requests, sale_requests, schedule_requests, webhook_requests
+from holdfast_inventory.api import (
+    customer_service,
+    reservation_requests,
+    sale_requests,
+    schedule_requests,
+    webhook_requests,
+)
 from holdfast_inventory.api.webhook_requests import UrlRules
 from tests.support.sound_requests import sound_request
 
@@ -57,6 +63,8 @@ create_webhook_of_schedule = _maker("CreateWebhook/schedule")
 get_webhook = _maker("GetWebhook")
 list_webhooks = _maker("ListWebhooks")
 update_webhook = _maker("UpdateWebhook")
+export_customer = _maker("ExportCustomer")
+erase_customer = _maker("EraseCustomer")
 rotate_webhook_secret = _maker("RotateWebhookSecret")
 list_webhook_deliveries = _maker("ListWebhookDeliveries")
 redeliver_movements = _maker("RedeliverMovements")
@@ -110,6 +118,8 @@ CHECKS = {
     create_webhook_of_schedule: partial(webhook_requests.create_webhook, rules=UrlRules()),
     get_webhook: by_name(webhook_requests.webhook_name),
     list_webhooks: webhook_requests.list_webhooks,
+    export_customer: customer_service.export,
+    erase_customer: customer_service.erase,
     update_webhook: partial(webhook_requests.update_webhook, rules=UrlRules()),
     rotate_webhook_secret: webhook_requests.rotate_secret,
     list_webhook_deliveries: webhook_requests.list_deliveries,

@@ -65,6 +65,7 @@ BAD_LIMITS = [-1, -(2**31)]
 BAD_SEQUENCES = [-1, -(2**63)]
 ABSENT = object()
 
+BAD_CUSTOMERS = ["", "c-1", "customers/", "Customers/c", "customers/" + "x" * 129, "customers/a\n", "customers/\x00"]
 BAD_CRONS = [
     "",
     "0 10 * *",
@@ -286,6 +287,8 @@ RULES = {
     },
     requests.get_webhook: {"name": BAD_WEBHOOKS},
     requests.list_webhooks: {"page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
+    requests.export_customer: {"name": BAD_CUSTOMERS, "page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
+    requests.erase_customer: {"name": BAD_CUSTOMERS},
     requests.update_webhook: {
         "webhook": [ABSENT],
         "webhook.name": BAD_WEBHOOKS,

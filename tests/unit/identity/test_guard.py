@@ -24,7 +24,7 @@ WITH_A_RESERVATION = {
 }
 ALLOWED = {
     "reservations.own": WITH_A_RESERVATION,
-    "reservations.write": WITH_A_RESERVATION | {"Submit", "ReturnReservation", "ListRefusals"},
+    "reservations.write": WITH_A_RESERVATION | {"Submit", "ReturnReservation", "ListRefusals", "ExportCustomer"},
     "stock.read": {"GetItem", "ListItems", "ListMovements", "WatchMovements", "VerifyLedger", "WatchStock"},
     "stock.write": {"AdjustStock", "TransferStock"},
     "sales.read": {
@@ -53,6 +53,7 @@ ALLOWED = {
         "DeleteSaleSchedule",
     },
     "webhooks.read": {"GetWebhook", "ListWebhooks", "ListWebhookDeliveries"},
+    "customers.erase": {"EraseCustomer"},
     "webhooks.write": {
         "CreateWebhook",
         "UpdateWebhook",

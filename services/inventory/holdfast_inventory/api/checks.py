@@ -145,6 +145,14 @@ class Checks:
             self.violated(field, _SCHEDULE_ID_RULE)
         return value
 
+    def customer(self, field: str, name: str) -> str:
+        """Return the customer in `customers/{customer}`."""
+        match = names.match_customer(name)
+        if match is None:
+            self.violated(field, "must be customers/ and the customer, 1 to 128 characters without control characters")
+            return ""
+        return match[1]
+
     # Texts
 
     def text(self, field: str, value: str) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from google.protobuf.descriptor import Descriptor
 
-from holdfast.inventory.v1 import reservation_service_pb2, sale_service_pb2, webhook_service_pb2
+from holdfast.inventory.v1 import customer_service_pb2, reservation_service_pb2, sale_service_pb2, webhook_service_pb2
 from holdfast_chassis.field_rules import rules_at
 
 
@@ -23,6 +23,7 @@ match_reservation = _matcher(reservation_service_pb2.GetReservationRequest.DESCR
 # Short enough for the ids of the sales that it opens, which end in `-YYYYMMDDtHHMMSSz`.
 match_schedule_id = _matcher(sale_service_pb2.CreateSaleScheduleRequest.DESCRIPTOR, "schedule_id")
 match_schedule = _matcher(sale_service_pb2.GetSaleScheduleRequest.DESCRIPTOR, "name")
+match_customer = _matcher(customer_service_pb2.EraseCustomerRequest.DESCRIPTOR, "name")
 match_webhook = _matcher(webhook_service_pb2.GetWebhookRequest.DESCRIPTOR, "name")
 match_delivery = _matcher(webhook_service_pb2.RedeliverMovementsRequest.DESCRIPTOR, "name")
 match_url = _matcher(webhook_service_pb2.Webhook.DESCRIPTOR, "url")

@@ -79,6 +79,7 @@ class ChangeKind(Enum):
     CREATE_ITEM = 6
     DELETE = 7
     RUN = 8
+    ERASE = 9
 
 
 class FieldChange(NamedTuple):

@@ -60,7 +60,7 @@ TABLES = {
     "sales": "SELECT INSERT UPDATE",
     "items": "SELECT INSERT UPDATE",
     "reservations": "SELECT INSERT UPDATE",
-    "ledger": "SELECT INSERT",
+    "ledger": "SELECT INSERT UPDATE",
     "movements": "SELECT",
     "stock_changes": "SELECT INSERT",
     "changes": "SELECT INSERT",
@@ -70,6 +70,7 @@ TABLES = {
     "sale_schedules": "SELECT INSERT UPDATE DELETE",
     "webhooks": "SELECT INSERT UPDATE DELETE",
     "webhook_deliveries": "SELECT INSERT UPDATE DELETE",
+    "erasures": "SELECT INSERT UPDATE DELETE",
     "schema_migrations": "SELECT",
 }
 _CLOSE_SECONDS = 1.0

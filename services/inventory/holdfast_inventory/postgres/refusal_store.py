@@ -38,7 +38,7 @@ class RefusalStore:
             rows = await connection.fetch(SQL["list_customer_refusals"], customer, sale_id)
             if not rows:
                 await require_sale(connection, sale_id)
-        return [_customer_refusal(row) for row in rows]
+        return [customer_refusal(row) for row in rows]
 
     async def delete_old(self, counts_kept_for: timedelta, customers_kept_for: timedelta) -> bool:
         """Delete what is older. Return whether there may be more."""
@@ -50,7 +50,8 @@ class RefusalStore:
         return _DELETED_AT_ONCE in deleted
 
 
-def _customer_refusal(row: Row) -> CustomerRefusal:
+def customer_refusal(row: Row) -> CustomerRefusal:
+    """Return a customer's refusals for one reason from their row."""
     columns = dict(row)
     lines = tuple(map(Line, columns.pop("item_ids"), columns.pop("quantities")))
     return CustomerRefusal(**columns, lines=lines)

@@ -348,6 +348,8 @@ class SaleChange(_message.Message):
         """The schedule was deleted."""
         RUN: SaleChange._Kind.ValueType  # 8
         """The schedule opened a sale out of turn."""
+        ERASE: SaleChange._Kind.ValueType  # 9
+        """A customer was erased. No list of a sale or a schedule has it."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """The kind of a change."""
@@ -370,6 +372,8 @@ class SaleChange(_message.Message):
     """The schedule was deleted."""
     RUN: SaleChange.Kind.ValueType  # 8
     """The schedule opened a sale out of turn."""
+    ERASE: SaleChange.Kind.ValueType  # 9
+    """A customer was erased. No list of a sale or a schedule has it."""
 
     @_typing.final
     class Field(_message.Message):
