@@ -5,6 +5,7 @@ place. Envoy gets the result as JSON, because its file has no name that would te
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -18,19 +19,21 @@ from holdfast_edge.kinds import path_patterns
 from holdfast_edge.refusals import local_reply_config
 from holdfast_edge.settings import EdgeSettings, address_of
 from holdfast_edge.shoppers import shoppers_guards
+from holdfast_edge.traces import add_traces
 
 _ROUTE_INDENT = 24 * " "
 DIRECTORY = Path(__file__).resolve().parent.parent
 
 
 def render(settings: EdgeSettings, version: str, workload: WorkloadTls | None = None) -> str:
-    """Return the whole configuration as JSON."""
+    """Return the whole configuration as JSON. Raises CannotStartError if traces are configured wrongly."""
     values = _values(settings, version) | _sockets(settings, workload)
     configuration = _filled(["envoy.yaml"], values)
     files = ["listener.yaml"] if settings.edge_tls_dir is None else ["listener.yaml", "tls_listener.yaml"]
     for listener in _listeners(settings):
         guards = shoppers_guards() if listener["shoppers"] else ()
         configuration["static_resources"]["listeners"] += _filled(files, {**values, **listener}, guards)
+    add_traces(configuration, os.environ)
     return json.dumps(configuration, indent=1)
 
 

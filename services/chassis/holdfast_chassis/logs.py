@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
+from holdfast_chassis.error_reports import reporting
 
 _STDOUT = 1
 
@@ -33,7 +34,7 @@ def configure(service: str, version: str, level: str, form: Form, clock: Clock =
         raise ValueError(f"no such log level: {level}")
     readable = form == "console" or (form == "auto" and os.isatty(_STDOUT))
     structlog.configure(
-        processors=_readable(clock) if readable else [_JsonLine(service, version, clock)],
+        processors=[*reporting(), *(_readable(clock) if readable else [_JsonLine(service, version, clock)])],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         context_class=dict,
         logger_factory=_Stdout,
@@ -50,7 +51,7 @@ def exit_now(code: int) -> NoReturn:
 
 
 class _JsonLine:
-    """A processor that renders an event as one line. It is the only one, because every call logs an event."""
+    """A processor that renders an event as one line. Normally it is the only one, because every call logs an event."""
 
     def __init__(self, service: str, version: str, clock: Clock) -> None:
         self._about = {"service": service, "version": version}
