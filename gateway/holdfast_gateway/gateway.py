@@ -134,12 +134,14 @@ class Gateway:
         seconds = now - call.began_at
         # Clients can send any method name, but a label must have few values.
         method = call.scope.method if call.scope.method in _METHODS else "(other)"
-        self._metrics.observe(method, call.template, status, seconds)
         failed = status >= _FAILED
+        self._metrics.observe(method, call.template, status, seconds)
         if self._call_log.wants(now, seconds, failed=failed):
             self._tell(call, method, status, seconds)
-        if call.span is not None and self._tracer is not None and self._tracer.wants(call.span, seconds, failed=failed):
-            self._tracer.record(_span(call, call.span, method, status, now))
+        tracer, span = self._tracer, call.span
+        if tracer is not None and span is not None and tracer.wants(span, seconds, failed=failed):
+            self._metrics.traced(method, call.template, status, seconds, span.trace_id)
+            tracer.record(_span(call, span, method, status, now))
 
     def _tell(self, call: Call, method: str, status: int, seconds: float) -> None:
         log.info(

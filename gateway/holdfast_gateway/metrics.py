@@ -35,6 +35,10 @@ class HttpMetrics(Collector):
             histogram = self._seconds[key] = UnlockedHistogram(_SECONDS)
         histogram.observe(seconds)
 
+    def traced(self, method: str, path: str, status: int, seconds: float, trace_id: str) -> None:
+        """Remember the trace of a request that was observed."""
+        self._seconds[method, path, status].exemplify(seconds, trace_id)
+
     def collect(self) -> Iterator[Metric]:
         """Return the metrics."""
         labels = ("method", "path", "status")

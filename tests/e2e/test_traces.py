@@ -1,11 +1,15 @@
 """Traces, as an OpenTelemetry collector receives them."""
 
+import re
 import sys
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
+from holdfast.inventory.v1.sale_service_pb2 import ListSalesRequest
 from holdfast_devstack.ports import free_port
+from lab.kit.grpc_client import GrpcClient
 from tests.support.otlp import receiver_over_grpc, receiver_over_http
 from tests.support.programs import succeed
 
@@ -80,6 +84,16 @@ async def test_a_trace_shows_where_a_request_waited_and_for_which_statements(tra
 
 
 REQUEST = "POST /v1/{parent=sales/*}/reservations"
+
+
+async def test_latencies_have_exemplars_of_recorded_calls(start_inventory, collector):
+    inventory = await start_inventory(**PATIENT).is_serving()
+    async with GrpcClient(inventory.address) as shop:
+        await shop.sales.ListSales(ListSalesRequest(), metadata=(("traceparent", SAMPLED),))
+    headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    async with aiohttp.ClientSession() as session, session.get(inventory.metrics_url, headers=headers) as answer:
+        text = await answer.text()
+    assert re.search(rf'grpc_server_handling_seconds_bucket.*"ListSales".*# {{trace_id="{TRACE}"}}', text), text
 
 
 async def test_a_call_that_is_not_sampled_is_recorded_if_it_failed(start_gateway, rest_client, collector):

@@ -17,6 +17,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from holdfast_chassis.listening import authority, listening_address, take_ipv4_too
@@ -46,17 +47,22 @@ def new_registry() -> CollectorRegistry:
 class UnlockedHistogram:
     """A histogram without a lock. One thread may observe values, any thread may read it."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_exemplars", "_sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
+        self._exemplars: dict[int, tuple[float, str]] = {}
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
         """Observe a value."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
+
+    def exemplify(self, value: float, trace_id: str) -> None:
+        """Remember the trace of a value that was observed, for the format that has exemplars (OpenMetrics)."""
+        self._exemplars[bisect_left(self._bounds, value)] = value, trace_id
 
     @property
     def count(self) -> int:
@@ -66,7 +72,16 @@ class UnlockedHistogram:
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
         """Add the observed values to a metric."""
         bounds = (*map(floatToGoString, self._bounds), "+Inf")
-        family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+        exemplars = dict(self._exemplars)
+        buckets = [
+            (bound, count, _exemplar(*exemplars[at])) if at in exemplars else (bound, count)
+            for at, (bound, count) in enumerate(zip(bounds, accumulate(self._counts), strict=True))
+        ]
+        family.add_metric(labels, buckets, self._sum)
+
+
+def _exemplar(value: float, trace_id: str) -> Exemplar:
+    return Exemplar({"trace_id": trace_id}, value)
 
 
 class MetricsServer:

@@ -107,6 +107,10 @@ class MethodMetrics:
         self.ended[key] = self.ended.get(key, 0) + 1
         self.seconds.observe(seconds)
 
+    def traced(self, seconds: float, trace_id: str) -> None:
+        """Remember the trace of a call that took `seconds`."""
+        self.seconds.exemplify(seconds, trace_id)
+
 
 class QueueWait(Collector):
     """The time that commands waited for their batch. It is observed for every command, so it must be cheap."""

@@ -29,6 +29,9 @@ class MethodMetrics(Protocol):
     def handled(self, code: str, reason: str, seconds: float) -> None:
         """Count the end of a call after `seconds`, with its gRPC code and the reason of its refusal (or `OK`)."""
 
+    def traced(self, seconds: float, trace_id: str) -> None:
+        """Remember the trace of a call that took `seconds`."""
+
 
 class CallMetrics(Protocol):
     """The counts of all methods."""
@@ -89,6 +92,7 @@ class Traffic:
         if self._call_log.wants(now, seconds, failed=failed):
             self._tell(exchange, call, code, reason, seconds)
         if call.span is not None and self._tracer is not None and self._tracer.wants(call.span, seconds, failed=failed):
+            self._counted.traced(seconds, call.span.trace_id)
             self._tracer.record(self._span(call.span, reason, began_at, now, code if failed else ""))
 
     def _span(self, context: SpanContext, reason: str, began: float, ended: float, failure: str) -> Span:
