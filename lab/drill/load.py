@@ -71,7 +71,9 @@ async def send(client, book, command, client_name="", retries=False, options=Non
 class Load:
     """All shoppers and watchers. `pace` multiplies their rates."""
 
-    def __init__(self, orchestrator, book, sale, pace=1.0):
+    def __init__(self, orchestrator, book, sale, follower, pace=1.0):
+        """`follower`: what receives a webhook. It is closed with the load."""
+        self._follower = follower
         self._orchestrator, self._book, self._sale, self._pace = orchestrator, book, sale, pace
         self._leave = asyncio.Event()
         self._clients, self._tasks = [], []
@@ -92,7 +94,7 @@ class Load:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for client in self._clients:
+        for client in (*self._clients, self._follower):
             await client.close()
 
     def rest(self, name, **options):
@@ -138,4 +140,5 @@ class Load:
             Watcher("stock by SSE", self.rest(GATEWAY), sale, stock=True),
             Watcher("movements by SSE, slow reader", self.rest(EDGE), sale, slow_seconds=0.02),
             Watcher("movements by gRPC, slow reader", self.grpc(INVENTORY), sale, slow_seconds=0.02),
+            self._follower,
         ]

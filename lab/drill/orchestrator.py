@@ -10,6 +10,7 @@ import time
 from holdfast_devstack.ports import free_port
 from lab.drill.name_server import Addresses, NameServer
 from lab.drill.replica import Kind, Replica
+from lab.kit import webhook_follower
 from lab.kit.service import migrate
 
 READY_SECONDS = 60.0
@@ -185,6 +186,7 @@ class Orchestrator:
         of_kind = {
             INVENTORY: {
                 **self._urls,
+                **webhook_follower.SETTINGS,
                 "HOLDFAST_GRPC_HOST": address,
                 "HOLDFAST_GRPC_PORT": inventory.port,
                 "HOLDFAST_METRICS_HOST": address,

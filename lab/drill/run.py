@@ -16,6 +16,7 @@ from lab.drill.orchestrator import EDGE, GATEWAY, INVENTORY, Orchestrator
 from lab.drill.request_ledger import RequestLedger
 from lab.drill.verdict import Row, judge
 from lab.kit.grpc_client import GrpcClient
+from lab.kit.webhook_follower import WebhookFollower
 
 _REPLICAS = {INVENTORY: 3, GATEWAY: 2, EDGE: 1}
 _WARM_UP_SECONDS = 2.0
@@ -79,8 +80,8 @@ async def _drill(plan, orchestrator, postgres):
         await orchestrator.migrate()
         for name, count in _REPLICAS.items():
             await asyncio.gather(*(orchestrator.add(name) for _ in range(count)))
-        sale = await _open_sale(orchestrator)
-        load = Load(orchestrator, book, sale, plan.pace)
+        sale, follower = await _open_sale(orchestrator)
+        load = Load(orchestrator, book, sale, follower, plan.pace)
         result.watchers = load.watchers
         load.start()
         stage = scenarios.Stage(orchestrator, postgres, load, book, sale, plan.brief)
@@ -105,8 +106,12 @@ async def _nothing(stage):
 
 
 async def _open_sale(orchestrator):
+    """Open the sale, and let a webhook follow it from its first movement on."""
     async with GrpcClient(orchestrator.serving(INVENTORY)[0].target) as client:
-        return await client.open_sale(hold_seconds=900, **{ITEM: _UNITS})
+        sale = await client.open_sale(hold_seconds=900, **{ITEM: _UNITS})
+        follower = WebhookFollower(sale)
+        await follower.start(client)
+    return sale, follower
 
 
 async def _play(name, scenario, stage):

@@ -14,6 +14,7 @@ from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from holdfast.inventory.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from holdfast.inventory.v1.sale_service_pb2_grpc import SaleServiceStub
+from holdfast.inventory.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from lab.kit.refusals import refused
 
 CALL_SECONDS = 30.0
@@ -29,6 +30,7 @@ class GrpcClient:
         self.channel = grpc.aio.insecure_channel(target, options=[_OWN_CONNECTIONS, *options])
         self.reservations: Any = ReservationServiceStub(self.channel)
         self.sales: Any = SaleServiceStub(self.channel)
+        self.webhooks: Any = WebhookServiceStub(self.channel)
         self.health: Any = health_pb2_grpc.HealthStub(self.channel)
 
     async def close(self) -> None:
@@ -43,7 +45,7 @@ class GrpcClient:
     def call(self, request: Message, seconds: float | None = CALL_SECONDS, **options: Any) -> Any:
         """Call the method that takes this request. Return grpc.aio's call, to await or, for a watch, to iterate."""
         method = type(request).__name__.removesuffix("Request")
-        service = self.reservations if hasattr(self.reservations, method) else self.sales
+        service = next(each for each in (self.reservations, self.sales, self.webhooks) if hasattr(each, method))
         return getattr(service, method)(request, timeout=seconds, **options)
 
     async def all_of(self, request: Any, field: str) -> list[Any]:

@@ -26,6 +26,7 @@ async def test_no_client_notices_that_inventories_gateways_and_the_edge_are_rest
         ("no-quiet-wait", ("queued", "fresh-connections"), "failed: "),
         ("no-connection-close", ("gateways",), "never became quiet"),
         ("liveness-on-database", ("database-first",), "its liveness probe failed"),
+        ("webhooks-never-fail", (), "webhook: a message after "),
     ],
 )
 async def test_the_drill_finds_a_planted_fault(tmp_path, fault, scenarios, words):

@@ -28,6 +28,7 @@ OF_SEVERAL_FIELDS = (
     # Either a period or a calendar, whose cron and time zone more than a pattern decides on.
     "POST /v1/saleSchedules",
     "PATCH /v1/saleSchedules/{saleSchedule}",
+    "PATCH /v1/webhooks/{webhook}",
     # An item of another sale than the source's.
     "POST /v1/sales:transfer",
 )

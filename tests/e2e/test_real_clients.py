@@ -9,25 +9,25 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.inventory.v1 import sale_service_pb2 as ss
+from holdfast_chassis.contract import RESERVATION_SERVICE, SERVICE_NAMES
 from lab.kit.grpc_client import CALL_SECONDS
 from lab.kit.server_sent_events import next_event
 from tests.support.programs import run, succeed
 
-SERVICES = ["holdfast.inventory.v1.ReservationService", "holdfast.inventory.v1.SaleService"]
-HEALTH_NAMES = ["", *SERVICES, "liveness"]
+HEALTH_NAMES = ["", *SERVICE_NAMES, "liveness"]
 
 
 async def test_grpcurl_finds_the_services_by_reflection(cluster, tool):
     address = cluster.addresses[0]
     listed = (await succeed(tool("grpcurl"), "-plaintext", address, "list")).split()
-    assert {*SERVICES, "grpc.health.v1.Health"} <= set(listed)
+    assert {*SERVICE_NAMES, "grpc.health.v1.Health"} <= set(listed)
     for version in ("v1", "v1alpha"):
         name = f"grpc.reflection.{version}.ServerReflection"
         assert name in listed
         assert f"stream .grpc.reflection.{version}.ServerReflectionRequest" in await succeed(
             tool("grpcurl"), "-plaintext", address, "describe", name
         )
-    described = await succeed(tool("grpcurl"), "-plaintext", address, "describe", SERVICES[0])
+    described = await succeed(tool("grpcurl"), "-plaintext", address, "describe", RESERVATION_SERVICE.full_name)
     assert "rpc Submit ( .holdfast.inventory.v1.SubmitRequest )" in described
 
 
@@ -35,7 +35,7 @@ async def test_grpcurl_buys_and_reads_a_refusal(cluster, shop, tool):
     sale = await shop.open_sale(limit=1, sneaker=5)
     body = {"parent": sale, "customer": "c-1", "lines": [{"item": "sneaker", "quantity": 1}], "request_id": "r-1"}
     buy = [tool("grpcurl"), "-plaintext", "-d"]
-    method = f"{SERVICES[0]}/CreateReservation"
+    method = f"{RESERVATION_SERVICE.full_name}/CreateReservation"
     held = json.loads(await succeed(*buy, json.dumps(body), cluster.addresses[0], method))
     assert held["state"] == "HELD"
     again = await succeed(*buy[:2], "-v", "-d", json.dumps(body), cluster.addresses[1], method)
@@ -70,7 +70,8 @@ async def test_ghz_gets_an_answer_for_each_of_its_calls(cluster, shop, tool):
     sale = await shop.open_sale(sneaker=1_000_000)
     request = {"parent": sale, "customer": "c-{{.RequestNumber}}", "lines": [{"item": "sneaker", "quantity": 1}]}
     load = ["--insecure", "--total", "2000", "--concurrency", "32", "--connections", "4", "--format", "json"]
-    call = ["--call", f"{SERVICES[0]}/CreateReservation", "--data", json.dumps(request), cluster.addresses[0]]
+    method = f"{RESERVATION_SERVICE.full_name}/CreateReservation"
+    call = ["--call", method, "--data", json.dumps(request), cluster.addresses[0]]
     report = json.loads(await succeed(tool("ghz"), *load, *call))
     assert report["statusCodeDistribution"] == {"OK": 2000}
     assert (await shop.item(sale, "sneaker")).held == 2000

@@ -176,22 +176,27 @@ _SOUND = {
     "ListSaleSchedules": {**_PAGE},
     "DeleteSaleSchedule": {"name": "saleSchedules/nobody"},
     "ListSaleScheduleChanges": {"parent": "saleSchedules/nobody", **_PAGE},
-    "CreateWebhook": {"webhook_id": "w-{id}", "webhook": {"url": _URL, "kinds": ["CONFIRM"], "sale": "{sale}"}},
-    "CreateWebhook/schedule": {
+    "CreateWebhook": {
         "webhook_id": "w-{id}",
-        "webhook": {"url": _URL, "kinds": ["HOLD"], "schedule": "saleSchedules/nobody"},
+        "webhook": {"url": _URL, "kinds": ["CONFIRM"], "sale": "{sale}", "schedule": "saleSchedules/nobody"},
     },
     "GetWebhook": {"name": "webhooks/nobody"},
     "ListWebhooks": {**_PAGE},
     "UpdateWebhook": {
-        "webhook": {"name": "webhooks/nobody", "url": _URL, "kinds": ["CONFIRM"], "sale": "{sale}"},
+        "webhook": {
+            "name": "webhooks/nobody",
+            "url": _URL,
+            "kinds": ["CONFIRM"],
+            "sale": "{sale}",
+            "schedule": "saleSchedules/nobody",
+        },
         "update_mask": "url,kinds,sale,schedule",
     },
     "DeleteWebhook": {"name": "webhooks/nobody"},
     "PauseWebhook": {"name": "webhooks/nobody"},
     "ResumeWebhook": {"name": "webhooks/nobody"},
     "RotateWebhookSecret": {"name": "webhooks/nobody", "overlap": "3600s"},
-    "ListWebhookDeliveries": {"parent": "webhooks/nobody", **_PAGE, "failing": True},
+    "ListWebhookDeliveries": {"parent": "webhooks/nobody", **_PAGE},
     "RedeliverMovements": {"name": "webhooks/nobody/deliveries/nothing", "after_sequence": "0"},
 }
 VARIANTS = tuple(_SOUND)

@@ -59,7 +59,6 @@ list_sale_schedules = _maker("ListSaleSchedules")
 get_sale_schedule = _maker("GetSaleSchedule")
 list_sale_schedule_changes = _maker("ListSaleScheduleChanges")
 create_webhook = _maker("CreateWebhook")
-create_webhook_of_schedule = _maker("CreateWebhook/schedule")
 get_webhook = _maker("GetWebhook")
 list_webhooks = _maker("ListWebhooks")
 update_webhook = _maker("UpdateWebhook")
@@ -115,7 +114,6 @@ CHECKS = {
     get_sale_schedule: by_name(schedule_requests.schedule_name),
     list_sale_schedule_changes: schedule_requests.list_changes,
     create_webhook: partial(webhook_requests.create_webhook, rules=UrlRules()),
-    create_webhook_of_schedule: partial(webhook_requests.create_webhook, rules=UrlRules()),
     get_webhook: by_name(webhook_requests.webhook_name),
     list_webhooks: webhook_requests.list_webhooks,
     export_customer: customer_service.export,

@@ -278,11 +278,6 @@ RULES = {
         "webhook.url": BAD_URLS,
         "webhook.kinds[0]": [0, 8, -1, HUGE],
         "webhook.sale": BAD_SALES[1:],
-        "webhook.schedule": ["saleSchedules/hourly"],
-    },
-    requests.create_webhook_of_schedule: {
-        "webhook_id": BAD_IDS,
-        "webhook": [ABSENT],
         "webhook.schedule": BAD_SCHEDULES[1:],
     },
     requests.get_webhook: {"name": BAD_WEBHOOKS},
@@ -295,6 +290,7 @@ RULES = {
         "webhook.url": BAD_URLS,
         "webhook.kinds[0]": [0, 8, -1, HUGE],
         "webhook.sale": BAD_SALES[1:],
+        "webhook.schedule": BAD_SCHEDULES[1:],
         "update_mask.paths[0]": ["", "name", "secret", "paused", "webhook.url"],
     },
     requests.rotate_webhook_secret: {

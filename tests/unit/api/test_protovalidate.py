@@ -32,7 +32,6 @@ OURS_ALONE = {
     "must be an item of another sale than source",
     "must be a next_page_token of the same list with the same filters",
     "must be a next_page_token of the same list",
-    "must not be set along with sale",
 }
 # Rules that hang on where a message is: an item's id is its sale's to ask for, a create's parent is not for a Submit,
 # and of a sale to update only what the mask names is read. What a page token is, only its list knows.

@@ -1,6 +1,6 @@
 """Checks requests of WebhookService, and converts them to the domain's types."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -15,7 +15,8 @@ from holdfast_inventory.domain.webhook import DEFAULT_OVERLAP, LONGEST_OVERLAP, 
 
 _MAX_URL_CHARACTERS: int = rules_at(pb.Webhook.DESCRIPTOR, "url").string.max_len
 _MAX_KINDS: int = rules_at(pb.Webhook.DESCRIPTOR, "kinds").repeated.max_items
-_UPDATABLE = ("url", "kinds", "sale", "schedule")
+_UPDATABLE = {"url": "url", "kinds": "kinds", "sale": "sale_id", "schedule": "schedule_id"}
+"""The fields that may be changed, and the attributes of `Target` that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,13 @@ def create_webhook(request: pb.CreateWebhookRequest, rules: UrlRules) -> tuple[s
         if not request.HasField("webhook"):
             checks.violated("webhook", "must be set")
         target = _target(checks, request.webhook, rules)
-        _one_scope(checks, target)
     return webhook_id, target
 
 
 def update_webhook(request: pb.UpdateWebhookRequest, rules: UrlRules) -> tuple[str, Callable[[Target], Target]]:
     """Check a change of a webhook. Return its id, and what makes the new target of the old one.
 
-    Without a mask the fields that are set change. A field in the mask that is not set gets its default. What is
-    returned raises `InvalidRequest` if the new fields contradict those that stay.
+    Without a mask the fields that are set change. A field in the mask that is not set gets its default.
     """
     with Checking() as checks:
         if not request.HasField("webhook"):
@@ -48,20 +47,8 @@ def update_webhook(request: pb.UpdateWebhookRequest, rules: UrlRules) -> tuple[s
         webhook_id = checks.webhook("webhook.name", request.webhook.name)
         masked = _masked(checks, request)
         given = _target(checks, request.webhook, rules, masked)
-
-    def changed(target: Target) -> Target:
-        with Checking() as checks:
-            merged = replace(
-                target,
-                url=given.url if "url" in masked else target.url,
-                kinds=given.kinds if "kinds" in masked else target.kinds,
-                sale_id=given.sale_id if "sale" in masked else target.sale_id,
-                schedule_id=given.schedule_id if "schedule" in masked else target.schedule_id,
-            )
-            _one_scope(checks, merged)
-        return merged
-
-    return webhook_id, changed
+    changed = {attribute: getattr(given, attribute) for field, attribute in _UPDATABLE.items() if field in masked}
+    return webhook_id, lambda target: replace(target, **changed)
 
 
 def webhook_name(name: str) -> str:
@@ -102,7 +89,7 @@ def redeliver(request: pb.RedeliverMovementsRequest) -> tuple[str, str, int | No
     return webhook_id, sale_id, after_sequence
 
 
-def _target(checks: Checks, given: pb.Webhook, rules: UrlRules, fields: Sequence[str] = _UPDATABLE) -> Target:
+def _target(checks: Checks, given: pb.Webhook, rules: UrlRules, fields: Collection[str] = _UPDATABLE.keys()) -> Target:
     """Check the fields of a target that are named."""
     return Target(
         _url(checks, given.url, rules) if "url" in fields else "",
@@ -110,11 +97,6 @@ def _target(checks: Checks, given: pb.Webhook, rules: UrlRules, fields: Sequence
         checks.sale("webhook.sale", given.sale) if "sale" in fields and given.sale else None,
         checks.schedule("webhook.schedule", given.schedule) if "schedule" in fields and given.schedule else None,
     )
-
-
-def _one_scope(checks: Checks, target: Target) -> None:
-    if target.sale_id is not None and target.schedule_id is not None:
-        checks.violated("webhook.schedule", "must not be set along with sale")
 
 
 def _url(checks: Checks, url: str, rules: UrlRules) -> str:
@@ -153,12 +135,12 @@ def _kind(checks: Checks, index: int, number: int) -> MovementKind | None:
     return checks.choice(field, number, MovementKind)
 
 
-def _masked(checks: Checks, request: pb.UpdateWebhookRequest) -> Sequence[str]:
+def _masked(checks: Checks, request: pb.UpdateWebhookRequest) -> Collection[str]:
     paths = request.update_mask.paths
     if not paths:
         return [field.name for field, _ in request.webhook.ListFields() if field.name in _UPDATABLE]
     if "*" in paths:
-        return _UPDATABLE
+        return _UPDATABLE.keys()
     for index, path in enumerate(paths):
         if path not in _UPDATABLE:
             checks.violated(f"update_mask.paths[{index}]", f"must be one of {', '.join(_UPDATABLE)}")

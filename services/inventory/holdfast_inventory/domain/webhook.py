@@ -22,7 +22,7 @@ PAGE_MOVEMENTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a webhook sends where. No kinds: all. No sale and no schedule: all sales."""
+    """What a webhook sends where. No kinds: all. No sale and no schedule: all sales; both: both must be right."""
 
     url: str
     kinds: frozenset[MovementKind] = frozenset()

@@ -76,7 +76,7 @@ class WebhookStore:
         return page, page[-1].webhook_id if len(rows) > page_size else None
 
     async def update_webhook(self, webhook_id: str, change: Callable[[Target], Target]) -> Webhook:
-        """Change what a webhook sends where. `change` may raise `InvalidRequest`. Raises `NotFound`."""
+        """Change what a webhook sends where. Raises `NotFound`."""
         async with self._database.writing() as connection:
             webhook = _found(await connection.fetchrow(SQL["lock_webhook"], webhook_id), webhook_id)
             target = change(webhook.target)

@@ -14,7 +14,6 @@ CREATE TABLE webhooks (
     created_at       timestamptz NOT NULL,
     updated_at       timestamptz NOT NULL,
     CONSTRAINT webhooks_pkey PRIMARY KEY (webhook_id),
-    CONSTRAINT webhooks_target_check CHECK (sale_id IS NULL OR schedule_id IS NULL),
     CONSTRAINT webhooks_old_secret_check CHECK ((old_secret IS NULL) = (old_secret_until IS NULL))
 );
 
