@@ -18,6 +18,7 @@ READS = {
     **{name: sql for name, sql in LISTS.items() if name not in {"open_reservations", "batches_of_all_sales"}},
 }
 TABLES = {"sales", "items", "reservations", "ledger", "stock_changes", "refusal_counts", "customer_refusals"}
+TABLES |= {"webhooks", "webhook_deliveries"}
 # A look-up uses the row's own key, never the sale alone, which would read the whole sale.
 KEYS = {
     "sales_pkey": {"sale_id"},
@@ -331,3 +332,69 @@ async def test_refusals_are_read_by_their_keys(database, sql, plans):
             plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({arguments})")
             read[name] = rows_read(json.loads(plan)[0]["Plan"])
     assert read == ROWS_OF_REFUSALS
+
+
+# Five webhooks, each with a delivery in every sale of an hourly schedule; some are due, few have failed.
+DELIVERIES = """
+    INSERT INTO webhooks (webhook_id, url, kinds, secret, created_at, updated_at)
+    SELECT 'w-' || n, 'https://shop.example/', '{}', '', now() - interval '1 year', now()
+    FROM generate_series(1, 5) AS n;
+    INSERT INTO webhook_deliveries (webhook_id, sale_id, position, sent, due_at, attempts, failing_since)
+    SELECT 'w-' || w, sale_id, 1, 1, CASE WHEN hashtext(sale_id) % 100 = 0 THEN now() END,
+        (hashtext(sale_id) % 1000 = 0)::integer, CASE WHEN hashtext(sale_id) % 1000 = 0 THEN now() END
+    FROM generate_series(1, 5) AS w, sales;
+    UPDATE sales SET created_at = open_at, sequence = 1;
+"""
+LONG_LEDGER = """
+    INSERT INTO ledger
+    SELECT 'hourly-1', n, n, now() - (50001 - n) * interval '1 second', '{1}', '{a}', '{0}', '{1}', '{0}', '{NULL}',
+        '{NULL}', '{""}'
+    FROM generate_series(1, 50000) AS n;
+    UPDATE sales SET sequence = 50000 WHERE sale_id = 'hourly-1';
+    DELETE FROM webhook_deliveries WHERE sale_id = 'hourly-1' AND webhook_id = 'w-1';
+    UPDATE webhooks SET created_at = now() - interval '12345 seconds';
+"""
+
+
+async def rows_of_webhooks(database, name, arguments):
+    """Execute a statement with a generic plan, and return the number of rows that it read from tables."""
+    async with database.writing() as connection:
+        await connection.execute(f"PREPARE it AS {load('webhooks')[name]}")
+        call = f"EXECUTE it ({arguments})" if arguments else "EXECUTE it"
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {call}")
+    return rows_read(json.loads(plan)[0]["Plan"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "most"),
+    [
+        ("claim", "'{w-1}', '{3}', gen_random_uuid(), interval '30 s'", 20),
+        # For each sale, the webhooks and their deliveries.
+        ("sales_to_mark", "now() - interval '500 hours', 'hourly-500', 20", 2 * 20 * (2 * 5 + 2)),
+        ("list_failing_deliveries", "'w-1', '', 11", 11),
+        ("mark_due", "'{hourly-7}'", 25),
+        ("begin_message", "'w-1', 'hourly-7', gen_random_uuid(), 2, interval '30 s'", 5),
+        ("advance", "'w-1', 'hourly-7', gen_random_uuid(), 2, interval '30 s', true", 5),
+        # For each webhook, its failing deliveries twice, and the first that is due.
+        ("backlog", "", 5 * (1 + 2 * 25 + 1)),
+    ],
+)
+async def test_a_statement_of_webhooks_reads_its_own_rows_alone(database, sql, name, arguments, most):
+    await sql.execute(PAST, 1, 10_000)
+    await sql.execute(DELIVERIES)
+    for table in ("webhooks", "webhook_deliveries", "sales"):
+        await sql.execute(f"VACUUM ANALYZE {table}")
+    assert await rows_of_webhooks(database, name, arguments) <= most
+
+
+async def test_where_a_webhook_begins_in_a_long_ledger_is_found_by_few_reads(database, sql):
+    await sql.execute(PAST, 1, 100)
+    await sql.execute(DELIVERIES)
+    await sql.execute(LONG_LEDGER)
+    await sql.execute("ANALYZE")
+    assert await rows_of_webhooks(database, "mark_due", "'{hourly-1}'") <= 60
+    begun = await sql.fetchrow(
+        "SELECT position, (SELECT max(last_sequence) FROM ledger, webhooks WHERE ledger.created_at < "
+        "webhooks.created_at) AS expected FROM webhook_deliveries WHERE webhook_id = 'w-1' AND sale_id = 'hourly-1'"
+    )
+    assert begun["position"] == begun["expected"] > 30_000
