@@ -92,11 +92,6 @@ async def _read_all(reader):
         pass
 
 
-# grpc.aio keeps an endless block of headers, and leaves others waiting in a flood of resets; see docs/threat-model.md.
-BY_ENVOY = pytest.mark.parametrize("inventory", ["envoy"], indirect=True)
-
-
-@BY_ENVOY
 async def test_headers_continued_without_end_take_no_memory(inventory):
     before = resident_megabytes(inventory)
     more = frame(CONTINUATION, 1, literal(b"x-a", b"a" * 15_000))
@@ -105,7 +100,6 @@ async def test_headers_continued_without_end_take_no_memory(inventory):
     assert resident_megabytes(inventory) - before < MOST_GROWTH_MEGABYTES
 
 
-@BY_ENVOY
 async def test_rapid_resets_leave_no_call_behind(inventory):
     before = resident_megabytes(inventory)
     call = grpc_headers(PATH)
