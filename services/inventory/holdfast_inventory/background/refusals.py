@@ -26,7 +26,7 @@ MAX_CUSTOMERS = 20_000
 _CUSTOMERS_AT_ONCE = 500
 """The most of them in one write, so that a stampede of refusals does not become one of writes."""
 _CLEAN_SECONDS = 60.0
-_STOP_SECONDS = 3.0
+_STOP_SECONDS = 2.0
 
 _log = get_logger("holdfast.refusals")
 
@@ -96,9 +96,8 @@ class RefusalNotes:
         await self._cleans.start()
 
     async def stop(self) -> None:
-        """Stop, and write what is left, in some seconds."""
-        await self._cleans.stop()
-        await self._writes.stop()
+        """Stop, and write what is left, in at most five seconds."""
+        await asyncio.gather(self._cleans.stop(), self._writes.stop())
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 while self._counts or self._customers:
