@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from holdfast_chassis.alarms import Alarms
@@ -12,7 +13,7 @@ from holdfast_chassis.concurrency import ConcurrencyLimit
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.identity.principal import Principal
-from holdfast_gateway import codec, sse
+from holdfast_gateway import codec, rows, sse
 from holdfast_gateway.access import Access
 from holdfast_gateway.admission import set_admission_token
 from holdfast_gateway.call import Call, Reply
@@ -22,7 +23,7 @@ from holdfast_gateway.exchange import Headers, address_of, timeout_of
 from holdfast_gateway.idempotency import key_of, set_request_id
 from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata
-from holdfast_gateway.media_types import JSON, require_acceptable, require_json
+from holdfast_gateway.media_types import JSON, acceptable, require_json
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, refuse
 from holdfast_gateway.rates import Rates
 from holdfast_gateway.request_body import read_body
@@ -47,6 +48,10 @@ class _Endpoint:
     command_field: str | None
     # Whether it changes a sale that the path names.
     changes_sale: bool
+    # The entries of its answer, if it is a list.
+    entries: FieldDescriptor | None
+    # The media types of its answer, the usual one first.
+    offered: tuple[str, ...]
 
 
 class Api:
@@ -67,9 +72,16 @@ class Api:
         self._table = RouteTable(routes)
         self._endpoints = {
             route: _Endpoint(
-                route, Transcoder(route), Access(authenticator, route), command_field(route), _changes_sale(route)
+                route,
+                Transcoder(route),
+                Access(authenticator, route),
+                command_field(route),
+                _changes_sale(route),
+                entries,
+                _offered(route, entries),
             )
             for route in routes
+            for entries in (rows.rows_of(route.rpc.output_type),)
         }
         self._concurrency = ConcurrencyLimit(settings.call_limit)
         self._inventory = inventory
@@ -118,7 +130,7 @@ class Api:
 
     async def _request(self, call: Call, endpoint: _Endpoint, segments: Sequence[str], principal: Principal) -> Message:
         route, settings = endpoint.route, self._settings
-        require_acceptable(call.headers, sse.MEDIA_TYPE if route.rpc.server_streaming else JSON)
+        call.media_type = acceptable(call.headers, *endpoint.offered)
         body = b""
         if route.body:
             require_json(call.headers)
@@ -154,6 +166,9 @@ class Api:
                 response, replayed = await self._inventory.call(
                     endpoint.route, request, timeout_seconds, _metadata(call), sale
                 )
+        if endpoint.entries is not None and call.media_type != JSON:
+            headers = rows.headers_of(response, call.media_type, call.scope.query_string)
+            return Reply(200, headers, rows.body_of(response, endpoint.entries, call.media_type))
         body = orjson.dumps(codec.encode(response))
         return Reply(200, [_JSON_TYPE, _REPLAYED] if replayed else [_JSON_TYPE], body)
 
@@ -194,6 +209,12 @@ def _allowed(by_method: Iterable[str]) -> list[str]:
     """Return the HTTP methods that a path supports: those of its routes, HEAD and OPTIONS."""
     methods = list(by_method)
     return [*methods, "HEAD", "OPTIONS"] if "GET" in methods else [*methods, "OPTIONS"]
+
+
+def _offered(route: Route, entries: FieldDescriptor | None) -> tuple[str, ...]:
+    if route.rpc.server_streaming:
+        return (sse.MEDIA_TYPE,)
+    return (JSON,) if entries is None else (JSON, rows.JSON_LINES, rows.CSV)
 
 
 def _changes_sale(route: Route) -> bool:

@@ -20,6 +20,8 @@ class Call:
     began_at: float
     template: str = "(unknown)"
     reason: str = ""
+    media_type: str = ""
+    """That of the answer, once it is known."""
     rate: Headers = field(default_factory=list)
     """What is left of the caller's rate, for the answer's headers."""
 

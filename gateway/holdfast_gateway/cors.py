@@ -9,7 +9,7 @@ _REQUEST_HEADERS = (
     "X-Request-Timeout, traceparent, tracestate"
 )
 _EXPOSED = (
-    "Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
+    "Idempotent-Replayed, Link, Next-Page-Token, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, "
     "X-Deployment-Version, X-Request-Id"
 )
 _REMEMBER_SECONDS = "600"

@@ -7,7 +7,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from holdfast_chassis.contract import REASONS, Kind
 from holdfast_chassis.field_rules import rules_of
-from holdfast_gateway import problems, sse
+from holdfast_gateway import problems, rows, sse
 from holdfast_gateway.exchange import SECONDS_PATTERN
 from holdfast_gateway.field_behavior import behaves
 from holdfast_gateway.json_schema import Schema, Schemas, example_of
@@ -32,6 +32,8 @@ _ANSWER_HEADERS = {
         "`true` if the request had been executed before: the answer is its result in the present state.",
         {"type": "string", "enum": ["true"]},
     ),
+    "Link": ('If the answer has rows and there is a next page: its URL, with `rel="next"` (RFC 8288).', _TEXT),
+    "Next-Page-Token": ("If the answer has rows and there is a next page: its token.", _TEXT),
     "WWW-Authenticate": ("The required credential, and what is wrong with the one that was sent (RFC 6750).", _TEXT),
     "Retry-After": ("The seconds after which to retry, as a whole number.", {"type": "integer", "minimum": 1}),
 }
@@ -246,7 +248,9 @@ def _response(route: Route, schemas: Schemas) -> Schema:
     headers = ["X-Request-Id", "X-Deployment-Version"]
     if not route.rpc.server_streaming:
         headers += [] if route.method.kind.changes_nothing else ["Idempotent-Replayed"]
-        return _described_response("Done.", "application/json", schema, headers)
+        if rows.rows_of(message) is None:
+            return _described_response("Done.", "application/json", schema, headers)
+        return _list_response(schema, headers)
     text = (
         f"An endless stream of server-sent events, for EventSource. The data of each event is a "
         f"{message.name} in JSON, its id the resume token, its name the field of `event` that is set. An event named "
@@ -254,6 +258,16 @@ def _response(route: Route, schemas: Schemas) -> Schema:
     )
     events = {**_TEXT, "format": "event-stream", "contentMediaType": "application/json", "contentSchema": schema}
     return _described_response(text, sse.MEDIA_TYPE, events, headers)
+
+
+def _list_response(schema: Schema, headers: list[str]) -> Schema:
+    text = (
+        "Done. As rows, if Accept asks for them: JSON Lines or CSV, whose first row has the names of the columns, and "
+        "in which a value that is an object or a list is JSON."
+    )
+    response = _described_response(text, "application/json", schema, [*headers, "Link", "Next-Page-Token"])
+    response["content"] |= {media_type: {"schema": _TEXT} for media_type in (rows.JSON_LINES, rows.CSV)}
+    return response
 
 
 def _described_response(text: str, media_type: str, schema: Schema, headers: list[str]) -> Schema:
