@@ -36,7 +36,7 @@ from holdfast_inventory.api.webhook_requests import UrlRules
 from holdfast_inventory.api.webhook_service import WebhookService
 from holdfast_inventory.background.erasures import Eraser
 from holdfast_inventory.background.expiry import Sweeper
-from holdfast_inventory.background.recurring import Recurring
+from holdfast_inventory.background.recurring import BackgroundWork, Recurring
 from holdfast_inventory.background.refusals import RefusalLimits, RefusalNotes
 from holdfast_inventory.background.schedules import Scheduler
 from holdfast_inventory.background.webhooks import SenderLimits, WebhookSender
@@ -124,10 +124,10 @@ class App:
             catalog, settings.limits(FeedLimits, lifetime=settings.watch_lifetime), clock=clock, entropy=entropy
         )
         self._fanout = self._new_fanout(FanoutMetrics(registry), clock, entropy)
-        self._sweeper = Sweeper(
+        sweeper = Sweeper(
             catalog, self._ledger, ledger_metrics, interval_seconds=settings.sweep_interval_seconds, entropy=entropy
         )
-        self._scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
+        scheduler = Scheduler(catalog, interval_seconds=settings.schedule_interval_seconds, entropy=entropy)
 
         self._authenticator = Authenticator(settings, clock, entropy) if settings.knows_callers else None
         self._rate_limiter = rate_limiter(settings, "inventories", registry, clock, entropy)
@@ -170,10 +170,10 @@ class App:
             self._admission_tokens,
             rates,
         )
-        sales = SaleService(self._ledger, catalog, self._feed, refusal_store, self._scheduler.wake)
+        sales = SaleService(self._ledger, catalog, self._feed, refusal_store, scheduler.wake)
         erasures = ErasureStore(self._database, entropy=entropy)
-        self._eraser = Eraser(erasures, entropy=entropy)
-        customers = CustomerService(catalog, erasures, self._eraser.wake)
+        eraser = Eraser(erasures, entropy=entropy)
+        customers = CustomerService(catalog, erasures, eraser.wake)
         webhook_store = WebhookStore(self._database, entropy)
         self._sender = self._new_sender(webhook_store, catalog, WebhookMetrics(registry), clock, entropy)
         webhooks = WebhookService(
@@ -181,6 +181,9 @@ class App:
             UrlRules(allow_http=settings.webhook_allow_http),
             _nothing_changed if self._sender is None else self._sender.wake,
         )
+        self._background: list[BackgroundWork] = [sweeper, scheduler, eraser]
+        if self._sender is not None:
+            self._background.append(self._sender)
         endpoints = [
             *calls.endpoints(RESERVATION_SERVICE, reservations),
             *calls.endpoints(SALE_SERVICE, sales),
@@ -217,10 +220,7 @@ class App:
             Step("schema", self._check_schema, _nothing, 2 * database, short),
             Step("redis", self._fanout.start, self._fanout.stop, short, short),
             Step("stock ledger", self._refusals.start, self._stop_ledger, short, batches),
-            Step("sweeper", self._sweeper.start, self._sweeper.stop, short, short),
-            Step("scheduler", self._scheduler.start, self._scheduler.stop, short, short),
-            Step("eraser", self._eraser.start, self._eraser.stop, short, short),
-            Step("webhooks", self._start_sender, self._stop_sender, short, 2 * short),
+            Step("background work", self._start_background, self._stop_background, short, 2 * short),
             Step("server", self.server.start, self._stop_server, short, 2 * settings.drain_grace_seconds + short),
             Step("watches", _nothing, self._end_watches, short, short),
             Step("traffic", self._readiness.open, self._drain, short, settings.drain_max_seconds + short),
@@ -262,15 +262,15 @@ class App:
                     raise
                 await asyncio.sleep(_MIGRATION_LOOK_SECONDS)
 
-    async def _start_sender(self) -> None:
-        if self._sender is not None:
-            await self._sender.start()
+    async def _start_background(self) -> None:
+        for work in self._background:
+            await work.start()
 
     # Stopping
 
-    async def _stop_sender(self) -> None:
-        if self._sender is not None:
-            await self._sender.stop()
+    async def _stop_background(self) -> None:
+        """Stop all at once: none depends on another, and the time that a stop may take must not grow with each."""
+        await asyncio.gather(*(work.stop() for work in self._background))
 
     async def _drain(self) -> None:
         """Become unready, and serve calls until no more arrive."""

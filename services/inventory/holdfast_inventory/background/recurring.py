@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 from holdfast_chassis.backoff import Backoff
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
@@ -14,6 +15,16 @@ _FINISH_SECONDS = 2.0
 _CANCEL_SECONDS = 1.0
 
 _log = get_logger("holdfast.recurring")
+
+
+class BackgroundWork(Protocol):
+    """Work that a process does beside its calls. `start` and `stop` may be called twice."""
+
+    async def start(self) -> None:
+        """Start."""
+
+    async def stop(self) -> None:
+        """Stop within some seconds."""
 
 
 class Recurring:
