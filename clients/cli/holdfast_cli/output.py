@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 from enum import StrEnum
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -35,6 +35,7 @@ _COLUMNS: Final = {
     "Movement": ("sequence", "kind", "item", "on_hand_delta", "held_delta", "sold_delta", "reason", "actor"),
     "Webhook": ("name", "url", "kinds", "sale", "schedule", "paused"),
 }
+_HEADINGS: Final = {"per_customer_limit": "limit", "open_time": "opens", "close_time": "closes", "hold_time": "hold"}
 _RIGHT: Final = {FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64}
 # A zero in these says something; elsewhere it means that there is none.
 _ZERO_COUNTS: Final = {"available", "held", "sold", "on_hand", "sequence", "delivered_sequence"}
@@ -88,8 +89,13 @@ def table_of(messages: Sequence[Message]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     filled = {field: cells for field, cells in columns.items() if any(cells)}
     for field in filled:
+        justify: Literal["right", "left"] = "right" if field.type in _RIGHT else "left"
+        # What is copied into the next command stays in one piece.
         table.add_column(
-            field.name.replace("_", " "), justify="right" if field.type in _RIGHT else "left", overflow="fold"
+            _HEADINGS.get(field.name, field.name.replace("_", " ")),
+            justify=justify,
+            no_wrap=field.name == "name",
+            overflow="fold",
         )
     for row in zip(*filled.values(), strict=True):
         table.add_row(*row)

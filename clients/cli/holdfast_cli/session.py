@@ -22,6 +22,8 @@ from holdfast_client import Client, HoldfastError, Policy
 
 P = ParamSpec("P")
 
+# Lines may be longer than the terminal: names that are broken into pieces could not be copied.
+_COLUMNS: Final = 240
 # A name such as localhost.example.com is not on this machine.
 _LOOPBACK: Final = re.compile(r"(localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?|unix:.*")
 
@@ -85,7 +87,7 @@ class Session:
 
     def __init__(self, shared: Shared) -> None:
         self.output = shared.output
-        self.console = Console(soft_wrap=False)
+        self.console = Console(width=_COLUMNS)
         self.errors = Console(stderr=True, highlight=False)
         self.profile = _profile(shared)
         self.client = Client(

@@ -25,7 +25,10 @@ def error_of(code: grpc.StatusCode, message: str | None, trailers: Trailers | No
     if isinstance(details, bytes):
         with suppress(DecodeError):  # A proxy has made them up.
             refusal = refusal_of(status_pb2.Status.FromString(details))
-    return refusal or Unanswered(message or "", code)
+    if refusal is None:
+        return Unanswered(message or "", code)
+    refusal.code = code
+    return refusal
 
 
 def refusal_of(status: status_pb2.Status) -> Refusal | None:
