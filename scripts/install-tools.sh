@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the clients of the end-to-end tests, promtool and kustomize into .tools/bin, and gets the
 # definitions of custom resources for the manifests into .tools/crds, and tools for the OpenAPI document into
-# .tools/openapi. Existing ones are kept. Without Go it needs .venv, for pip.
+# .tools/openapi, and builds the Go client. Existing ones are kept. It needs .venv.
 # conformance: builds the suites of lab/conformance instead, and gets the protos of one into .tools/conformance.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -137,6 +137,17 @@ install_openapi() {
   fi
 }
 
+# The programs of clients/go: its example, and what its tests run.
+install_go_client() {
+  local version
+  version=$(find clients/go protos/holdfast scripts/clients.py scripts/go-client.sh -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+  if has_version holdfast_go_example "$version" && has_version holdfast_go_manners "$version"; then return; fi
+  need_go
+  scripts/go-client.sh "$PWD/.tools/go-client"
+  build holdfast_go_example "$version" "$PWD/.tools/go-client" ./examples/buy ""
+  build holdfast_go_manners "$version" "$PWD/.tools/go-client" ./internal/manners ""
+}
+
 if [[ "${1:-}" == conformance ]]; then
   install_suites
   rm -rf "$own_go"
@@ -150,5 +161,6 @@ for definition in "${definitions[@]}"; do
   read -ra words <<<"$definition"
   get_definition "${words[@]}"
 done
+install_go_client
 rm -rf "$own_go"
 install_openapi

@@ -37,7 +37,10 @@ class Front(grpc.GenericRpcHandler):
             metadata = dict(context.invocation_metadata())
             self.calls.append((path, metadata))
             told = [(key, value) for key, value in metadata.items() if key.startswith(("holdfast", "authorization"))]
-            answer = await self._channel.unary_unary(path)(request, metadata=told)
+            try:
+                answer = await self._channel.unary_unary(path)(request, metadata=told)
+            except grpc.aio.AioRpcError as refused:
+                await context.abort(refused.code(), refused.details(), refused.trailing_metadata())
             if self.lose:
                 self.lose -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
