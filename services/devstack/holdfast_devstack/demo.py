@@ -90,6 +90,7 @@ The same over gRPC:
 {grpc_target} holdfast.inventory.v1.ReservationService/CreateReservation
 {"" if issuer is None else _refused_call(base_url, issuer, f"{post}{buyer} {sale}:cancel -d '{{}}'")}
 The sale of this hour: {base_url}/v1/sales?schedule=saleSchedules/{SCHEDULE}&state=OPEN
+How a sale goes:       {sale}:report
 The whole API:         {base_url}/docs
 """
 

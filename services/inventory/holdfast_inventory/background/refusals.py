@@ -16,7 +16,7 @@ from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
 from holdfast_inventory.background.recurring import Recurring
 from holdfast_inventory.domain.errors import DatabaseUnavailable, DomainError
-from holdfast_inventory.domain.refusal import CustomerRefusal, RefusalCount
+from holdfast_inventory.domain.refusal import CustomerRefusal, Key, RefusalCount
 from holdfast_inventory.domain.reservation import Line
 
 MAX_COUNTS = 10_000
@@ -79,16 +79,22 @@ class RefusalNotes:
         self._now = clock.now
         self._keeps_customers = limits.customers_kept_hours > 0
         self._counts: dict[tuple[str, str], int] = {}
-        self._customers: dict[tuple[str, str, str], CustomerRefusal] = {}
+        self._customers: dict[Key, CustomerRefusal] = {}
+        self._dropped = 0
         self._writes = Recurring("write refusals", self.write, limits.flush_seconds, entropy)
         self._cleans = Recurring("delete old refusals", self._clean, _CLEAN_SECONDS, entropy)
 
     def note(self, sale_id: str, customer: str, lines: tuple[Line, ...], refusal: DomainError) -> None:
         """Note that a create was refused."""
-        self._count((sale_id, refusal.reason), 1)
+        reason = refusal.reason
+        self._count((sale_id, reason), 1)
         if self._keeps_customers:
-            now = self._now()
-            self._note(CustomerRefusal(customer, sale_id, refusal.reason, 1, now, now, lines))
+            key = (customer, sale_id, reason)
+            if self._has_room(key):
+                now = self._now()
+                self._keep(key, CustomerRefusal(customer, sale_id, reason, 1, now, now, lines))
+            else:
+                self._dropped += 1
 
     async def start(self) -> None:
         """Start writing."""
@@ -107,6 +113,9 @@ class RefusalNotes:
 
     async def write(self) -> bool:
         """Write the counts, and as many customers' refusals as are written at once. Return False: the rest can wait."""
+        if self._dropped:
+            self._on_dropped(self._dropped)
+            self._dropped = 0
         counts, self._counts = self._counts, {}
         customers = [self._customers.pop(key) for key in list(islice(self._customers, _CUSTOMERS_AT_ONCE))]
         if counts or customers:
@@ -122,24 +131,26 @@ class RefusalNotes:
 
     def _count(self, key: tuple[str, str], refusals: int) -> None:
         counted = self._counts.get(key)
-        if counted is None and len(self._counts) >= MAX_COUNTS:
-            self._on_dropped(refusals)
+        if counted is not None:
+            self._counts[key] = counted + refusals
+        elif len(self._counts) < MAX_COUNTS:
+            self._counts[key] = refusals
         else:
-            self._counts[key] = (counted or 0) + refusals
+            self._dropped += refusals
 
-    def _note(self, note: CustomerRefusal) -> None:
-        key = note.key
+    def _has_room(self, key: Key) -> bool:
+        return len(self._customers) < MAX_CUSTOMERS or key in self._customers
+
+    def _keep(self, key: Key, note: CustomerRefusal) -> None:
         noted = self._customers.get(key)
-        if noted is not None:
-            self._customers[key] = noted.plus(note)
-        elif len(self._customers) >= MAX_CUSTOMERS:
-            self._on_dropped(note.refusals)
-        else:
-            self._customers[key] = note
+        self._customers[key] = note if noted is None else noted.plus(note)
 
     def _put_back(self, counts: Mapping[tuple[str, str], int], customers: Sequence[CustomerRefusal]) -> None:
         for counted, refusals in counts.items():
             self._count(counted, refusals)
         later, self._customers = self._customers, {note.key: note for note in customers}
-        for note in later.values():
-            self._note(note)
+        for key, note in later.items():
+            if self._has_room(key):
+                self._keep(key, note)
+            else:
+                self._dropped += note.refusals

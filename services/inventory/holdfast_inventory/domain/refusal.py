@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from holdfast_inventory.domain.reservation import Line
 
+Key = tuple[str, str, str]
+"""What identifies a customer's refusals: customer, sale and reason."""
+
 
 class RefusalCount(NamedTuple):
     """How many creates of a sale were refused for a reason."""
@@ -26,7 +29,7 @@ class CustomerRefusal(NamedTuple):
     lines: tuple[Line, ...]
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """What identifies it."""
         return self.customer, self.sale_id, self.reason
 
