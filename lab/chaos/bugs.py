@@ -144,6 +144,22 @@ def _dropped_watch_event():
     MovementFollower.movements_after = leaky
 
 
+def _webhook_at_most_once():
+    """Note that a webhook's message was delivered before it is sent."""
+    from holdfast_inventory.domain.webhook import after_page
+    from holdfast_inventory.postgres.webhook_store import WebhookStore
+
+    begin_message = WebhookStore.begin_message
+
+    async def hasty(self, delivery, lease, through, duration):
+        begun = await begin_message(self, delivery, lease, through, duration)
+        if begun is not None:
+            await self.advance(after_page(delivery, through, sent=True), lease, duration)
+        return begun
+
+    WebhookStore.begin_message = hasty
+
+
 class _Memory:
     """How long a state that was read is used, even if a newer one is read in the meantime."""
 
@@ -279,6 +295,7 @@ BUGS = {
         habits={"weights": {"create": 40, "confirm": 25, "adjust": 20}, "late": 0.9},
     ),
     "dropped-watch-event": Bug(_dropped_watch_event, (), frozenset({"watch-gap"})),
+    "webhook-at-most-once": Bug(_webhook_at_most_once, (), frozenset({"watch-gap"})),
     "limit-outside-lock": Bug(_limit_outside_lock, (), frozenset({"limit-exceeded"})),
     "remembered-rules": Bug(
         _remembered_rules,

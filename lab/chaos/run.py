@@ -24,6 +24,7 @@ from lab.chaos.judge.verdict import Verdict
 from lab.chaos.schedule import Injection
 from lab.chaos.topology import Topology
 from lab.chaos.watchers import MOVEMENTS, STOCK, Watcher
+from lab.chaos.webhooks import WebhookWatcher
 from lab.chaos.workload import CLIENTS, SALES, Client, Desk, Habits, Shop
 from lab.chaos.yardstick import yardsticks
 
@@ -131,10 +132,12 @@ class Run:
         self._clients = [self._client(number) for number in range(CLIENTS)]
         self._tasks = []
         self._watching = []
-        self.watchers = self._all_watchers()
+        self._webhook = WebhookWatcher(recorder, "sales/a")
+        self.watchers = [*self._all_watchers(), self._webhook]
 
     async def play(self):
         await self._open_sales()
+        await self._webhook.start(self._grpc[0].one())
         self._tasks = [asyncio.create_task(client.run(self._leave)) for client in self._clients]
         before = await self._warm_up() if self._plan.is_whole else None
         self._shop.open.set()
@@ -180,7 +183,7 @@ class Run:
         for task in (*self._tasks, *self._watching):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._watching, return_exceptions=True)
-        clients: list[GrpcClient | RestClient] = [*self._grpc, *self._rest]
+        clients: list[GrpcClient | RestClient | WebhookWatcher] = [*self._grpc, *self._rest, self._webhook]
         for client in clients:
             with suppress(Exception):
                 await client.close()

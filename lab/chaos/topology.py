@@ -8,6 +8,7 @@ from holdfast_devstack.valkey import ValkeyServer
 from lab.chaos.orders import Desk
 from lab.chaos.service import GATEWAY, INVENTORY, Service
 from lab.chaos.standby import Databases
+from lab.kit import webhook_follower
 from lab.kit.link import Link
 
 # Shorter than by default, so that a run of minutes sees many recoveries.
@@ -23,6 +24,7 @@ _INVENTORY_SETTINGS = {
     "HOLDFAST_DRAIN_MIN_SECONDS": 0.5,
     "HOLDFAST_DRAIN_MAX_SECONDS": 3,
     "HOLDFAST_DRAIN_GRACE_SECONDS": 4,
+    **webhook_follower.SETTINGS,
 }
 _GATEWAY_SETTINGS = {
     "HOLDFAST_REQUEST_TIMEOUT_SECONDS": 3,

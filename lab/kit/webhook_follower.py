@@ -67,7 +67,7 @@ class WebhookFollower:
         """How often a message was repeated."""
         return self._chain.repeated
 
-    async def start(self, client: GrpcClient, webhook_id: str = "follower") -> None:
+    async def start(self, client: GrpcClient) -> None:
         """Listen, and create the webhook. It sends the sale's movements from the first on."""
         app = web.Application()
         app.router.add_post("/", self._receive)
@@ -75,9 +75,9 @@ class WebhookFollower:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
-        request = ws.CreateWebhookRequest(webhook_id=webhook_id, webhook=ws.Webhook(url=url, sale=self._sale))
+        request = ws.CreateWebhookRequest(webhook_id=self.name, webhook=ws.Webhook(url=url, sale=self._sale))
         self._verifier = Webhook((await client.call(request)).secret)
-        delivery = f"webhooks/{webhook_id}/deliveries/{self._sale.removeprefix('sales/')}"
+        delivery = f"webhooks/{self.name}/deliveries/{self._sale.removeprefix('sales/')}"
         await client.call(ws.RedeliverMovementsRequest(name=delivery, after_sequence=0))
 
     async def close(self) -> None:
@@ -92,12 +92,16 @@ class WebhookFollower:
         """Return whether it reaches the sequence within some time."""
         try:
             async with asyncio.timeout(_CATCH_UP_SECONDS):
-                while self.sequence < sequence:
-                    self._news.clear()
-                    await self._news.wait()
+                await self.until(sequence)
         except TimeoutError:
             return False
         return True
+
+    async def until(self, sequence: int) -> None:
+        """Wait until it has reached the sequence."""
+        while self.sequence < sequence:
+            self._news.clear()
+            await self._news.wait()
 
     async def _receive(self, request: web.Request) -> web.Response:
         body = await request.text()

@@ -16,6 +16,7 @@ line:
     replay-without-durability    acknowledged-lost
     confirm-racing-expiry        ended-after-expiry; ended-twice, state-differs, expired-early
     dropped-watch-event          watch-gap, watch-unfinished
+    webhook-at-most-once         watch-gap, watch-unfinished
     limit-outside-lock           limit-exceeded
 """
 

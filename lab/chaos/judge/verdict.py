@@ -60,8 +60,8 @@ RULES: Mapping[str, Rule] = {
     "reason-out-of-order": Rule(4, "The first of several reasons is given; a replay of a granted request is granted."),
     "internal-error": Rule(8, "No request is answered with INTERNAL."),
     # watches
-    "watch-gap": Rule(7, "A watch has no gap, across its resumes."),
-    "watch-repeat": Rule(7, "A watch repeats nothing and does not go back, across its resumes."),
+    "watch-gap": Rule(7, "A watch has no gap, across its resumes, and a webhook has none."),
+    "watch-repeat": Rule(7, "A watch repeats nothing, across its resumes; a webhook repeats whole messages only."),
     "watch-differs": Rule(7, "A watch agrees with the ledger."),
     "watch-unfinished": Rule(7, "Every watch reaches the last movement."),
     # recovery

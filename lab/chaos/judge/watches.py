@@ -25,7 +25,7 @@ def violations(case: Case) -> Iterator[Violation]:
             told[event.client, event.action, sales.get(event.operation, "")].append(event)
     for (client, action, sale), events in told.items():
         if sale in case.books:
-            watcher = _Movements if action == "watch_movements" else _Stock
+            watcher = _WATCHERS[action]
             end = case.phases.get("end")
             yield from watcher(client, case.books[sale], end.at if end else inf).follow(events)
 
@@ -91,6 +91,28 @@ class _Movements(_Watcher):
             self.position = movement.sequence
 
 
+class _Webhook(_Watcher):
+    """The receiver of a webhook. A message may be repeated as it was; then it ends before what the receiver has."""
+
+    starts_at = 0
+
+    def take(self, event: Event) -> Iterator[Violation]:
+        """Check that a message has all movements of its range, and that the range continues the one before."""
+        after, through = (int(event.answer.get(name) or 0) for name in ("after_sequence", "sequence"))
+        movements = [parsed_movement(message) for message in event.answer.get("movements", ())]
+        if [movement.sequence for movement in movements] != list(range(after + 1, through + 1)):
+            yield violation("watch-gap", f"{self.told(event)}: not all movements from {after + 1} to {through}.")
+        for movement in movements:
+            row = self.book.by_sequence.get(movement.sequence)
+            if movement != row and not self.is_newer(event, movement.sequence):
+                yield violation("watch-differs", f"{self.told(event)}: {movement}; the ledger has {row}.")
+        known = self.position or 0
+        if through > known and after != known:
+            rule = "watch-gap" if after > known else "watch-repeat"
+            yield violation(rule, f"{self.told(event)}: what follows on {after} came after {known}.")
+        self.position = max(known, through)
+
+
 class _Stock(_Watcher):
     def take(self, event: Event) -> Iterator[Violation]:
         answer = event.answer
@@ -146,3 +168,6 @@ class _Stock(_Watcher):
                 told = f"{item.item} as {item.level} at version {item.version}"
                 ledger = f"the ledger has {level} at {version}"
                 yield violation("watch-differs", f"{self.told(event)}, sequence {sequence}: {told}; {ledger}.")
+
+
+_WATCHERS = {"watch_movements": _Movements, "watch_stock": _Stock, "webhook": _Webhook}

@@ -94,3 +94,19 @@ class StockWatcher(Watcher):
 
     def _messages(self, items: Iterable[Item]) -> list[dict[str, Any]]:
         return [item_message(self.sale, item) for item in items]
+
+
+class WebhookReceiver(Watcher):
+    """The receiver of a webhook."""
+
+    action = "webhook"
+
+    def open(self) -> None:
+        self.opening = self.stage.next_number()
+        self.say(request={"parent": f"sales/{self.sale}", "after_sequence": "0", "resume_token": ""})
+
+    def take(self, *, again: int = 0) -> None:
+        """A message with all movements since the last; `again`: it begins so many movements before that."""
+        after, self.position = self.position - again, len(self.ledger)
+        movements = [movement_message(self.sale, movement) for movement in self.ledger[after:]]
+        self.tell(after_sequence=str(after), sequence=str(self.position), movements=movements)
