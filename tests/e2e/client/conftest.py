@@ -40,7 +40,7 @@ class Front(grpc.GenericRpcHandler):
             try:
                 answer = await self._channel.unary_unary(path)(request, metadata=told)
             except grpc.aio.AioRpcError as refused:
-                await context.abort(refused.code(), refused.details(), refused.trailing_metadata())
+                await context.abort(refused.code(), refused.details(), tuple(refused.trailing_metadata()))
             if self.lose:
                 self.lose -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
