@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
-from holdfast_chassis.identity import api_keys
+from holdfast_chassis.identity import reloaded
 from holdfast_chassis.identity.api_keys import GRANTABLE, new_key, parse_keys, render_keys
 from holdfast_chassis.identity.authenticator import Authenticator
 from holdfast_chassis.identity.refusals import Unauthenticated
@@ -38,8 +38,8 @@ def command(path, monkeypatch, capsys):
 @pytest.fixture
 async def start(path, monkeypatch):
     """Start an authenticator of the file."""
-    monkeypatch.setattr(api_keys, "_FILE_SECONDS", 0.01)
-    monkeypatch.setattr(api_keys, "_FILE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(reloaded, "_FILE_SECONDS", 0.01)
+    monkeypatch.setattr(reloaded, "_FILE_PAUSE_SECONDS", 0.0)
     running = []
 
     async def begin(**settings):

@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from holdfast_chassis.clock import SYSTEM_CLOCK
-from holdfast_chassis.identity import jwks as module
 from holdfast_chassis.identity import reloaded
 from holdfast_chassis.identity.jwks import parse_jwks
 from holdfast_chassis.identity.refusals import IssuerUnavailable, Unauthenticated
@@ -87,7 +86,7 @@ def bearer(key):
 
 
 async def test_a_file_is_read_again_when_a_token_names_a_key_that_is_new(authenticating, jwks_path, key, monkeypatch):
-    monkeypatch.setattr(module, "_FILE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(reloaded, "_FILE_PAUSE_SECONDS", 0.0)
     newer = SigningKey("k-2")
     async with authenticating() as authenticator:
         jwks_path.write_text(jwks(key, newer))
@@ -97,7 +96,7 @@ async def test_a_file_is_read_again_when_a_token_names_a_key_that_is_new(authent
 async def test_a_key_that_is_taken_out_cuts_off_the_tokens_that_are_remembered(
     authenticating, jwks_path, key, monkeypatch
 ):
-    monkeypatch.setattr(module, "_FILE_SECONDS", 0.01)
+    monkeypatch.setattr(reloaded, "_FILE_SECONDS", 0.01)
     async with authenticating() as authenticator:
         token = bearer(key)
         assert await authenticator.principal_of(token)
@@ -208,7 +207,7 @@ async def test_a_file_that_cannot_be_used_lets_nothing_start(authenticating, jwk
 
 
 async def test_a_file_that_is_spoiled_later_changes_nothing(authenticating, jwks_path, key, monkeypatch):
-    monkeypatch.setattr(module, "_FILE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(reloaded, "_FILE_PAUSE_SECONDS", 0.0)
     async with authenticating() as authenticator:
         jwks_path.write_text("{")
         with pytest.raises(IssuerUnavailable):

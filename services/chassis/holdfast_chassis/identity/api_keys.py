@@ -27,8 +27,6 @@ GRANTABLE = frozenset(scope for method in METHODS for scope in method.scopes) - 
 
 _SECRET_BYTES = 32
 _ID_CHARACTERS = 12
-_FILE_SECONDS = 2.0
-_FILE_PAUSE_SECONDS = 0.5
 _MAX_NAME_CHARACTERS = 63
 
 
@@ -118,8 +116,6 @@ class ApiKeys:
             (lambda: read_file(source)) if isinstance(source, Path) else source.encode,
             parse_keys,
             nothing,
-            interval_seconds=_FILE_SECONDS,
-            pause_seconds=_FILE_PAUSE_SECONDS,
             clock=clock,
         )
 

@@ -34,13 +34,7 @@ class Authenticator:
         self._key_ring: KeyRing | None = None
         self._verifier: TokenVerifier | None = None
         if settings.token_issuer is not None and settings.token_jwks is not None:
-            self._key_ring = KeyRing(
-                settings.token_jwks,
-                refresh_seconds=settings.jwks_refresh_seconds,
-                stale_seconds=settings.jwks_stale_seconds,
-                clock=clock,
-                entropy=entropy,
-            )
+            self._key_ring = KeyRing(settings.token_jwks, settings, clock, entropy)
             self._verifier = TokenVerifier(_token_rules(settings, settings.token_issuer), self._key_ring)
         revoked = settings.revoked_tokens_path
         self._revocations = None if revoked is None else Revocations(revoked, clock)

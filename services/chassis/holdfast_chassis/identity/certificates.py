@@ -14,8 +14,6 @@ from holdfast_chassis.identity.reloaded import Reloaded, read_file
 from holdfast_chassis.identity.workload_files import AUTHORITIES, CERTIFICATE, KEY
 from holdfast_chassis.lifecycle import CannotStartError
 
-_FILE_SECONDS = 2.0
-_FILE_PAUSE_SECONDS = 0.5
 # What no PEM file contains.
 _SEPARATOR = b"\0"
 
@@ -44,8 +42,6 @@ class CertificateFiles:
             lambda: _read(directory),
             parse_certificate,
             nothing,
-            interval_seconds=_FILE_SECONDS,
-            pause_seconds=_FILE_PAUSE_SECONDS,
             clock=clock,
         )
 

@@ -1,7 +1,7 @@
 """The public keys of the issuer of tokens: a JSON Web Key Set (RFC 7517) in a file or at a URL."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.identity.expiry import Expiry
 from holdfast_chassis.identity.refusals import IssuerUnavailable
 from holdfast_chassis.identity.reloaded import Reloaded, fetch, read_file
+from holdfast_chassis.identity.settings import IdentitySettings
 from holdfast_chassis.logs import get_logger
 
 log = get_logger("holdfast.identity")
 
 _MIN_RSA_BITS = 2048
-_FILE_SECONDS = 2.0
-_FILE_PAUSE_SECONDS = 0.5
 _URL_PAUSE_SECONDS = 10.0
 """The shortest interval at which tokens with unknown keys make the set be fetched again."""
 
@@ -88,30 +87,29 @@ class KeyRing:
     def __init__(
         self,
         location: str,
-        *,
-        refresh_seconds: float,
-        stale_seconds: float,
+        settings: IdentitySettings,
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        """`location` is a URL or the path of a file. If a URL fails, its keys are used for `stale_seconds` more."""
+        """`location` is a URL or the path of a file. If a URL fails, its keys are used for a limited time."""
         self._is_remote = "://" in location
-        read: Callable[[], bytes] = (
-            (lambda: fetch(location)) if self._is_remote else (lambda: read_file(Path(location)))
-        )
-        self._pause_seconds = _URL_PAUSE_SECONDS if self._is_remote else _FILE_PAUSE_SECONDS
         nothing: KeySet = {}
-        self._set = Reloaded(
-            location,
-            read,
-            parse_jwks,
-            nothing,
-            interval_seconds=refresh_seconds if self._is_remote else _FILE_SECONDS,
-            pause_seconds=self._pause_seconds,
-            stale_seconds=stale_seconds if self._is_remote else None,
-            clock=clock,
-            entropy=entropy,
-        )
+        if self._is_remote:
+            self._set = Reloaded(
+                # Its query may be a secret.
+                location.partition("?")[0],
+                lambda: fetch(location),
+                parse_jwks,
+                nothing,
+                interval_seconds=settings.jwks_refresh_seconds,
+                pause_seconds=_URL_PAUSE_SECONDS,
+                stale_seconds=settings.jwks_stale_seconds,
+                clock=clock,
+                entropy=entropy,
+            )
+        else:
+            path = Path(location)
+            self._set = Reloaded(location, lambda: read_file(path), parse_jwks, nothing, clock=clock, entropy=entropy)
 
     async def start(self) -> None:
         """Start reading the keys. Raises OSError or ValueError for an unusable file; a URL may be unavailable."""
@@ -141,5 +139,5 @@ class KeyRing:
             await self._set.refresh()
             key = self._set.value.get(kid)
         if key is None and self._set.failed:
-            raise IssuerUnavailable(self._pause_seconds)
+            raise IssuerUnavailable(self._set.pause_seconds)
         return key

@@ -17,6 +17,8 @@ log = get_logger("holdfast.identity")
 
 T = TypeVar("T")
 
+_FILE_SECONDS = 2.0
+_FILE_PAUSE_SECONDS = 0.5
 _JITTER = 0.1
 _FETCH_SECONDS = 3.0
 """The longest wait for a part of an answer."""
@@ -36,13 +38,13 @@ class Reloaded(Generic[T]):
         parse: Callable[[bytes], T],
         empty: T,
         *,
-        interval_seconds: float,
-        pause_seconds: float,
+        interval_seconds: float | None = None,
+        pause_seconds: float | None = None,
         stale_seconds: float | None = None,
         clock: Clock = SYSTEM_CLOCK,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
-        """Read every `interval_seconds`, and on `refresh` at most every `pause_seconds`.
+        """Read every `interval_seconds`, and on `refresh` at most every `pause_seconds`; None: as for files.
 
         After `stale_seconds` without success the value becomes `empty`; None: it is kept forever.
         """
@@ -55,8 +57,8 @@ class Reloaded(Generic[T]):
         self._read = read
         self._parse = parse
         self._empty = empty
-        self._interval_seconds = interval_seconds
-        self._pause_seconds = pause_seconds
+        self._interval_seconds = _FILE_SECONDS if interval_seconds is None else interval_seconds
+        self.pause_seconds = _FILE_PAUSE_SECONDS if pause_seconds is None else pause_seconds
         self._stale_seconds = stale_seconds
         self._clock = clock
         self._entropy = entropy
@@ -94,7 +96,7 @@ class Reloaded(Generic[T]):
         """Read it now, unless that was just tried. Concurrent callers share one attempt."""
         if self._reading is None or self._reading.done():
             now = self._clock.monotonic()
-            if self._tried_at is not None and now - self._tried_at < self._pause_seconds:
+            if self._tried_at is not None and now - self._tried_at < self.pause_seconds:
                 return
             self._tried_at = now
             self._reading = asyncio.create_task(self._try())
@@ -102,7 +104,7 @@ class Reloaded(Generic[T]):
 
     async def _again_and_again(self) -> None:
         while True:
-            seconds = self._pause_seconds if self.failed else self._interval_seconds
+            seconds = self.pause_seconds if self.failed else self._interval_seconds
             await asyncio.sleep(seconds * self._entropy.uniform(1 - _JITTER, 1 + _JITTER))
             await self.refresh()
 
@@ -154,8 +156,12 @@ def fetch(url: str) -> bytes:
 
 
 def is_fetchable(url: str) -> bool:
-    """Return whether keys may come from this URL: over TLS, or from this machine."""
+    """Return whether keys may come from this URL: over TLS, or from this machine; without a user and password, which
+    would be logged.
+    """
     parts = urlsplit(url)
+    if "@" in parts.netloc:
+        return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
 
 

@@ -6,8 +6,6 @@ from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.identity.reloaded import Reloaded, read_file
 
 _MAX_IDS = 10_000
-_FILE_SECONDS = 2.0
-_FILE_PAUSE_SECONDS = 0.5
 
 
 class Revocations:
@@ -15,15 +13,7 @@ class Revocations:
 
     def __init__(self, path: Path, clock: Clock = SYSTEM_CLOCK) -> None:
         nothing: frozenset[str] = frozenset()
-        self._ids = Reloaded(
-            str(path),
-            lambda: read_file(path),
-            parse_revocations,
-            nothing,
-            interval_seconds=_FILE_SECONDS,
-            pause_seconds=_FILE_PAUSE_SECONDS,
-            clock=clock,
-        )
+        self._ids = Reloaded(str(path), lambda: read_file(path), parse_revocations, nothing, clock=clock)
 
     async def start(self) -> None:
         """Start reading the ids. Raises OSError or ValueError if they are unusable."""

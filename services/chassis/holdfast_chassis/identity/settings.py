@@ -63,7 +63,7 @@ class IdentitySettings(ServiceSettings):
 def require_readable(name: str, jwks: str | None) -> None:
     """Raise ValueError unless the setting `name` is unset, a file, or a URL from which keys may come."""
     if jwks is not None and "://" in jwks and not is_fetchable(jwks):
-        raise ValueError(f"{name} must be a file, or a URL of https")
+        raise ValueError(f"{name} must be a file, or a URL of https without a user")
 
 
 def require_safe_listener(settings: IdentitySettings, host: str) -> None:

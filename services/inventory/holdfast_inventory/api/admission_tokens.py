@@ -42,13 +42,7 @@ class AdmissionTokens:
         self._limit_seconds = settings.admission_limit_seconds
         self._keys: KeyRing | None = None
         if settings.admission_jwks is not None:
-            self._keys = KeyRing(
-                settings.admission_jwks,
-                refresh_seconds=settings.jwks_refresh_seconds,
-                stale_seconds=settings.jwks_stale_seconds,
-                clock=clock,
-                entropy=entropy,
-            )
+            self._keys = KeyRing(settings.admission_jwks, settings, clock, entropy)
             self._tokens = SignedTokens(self._keys, AUDIENCE, settings.token_leeway_seconds, may_be_expired=True)
         self._remembered: RecentMap[bytes, _Grant] = RecentMap(_REMEMBERED_TOKENS)
 
