@@ -199,7 +199,7 @@ def test_a_report_says_what_plain_sums_say(database_url):
         database, sql = runner.run(prepared())
         reports = Reports(database, stretch_movements=3)
 
-        @effort(0.15)
+        @effort(0.08)
         @given(ledgers(), st.data())
         def agrees(entries, data):
             async def compare():
