@@ -197,6 +197,7 @@ _SOUND = {
     "ResumeWebhook": {"name": "webhooks/nobody"},
     "RotateWebhookSecret": {"name": "webhooks/nobody", "overlap": "3600s"},
     "ListWebhookDeliveries": {"parent": "webhooks/nobody", **_PAGE},
+    "ListWebhookChanges": {"parent": "webhooks/nobody", **_PAGE},
     "RedeliverMovements": {"name": "webhooks/nobody/deliveries/nothing", "after_sequence": "0"},
 }
 VARIANTS = tuple(_SOUND)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from holdfast_inventory.domain.change import Cause
 from holdfast_inventory.domain.errors import AlreadyExists, InvalidRequest, NotFound, WebhookLimitReached
 from holdfast_inventory.domain.movement import MovementKind
 from holdfast_inventory.domain.webhook import SECRET_BYTES, DeliveryState, Target
@@ -158,3 +159,21 @@ async def test_a_deleted_webhook_leaves_no_position_behind(store, catalog, sql):
     await store.redeliver("w", "drop-1", 0)
     await store.delete_webhook("w")
     assert await sql.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
+
+
+async def test_every_change_is_on_record_with_who_made_it_but_without_secrets(store):
+    staff = Cause("keys/staff", "r-1")
+    await store.create_webhook("w", TARGET, staff)
+    await store.update_webhook("w", lambda target: replace(target, url="https://other.example/"), staff)
+    for paused in (True, True, False):
+        await store.set_webhook_paused("w", paused=paused, cause=staff)
+    await store.rotate_secret("w", DAY, staff)
+    await store.delete_webhook("w", staff)
+    changes = await store.list_webhook_changes("w", 0, 10)
+    assert [change.kind.name for change in changes] == ["CREATE", "UPDATE", "PAUSE", "RESUME", "UPDATE", "DELETE"]
+    assert {change.cause for change in changes} == {staff}
+    assert changes[0].fields[0] == ("url", "", TARGET.url)
+    assert changes[1].fields == (("url", TARGET.url, "https://other.example/"),)
+    assert changes[4].fields == (("secret", "", ""),)
+    with pytest.raises(NotFound):
+        await store.list_webhook_changes("x", 0, 10)

@@ -67,6 +67,7 @@ erase_customer = _maker("EraseCustomer")
 rotate_webhook_secret = _maker("RotateWebhookSecret")
 list_webhook_deliveries = _maker("ListWebhookDeliveries")
 redeliver_movements = _maker("RedeliverMovements")
+list_webhook_changes = _maker("ListWebhookChanges")
 
 
 def check_submit(request):
@@ -122,6 +123,7 @@ CHECKS = {
     rotate_webhook_secret: webhook_requests.rotate_secret,
     list_webhook_deliveries: webhook_requests.list_deliveries,
     redeliver_movements: webhook_requests.redeliver,
+    list_webhook_changes: webhook_requests.list_changes,
 }
 """By the maker of a valid request. Methods that have a name alone share the check of get_sale,
 get_sale_schedule or get_webhook.

@@ -302,6 +302,11 @@ RULES = {
         "page_size": BAD_PAGE_SIZES,
         "page_token": BAD_TOKENS,
     },
+    requests.list_webhook_changes: {
+        "parent": BAD_WEBHOOKS,
+        "page_size": BAD_PAGE_SIZES,
+        "page_token": BAD_TOKENS,
+    },
     requests.redeliver_movements: {
         "name": [*BAD_WEBHOOKS, "webhooks/w", "webhooks/w/deliveries/", "webhooks/w/deliveries/a/b"],
         "after_sequence": BAD_SEQUENCES,

@@ -52,7 +52,7 @@ ALLOWED = {
         "RunSaleSchedule",
         "DeleteSaleSchedule",
     },
-    "webhooks.read": {"GetWebhook", "ListWebhooks", "ListWebhookDeliveries"},
+    "webhooks.read": {"GetWebhook", "ListWebhooks", "ListWebhookDeliveries", "ListWebhookChanges"},
     "customers.erase": {"EraseCustomer"},
     "webhooks.write": {
         "CreateWebhook",

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from holdfast.inventory.v1 import sale_pb2
 from holdfast.inventory.v1 import sale_service_pb2 as pb
+from holdfast.inventory.v1.webhook_service_pb2 import ListWebhookChangesRequest
 from holdfast_chassis.field_rules import rules_at
 from holdfast_inventory.api.checks import MAX_SEQUENCE, Checking, Checks
 from holdfast_inventory.domain.change import Condition
@@ -203,7 +204,8 @@ def list_changes(request: pb.ListSaleChangesRequest) -> tuple[str, int, ListRequ
 
 
 def changes_page(
-    checks: Checks, request: pb.ListSaleChangesRequest | pb.ListSaleScheduleChangesRequest
+    checks: Checks,
+    request: pb.ListSaleChangesRequest | pb.ListSaleScheduleChangesRequest | ListWebhookChangesRequest,
 ) -> tuple[int, ListRequest]:
     """Check a page of changes. Return the number after which it begins, and the page."""
     page = list_page(checks, request, "changes", request.parent)

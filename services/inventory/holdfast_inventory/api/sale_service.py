@@ -108,7 +108,7 @@ class SaleService:
         sale_id, after, page = sale_requests.list_changes(request)
         # One more than the page holds tells whether there is a next page.
         found = await self._catalog.list_changes(sale_id, after, page.page_size + 1)
-        changes, token = _changes_page(found, page)
+        changes, token = changes_page(found, page)
         return pb.ListSaleChangesResponse(changes=changes, next_page_token=token)
 
     # Items and their stock
@@ -274,7 +274,7 @@ class SaleService:
         """List the changes of a schedule in order."""
         schedule_id, after, page = schedule_requests.list_changes(request)
         found = await self._catalog.list_schedule_changes(schedule_id, after, page.page_size + 1)
-        changes, token = _changes_page(found, page)
+        changes, token = changes_page(found, page)
         return pb.ListSaleScheduleChangesResponse(changes=changes, next_page_token=token)
 
     async def _changed(self, schedule: Schedule) -> sale_pb2.SaleSchedule:
@@ -291,9 +291,10 @@ def _changed(view: "SaleView", call: Call) -> sale_pb2.Sale:
     return _sale(view)
 
 
-def _changes_page(
+def changes_page(
     found: Sequence[domain.Change], page: sale_requests.ListRequest
 ) -> tuple[Iterable[pb.SaleChange], str]:
+    """Return a page of changes, and the token of the next. `found` has one more than the page if there is one."""
     shown = found[: page.page_size]
     cursor = str(shown[-1].number) if len(found) > len(shown) else None
     return map(messages.change, shown), page_tokens.next_page(cursor, page.filters)

@@ -9,7 +9,7 @@ from holdfast.inventory.v1 import webhook_service_pb2 as pb
 from holdfast_chassis.field_rules import rules_at
 from holdfast_inventory.api import names
 from holdfast_inventory.api.checks import MAX_SEQUENCE, Checking, Checks
-from holdfast_inventory.api.sale_requests import ListRequest, list_page
+from holdfast_inventory.api.sale_requests import ListRequest, changes_page, list_page
 from holdfast_inventory.domain.movement import MovementKind
 from holdfast_inventory.domain.webhook import DEFAULT_OVERLAP, LONGEST_OVERLAP, Target
 
@@ -77,6 +77,12 @@ def list_deliveries(request: pb.ListWebhookDeliveriesRequest) -> tuple[str, List
     with Checking() as checks:
         webhook_id = checks.webhook("parent", request.parent)
         return webhook_id, list_page(checks, request, "deliveries", request.parent, str(request.failing))
+
+
+def list_changes(request: pb.ListWebhookChangesRequest) -> tuple[str, int, ListRequest]:
+    """Check a list of a webhook's changes. Return its id, the number after which the page begins, and the page."""
+    with Checking() as checks:
+        return checks.webhook("parent", request.parent), *changes_page(checks, request)
 
 
 def redeliver(request: pb.RedeliverMovementsRequest) -> tuple[str, str, int | None]:

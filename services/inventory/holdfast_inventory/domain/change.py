@@ -1,4 +1,4 @@
-"""A change of a sale's rules or of a schedule: who made it, when, and what it changed."""
+"""A change of a sale's rules, of a schedule or of a webhook: who made it, when, and what it changed."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,6 +10,7 @@ from holdfast_inventory.domain.calendar import Calendar
 from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import NewItem, Sale
 from holdfast_inventory.domain.schedule import Schedule
+from holdfast_inventory.domain.webhook import Target
 
 _FIELDS: Mapping[str, str] = {
     "open_time": "open_at",
@@ -100,17 +101,20 @@ class Change(NamedTuple):
     created_at: datetime
 
 
-def differences(before: Sale | Schedule | None, after: Sale | Schedule) -> tuple[FieldChange, ...]:
-    """Return the fields of a sale or a schedule that differ; `before` is None for a new one."""
+def differences(before: Sale | Schedule | Target | None, after: Sale | Schedule | Target) -> tuple[FieldChange, ...]:
+    """Return the fields of a sale, a schedule or a webhook that differ; `before` is None for a new one."""
     old = {} if before is None else _values(before)
     new = _values(after)
     changes = (FieldChange(field, old.get(field, ""), new.get(field, "")) for field in new | old)
     return tuple(change for change in changes if change.old_value != change.new_value)
 
 
-def _values(known: Sale | Schedule) -> dict[str, str]:
+def _values(known: Sale | Schedule | Target) -> dict[str, str]:
     if isinstance(known, Sale):
         return {field: _text(getattr(known, attribute)) for field, attribute in _FIELDS.items()}
+    if isinstance(known, Target):
+        kinds = ", ".join(sorted(kind.name for kind in known.kinds))
+        return {"url": known.url, "kinds": kinds, "sale": known.sale_id or "", "schedule": known.schedule_id or ""}
     return {
         **_recurrence(known),
         **{field: _text(getattr(known, attribute)) for field, attribute in _SCHEDULE_FIELDS.items()},

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
+from holdfast_inventory.domain.change import UNKNOWN_CAUSE, Cause, Change, ChangeKind, FieldChange, differences
 from holdfast_inventory.domain.errors import (
     AlreadyExists,
     FieldViolation,
@@ -15,11 +16,15 @@ from holdfast_inventory.domain.errors import (
 )
 from holdfast_inventory.domain.movement import MovementKind
 from holdfast_inventory.domain.webhook import MAX_WEBHOOKS, SECRET_BYTES, Delivery, Retry, Target, Webhook
+from holdfast_inventory.postgres.changes import read_changes, record_change
 from holdfast_inventory.postgres.columns import DELIVERY, WEBHOOK, Row
 from holdfast_inventory.postgres.database import Connection, Database
 from holdfast_inventory.postgres.statements import load
 
 SQL = load("webhooks")
+
+_SECRET = (FieldChange("secret", "", ""),)
+"""A secret was changed. Its values are not recorded."""
 
 
 class SalePosition(NamedTuple):
@@ -52,12 +57,13 @@ class WebhookStore:
         self._database = database
         self._entropy = entropy
 
-    async def create_webhook(self, webhook_id: str, target: Target) -> Webhook:
+    async def create_webhook(self, webhook_id: str, target: Target, cause: Cause = UNKNOWN_CAUSE) -> Webhook:
         """Create a webhook with a new secret. Raises `AlreadyExists` and `WebhookLimitReached`."""
         secret = self._entropy.token_bytes(SECRET_BYTES)
         async with self._database.writing() as connection:
             row = await connection.fetchrow(SQL["insert_webhook"], webhook_id, *_columns(target), secret, MAX_WEBHOOKS)
             if row is not None:
+                await record_change(connection, _name(webhook_id), ChangeKind.CREATE, cause, differences(None, target))
                 return _webhook(row)
             if await connection.fetchrow(SQL["get_webhook"], webhook_id) is None:
                 raise WebhookLimitReached(MAX_WEBHOOKS)
@@ -75,35 +81,56 @@ class WebhookStore:
         page = [_webhook(row) for row in rows[:page_size]]
         return page, page[-1].webhook_id if len(rows) > page_size else None
 
-    async def update_webhook(self, webhook_id: str, change: Callable[[Target], Target]) -> Webhook:
+    async def update_webhook(
+        self, webhook_id: str, change: Callable[[Target], Target], cause: Cause = UNKNOWN_CAUSE
+    ) -> Webhook:
         """Change what a webhook sends where. Raises `NotFound`."""
         async with self._database.writing() as connection:
             webhook = _found(await connection.fetchrow(SQL["lock_webhook"], webhook_id), webhook_id)
             target = change(webhook.target)
             if target == webhook.target:
                 return webhook
+            fields = differences(webhook.target, target)
+            await record_change(connection, _name(webhook_id), ChangeKind.UPDATE, cause, fields)
             return _found(await connection.fetchrow(SQL["update_webhook"], webhook_id, *_columns(target)), webhook_id)
 
-    async def set_webhook_paused(self, webhook_id: str, *, paused: bool) -> Webhook:
+    async def set_webhook_paused(self, webhook_id: str, *, paused: bool, cause: Cause = UNKNOWN_CAUSE) -> Webhook:
         """Pause a webhook, or resume it and make all that waits for a retry due. Raises `NotFound`."""
         async with self._database.writing() as connection:
-            row = await connection.fetchrow(SQL["set_webhook_paused"], webhook_id, paused)
+            webhook = _found(await connection.fetchrow(SQL["lock_webhook"], webhook_id), webhook_id)
             if not paused:
                 await connection.execute(SQL["retry_now"], webhook_id)
-        return _found(row, webhook_id)
+            if webhook.paused == paused:
+                return webhook
+            kind = ChangeKind.PAUSE if paused else ChangeKind.RESUME
+            await record_change(connection, _name(webhook_id), kind, cause)
+            return _found(await connection.fetchrow(SQL["set_webhook_paused"], webhook_id, paused), webhook_id)
 
-    async def rotate_secret(self, webhook_id: str, overlap: timedelta) -> Webhook:
+    async def rotate_secret(self, webhook_id: str, overlap: timedelta, cause: Cause = UNKNOWN_CAUSE) -> Webhook:
         """Give a webhook a new secret; the one before stays valid for `overlap`. Raises `NotFound`."""
         secret = self._entropy.token_bytes(SECRET_BYTES)
         async with self._database.writing() as connection:
-            row = await connection.fetchrow(SQL["rotate_secret"], webhook_id, secret, overlap)
-        return _found(row, webhook_id)
+            rotated = _found(await connection.fetchrow(SQL["rotate_secret"], webhook_id, secret, overlap), webhook_id)
+            await record_change(connection, _name(webhook_id), ChangeKind.UPDATE, cause, _SECRET)
+        return rotated
 
-    async def delete_webhook(self, webhook_id: str) -> None:
+    async def delete_webhook(self, webhook_id: str, cause: Cause = UNKNOWN_CAUSE) -> None:
         """Delete a webhook, and its positions. Raises `NotFound`."""
         async with self._database.writing() as connection:
             if await connection.fetchval(SQL["delete_webhook"], webhook_id) is None:
                 raise NotFound(_name(webhook_id))
+            await record_change(connection, _name(webhook_id), ChangeKind.DELETE, cause)
+
+    async def list_webhook_changes(self, webhook_id: str, after: int, limit: int) -> list[Change]:
+        """Return up to `limit` changes of a webhook after a number, in order; also of one that was deleted.
+
+        Raises `NotFound`.
+        """
+        async with self._database.reading() as connection:
+            changes = await read_changes(connection, _name(webhook_id), after, limit)
+            if not changes:
+                await _require(connection, webhook_id)
+        return changes
 
     async def list_deliveries(
         self, webhook_id: str, page_size: int, after: str | None, *, failing: bool

@@ -82,6 +82,11 @@ class WebhookServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookDeliveriesRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookDeliveriesResponse.FromString,
                 _registered_method=True)
+        self.ListWebhookChanges = channel.unary_unary(
+                '/holdfast.inventory.v1.WebhookService/ListWebhookChanges',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookChangesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookChangesResponse.FromString,
+                _registered_method=True)
         self.RedeliverMovements = channel.unary_unary(
                 '/holdfast.inventory.v1.WebhookService/RedeliverMovements',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.RedeliverMovementsRequest.SerializeToString,
@@ -164,6 +169,15 @@ class WebhookServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWebhookChanges(self, request, context):
+        """Lists who created, changed, paused, resumed and deleted a webhook, and when,
+        oldest first. This is also possible after it was deleted. A rotation of the
+        secret is an UPDATE of the field `secret`, without its values.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RedeliverMovements(self, request, context):
         """Sends a sale's movements at once, after they were parked, or again from an
         earlier one, or without those that the receiver cannot process.
@@ -219,6 +233,11 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     servicer.ListWebhookDeliveries,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookDeliveriesRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookDeliveriesResponse.SerializeToString,
+            ),
+            'ListWebhookChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookChanges,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookChangesRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookChangesResponse.SerializeToString,
             ),
             'RedeliverMovements': grpc.unary_unary_rpc_method_handler(
                     servicer.RedeliverMovements,
@@ -471,6 +490,33 @@ class WebhookService:
             '/holdfast.inventory.v1.WebhookService/ListWebhookDeliveries',
             holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookDeliveriesRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.WebhookService/ListWebhookChanges',
+            holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookChangesRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_webhook__service__pb2.ListWebhookChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

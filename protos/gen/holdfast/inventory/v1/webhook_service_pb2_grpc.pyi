@@ -67,6 +67,11 @@ class WebhookServiceStub:
     """Lists how far each sale's movements have been delivered to a webhook, by
     sale. A sale is listed from its first movement on.
     """
+    ListWebhookChanges: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhookChangesRequest, _webhook_service_pb2.ListWebhookChangesResponse]
+    """Lists who created, changed, paused, resumed and deleted a webhook, and when,
+    oldest first. This is also possible after it was deleted. A rotation of the
+    secret is an UPDATE of the field `secret`, without its values.
+    """
     RedeliverMovements: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.RedeliverMovementsRequest, _webhook_service_pb2.WebhookDelivery]
     """Sends a sale's movements at once, after they were parked, or again from an
     earlier one, or without those that the receiver cannot process.
@@ -109,6 +114,11 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     ListWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhookDeliveriesRequest, _webhook_service_pb2.ListWebhookDeliveriesResponse]  # type: ignore[assignment]
     """Lists how far each sale's movements have been delivered to a webhook, by
     sale. A sale is listed from its first movement on.
+    """
+    ListWebhookChanges: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhookChangesRequest, _webhook_service_pb2.ListWebhookChangesResponse]  # type: ignore[assignment]
+    """Lists who created, changed, paused, resumed and deleted a webhook, and when,
+    oldest first. This is also possible after it was deleted. A rotation of the
+    secret is an UPDATE of the field `secret`, without its values.
     """
     RedeliverMovements: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.RedeliverMovementsRequest, _webhook_service_pb2.WebhookDelivery]  # type: ignore[assignment]
     """Sends a sale's movements at once, after they were parked, or again from an
@@ -203,6 +213,17 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_webhook_service_pb2.ListWebhookDeliveriesResponse, _abc.Awaitable[_webhook_service_pb2.ListWebhookDeliveriesResponse]]:
         """Lists how far each sale's movements have been delivered to a webhook, by
         sale. A sale is listed from its first movement on.
+        """
+
+    @_abc_1.abstractmethod
+    def ListWebhookChanges(
+        self,
+        request: _webhook_service_pb2.ListWebhookChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhook_service_pb2.ListWebhookChangesResponse, _abc.Awaitable[_webhook_service_pb2.ListWebhookChangesResponse]]:
+        """Lists who created, changed, paused, resumed and deleted a webhook, and when,
+        oldest first. This is also possible after it was deleted. A rotation of the
+        secret is an UPDATE of the field `secret`, without its values.
         """
 
     @_abc_1.abstractmethod
