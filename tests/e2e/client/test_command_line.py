@@ -89,6 +89,19 @@ def test_support_sees_why_a_customer_got_nothing(holdfast, sale):
     assert holdfast("customer", "refusals", "c-1", "--sale", sale)
 
 
+def test_what_is_stored_about_a_customer_is_exported_and_erased(holdfast, as_json, sale, tmp_path):
+    customer, file = f"alice-{sale}", tmp_path / "export.jsonl"
+    holdfast("sale", "create", sale, "--item", "cap=10")
+    held = as_json("reservation", "create", sale, "cap=2", "--customer", customer)["name"]
+    holdfast("customer", "export", customer, "--to", file)
+    assert [json.loads(line)["reservation"]["name"] for line in file.read_text().splitlines()] == [held]
+    assert file.stat().st_mode & 0o77 == 0
+    assert "in 1 records" in holdfast("customer", "erase", customer, "--dry-run")
+    assert as_json("customer", "erase", customer, "--yes")["done"] is True
+    assert customer not in holdfast("reservation", "show", held)
+    assert holdfast("customer", "export", customer) == ""
+
+
 def test_a_sale_of_which_nothing_was_sold_can_be_deleted(holdfast, sale):
     holdfast("sale", "create", sale, "--item", "cap=10", "--opens", "+1h")
     holdfast("sale", "delete", sale, "--yes")
