@@ -132,7 +132,7 @@ async def test_with_auth_callers_are_asked_who_they_are_and_the_tour_has_what_th
     assert json.loads(await shell(f"{credentials}\n{cancel}", tools))["reason"] == "PERMISSION_DENIED"
     assert json.loads(await shell(look.replace("$operator", ""), tools))["reason"] == "UNAUTHENTICATED"
     await stack.read_until("demo .*sneaker-42 48/1/1", timeout_seconds=20)
-    holdfast = f"{sys.executable} -m holdfast_devstack"
+    holdfast = f"{sys.executable} -m holdfast_cli"
     directory = f"HOLDFAST_DATA_DIR={environment['HOLDFAST_DATA_DIR']}"
     made = f'operator="$({directory} {holdfast} token --subject alice --scope stock.read)"'
     assert json.loads(await shell(f"{made}\n{look}", tools))["sold"] == 1

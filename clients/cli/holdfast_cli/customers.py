@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO
 
 import typer
 from google.protobuf.message import Message
@@ -47,7 +47,7 @@ def _export(
     """Write what is stored about a customer: a line of JSON for each refusal and reservation."""
     records = session.client.export_customer(name=_name_of(customer), page_size=1000)
     with ExitStack() as files:
-        lines = sys.stdout if to is None else files.enter_context(to.open("x", opener=_private, encoding="utf-8"))
+        lines = sys.stdout if to is None else files.enter_context(_private(to))
         quiet = to is None or not session.errors.is_terminal
         for record in track(records, "exporting", total=None, console=session.errors, disable=quiet):
             lines.write(json.dumps(as_json(record)) + "\n")
@@ -62,8 +62,8 @@ def _ended_by_erase(session: Session, *, customer: Customer) -> str:
     found = sum(1 for _ in islice(session.client.export_customer(name=_name_of(customer), page_size=1000), _COUNTED))
     more = " or more" if found == _COUNTED else ""
     return (
-        f"The name {customer} is replaced by a pseudonym in {found}{more} records, for good, and the reasons of refusals are"
-        " deleted. Stock and sums stay. Export first what you have to keep."
+        f"The name {customer} is replaced by a pseudonym in {found}{more} records, for good; its refusals"
+        " are deleted. Stock and sums stay. Export first what you have to keep."
     )
 
 
@@ -82,5 +82,6 @@ def _name_of(customer: str) -> str:
     return f"customers/{customer}"
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, mode=0o600)
+def _private(path: Path) -> TextIO:
+    """Open a new file that only its owner can read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600), "w", encoding="utf-8")
