@@ -73,6 +73,8 @@ from holdfast.inventory.v1.webhook_service_pb2 import (
     CreateWebhookRequest,
     DeleteWebhookRequest,
     GetWebhookRequest,
+    ListWebhookChangesRequest,
+    ListWebhookChangesResponse,
     ListWebhookDeliveriesRequest,
     ListWebhookDeliveriesResponse,
     ListWebhooksRequest,
@@ -280,6 +282,11 @@ class AsyncClient(AsyncCaller):
     list_webhook_deliveries = AsyncPages(ListWebhookDeliveriesRequest, ListWebhookDeliveriesResponse, WebhookDelivery)
     """Lists how far each sale's movements have been delivered to a webhook, by sale. A sale is listed from its first
     movement on.
+    """
+
+    list_webhook_changes = AsyncPages(ListWebhookChangesRequest, ListWebhookChangesResponse, SaleChange)
+    """Lists who created, changed, paused, resumed and deleted a webhook, and when, oldest first. This is also
+    possible after it was deleted. A rotation of the secret is an UPDATE of the field `secret`, without its values.
     """
 
     redeliver_movements = AsyncCall(RedeliverMovementsRequest, WebhookDelivery)
