@@ -20,6 +20,9 @@ class RecentMap(Generic[K, V]):
     def __contains__(self, key: K) -> bool:
         return key in self._new or key in self._old
 
+    def __len__(self) -> int:
+        return len(self._new) + len(self._old)
+
     def get(self, key: K) -> V | None:
         """Return the value of a key, or None. It is kept as long as a new one."""
         value = self._new.get(key)

@@ -97,17 +97,24 @@ def test_a_hold_that_would_last_too_long_is_left_to_the_lock(memory):
     assert memory.refusal("drop", hold(shoes=1, hold_time=2 * MINUTE), 100.1) is None
 
 
-def test_the_memory_is_bounded(monkeypatch, memory):
+def test_no_more_sales_are_remembered_than_there_may_be(monkeypatch, memory):
     monkeypatch.setattr(sold_out, "MAX_SALES", 2)
-    monkeypatch.setattr(sold_out, "MAX_ITEMS", 2)
-    memory.on_read(100.0, SALE, NOW, [item("hats", 0), item("scarfs", 0)], {})
-    memory.on_read(100.0, SALE, NOW, [item("gloves", 0)], {})
-
-    assert memory.refusal("drop", hold(hats=1), 100.0) is None
-    assert memory.refusal("drop", hold(gloves=1), 100.0) is not None
-
     memory.on_read(100.0, replace(SALE, sale_id="second"), NOW, [item("socks", 0)], {})
     memory.on_read(100.0, replace(SALE, sale_id="third"), NOW, [item("socks", 0)], {})
 
-    assert memory.refusal("drop", hold(gloves=1), 100.0) is None
+    assert memory.refusal("drop", hold(shoes=1), 100.0) is None
     assert memory.refusal("third", hold(socks=1), 100.0) is not None
+
+
+def test_no_more_items_of_all_sales_are_remembered_than_there_may_be(monkeypatch):
+    """Ten thousand sales with ten thousand items each would take more memory than there is."""
+    monkeypatch.setattr(sold_out, "MAX_LEVELS", 4)
+    memory = SoldOut(0.2)
+    for number in range(10):
+        sale = replace(SALE, sale_id=f"sale-{number}")
+        memory.on_read(100.0, sale, NOW, [item("hats", 0), item("socks", 0)], {})
+        memory.on_read(100.0, sale, NOW, [item("hats", 0)], {})
+        assert sum(len(known.items) for known in memory._sales.values()) == memory._levels <= 4
+        assert memory.refusal(sale.sale_id, hold(hats=1), 100.0) is not None
+    memory.forget("sale-9")
+    assert sum(len(known.items) for known in memory._sales.values()) == memory._levels

@@ -19,7 +19,8 @@ from holdfast_inventory.domain.item import Item
 from holdfast_inventory.domain.sale import Sale, SaleState
 
 MAX_SALES = 10_000
-MAX_ITEMS = 10_000
+MAX_LEVELS = 50_000
+"""The most items of all sales together. What is forgotten for lack of room is read again by the next batch."""
 
 
 class _Level(NamedTuple):
@@ -46,6 +47,7 @@ class SoldOut:
     def __init__(self, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
         self._sales: dict[str, _Known] = {}
+        self._levels = 0
 
     def on_read(
         self, began: float, sale: Sale, now: datetime, items: Sequence[Item], holds_end_at: Mapping[str, datetime]
@@ -58,20 +60,27 @@ class SoldOut:
             if not sale.admission_required:
                 return
             items = ()
-        known = self._sales.get(sale.sale_id)
-        if known is None:
-            if len(self._sales) >= MAX_SALES:
-                self._sales.clear()
-            known = self._sales[sale.sale_id] = _Known(sale, now, began)
-        elif len(known.items) > MAX_ITEMS:
-            known.items.clear()
+        known = self._room_for(sale, now, began, len(items))
         known.sale, known.now, known.began = sale, now, began
+        before = len(known.items)
         for item in items:
             known.items[item.item_id] = _Level(item, holds_end_at.get(item.item_id), began)
+        self._levels += len(known.items) - before
 
     def forget(self, sale_id: str) -> None:
         """Forget a sale, because another replica changed its stock."""
-        self._sales.pop(sale_id, None)
+        if (known := self._sales.pop(sale_id, None)) is not None:
+            self._levels -= len(known.items)
+
+    def _room_for(self, sale: Sale, now: datetime, began: float, items: int) -> _Known:
+        """Return what is known of a sale, with room for more items. Everything is forgotten if there is none."""
+        if len(self._sales) >= MAX_SALES or self._levels + items > MAX_LEVELS:
+            self._sales.clear()
+            self._levels = 0
+        known = self._sales.get(sale.sale_id)
+        if known is None:
+            known = self._sales[sale.sale_id] = _Known(sale, now, began)
+        return known
 
     def refusal(self, sale_id: str, command: Create, now: float) -> AdmissionRequired | InsufficientStock | None:
         """Return the refusal of `command` if it is known."""
