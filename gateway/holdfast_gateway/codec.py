@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
 
-from holdfast_gateway.field_behavior import behaves
+from holdfast_gateway.field_behavior import behaves, is_map, map_value
 from holdfast_gateway.json_faults import FORMS, INT32, INT64, Json, fault_in
 from holdfast_gateway.problems import problem_of_status, refuse_field
 
@@ -97,8 +97,8 @@ def _reader(descriptor: Descriptor) -> Convert:
 
 
 def _field_reader(field: FieldDescriptor) -> Convert:
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return _never
+    if is_map(field):
+        return _texts if _is_text(map_value(field)) else _never
     one = _value_reader(field)
     if not field.is_repeated:
         return one
@@ -131,6 +131,16 @@ def _message_reader(descriptor: Descriptor) -> Convert:
     if descriptor.file.package == "google.protobuf":
         return _never
     return lambda value: _reader(descriptor)(value)  # noqa: PLW0108 - a type may contain itself
+
+
+def _texts(value: Json) -> dict[str, str]:
+    if type(value) is not dict or not all(type(each) is str for each in value.values()):
+        raise _UnexpectedError
+    return value
+
+
+def _is_text(field: FieldDescriptor) -> bool:
+    return field.type == FieldDescriptor.TYPE_STRING
 
 
 def _never(_: Json) -> Json:
@@ -214,12 +224,14 @@ def _writer(descriptor: Descriptor) -> Callable[[Json], Json]:
 
 def _writes_plainly(field: FieldDescriptor) -> bool:
     plain = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BOOL} | INT32 | INT64
-    if field.message_type is not None:
-        return not field.message_type.GetOptions().map_entry
-    return field.type in plain or field.enum_type is not None
+    if is_map(field):
+        return _is_text(map_value(field))
+    return field.message_type is not None or field.type in plain or field.enum_type is not None
 
 
 def _field_writer(field: FieldDescriptor) -> Convert | None:
+    if is_map(field):
+        return dict
     one = _value_writer(field)
     if not field.is_repeated:
         return one

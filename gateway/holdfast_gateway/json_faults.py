@@ -16,6 +16,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast_gateway.field_behavior import is_map
+
 Json = Any
 """A parsed JSON value."""
 
@@ -59,10 +61,21 @@ def fault_in(document: Json, descriptor: Descriptor, path: str = "") -> _Fault |
 
 
 def _fault_of_field(owner: Descriptor, field: FieldDescriptor, value: Json, where: str) -> _Fault | None:
+    if is_map(field):
+        return _fault_of_map(value, where)
     if not field.is_repeated or type(value) is not list:
         return _fault_of_value(owner, field, value, where, alone=True)
     faults = (_fault_of_value(owner, field, one, f"{where}[{i}]", alone=False) for i, one in enumerate(value))
     return next(filter(None, faults), None)
+
+
+def _fault_of_map(value: Json, where: str) -> _Fault | None:
+    if value is None:
+        return None
+    if type(value) is not dict:
+        return where, "must be an object of strings"
+    wrong = next((key for key, each in value.items() if type(each) is not str), None)
+    return None if wrong is None else (f"{where}.{wrong}", "must be a string")
 
 
 def _fault_of_value(

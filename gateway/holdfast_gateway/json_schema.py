@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_chassis.field_rules import FieldRules, rules_of
-from holdfast_gateway.field_behavior import behaves
+from holdfast_gateway.field_behavior import behaves, is_map, map_value
 from holdfast_gateway.json_faults import INT32, INT64
 from holdfast_gateway.problems import json_words
 
@@ -109,8 +109,11 @@ class _Schemas:
         ]
 
     def field(self, field: FieldDescriptor) -> Schema:
-        one = self._value(field)
-        schema: Schema = {"type": "array", "items": one} if field.is_repeated else one
+        one = self._value(map_value(field) if is_map(field) else field)
+        if is_map(field):
+            schema: Schema = {"type": "object", "additionalProperties": one}
+        else:
+            schema = {"type": "array", "items": one} if field.is_repeated else one
         if behaves(field, "OUTPUT_ONLY"):
             schema["readOnly"] = True
         return self._schemas.described(schema, field.full_name)
@@ -163,6 +166,8 @@ class _Requests(_Schemas):
     def field(self, field: FieldDescriptor) -> Schema:
         schema = super().field(field)
         rules = rules_of(field)
+        if is_map(field):
+            return {**schema, **_of_map(rules.map)}
         if field.is_repeated:
             return {**schema, **_of_list(rules)}
         return {**schema, **_of_rules(field, rules)}
@@ -180,6 +185,14 @@ def _of_list(rules: FieldRules) -> Schema:
     if rules.repeated.HasField("max_items"):
         schema["maxItems"] = rules.repeated.max_items
     return schema
+
+
+def _of_map(rules: FieldRules) -> Schema:
+    return {
+        "maxProperties": rules.max_pairs,
+        "propertyNames": _of_text(rules.keys.string),
+        "additionalProperties": {"type": "string", **_of_text(rules.values.string)},
+    }
 
 
 def _of_rules(field: FieldDescriptor, rules: FieldRules) -> Schema:

@@ -166,7 +166,7 @@ def _given(values, group, columns):
         yield dict(zip(columns, row, strict=True))
 
 
-def _put_item(view, sale_id, item_id, on_hand, held, sold, per_customer_limit, version):
+def _put_item(view, sale_id, item_id, on_hand, held, sold, per_customer_limit, version, display_name, labels):
     known = view.get("items", sale_id, item_id)
     row = {
         "item_id": item_id,
@@ -175,6 +175,8 @@ def _put_item(view, sale_id, item_id, on_hand, held, sold, per_customer_limit, v
         "sold": sold,
         "per_customer_limit": per_customer_limit if known is None else known["per_customer_limit"],
         "version": version,
+        "display_name": display_name,
+        "labels": labels,
     }
     _check_item(row)
     view.put("items", sale_id, item_id, row)
@@ -242,7 +244,7 @@ def get_sale(view, now, sale_id):
 
 def store_rules(
     view, now, sale_id, open_at, close_at, limit, hold_time, max_hold_time, paused, cancelled_at, shop_confirms,
-    admission_required, early_access,
+    admission_required, early_access, display_name, labels,
 ):  # fmt: skip
     limited = limit > 0 or any(item["per_customer_limit"] > 0 for item in view.rows("items", sale_id))
     row = _change_sale(
@@ -260,6 +262,8 @@ def store_rules(
         shop_confirms=shop_confirms,
         admission_required=admission_required,
         early_access=early_access,
+        display_name=display_name,
+        labels=labels,
     )
     return [_shown(row) | {"now": now}]
 
@@ -387,16 +391,16 @@ def insert_sale(
     return [_shown(_change_sale(view, sale_id))]
 
 
-def insert_items(view, now, sale_id, item_ids, limits):
+def insert_items(view, now, sale_id, item_ids, limits, display_names, labels):
     new = [
-        (item_id, limit)
-        for item_id, limit in zip(item_ids, limits, strict=True)
+        (item_id, rules)
+        for item_id, *rules in zip(item_ids, limits, display_names, labels, strict=True)
         if view.get("items", sale_id, item_id) is None
     ]
     sale = _sale(view, sale_id)
     _change_sale(view, sale_id, limits_customers=sale["limits_customers"] or any(limit > 0 for limit in limits))
-    for item_id, limit in new:
-        _put_item(view, sale_id, item_id, 0, 0, 0, limit, 0)
+    for item_id, (limit, *notes) in new:
+        _put_item(view, sale_id, item_id, 0, 0, 0, limit, 0, *notes)
     return [{"item_id": item_id} for item_id, _ in new]
 
 

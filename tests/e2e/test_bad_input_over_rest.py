@@ -12,7 +12,7 @@ from holdfast_gateway.routes import routes_of
 from lab.kit.rest_client import CALL_SECONDS
 from tests.support.rest_parts import camel_case, parts
 from tests.support.sound_requests import SERVICES, VARIANTS, method_of, sound_request
-from tests.support.spoiled_fields import FREE_TEXT, LONG, NO_CEILING, NO_FLOOR, places
+from tests.support.spoiled_fields import FREE_TEXT, LONG, NO_CEILING, NO_FLOOR, is_map, places
 
 ROUTES = {route.rpc.name: route for route in routes_of(SERVICES)}
 NO_CUSTOMER = ["x" * 129, "a%00b", "a%0Ab"]
@@ -80,6 +80,8 @@ def is_about(name, path):
 def wrong_values(field):
     """Yield JSON that does not fit a field, with whether it must be refused regardless of the field's rules."""
     name = field.name
+    if is_map(field):
+        return [(value, True) for value in (5, "x", [], [{}], {"a b": "x"}, {"a": 5}, {"a": LONG}, {"a": "b\x00"})]
     if field.is_repeated:
         of_another_type = 99 if field.type == Field.TYPE_ENUM else 5
         return [(5, True), ("x", True), ({}, True), ([of_another_type], True), ([None], True), ([[]], True)]

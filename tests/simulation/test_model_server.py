@@ -299,7 +299,7 @@ def test_the_check_constraints_hold(bench):
         connection = await bench.connect()
         with pytest.raises(asyncpg.CheckViolationError) as violation:
             # More is held than is on hand.
-            await connection.fetchval(*appending(bench, 3, level=("shoe", 1, 2, 0, 0, 1)))
+            await connection.fetchval(*appending(bench, 3, level=("shoe", 1, 2, 0, 0, 1, "", "")))
         assert violation.value.constraint_name == "items_held_check"
         assert revision(bench) == 3
         assert await (await bench.connect()).fetchval(*appending(bench, 3))

@@ -20,6 +20,8 @@ _RULES = {
     "hold_time": "60s",
     "max_hold_time": "120s",
     "early_access": "30s",
+    "display_name": "Autumn drop",
+    "labels": {"season": "autumn"},
 }
 _TIMES = {
     "offset": "30s",
@@ -40,6 +42,9 @@ _SOUND = {
         "confirm": True,
         "order": "o-1",
         "request_id": "{id}",
+        "display_name": "One for Ada",
+        "labels": {"season": "autumn"},
+        "metadata": {"gift-note": "For you!"},
     },
     "GetReservation": {"name": "{reservation}", "customer": "c-1"},
     "ListReservations": {
@@ -87,12 +92,15 @@ _SOUND = {
         "parent": "{sale}",
         "commands": [{"extend": {"name": "{reservation}", "expire_time": _LATER}}],
     },
-    "CreateSale": {"sale_id": "{id}", "sale": {**_RULES, "items": [{"item": "a", "on_hand": 5}]}},
+    "CreateSale": {
+        "sale_id": "{id}",
+        "sale": {**_RULES, "items": [{"item": "a", "on_hand": 5, "display_name": "A", "labels": {"size": "42"}}]},
+    },
     "GetSale": {"name": "{sale}"},
-    "ListSales": {**_PAGE, "state": "OPEN", "schedule": "saleSchedules/nobody"},
+    "ListSales": {**_PAGE, "state": "OPEN", "schedule": "saleSchedules/nobody", "labels": ["season=autumn"]},
     "UpdateSale": {
         "sale": {"name": "{sale}", **_RULES},
-        "update_mask": "openTime,closeTime,perCustomerLimit,holdTime,maxHoldTime,earlyAccess",
+        "update_mask": "openTime,closeTime,perCustomerLimit,holdTime,maxHoldTime,earlyAccess,displayName,labels",
         "request_id": "{id}",
     },
     "PauseSale": {"name": "{sale}", "request_id": "{id}"},
@@ -100,10 +108,20 @@ _SOUND = {
     "CancelSale": {"name": "{sale}", "request_id": "{id}"},
     "DeleteSale": {"name": "{sale}", "etag": "0"},
     "ListSaleChanges": {"parent": "{sale}", **_PAGE},
-    "CreateItem": {"parent": "{sale}", "item_id": "{id}", "item": {"on_hand": 5, "per_customer_limit": 2}},
+    "CreateItem": {
+        "parent": "{sale}",
+        "item_id": "{id}",
+        "item": {"on_hand": 5, "per_customer_limit": 2, "display_name": "B", "labels": {"size": "43"}},
+    },
     "UpdateItem": {
-        "item": {"name": "{sale}/items/a", "on_hand": 5, "per_customer_limit": 2},
-        "update_mask": "onHand,perCustomerLimit",
+        "item": {
+            "name": "{sale}/items/a",
+            "on_hand": 5,
+            "per_customer_limit": 2,
+            "display_name": "A",
+            "labels": {"size": "42"},
+        },
+        "update_mask": "onHand,perCustomerLimit,displayName,labels",
         "expected_version": "1",
         "reason": "COUNTED",
         "request_id": "{id}",

@@ -39,8 +39,18 @@ UNREAD = {
 # These take any whole number that is not negative, or any at all.
 NO_CEILING = {"on_hand", "per_customer_limit", "expected_version", "after_sequence", "delta"}
 NO_FLOOR = {"delta"}
-MOST = {"lines": 100, "commands": 1000, "items": 1000, "kinds": 16, "exclude_dates": 366, "next_open_times": 5}
-FREE_TEXT = {"customer", "order", "actor", "resume_token", "traceparent", "correlation_id", "authorization"}
+MOST = {
+    "lines": 100,
+    "commands": 1000,
+    "items": 1000,
+    "kinds": 16,
+    "exclude_dates": 366,
+    "next_open_times": 5,
+    "labels": 16,
+}
+FREE_TEXT = {
+    "display_name", "customer", "order", "actor", "resume_token", "traceparent", "correlation_id", "authorization",
+}  # fmt: skip
 
 
 class Spoiled(NamedTuple):
@@ -91,6 +101,10 @@ class Place(NamedTuple):
         return request
 
 
+def is_map(field):
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
 def has_behavior(field, name):
     behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
     return field_behavior_pb2.FieldBehavior.Value(name) in behaviors
@@ -106,7 +120,7 @@ def _places(root, message, fields):
         here = (*fields, field)
         yield Place(root, here)
         nested = field.message_type
-        if nested is None or nested.file.package == "google.protobuf":
+        if nested is None or nested.file.package == "google.protobuf" or is_map(field):
             continue
         values = getattr(message, field.name)
         if field.is_repeated and values:
@@ -129,7 +143,16 @@ def spoiled(place) -> Iterator[Spoiled]:
 def _faults(field):
     """Yield what is wrong, how to make it wrong, and when it must be refused: always, if it is required, or never."""
     yield "left out", lambda owner: owner.ClearField(field.name), "required"
-    if field.is_repeated:
+    if is_map(field):
+        wrong = {
+            "with too many entries": [f"k{n}" for n in range(17)],
+            "of a wrong key": ["a b"],
+            "without a key": [""],
+        }
+        for fault, keys in wrong.items():
+            yield fault, lambda owner, keys=keys: getattr(owner, field.name).update(dict.fromkeys(keys, "v")), "always"
+        yield "of a wrong value", lambda owner: getattr(owner, field.name).update({"k": "a\x00"}), "always"
+    elif field.is_repeated:
         yield "with too many entries", lambda owner: _repeat(owner, field), "always"
     elif field.message_type is not None:
         yield from _faults_of_messages(field)

@@ -389,3 +389,17 @@ async def test_the_first_and_the_last_moment_of_time_harm_no_list(service, secon
         await service.create_sale("closes", rules={"close_time": moment})
     for sale in (await service.sales.ListSales(sp.ListSalesRequest())).sales:
         assert await service.sales.GetSale(sp.GetSaleRequest(name=sale.name)) == sale
+
+
+async def test_what_a_caller_notes_on_a_reservation_is_told_again_and_part_of_its_meaning(service):
+    await service.create_sale(cap=3)
+    noted = create(SALE, "c-1", "r-1", cap=1)
+    noted.labels["channel"], noted.metadata["gift-note"], noted.display_name = "web", "For you!", "Ada"
+    held = await service.reservations.CreateReservation(noted)
+    again = await service.reservations.CreateReservation(noted)
+    assert held == again
+    assert (dict(held.labels), dict(held.metadata), held.display_name) == (
+        {"channel": "web"}, {"gift-note": "For you!"}, "Ada",
+    )  # fmt: skip
+    noted.metadata["gift-note"] = "For me!"
+    assert reason_of(await refusal(service.reservations.CreateReservation(noted))) == "REQUEST_ID_REUSED"

@@ -7,6 +7,7 @@ import pytest
 from holdfast_inventory.background.erasures import Eraser
 from holdfast_inventory.domain.change import Cause, ChangeKind
 from holdfast_inventory.domain.errors import RequestIdReused
+from holdfast_inventory.domain.labels import notes_text
 from holdfast_inventory.domain.reservation import ReservationFilter, ReservationState
 from holdfast_inventory.postgres.changes import read_changes
 from holdfast_inventory.postgres.erasure_store import Erasure, ErasureStore
@@ -44,7 +45,7 @@ def buy(ledger):
     """Hold as a buyer, and confirm or release."""
 
     async def buy(sale_id, customer="c-1", *, then=None, **quantities):
-        command = hold(customer, **quantities)
+        command = hold(customer, **quantities)._replace(notes=notes_text(f"For {customer}", {}, {}))
         held = (await ledger.execute(sale_id, command._replace(actor=f"customers/{customer}"), None)).reservation
         if then is not None:
             await ledger.execute(sale_id, then(held)._replace(actor=f"customers/{customer}"), None)

@@ -47,6 +47,8 @@ BAD_URLS = [
     f"https://shop.example/{'x' * 2048}",
 ]
 BAD_REQUEST_IDS = ["x" * 129, "a b", "a\x00", "\N{SNOWMAN}", "é"]
+BAD_LABEL_VALUES = ["x" * 64, "a b", "a,b", "a=b", "é", "a\n"]
+BAD_LABELS = [dict.fromkeys(map(str, range(17)), ""), *({key: ""} for key in ("", "-a", "a b", "a=b", "x" * 64, "é"))]
 BAD_ETAGS = ["x" * 65, "a b", "a\x00", "\N{SNOWMAN}"]
 BAD_DURATIONS = [
     Duration(),
@@ -113,6 +115,11 @@ RULES = {
         "order": BAD_TEXTS,
         "request_id": BAD_REQUEST_IDS,
         "admission_token": ["x" * 4097, "a b", "a\n", "é"],
+        "display_name": BAD_TEXTS,
+        "labels": BAD_LABELS,
+        'labels["season"]': BAD_LABEL_VALUES,
+        "metadata": [dict.fromkeys(map(str, range(17)), ""), *({key: ""} for key in ("", "a b", "x" * 41, "é"))],
+        'metadata["gift-note"]': ["x" * 501, "a\x00", "a\nb"],
     },
     requests.get_reservation: {"name": BAD_RESERVATIONS, "customer": BAD_TEXTS},
     requests.list_reservations: {
@@ -150,7 +157,12 @@ RULES = {
         "sale.hold_time": [*BAD_DURATIONS, Duration(nanos=999_999_999), Duration(seconds=601)],
         "sale.max_hold_time": [*BAD_DURATIONS],
         "sale.early_access": BAD_WAITS,
+        "sale.display_name": BAD_TEXTS,
+        "sale.labels": BAD_LABELS,
+        'sale.labels["season"]': BAD_LABEL_VALUES,
         "sale.items[0].item": BAD_IDS,
+        "sale.items[0].display_name": BAD_TEXTS,
+        "sale.items[0].labels": BAD_LABELS,
         "sale.items[0].on_hand": BAD_LIMITS,
         "sale.items[0].per_customer_limit": BAD_LIMITS,
     },
@@ -178,6 +190,9 @@ RULES = {
         "item.item": ["other"],
         "item.on_hand": BAD_LIMITS,
         "item.per_customer_limit": BAD_LIMITS,
+        "item.display_name": BAD_TEXTS,
+        "item.labels": BAD_LABELS,
+        'item.labels["size"]': BAD_LABEL_VALUES,
         "update_mask.paths[0]": ["", "name", "item", "held", "onHand"],
         "expected_version": BAD_SEQUENCES,
         "reason": [8, -1, HUGE],
@@ -189,6 +204,7 @@ RULES = {
         "page_token": BAD_TOKENS,
         "state": [6, -1, HUGE],
         "schedule": BAD_SCHEDULES[1:],
+        "labels[0]": ["", "season", "=autumn", "a b=c", "season=a,b", "season=a=b", f"{'x' * 64}=1", "é=1"],
     },
     requests.get_sale: {"name": BAD_SALES},
     requests.list_refusals: {"parent": BAD_SALES, "customer": ["", *BAD_TEXTS]},
@@ -198,6 +214,9 @@ RULES = {
         "item": [ABSENT],
         "item.on_hand": BAD_LIMITS,
         "item.per_customer_limit": BAD_LIMITS,
+        "item.display_name": BAD_TEXTS,
+        "item.labels": BAD_LABELS,
+        'item.labels["size"]': BAD_LABEL_VALUES,
     },
     requests.get_item: {"name": BAD_ITEMS},
     requests.list_items: {"parent": BAD_SALES, "page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
@@ -325,12 +344,17 @@ NO_RULE = {
 
 def with_value(request, path, value):
     """Return the request with another value at a path such as `lines[0].item`."""
-    *way, last = path.replace("[0]", ".0").split(".")
+    *way, last = path.replace("[0]", ".0").replace('["', ".").replace('"]', "").split(".")
     at = request
     for step in way:
         at = at[0] if step == "0" else getattr(at, step)
     if last == "0":
         at[0] = value
+    elif isinstance(value, dict):
+        getattr(at, last).clear()
+        getattr(at, last).update(value)
+    elif not hasattr(at, "DESCRIPTOR"):
+        at[last] = value
     elif value is ABSENT:
         at.ClearField(last)
     elif hasattr(value, "DESCRIPTOR"):

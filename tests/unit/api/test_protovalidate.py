@@ -82,10 +82,15 @@ def values(field):
 def leaves(message):
     """Every field of a valid request, and of what it carries, that has rules and whose value is no message of ours.
 
-    Not the commands of a Submit: they are checked as the methods that they are like.
+    Not the commands of a Submit: they are checked as the methods that they are like. Not maps either, whose violations
+    have other paths.
     """
     for field in message.DESCRIPTOR.fields:
-        if field.type == FieldDescriptor.TYPE_BOOL or behaves_as_told(field) or field.name == "commands":
+        if (
+            field.type == FieldDescriptor.TYPE_BOOL
+            or behaves_as_told(field)
+            or field.name in {"commands", "labels", "metadata"}
+        ):
             continue
         if field.message_type is None or field.message_type in (Duration.DESCRIPTOR, Timestamp.DESCRIPTOR):
             if not field.is_repeated:

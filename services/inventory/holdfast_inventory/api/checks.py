@@ -5,11 +5,11 @@ a value never leaves the checking block, because the block ends with the refusal
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from types import TracebackType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
@@ -40,9 +40,50 @@ _MAX_DURATION_SECONDS = 315_576_000_000
 _MIN_TIMESTAMP_SECONDS = -62_135_596_800
 _MAX_TIMESTAMP_SECONDS = 253_402_300_799
 _NANOS_PER_SECOND = 1_000_000_000
+# Where the pattern has the limit.
+_UNBOUNDED = 2**31
 # asyncpg takes the first and the last time that Python has for infinity, and gives back what compares with no time.
 _FIRST_TIME = datetime.min.replace(tzinfo=UTC) + datetime.resolution
 _LAST_TIME = datetime.max.replace(tzinfo=UTC) - datetime.resolution
+
+
+class MapRules(NamedTuple):
+    """The rules of a map of texts."""
+
+    most: int
+    is_key: Callable[[str], object]
+    key_rule: str
+    is_value: Callable[[str], object]
+    most_characters: int
+    value_rule: str
+
+
+def _map_rules(field: str, key_rule: str, value_rule: str) -> MapRules:
+    rules = rules_at(reservation_service_pb2.CreateReservationRequest.DESCRIPTOR, field).map
+    values = rules.values.string
+    return MapRules(
+        rules.max_pairs,
+        re.compile(rules.keys.string.pattern).fullmatch,
+        key_rule,
+        re.compile(values.pattern).fullmatch,
+        values.max_len or _UNBOUNDED,
+        value_rule,
+    )
+
+
+_LABELS = _map_rules(
+    "labels",
+    "1 to 63 letters, digits, '-', '_' or '.', starting with a letter or a digit",
+    "up to 63 letters, digits, '-', '_' or '.'",
+)
+_is_label = re.compile(
+    rules_at(sale_service_pb2.ListSalesRequest.DESCRIPTOR, "labels").repeated.items.string.pattern
+).fullmatch
+_METADATA = _map_rules(
+    "metadata",
+    "1 to 40 letters, digits, '-', '_' or '.'",
+    "up to 500 characters without control characters",
+)
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -174,6 +215,31 @@ class Checks:
         if value and _is_visible_ascii(value) is None:
             self.violated(field, "must be 1 to 128 visible ASCII characters")
         return value
+
+    def texts(self, field: str, given: Mapping[str, str], rules: MapRules) -> Mapping[str, str]:
+        """Return a map of texts."""
+        if len(given) > rules.most:
+            self.violated(field, f"must be at most {rules.most} entries")
+        for key, value in given.items():
+            if rules.is_key(key) is None:
+                self.violated(field, f"a key must be {rules.key_rule}")
+            elif len(value) > rules.most_characters or rules.is_value(value) is None:
+                self.violated(f'{field}["{key}"]', f"must be {rules.value_rule}")
+        return given
+
+    def labels(self, field: str, given: Mapping[str, str]) -> Mapping[str, str]:
+        """Return labels."""
+        return self.texts(field, given, _LABELS)
+
+    def label(self, field: str, label: str) -> str:
+        """Return one label, as `key=value`."""
+        if _is_label(label) is None:
+            self.violated(field, "must be a label, key=value")
+        return label
+
+    def metadata(self, field: str, given: Mapping[str, str]) -> Mapping[str, str]:
+        """Return metadata."""
+        return self.texts(field, given, _METADATA)
 
     # Numbers and choices
 

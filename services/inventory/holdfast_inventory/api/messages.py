@@ -1,5 +1,6 @@
 """Converts the domain's values to the protos' messages."""
 
+import json
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +26,7 @@ from holdfast_inventory.api.names import (
 from holdfast_inventory.domain.calendar import Calendar
 from holdfast_inventory.domain.change import Change, ChangeKind
 from holdfast_inventory.domain.item import Item
+from holdfast_inventory.domain.labels import labels_of
 from holdfast_inventory.domain.movement import AdjustReason, Movement, MovementKind
 from holdfast_inventory.domain.reservation import Reservation, ReservationState
 from holdfast_inventory.domain.sale import NewItem, Sale, SaleState
@@ -87,6 +89,8 @@ def fill_reservation(message: reservation_service_pb2.Reservation, sale_id: str,
     _set(message.expire_time, known.expires_at)
     if known.ended_at is not None:
         _set(message.end_time, known.ended_at)
+    if known.notes is not None:
+        json_format.ParseDict(json.loads(known.notes), message)
 
 
 def item(sale_id: str, known: Item) -> sale_pb2.Item:
@@ -100,6 +104,8 @@ def item(sale_id: str, known: Item) -> sale_pb2.Item:
         sold=known.sold,
         per_customer_limit=known.per_customer_limit,
         version=known.version,
+        display_name=known.display_name,
+        labels=labels_of(known.labels),
     )
 
 
@@ -122,6 +128,8 @@ def sale(known: Sale, state: SaleState) -> sale_pb2.Sale:
         admission_required=known.admission_required,
         early_access=duration(known.early_access) if known.early_access else None,
         etag=known.etag,
+        display_name=known.display_name,
+        labels=labels_of(known.labels),
     )
 
 

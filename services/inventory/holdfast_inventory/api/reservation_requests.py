@@ -15,6 +15,7 @@ from holdfast_inventory.api.names import match_id
 from holdfast_inventory.domain.commands import Admission, Command, Confirm, Create, Extend, Release, Return
 from holdfast_inventory.domain.errors import FieldViolation, InvalidRequest
 from holdfast_inventory.domain.identity import create_fingerprint, reservation_id, return_fingerprint
+from holdfast_inventory.domain.labels import notes_text
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.reservation import Line, ReservationFilter, ReservationState, merge_lines
 from holdfast_inventory.domain.sale import LONGEST_HOLD_TIME
@@ -45,6 +46,7 @@ class CreateRequest(NamedTuple):
     actor: str
     by_buyer: bool
     admission: Admission = Admission.NONE
+    notes: str | None = None
 
     def command(self, new_id: UUID) -> Create:
         """Return the command with a random id, for a request without a request id."""
@@ -62,6 +64,7 @@ class CreateRequest(NamedTuple):
             allow_partial=self.allow_partial,
             confirm=self.confirm,
             order=self.order,
+            notes=self.notes,
         )
         return Create(
             identity,
@@ -76,6 +79,7 @@ class CreateRequest(NamedTuple):
             self.actor,
             self.by_buyer,
             self.admission,
+            self.notes,
         )
 
 
@@ -106,6 +110,7 @@ def create(
             admission_token=request.admission_token,
             actor=caller.name,
             by_buyer=caller.is_buyer,
+            notes=_notes(checks, request),
         )
 
 
@@ -264,6 +269,17 @@ def timeout_seconds(request: pb.Command) -> float | None:
     with Checking() as checks:
         timeout = checks.duration("timeout", request.timeout, timedelta(0), LONGEST_TIMEOUT)
     return timeout.total_seconds()
+
+
+def _notes(checks: Checks, request: pb.CreateReservationRequest) -> str | None:
+    display_name, labels, metadata = request.display_name, request.labels, request.metadata
+    if not (display_name or labels or metadata):
+        return None
+    return notes_text(
+        checks.text("display_name", display_name),
+        checks.labels("labels", labels),
+        checks.metadata("metadata", metadata),
+    )
 
 
 def _lines(checks: Checks, lines: Sequence[pb.Line]) -> tuple[Line, ...]:

@@ -18,6 +18,7 @@ from holdfast_inventory.domain.change import Condition
 from holdfast_inventory.domain.commands import Adjust, Transfer
 from holdfast_inventory.domain.identity import adjust_fingerprint, change_fingerprint, transfer_fingerprint
 from holdfast_inventory.domain.item import MAX_UNITS, ItemChanges
+from holdfast_inventory.domain.labels import labels_text
 from holdfast_inventory.domain.movement import AdjustReason
 from holdfast_inventory.domain.sale import (
     DEFAULT_HOLD_TIME,
@@ -37,6 +38,7 @@ from holdfast_inventory.domain.sale import (
 
 MAX_ITEMS: int = rules_at(sale_pb2.Sale.DESCRIPTOR, "items").repeated.max_items
 MAX_TRANSFER_UNITS: int = rules_at(pb.TransferStockRequest.DESCRIPTOR, "quantity").int32.lte
+MAX_LABELS: int = rules_at(pb.ListSalesRequest.DESCRIPTOR, "labels").repeated.max_items
 MAX_ETAG_CHARACTERS: int = rules_at(pb.PauseSaleRequest.DESCRIPTOR, "etag").string.max_len
 MAX_RESUME_TOKEN_CHARACTERS: int = rules_at(pb.WatchStockRequest.DESCRIPTOR, "resume_token").string.max_len
 
@@ -72,6 +74,8 @@ def create_sale(request: pb.CreateSaleRequest) -> NewSale:
             shop_confirms=rules.shop_confirms,
             admission_required=rules.admission_required,
             early_access=rules.early_access,
+            display_name=rules.display_name,
+            labels=rules.labels,
         )
         checks.broken(broken_rules(new, "sale"))
         checks.broken(repeated_items(new.items, "sale"))
@@ -88,6 +92,8 @@ class SaleRules(NamedTuple):
     shop_confirms: bool
     admission_required: bool
     early_access: timedelta
+    display_name: str
+    labels: str
 
 
 def sale_rules(checks: Checks, field: str, sale: sale_pb2.Sale) -> SaleRules:
@@ -102,6 +108,8 @@ def sale_rules(checks: Checks, field: str, sale: sale_pb2.Sale) -> SaleRules:
         sale.shop_confirms,
         sale.admission_required,
         _early_access(checks, field, sale),
+        checks.text(f"{field}.display_name", sale.display_name),
+        labels_text(checks.labels(f"{field}.labels", sale.labels)),
     )
 
 
@@ -114,6 +122,8 @@ _UPDATABLE = (
     "shop_confirms",
     "admission_required",
     "early_access",
+    "display_name",
+    "labels",
 )
 
 
@@ -151,6 +161,8 @@ def update_sale(request: pb.UpdateSaleRequest) -> tuple[RuleChange, SaleChanges]
             shop_confirms=sale.shop_confirms if "shop_confirms" in masked else None,
             admission_required=sale.admission_required if "admission_required" in masked else None,
             early_access=_early_access(checks, "sale", sale) if "early_access" in masked else None,
+            display_name=checks.text("sale.display_name", sale.display_name) if "display_name" in masked else None,
+            labels=labels_text(checks.labels("sale.labels", sale.labels)) if "labels" in masked else None,
         )
         if "open_time" in masked and not sale.HasField("open_time"):
             checks.violated("sale.open_time", "must be set")
@@ -180,15 +192,20 @@ class SaleFilter:
     page: ListRequest
     state: SaleState | None
     schedule_id: str | None
+    labels: Sequence[str]
 
 
 def list_sales(request: pb.ListSalesRequest) -> SaleFilter:
     """Check a list of sales."""
     with Checking() as checks:
-        page = list_page(checks, request, "sales, newest first", str(request.state), request.schedule)
+        labels = [checks.label(f"labels[{index}]", label) for index, label in enumerate(request.labels)]
+        if len(labels) > MAX_LABELS:
+            checks.violated("labels", f"must be at most {MAX_LABELS}")
+        filters = "sales, newest first", str(request.state), request.schedule, *sorted(labels)
+        page = list_page(checks, request, *filters)
         state = checks.choice("state", request.state, SaleState)
         schedule_id = checks.schedule("schedule", request.schedule) if request.schedule else None
-    return SaleFilter(page, state, schedule_id)
+    return SaleFilter(page, state, schedule_id, labels)
 
 
 def list_refusals(request: pb.ListRefusalsRequest) -> tuple[str, str]:
@@ -245,7 +262,7 @@ class ItemChange(NamedTuple):
     fingerprint: bytes
 
 
-_UPDATABLE_OF_ITEM = ("per_customer_limit", "on_hand")
+_UPDATABLE_OF_ITEM = ("per_customer_limit", "on_hand", "display_name", "labels")
 
 
 def update_item(request: pb.UpdateItemRequest) -> ItemChange:
@@ -265,6 +282,8 @@ def update_item(request: pb.UpdateItemRequest) -> ItemChange:
         changes = ItemChanges(
             per_customer_limit=values.per_customer_limit if "per_customer_limit" in masked else None,
             on_hand=values.on_hand if "on_hand" in masked else None,
+            display_name=values.display_name if "display_name" in masked else None,
+            labels=values.labels if "labels" in masked else None,
             expected_version=expected_version,
             reason=checks.choice("reason", request.reason, AdjustReason) or AdjustReason.COUNTED,
         )
@@ -504,7 +523,8 @@ def _new_items(checks: Checks, field: str, items: Sequence[sale_pb2.Item]) -> tu
 def _new_item(checks: Checks, field: str, item: sale_pb2.Item, item_id: str) -> NewItem:
     on_hand = checks.number(f"{field}.on_hand", item.on_hand, 0, MAX_UNITS)
     limit = checks.number(f"{field}.per_customer_limit", item.per_customer_limit, 0, MAX_UNITS)
-    return NewItem(item_id, on_hand, limit)
+    display_name = checks.text(f"{field}.display_name", item.display_name)
+    return NewItem(item_id, on_hand, limit, display_name, labels_text(checks.labels(f"{field}.labels", item.labels)))
 
 
 def list_page(checks: Checks, request: Paged, *filters: str) -> ListRequest:

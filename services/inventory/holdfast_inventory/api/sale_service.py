@@ -56,7 +56,7 @@ class SaleService:
         """List sales by id."""
         wanted = sale_requests.list_sales(request)
         found, cursor = await self._catalog.list_sales(
-            wanted.page.page_size, wanted.page.cursor, wanted.state, wanted.schedule_id
+            wanted.page.page_size, wanted.page.cursor, wanted.state, wanted.schedule_id, wanted.labels
         )
         token = page_tokens.next_page(cursor, wanted.page.filters)
         return pb.ListSalesResponse(sales=[_sale(view) for view in found], next_page_token=token)

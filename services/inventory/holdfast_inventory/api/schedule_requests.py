@@ -204,7 +204,8 @@ def _time(
 def _template(checks: Checks, given: sale_pb2.SaleSchedule) -> dict[str, Any]:
     if not given.HasField("template"):
         checks.violated(f"{_FIELD}.template", "must be set")
-    return sale_rules(checks, f"{_FIELD}.template", given.template)._asdict()
+    rules = sale_rules(checks, f"{_FIELD}.template", given.template)._asdict()
+    return {name: value for name, value in rules.items() if name not in _NOT_IN_TEMPLATES}
 
 
 def _source_sale(checks: Checks, given: sale_pb2.SaleSchedule) -> dict[str, Any]:
@@ -214,6 +215,8 @@ def _source_sale(checks: Checks, given: sale_pb2.SaleSchedule) -> dict[str, Any]
 def _remainder(checks: Checks, given: sale_pb2.SaleSchedule) -> dict[str, Any]:
     return {"remainder": checks.choice(f"{_FIELD}.remainder", given.remainder, Remainder) or Remainder.STAY}
 
+
+_NOT_IN_TEMPLATES = {"display_name", "labels"}
 
 _UPDATABLE: Mapping[str, Callable[[Checks, sale_pb2.SaleSchedule], dict[str, Any]]] = {
     "period": _recurrence,

@@ -23,6 +23,8 @@ _FIELDS: Mapping[str, str] = {
     "shop_confirms": "shop_confirms",
     "admission_required": "admission_required",
     "early_access": "early_access",
+    "display_name": "display_name",
+    "labels": "labels",
 }
 """The fields of a sale that change, by their names in the contract."""
 
@@ -137,10 +139,9 @@ def _recurrence(schedule: Schedule) -> dict[str, str]:
 
 def item_differences(before: Item, after: Item) -> tuple[FieldChange, ...]:
     """Return the rules of an item that differ. Its stock has its own record."""
-    if before.per_customer_limit == after.per_customer_limit:
-        return ()
-    field = f"items/{after.item_id}.per_customer_limit"
-    return (FieldChange(field, str(before.per_customer_limit), str(after.per_customer_limit)),)
+    names = ("per_customer_limit", "display_name", "labels")
+    values = ((name, str(getattr(before, name)), str(getattr(after, name))) for name in names)
+    return tuple(FieldChange(f"items/{after.item_id}.{name}", old, new) for name, old, new in values if old != new)
 
 
 def first_stock(item: NewItem) -> tuple[FieldChange, ...]:

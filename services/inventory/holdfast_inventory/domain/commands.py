@@ -44,6 +44,7 @@ class Create(NamedTuple):
     actor: str = ""
     by_buyer: bool = False
     admission: Admission = Admission.NONE
+    notes: str | None = None
 
 
 class Confirm(NamedTuple):

@@ -211,10 +211,7 @@ def decide_item_update(state: State, item_id: str, changes: ItemChanges, actor: 
         if changes.on_hand + item.sold > MAX_UNITS:
             raise InvalidRequest((FieldViolation("item.on_hand", _TOO_MANY_UNITS),))
         batch.move_by_hand(MovementKind.ADJUST, item_id, changes.on_hand - item.on_hand, changes.reason, actor)
-    item = batch.items[item_id]
-    if changes.per_customer_limit is not None:
-        item = item._replace(per_customer_limit=changes.per_customer_limit)
-    return item, batch.decision([])
+    return changes.applied_to(batch.items[item_id]), batch.decision([])
 
 
 def decide_draw(source: State, destination: State, most: Mapping[str, int], actor: str) -> tuple[Decision, Decision]:
@@ -308,6 +305,7 @@ class _Batch:
             ended_at=now if command.confirm else None,
             order=command.order if command.confirm else "",
             fingerprint=command.fingerprint,
+            notes=command.notes,
         )
         self.reservations[reservation.reservation_id] = reservation
         self.created[reservation.reservation_id] = None

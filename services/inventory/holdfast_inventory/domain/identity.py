@@ -38,6 +38,7 @@ def create_fingerprint(
     allow_partial: bool,
     confirm: bool,
     order: str,
+    notes: str | None = None,
 ) -> bytes:
     """Return the fingerprint of a create. `lines` must be merged."""
     items = [part for line in lines for part in (line.item_id, str(line.quantity))]
@@ -50,6 +51,8 @@ def create_fingerprint(
         options.append("confirm")
     if order:
         options += ("order", order)
+    if notes is not None:
+        options += ("notes", notes)
     return _fingerprint("create", [customer, *items], options)
 
 

@@ -18,11 +18,16 @@ class Item(NamedTuple):
     sold: int
     per_customer_limit: int
     version: int
+    display_name: str = ""
+    labels: str = ""
 
     @property
     def available(self) -> int:
         """Units that can be reserved."""
         return self.on_hand - self.held
+
+
+_RULES = ("per_customer_limit", "display_name", "labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +38,10 @@ class ItemChanges:
     on_hand: int | None = None
     expected_version: int | None = None
     reason: AdjustReason = AdjustReason.COUNTED
+    display_name: str | None = None
+    labels: str | None = None
+
+    def applied_to(self, item: Item) -> Item:
+        """Return the item with its new values, except its stock."""
+        given = {name: value for name in _RULES if (value := getattr(self, name)) is not None}
+        return item._replace(**given)

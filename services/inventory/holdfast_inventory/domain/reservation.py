@@ -35,7 +35,8 @@ def merge_lines(lines: Iterable[Line]) -> tuple[Line, ...]:
 class Reservation(NamedTuple):
     """Stock held for a customer. `fingerprint` is that of the request that created it.
 
-    `returned` has the units that came back after the confirmation, ordered by item.
+    `returned` has the units that came back after the confirmation, ordered by item. `notes` are the caller's, from
+    `labels.notes_text`.
     """
 
     reservation_id: UUID
@@ -48,6 +49,7 @@ class Reservation(NamedTuple):
     ended_at: datetime | None
     order: str
     fingerprint: bytes
+    notes: str | None = None
 
     @property
     def kept(self) -> tuple[Line, ...]:

@@ -50,7 +50,7 @@ class Sale:
     `salt` makes reservation ids unguessable and never leaves the service. `limits_customers` is true if the sale or
     any of its items has a limit per customer; only then the customers' use is counted. `shop_confirms`: buyers may not
     confirm. `admission_required`: a create needs an admission token. `early_access`: how long before `open_at` the sale
-    is open for customers whose token allows it.
+    is open for customers whose token allows it. `labels` come from `labels.labels_text`.
     """
 
     sale_id: str
@@ -70,6 +70,8 @@ class Sale:
     shop_confirms: bool = False
     admission_required: bool = False
     early_access: timedelta = NO_EARLY_ACCESS
+    display_name: str = ""
+    labels: str = ""
 
     def state_at(self, now: datetime, *, early: bool = False) -> SaleState:
         """Return the sale's state at `now`, which must come from the database's clock.
@@ -102,6 +104,8 @@ class NewItem:
     item_id: str
     on_hand: int
     per_customer_limit: int
+    display_name: str = ""
+    labels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ class NewSale:
     shop_confirms: bool = False
     admission_required: bool = False
     early_access: timedelta = NO_EARLY_ACCESS
+    display_name: str = ""
+    labels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,8 @@ class SaleChanges:
     shop_confirms: bool | None = None
     admission_required: bool | None = None
     early_access: timedelta | None = None
+    display_name: str | None = None
+    labels: str | None = None
 
     def applied_to(self, sale: Sale) -> Sale:
         """Return the sale with its new rules. Raises `InvalidRequest` with all rules that contradict each other."""

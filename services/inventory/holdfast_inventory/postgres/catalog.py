@@ -3,7 +3,7 @@
 Changes of stock, which must be fast, go through `stock_ledger`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from holdfast_inventory.domain.change import (
 from holdfast_inventory.domain.errors import AlreadyExists, NotFound, SaleChanged, SaleInUse
 from holdfast_inventory.domain.identity import SALT_BYTES
 from holdfast_inventory.domain.item import Item, ItemChanges
+from holdfast_inventory.domain.labels import has_labels
 from holdfast_inventory.domain.sale import NewItem, NewSale, Sale, SaleChanges, SaleState
 from holdfast_inventory.ports import Committed
 from holdfast_inventory.postgres.batch import lock_sale
@@ -95,12 +96,17 @@ class Catalog(History, ReservationLists, ScheduleStore, Reports):
         return _view(row)
 
     async def list_sales(
-        self, page_size: int, after: str | None, state: SaleState | None, schedule_id: str | None
+        self,
+        page_size: int,
+        after: str | None,
+        state: SaleState | None,
+        schedule_id: str | None,
+        labels: Collection[str] = (),
     ) -> tuple[list[SaleView], str | None]:
         """Return a page of sales, newest first, and where the next begins. Before the end a page may be short."""
         statement = SQL["list_sales" if schedule_id is None else "list_sales_of_schedule"]
         filters = () if schedule_id is None else (schedule_id,)
-        stretch = page_size + 1 if state is None else _STRETCH_ROWS
+        stretch = _STRETCH_ROWS if state or labels else page_size + 1
         page: list[SaleView] = []
         async with self._database.reading() as connection:
             for _ in range(_MOST_STRETCHES):
@@ -108,7 +114,7 @@ class Catalog(History, ReservationLists, ScheduleStore, Reports):
                 for view in map(_view, rows):
                     if len(page) == page_size:
                         return page, page[-1].sale.sale_id
-                    if state in {None, view.state}:
+                    if state in {None, view.state} and has_labels(view.sale.labels, labels):
                         page.append(view)
                 if len(rows) < stretch:
                     return page, None
@@ -300,6 +306,8 @@ async def _store_rules(connection: Connection, sale: Sale) -> SaleView:
         sale.shop_confirms,
         sale.admission_required,
         sale.early_access,
+        sale.display_name,
+        sale.labels,
     )
     return _view(row)
 

@@ -26,6 +26,8 @@ SALE = {
     "shop_confirms": "boolean",
     "admission_required": "boolean",
     "early_access": "interval",
+    "display_name": "text",
+    "labels": "text",
 }
 ITEM = {
     "item_id": "text",
@@ -34,6 +36,8 @@ ITEM = {
     "sold": "integer",
     "per_customer_limit": "integer",
     "version": "bigint",
+    "display_name": "text",
+    "labels": "text",
 }
 RESERVATION = {
     "reservation_id": "uuid",
@@ -47,6 +51,7 @@ RESERVATION = {
     "ended_at": "timestamptz",
     "order_id": "text",
     "fingerprint": "bytea",
+    "notes": "text",
 }
 USE = {"customer": "text", "item_id": "text", "units": "integer"}
 HOLD = {column: RESERVATION[column] for column in ("item_ids", "expires_at")}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from holdfast_inventory.domain.change import item_differences
 from holdfast_inventory.domain.decide import Decision, decide_draw, decide_first_stock, decide_item_update
 from holdfast_inventory.domain.errors import NotFound
 from holdfast_inventory.domain.item import Item, ItemChanges
@@ -42,6 +43,8 @@ async def insert_sale(connection: Connection, new: NewSale, salt: bytes) -> Sale
             new.shop_confirms,
             new.admission_required,
             new.early_access,
+            new.display_name,
+            new.labels,
         )
     if row is None:
         return None
@@ -57,6 +60,8 @@ async def insert_items(connection: Connection, sale: Sale, items: Sequence[NewIt
         sale.sale_id,
         [item.item_id for item in items],
         [item.per_customer_limit for item in items],
+        [item.display_name for item in items],
+        [item.labels for item in items],
     )
     return {row["item_id"] for row in rows}
 
@@ -79,8 +84,9 @@ async def change_item(
     after, decision = decide_item_update(snapshot.state, item_id, changes, actor)
     before = snapshot.state.items[item_id]
     commits = await _append(connection, snapshot, decision)
-    if after.per_customer_limit != before.per_customer_limit:
-        await connection.execute(SQL["set_item_limit"], sale.sale_id, item_id, after.per_customer_limit)
+    if item_differences(before, after):
+        rules = after.per_customer_limit, after.display_name, after.labels
+        await connection.execute(SQL["set_item_rules"], sale.sale_id, item_id, *rules)
     return before, after, commits
 
 

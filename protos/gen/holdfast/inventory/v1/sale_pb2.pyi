@@ -76,6 +76,26 @@ class Sale(_message.Message):
     CANCELLED: Sale.State.ValueType  # 5
     """Final. Open holds have been released."""
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     OPEN_TIME_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
@@ -93,6 +113,8 @@ class Sale(_message.Message):
     ADMISSION_REQUIRED_FIELD_NUMBER: _builtins.int
     EARLY_ACCESS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}`. The id is 1 to 63 letters, digits, `-`, `_` or `.`, and
     starts with a letter or a digit.
@@ -119,6 +141,8 @@ class Sale(_message.Message):
     """Another value after each change of its rules (not its stock). Send it with a
     change to make this only if there was no other since.
     """
+    display_name: _builtins.str
+    """A name for people: at most 128 characters."""
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
         """The time from which holds are accepted. Unset on creation: at once."""
@@ -155,14 +179,22 @@ class Sale(_message.Message):
 
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
-        """The items to create with it, at most 1,000. `item`, `on_hand` and
-        `per_customer_limit` of each are read. Not returned; see ListItems.
+        """The items to create with it, at most 1,000. `item`, `on_hand`,
+        `per_customer_limit`, `display_name` and `labels` of each are read. Not
+        returned; see ListItems.
         """
 
     @_builtins.property
     def early_access(self) -> _duration_pb2.Duration:
         """How long before open_time the sale is open for customers whose admission
         token has the claim `early`. Unset: not at all.
+        """
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The shop's own labels, by which ListSales finds it: up to 16. A key has 1 to 63 letters, digits, `-`,
+        `_` or `.` and starts with a letter or a digit; a value has up to 63 of the
+        same characters.
         """
 
     def __init__(
@@ -185,10 +217,12 @@ class Sale(_message.Message):
         admission_required: _builtins.bool = ...,
         early_access: _duration_pb2.Duration | None = ...,
         etag: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "early_access", b"early_access", "hold_time", b"hold_time", "max_hold_time", b"max_hold_time", "open_time", b"open_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_required", b"admission_required", "cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "early_access", b"early_access", "etag", b"etag", "hold_time", b"hold_time", "items", b"items", "max_hold_time", b"max_hold_time", "name", b"name", "open_time", b"open_time", "per_customer_limit", b"per_customer_limit", "schedule", b"schedule", "sequence", b"sequence", "shop_confirms", b"shop_confirms", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_required", b"admission_required", "cancel_time", b"cancel_time", "close_time", b"close_time", "create_time", b"create_time", "display_name", b"display_name", "early_access", b"early_access", "etag", b"etag", "hold_time", b"hold_time", "items", b"items", "labels", b"labels", "max_hold_time", b"max_hold_time", "name", b"name", "open_time", b"open_time", "per_customer_limit", b"per_customer_limit", "schedule", b"schedule", "sequence", b"sequence", "shop_confirms", b"shop_confirms", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,6 +234,26 @@ class Item(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     ITEM_FIELD_NUMBER: _builtins.int
     ON_HAND_FIELD_NUMBER: _builtins.int
@@ -208,6 +262,8 @@ class Item(_message.Message):
     SOLD_FIELD_NUMBER: _builtins.int
     PER_CUSTOMER_LIMIT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`sales/{sale}/items/{item}`."""
     item: _builtins.str
@@ -230,6 +286,15 @@ class Item(_message.Message):
     """The sequence of the last movement that changed this item. Send it as
     expected_version to change the stock only if it is unchanged since.
     """
+    display_name: _builtins.str
+    """A name for people: at most 128 characters."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The shop's own labels: up to 16. A key has 1 to 63 letters, digits, `-`,
+        `_` or `.` and starts with a letter or a digit; a value has up to 63 of the
+        same characters.
+        """
+
     def __init__(
         self,
         *,
@@ -241,10 +306,12 @@ class Item(_message.Message):
         sold: _builtins.int = ...,
         per_customer_limit: _builtins.int = ...,
         version: _builtins.int = ...,
+        display_name: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "held", b"held", "item", b"item", "name", b"name", "on_hand", b"on_hand", "per_customer_limit", b"per_customer_limit", "sold", b"sold", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "display_name", b"display_name", "held", b"held", "item", b"item", "labels", b"labels", "name", b"name", "on_hand", b"on_hand", "per_customer_limit", b"per_customer_limit", "sold", b"sold", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,8 +439,8 @@ class SaleSchedule(_message.Message):
 
     @_builtins.property
     def template(self) -> Global___Sale:
-        """The rules and the items of each sale. Its name, times and output-only fields
-        are not read.
+        """The rules and the items of each sale. Its name, times, display names, labels
+        and output-only fields are not read.
         """
 
     @_builtins.property

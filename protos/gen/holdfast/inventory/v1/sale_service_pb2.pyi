@@ -84,6 +84,7 @@ class ListSalesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The most entries of a page, 1 to 1,000; unset or 0: 100. A page may have
     fewer.
@@ -94,6 +95,10 @@ class ListSalesRequest(_message.Message):
     """Only those in this state."""
     schedule: _builtins.str
     """Only those of this schedule: `saleSchedules/{schedule}`."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only those with all of these labels, each as `key=value`: up to 16."""
+
     def __init__(
         self,
         *,
@@ -101,10 +106,11 @@ class ListSalesRequest(_message.Message):
         page_token: _builtins.str = ...,
         state: _sale_pb2.Sale.State.ValueType = ...,
         schedule: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "schedule", b"schedule", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "schedule", b"schedule", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -520,7 +526,9 @@ class CreateItemRequest(_message.Message):
     """The id for the item's name."""
     @_builtins.property
     def item(self) -> _sale_pb2.Item:
-        """The item: `on_hand` and `per_customer_limit` are read."""
+        """The item: `on_hand`, `per_customer_limit`, `display_name` and `labels` are
+        read.
+        """
 
     def __init__(
         self,
@@ -571,8 +579,8 @@ class UpdateItemRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which of per_customer_limit and on_hand to change. Over REST the default is
-        the fields in the body.
+        """Which of per_customer_limit, on_hand, display_name and labels to change. Over
+        REST the default is the fields in the body.
         """
 
     def __init__(

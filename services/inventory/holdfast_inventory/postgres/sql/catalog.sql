@@ -42,6 +42,8 @@ SET
     shop_confirms = $9,
     admission_required = $10,
     early_access = $11,
+    display_name = $12,
+    labels = $13,
     updated_at = statement_timestamp(),
     revision = revision + 1,
     limits_customers = $4 > 0 OR EXISTS (

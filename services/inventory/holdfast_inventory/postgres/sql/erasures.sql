@@ -41,7 +41,7 @@ LIMIT 1
 
 -- name: erase_reservations
 -- Up to $4 reservations of a customer in a locked sale get the pseudonym ($3). Their fingerprint is replaced as well ($5),
--- because it is a hash of the customer's name. The times are those of the batches that created and ended them.
+-- because it is a hash of the customer's name, and their notes go. The times are those of the batches that created and ended them.
 WITH found AS (
     SELECT reservation_id
     FROM reservations
@@ -50,7 +50,7 @@ WITH found AS (
 )
 
 UPDATE reservations
-SET customer = $3, fingerprint = $5
+SET customer = $3, fingerprint = $5, notes = NULL
 FROM found
 WHERE reservations.reservation_id = found.reservation_id AND reservations.sale_id = $2
 RETURNING reservations.created_at, reservations.ended_at
