@@ -2,6 +2,7 @@
 
 import copy
 import re
+from ipaddress import ip_address, ip_network
 
 import jsonschema
 import kubernetes_validate
@@ -246,3 +247,22 @@ def test_each_workload_has_its_certificate_and_gateways_accept_edges_only(overla
     assert trusted == [certificates["edges-authority"]["secretName"]]
     of_edges = [name for name, each in certificates.items() if each["issuerRef"]["name"] == "edges"]
     assert of_edges == ["edge"]
+
+
+def test_inventories_that_send_webhooks_reach_public_addresses_and_no_private_ones():
+    assert configuration("webhooks")["HOLDFAST_WEBHOOKS"] == "true"
+    policy = resource("webhooks", "NetworkPolicy", "webhooks")["spec"]
+    [rule] = policy["egress"]
+    blocks = [each["ipBlock"] for each in rule["to"]]
+
+    def reaches(address):
+        address = ip_address(address)
+        return any(
+            address in ip_network(block["cidr"])
+            and not any(address in ip_network(private) for private in block.get("except", ()))
+            for block in blocks
+        )
+
+    assert policy["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "inventory"}
+    assert all(map(reaches, ("8.8.8.8", "2606:2800:21f::1")))
+    assert not any(map(reaches, ("10.1.2.3", "127.0.0.1", "169.254.169.254", "192.168.0.1", "fd00::1", "fe80::1")))
