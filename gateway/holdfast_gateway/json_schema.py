@@ -173,7 +173,8 @@ class _Requests(_Schemas):
         return {**schema, **_of_rules(field, rules)}
 
     def _value(self, field: FieldDescriptor) -> Schema:
-        if field.enum_type is not None and (excluded := rules_of(field).enum.not_in):
+        rules = rules_of(field).repeated.items if field.is_repeated else rules_of(field)
+        if field.enum_type is not None and (excluded := rules.enum.not_in):
             return self._schemas.enum(field.enum_type, f"{_name(field.enum_type)}Input", excluded)
         return super()._value(field)
 

@@ -28,7 +28,9 @@ OF_SEVERAL_FIELDS = (
     # Either a period or a calendar, whose cron and time zone more than a pattern decides on.
     "POST /v1/saleSchedules",
     "PATCH /v1/saleSchedules/{saleSchedule}",
+    # The name in the body, if there is one, is the one in the path.
     "PATCH /v1/webhooks/{webhook}",
+    "PATCH /v1/sales/{sale}/items/{item}",
     # An item of another sale than the source's.
     "POST /v1/sales:transfer",
 )
