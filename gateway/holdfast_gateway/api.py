@@ -23,7 +23,7 @@ from holdfast_gateway.exchange import Headers, address_of, timeout_of
 from holdfast_gateway.idempotency import key_of, set_request_id
 from holdfast_gateway.interruption import WhileWaiting
 from holdfast_gateway.inventory_client import InventoryClient, Metadata
-from holdfast_gateway.media_types import JSON, acceptable, require_json
+from holdfast_gateway.media_types import JSON, acceptable, content_type
 from holdfast_gateway.problems import DEADLINE_IN_QUEUE, DRAINING, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, refuse
 from holdfast_gateway.rates import Rates
 from holdfast_gateway.request_body import read_body
@@ -131,13 +131,13 @@ class Api:
     async def _request(self, call: Call, endpoint: _Endpoint, segments: Sequence[str], principal: Principal) -> Message:
         route, settings = endpoint.route, self._settings
         call.media_type = acceptable(call.headers, *endpoint.offered)
-        body = b""
+        body, media_type = b"", JSON
         if route.body:
-            require_json(call.headers)
+            media_type = content_type(call.headers, *endpoint.transcoder.understood)
             body = await read_body(
                 call.scope, call.transport, settings.body_limit_bytes, settings.body_timeout_seconds, self._alarms
             )
-        request = endpoint.transcoder.request(segments, call.scope.query_string, body)
+        request = endpoint.transcoder.request(segments, call.scope.query_string, body, media_type)
         endpoint.access.claim(principal, request)
         if self._rates is not None:
             address = address_of(call.scope, settings.trusted_hops)

@@ -19,21 +19,25 @@ _UTF_8 = ("utf-8", "utf8")
 _ONLY_AS_IT_IS = (("accept-encoding", "identity"),)
 
 
-def require_json(headers: RequestHeaders) -> None:
-    """Raise ProblemError unless the body is uncompressed JSON in UTF-8. The default Content-Type is JSON."""
+def content_type(headers: RequestHeaders, *understood: str) -> str:
+    """Return the media type of the body. The default is the first that is understood.
+
+    Raises ProblemError unless the body is one of these, uncompressed, in UTF-8.
+    """
     coding = headers.get("content-encoding")
     if coding and coding.strip().lower() != "identity":
         refuse(UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without Content-Encoding.", headers=_ONLY_AS_IT_IS)
     given = headers.get("content-type")
-    if given and given != JSON and not _is_json(given):
-        refuse(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
-
-
-def _is_json(given: str) -> bool:
+    if not given or given == understood[0]:
+        return understood[0]
     match = _media_type(given.strip())
-    if match is None or match[1].lower() != JSON:
-        return False
-    charsets = (value for name, value in _parameters(match[2]) if name.lower() == "charset")
+    if match is None or match[1].lower() not in understood or not _is_in_utf_8(match[2]):
+        refuse(UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {' or '.join(understood)}, in UTF-8.")
+    return match[1].lower()
+
+
+def _is_in_utf_8(parameters: str) -> bool:
+    charsets = (value for name, value in _parameters(parameters) if name.lower() == "charset")
     return all(charset.strip('"').lower() in _UTF_8 for charset in charsets)
 
 

@@ -239,7 +239,10 @@ def _request_body(route: Route, schemas: Schemas) -> Schema:
     content: Schema = {"schema": schema}
     if example is not None:
         content["example"] = example
-    return {"required": required, "content": {"application/json": content}}
+    body: Schema = {"required": required, "content": {"application/json": content}}
+    if rows.rows_in(route) is not None:
+        body["content"] |= {media_type: {"schema": _TEXT} for media_type in (rows.JSON_LINES, rows.CSV)}
+    return body
 
 
 def _response(route: Route, schemas: Schemas) -> Schema:

@@ -1,4 +1,4 @@
-"""Pages of lists as rows: JSON Lines, and CSV by RFC 4180.
+"""Pages of lists, and the bodies of batches, as rows: JSON Lines, and CSV by RFC 4180.
 
 The entries are the same as in JSON. Where the next page begins is in headers: a Link (RFC 8288) and its token.
 """
@@ -13,14 +13,17 @@ import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from holdfast_gateway import codec
+from holdfast_gateway import codec, json_text
 from holdfast_gateway.exchange import Headers
 from holdfast_gateway.field_behavior import behaves
+from holdfast_gateway.problems import refuse_field
+from holdfast_gateway.routes import Route
 
 JSON_LINES = "application/jsonl"
 CSV = "text/csv"
 NEXT_PAGE_TOKEN = "next-page-token"  # noqa: S105 - the name of a header
 
+_BATCH_VERB = "batchCreate"
 _TOKEN = "next_page_token"  # noqa: S105 - the name of a field
 _TOKEN_PARAMETERS = ("pageToken", "page_token")
 
@@ -29,6 +32,31 @@ def rows_of(answer: Descriptor) -> FieldDescriptor | None:
     """Return the field with the entries of a list's answer; None if it is no list."""
     entries = [field for field in answer.fields if field.is_repeated and field.message_type is not None]
     return entries[0] if _TOKEN in answer.fields_by_name and len(entries) == 1 else None
+
+
+def rows_in(route: Route) -> FieldDescriptor | None:
+    """Return the field to which rows in the body of a batch are added; None if its body is only JSON."""
+    entries = [field for field in route.rpc.input_type.fields if field.is_repeated and field.message_type is not None]
+    return entries[0] if route.verb == _BATCH_VERB and len(entries) == 1 else None
+
+
+def parsed(body: bytes, entries: FieldDescriptor, media_type: str) -> list[Any]:
+    """Return the rows of a body as JSON documents. An empty cell is not set. Raises ProblemError (INVALID_REQUEST)."""
+    if media_type == JSON_LINES:
+        return [json_text.parse(line, entries.json_name) for line in body.splitlines() if line.strip()]
+    try:
+        names, *cells = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+    except UnicodeDecodeError:
+        refuse_field("body", "must be in UTF-8")
+    except (csv.Error, ValueError) as error:
+        refuse_field("body", f"must be CSV with a first row of names: {error}")
+    return [_document(entries, names, number, row) for number, row in enumerate(filter(None, cells))]
+
+
+def _document(entries: FieldDescriptor, names: list[str], number: int, row: list[str]) -> dict[str, str]:
+    if len(row) != len(names):
+        refuse_field(f"{entries.json_name}[{number}]", f"must have {len(names)} cells, as the first row has")
+    return {name: cell for name, cell in zip(names, row, strict=True) if cell}
 
 
 def body_of(page: Message, entries: FieldDescriptor, media_type: str) -> bytes:

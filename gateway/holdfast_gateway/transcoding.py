@@ -10,8 +10,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from holdfast_gateway import codec, json_text
+from holdfast_gateway import codec, json_text, rows
 from holdfast_gateway.field_behavior import behaves
+from holdfast_gateway.media_types import JSON
 from holdfast_gateway.problems import INVALID_REQUEST, refuse, refuse_field
 from holdfast_gateway.routes import Route, Variable, field_at
 
@@ -40,11 +41,20 @@ class Transcoder:
         self._body = route.body
         self._body_key = field_at(self._descriptor, (route.body,)).json_name if route.body not in ("", "*") else ""
         self._bound = {variable.field_path for variable in route.variables}
+        self._rows = rows.rows_in(route)
         self._derives_mask = route.body not in ("", "*") and _has_mask(self._descriptor)
 
-    def request(self, segments: Sequence[str], query: str, body: bytes) -> Message:
+    @property
+    def understood(self) -> tuple[str, ...]:
+        """The media types of the body, the usual one first."""
+        return (JSON,) if self._rows is None else (JSON, rows.JSON_LINES, rows.CSV)
+
+    def request(self, segments: Sequence[str], query: str, body: bytes, media_type: str = JSON) -> Message:
         """Return the message. Raises ProblemError (INVALID_REQUEST) that names the invalid part."""
-        document = self._document(body)
+        if self._rows is not None and media_type != JSON:
+            document: dict[str, Any] = {self._rows.json_name: rows.parsed(body, self._rows, media_type)}
+        else:
+            document = self._document(body)
         if query:
             self._add_query(document, query)
         if self._derives_mask:

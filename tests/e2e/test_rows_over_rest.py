@@ -55,3 +55,22 @@ async def test_what_is_no_list_is_json_alone_and_a_refusal_is_a_problem(shop, re
     assert (one.status, one.body["reason"]) == (406, "NOT_ACCEPTABLE")
     missing = await rest.get("/v1/sales/nobody/items", headers={"Accept": "text/csv"})
     assert (missing.status, missing.body["reason"]) == (404, "NOT_FOUND")
+
+
+async def test_items_are_created_from_rows_all_or_none(shop, rest, read_all):
+    sale = await shop.open_sale(**ITEMS)
+    [page] = await read_all(f"/v1/{sale}/items", "text/csv")
+    copy = await shop.open_sale(other=1)
+
+    async def send(body):
+        headers = {"Content-Type": "text/csv"}
+        return await rest.send("POST", f"/v1/{copy}/items:batchCreate", data=body.encode(), headers=headers)
+
+    assert [item["onHand"] for item in (await send(page)).body["items"]] == list(ITEMS.values())
+    again = await send("item,onHand\r\nnew,1\r\nitem-3,1\r\n")
+    assert (again.status, again.body["reason"]) == (409, "ALREADY_EXISTS")
+    bad = await send("item,onHand\r\nnew,1\r\nnew,-1\r\n")
+    assert [each["field"] for each in bad.body["violations"]] == ["items[1].onHand", "items[1].item"]
+    listed = await rest.get(f"/v1/{copy}/items")
+    assert {item["item"] for item in listed.body["items"]} == {"other", *ITEMS}
+    assert (await rest.get(f"/v1/{copy}:verify")).body["consistent"]

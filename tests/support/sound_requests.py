@@ -127,6 +127,7 @@ _SOUND = {
         "request_id": "{id}",
         "actor": "clerk",
     },
+    "BatchCreateItems": {"parent": "{sale}", "items": [{"item": "{id}", "on_hand": 5, "per_customer_limit": 2}]},
     "GetItem": {"name": "{sale}/items/a"},
     "ListItems": {"parent": "{sale}", **_PAGE},
     "AdjustStock": {

@@ -17,6 +17,7 @@ LONG = "x" * 10_000
 UNREAD = {
     "CreateSaleRequest.sale.name",
     "CreateSaleRequest.sale.items.name",
+    "BatchCreateItemsRequest.items.name",
     "CreateItemRequest.item.name",
     "UpdateItemRequest.item.item",
     "CreateItemRequest.item.item",

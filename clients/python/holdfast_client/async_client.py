@@ -27,6 +27,8 @@ from holdfast.inventory.v1.reservation_service_pb2 import (
 from holdfast.inventory.v1.sale_pb2 import Item, Sale, SaleSchedule
 from holdfast.inventory.v1.sale_service_pb2 import (
     AdjustStockRequest,
+    BatchCreateItemsRequest,
+    BatchCreateItemsResponse,
     CancelSaleRequest,
     CreateItemRequest,
     CreateSaleRequest,
@@ -165,6 +167,11 @@ class AsyncClient(AsyncCaller):
 
     create_item = AsyncCall(CreateItemRequest, Item)
     """Adds an item to a sale."""
+
+    batch_create_items = AsyncCall(BatchCreateItemsRequest, BatchCreateItemsResponse)
+    """Adds items to a sale: all, or none. Over REST the body may also be CSV or JSON Lines, with one item in each
+    row.
+    """
 
     get_item = AsyncCall(GetItemRequest, Item)
     """Reads one stock level."""

@@ -42,6 +42,7 @@ resume_sale = _maker("ResumeSale")
 cancel_sale = _maker("CancelSale")
 delete_sale = _maker("DeleteSale")
 update_item = _maker("UpdateItem")
+batch_create_items = _maker("BatchCreateItems")
 get_item = _maker("GetItem")
 list_items = _maker("ListItems")
 adjust_stock = _maker("AdjustStock")
@@ -98,6 +99,7 @@ CHECKS = {
     **dict.fromkeys((pause_sale, resume_sale, cancel_sale), sale_requests.change_sale),
     delete_sale: sale_requests.delete_sale,
     update_item: sale_requests.update_item,
+    batch_create_items: sale_requests.create_items,
     get_item: sale_requests.get_item,
     list_items: sale_requests.list_items,
     adjust_stock: sale_requests.adjust,

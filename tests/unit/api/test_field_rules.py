@@ -218,6 +218,13 @@ RULES = {
         "item.labels": BAD_LABELS,
         'item.labels["size"]': BAD_LABEL_VALUES,
     },
+    requests.batch_create_items: {
+        "parent": BAD_SALES,
+        "items": [ABSENT],
+        "items[0].item": BAD_IDS,
+        "items[0].on_hand": BAD_LIMITS,
+        "items[0].per_customer_limit": BAD_LIMITS,
+    },
     requests.get_item: {"name": BAD_ITEMS},
     requests.list_items: {"parent": BAD_SALES, "page_size": BAD_PAGE_SIZES, "page_token": BAD_TOKENS},
     requests.adjust_stock: {

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast_gateway.exchange import RequestHeaders
-from holdfast_gateway.media_types import acceptable, require_json
+from holdfast_gateway.media_types import JSON, acceptable, content_type
 from holdfast_gateway.problems import ProblemError
 
 EVENTS = "text/event-stream"
@@ -29,8 +29,7 @@ def headers(**values):
     ],
 )
 def test_json_is_json_however_it_is_spelled(given):
-    require_json(headers(content_type=given))
-    require_json(headers())
+    assert content_type(headers(content_type=given), JSON) == content_type(headers(), JSON) == JSON
 
 
 @pytest.mark.parametrize(
@@ -48,15 +47,15 @@ def test_json_is_json_however_it_is_spelled(given):
 )
 def test_what_is_not_json_is_refused(given):
     with pytest.raises(ProblemError) as refused:
-        require_json(headers(content_type=given))
+        content_type(headers(content_type=given), JSON)
     assert refused.value.problem.reason.http_status == 415
 
 
 def test_a_body_that_is_coded_is_refused_and_told_which_coding_is_taken():
-    require_json(headers(content_encoding="Identity"))
+    content_type(headers(content_encoding="Identity"), JSON)
     for coding in ("gzip", "br", "identity, gzip", "aws-chunked"):
         with pytest.raises(ProblemError) as refused:
-            require_json(headers(content_encoding=coding))
+            content_type(headers(content_encoding=coding), JSON)
         assert refused.value.problem.reason.http_status == 415
         assert ("accept-encoding", "identity") in refused.value.problem.headers
 

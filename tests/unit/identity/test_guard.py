@@ -44,6 +44,7 @@ ALLOWED = {
         "CancelSale",
         "DeleteSale",
         "CreateItem",
+        "BatchCreateItems",
         "UpdateItem",
         "CreateSaleSchedule",
         "UpdateSaleSchedule",

@@ -251,6 +251,17 @@ def create_item(request: pb.CreateItemRequest) -> tuple[str, NewItem]:
     return sale_id, item
 
 
+def create_items(request: pb.BatchCreateItemsRequest) -> tuple[str, tuple[NewItem, ...]]:
+    """Check items to create; return the sale's id and the items."""
+    with Checking() as checks:
+        sale_id = checks.sale("parent", request.parent)
+        if not request.items:
+            checks.violated("items", "must be set")
+        items = _new_items(checks, "items", request.items)
+        checks.broken(repeated_items(items, ""))
+    return sale_id, items
+
+
 class ItemChange(NamedTuple):
     """A change of an item without an id yet."""
 

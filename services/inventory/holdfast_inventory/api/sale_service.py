@@ -118,6 +118,12 @@ class SaleService:
         sale_id, item = sale_requests.create_item(request)
         return messages.item(sale_id, await self._catalog.create_item(sale_id, item, call.cause))
 
+    async def batch_create_items(self, request: pb.BatchCreateItemsRequest, call: Call) -> pb.BatchCreateItemsResponse:
+        """Add items to a sale."""
+        sale_id, items = sale_requests.create_items(request)
+        created = await self._catalog.create_items(sale_id, items, call.cause)
+        return pb.BatchCreateItemsResponse(items=[messages.item(sale_id, each) for each in created])
+
     async def get_item(self, request: pb.GetItemRequest, _: Call) -> sale_pb2.Item:
         """Read one."""
         sale_id, item_id = sale_requests.get_item(request)

@@ -179,5 +179,5 @@ def repeated_items(items: Sequence[NewItem], field: str) -> Iterator[FieldViolat
     known: set[str] = set()
     for index, item in enumerate(items):
         if item.item_id in known:
-            yield FieldViolation(f"{field}.items[{index}].item", "must not appear twice")
+            yield FieldViolation(f"{field}.items[{index}].item".lstrip("."), "must not appear twice")
         known.add(item.item_id)

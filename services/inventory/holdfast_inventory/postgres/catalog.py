@@ -3,7 +3,7 @@
 Changes of stock, which must be fast, go through `stock_ledger`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -185,16 +185,24 @@ class Catalog(History, ReservationLists, ScheduleStore, Reports):
         self._tell(commits)
         return after, False
 
-    async def create_item(self, sale_id: str, item: NewItem, cause: Cause = UNKNOWN_CAUSE) -> Item:
-        """Add an item to a sale, with its first stock. Raises `AlreadyExists`."""
+    async def create_items(self, sale_id: str, items: Sequence[NewItem], cause: Cause = UNKNOWN_CAUSE) -> list[Item]:
+        """Add items to a sale, with their first stock: all, or none. Raises `AlreadyExists` for one that exists."""
         async with self._database.writing() as connection:
             sale = await lock_sale(connection, sale_id)
-            if not await insert_items(connection, sale, [item]):
-                raise AlreadyExists(f"sales/{sale_id}/items/{item.item_id}")
-            commits = await put_first_stock(connection, sale, [item], cause.actor)
-            await record_change(connection, f"sales/{sale_id}", ChangeKind.CREATE_ITEM, cause, first_stock(item))
-            created = await _item(connection, sale_id, item.item_id)
+            created = await insert_items(connection, sale, items)
+            for item in items:
+                if item.item_id not in created:
+                    raise AlreadyExists(f"sales/{sale_id}/items/{item.item_id}")
+            commits = await put_first_stock(connection, sale, items, cause.actor)
+            fields = [field for item in items for field in first_stock(item)]
+            await record_change(connection, f"sales/{sale_id}", ChangeKind.CREATE_ITEM, cause, fields)
+            rows = await connection.fetch(SQL["get_items"], sale_id, [item.item_id for item in items])
         self._tell(commits)
+        return [Item(**row) for row in rows]
+
+    async def create_item(self, sale_id: str, item: NewItem, cause: Cause = UNKNOWN_CAUSE) -> Item:
+        """Add an item to a sale, with its first stock. Raises `AlreadyExists`."""
+        [created] = await self.create_items(sale_id, [item], cause)
         return created
 
     async def list_changes(self, sale_id: str, after: int, limit: int) -> list[Change]:

@@ -546,6 +546,60 @@ class CreateItemRequest(_message.Message):
 Global___CreateItemRequest: _TypeAlias = CreateItemRequest  # noqa: Y015
 
 @_typing.final
+class BatchCreateItemsRequest(_message.Message):
+    """See SaleService.BatchCreateItems."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`sales/{sale}`."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.Item]:
+        """The items, 1 to 1,000. `item`, `on_hand` and `per_customer_limit` of each
+        are read.
+        """
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        items: _abc.Iterable[_sale_pb2.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateItemsRequest: _TypeAlias = BatchCreateItemsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateItemsResponse(_message.Message):
+    """See SaleService.BatchCreateItems."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.Item]:
+        """The items, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[_sale_pb2.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateItemsResponse: _TypeAlias = BatchCreateItemsResponse  # noqa: Y015
+
+@_typing.final
 class UpdateItemRequest(_message.Message):
     """See SaleService.UpdateItem."""
 

@@ -88,6 +88,11 @@ class SaleServiceStub:
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CreateItemRequest.SerializeToString,
                 response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Item.FromString,
                 _registered_method=True)
+        self.BatchCreateItems = channel.unary_unary(
+                '/holdfast.inventory.v1.SaleService/BatchCreateItems',
+                request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.BatchCreateItemsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.BatchCreateItemsResponse.FromString,
+                _registered_method=True)
         self.GetItem = channel.unary_unary(
                 '/holdfast.inventory.v1.SaleService/GetItem',
                 request_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.GetItemRequest.SerializeToString,
@@ -264,6 +269,14 @@ class SaleServiceServicer:
 
     def CreateItem(self, request, context):
         """Adds an item to a sale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateItems(self, request, context):
+        """Adds items to a sale: all, or none. Over REST the body may also be CSV or
+        JSON Lines, with one item in each row.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -482,6 +495,11 @@ def add_SaleServiceServicer_to_server(servicer, server):
                     servicer.CreateItem,
                     request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CreateItemRequest.FromString,
                     response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__pb2.Item.SerializeToString,
+            ),
+            'BatchCreateItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateItems,
+                    request_deserializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.BatchCreateItemsRequest.FromString,
+                    response_serializer=holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.BatchCreateItemsResponse.SerializeToString,
             ),
             'GetItem': grpc.unary_unary_rpc_method_handler(
                     servicer.GetItem,
@@ -855,6 +873,33 @@ class SaleService:
             '/holdfast.inventory.v1.SaleService/CreateItem',
             holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.CreateItemRequest.SerializeToString,
             holdfast_dot_inventory_dot_v1_dot_sale__pb2.Item.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.inventory.v1.SaleService/BatchCreateItems',
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.BatchCreateItemsRequest.SerializeToString,
+            holdfast_dot_inventory_dot_v1_dot_sale__service__pb2.BatchCreateItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

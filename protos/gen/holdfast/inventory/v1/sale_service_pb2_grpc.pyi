@@ -65,6 +65,10 @@ class SaleServiceStub:
     """
     CreateItem: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.CreateItemRequest, _sale_pb2.Item]
     """Adds an item to a sale."""
+    BatchCreateItems: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.BatchCreateItemsRequest, _sale_service_pb2.BatchCreateItemsResponse]
+    """Adds items to a sale: all, or none. Over REST the body may also be CSV or
+    JSON Lines, with one item in each row.
+    """
     GetItem: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.GetItemRequest, _sale_pb2.Item]
     """Reads one stock level."""
     ListItems: _grpc.UnaryUnaryMultiCallable[_sale_service_pb2.ListItemsRequest, _sale_service_pb2.ListItemsResponse]
@@ -172,6 +176,10 @@ class SaleServiceAsyncStub(SaleServiceStub):
     """
     CreateItem: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.CreateItemRequest, _sale_pb2.Item]  # type: ignore[assignment]
     """Adds an item to a sale."""
+    BatchCreateItems: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.BatchCreateItemsRequest, _sale_service_pb2.BatchCreateItemsResponse]  # type: ignore[assignment]
+    """Adds items to a sale: all, or none. Over REST the body may also be CSV or
+    JSON Lines, with one item in each row.
+    """
     GetItem: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.GetItemRequest, _sale_pb2.Item]  # type: ignore[assignment]
     """Reads one stock level."""
     ListItems: _aio.UnaryUnaryMultiCallable[_sale_service_pb2.ListItemsRequest, _sale_service_pb2.ListItemsResponse]  # type: ignore[assignment]
@@ -336,6 +344,16 @@ class SaleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sale_pb2.Item, _abc.Awaitable[_sale_pb2.Item]]:
         """Adds an item to a sale."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateItems(
+        self,
+        request: _sale_service_pb2.BatchCreateItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sale_service_pb2.BatchCreateItemsResponse, _abc.Awaitable[_sale_service_pb2.BatchCreateItemsResponse]]:
+        """Adds items to a sale: all, or none. Over REST the body may also be CSV or
+        JSON Lines, with one item in each row.
+        """
 
     @_abc_1.abstractmethod
     def GetItem(

@@ -76,6 +76,18 @@ WHERE
     sale_id = $1 AND item_id = $2
     AND EXISTS (SELECT FROM sales WHERE sales.sale_id = $1 AND deleted_at IS NULL)
 
+-- name: get_items
+-- Some stock levels ($2), in that order.
+SELECT {item}
+FROM unnest($2::text[]) WITH ORDINALITY AS wanted (id, place)
+CROSS JOIN LATERAL (
+    SELECT {item}
+    FROM items
+    WHERE sale_id = $1 AND item_id = wanted.id
+    LIMIT 1
+) AS known
+ORDER BY wanted.place
+
 -- name: list_items
 -- A sale's stock levels after an item.
 SELECT {item}
