@@ -138,7 +138,7 @@ def told(paths):
 
 
 def is_item_of_sale(each):
-    return each.endswith(".item") and ".items[" in each
+    return each.endswith(".item") and "items[" in each
 
 
 @pytest.mark.parametrize("make", CHECKS, ids=lambda make: make.__name__)
