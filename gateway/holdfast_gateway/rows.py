@@ -53,10 +53,26 @@ def parsed(body: bytes, entries: FieldDescriptor, media_type: str) -> list[Any]:
     return [_document(entries, names, number, row) for number, row in enumerate(filter(None, cells))]
 
 
-def _document(entries: FieldDescriptor, names: list[str], number: int, row: list[str]) -> dict[str, str]:
+def _document(entries: FieldDescriptor, names: list[str], number: int, row: list[str]) -> dict[str, Any]:
+    place = f"{entries.json_name}[{number}]"
     if len(row) != len(names):
-        refuse_field(f"{entries.json_name}[{number}]", f"must have {len(names)} cells, as the first row has")
-    return {name: cell for name, cell in zip(names, row, strict=True) if cell}
+        refuse_field(place, f"must have {len(names)} cells, as the first row has")
+    structured = _structured(entries.message_type)
+    return {
+        name: json_text.parse(cell.encode(), f"{place}.{name}") if name in structured else cell
+        for name, cell in zip(names, row, strict=True)
+        if cell
+    }
+
+
+def _structured(entry: Descriptor | None) -> set[str]:
+    """Return the names of the columns whose cells are JSON: objects and lists."""
+    fields = [] if entry is None else [field for field in entry.fields if field.is_repeated or _is_object(field)]
+    return {name for field in fields for name in (field.name, field.json_name)}
+
+
+def _is_object(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.file.package != "google.protobuf"
 
 
 def body_of(page: Message, entries: FieldDescriptor, media_type: str) -> bytes:

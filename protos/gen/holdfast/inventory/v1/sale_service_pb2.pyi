@@ -557,9 +557,7 @@ class BatchCreateItemsRequest(_message.Message):
     """`sales/{sale}`."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_sale_pb2.Item]:
-        """The items, 1 to 1,000. `item`, `on_hand` and `per_customer_limit` of each
-        are read.
-        """
+        """The items, 1 to 1,000, each with its id in `item`."""
 
     def __init__(
         self,
