@@ -1,6 +1,7 @@
 """A service under a supervisor: when its process ends, the next one is started on the same ports."""
 
 import asyncio
+import os
 import signal
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ _LOOK_SECONDS = 0.05
 _AGAIN_SECONDS = 0.2
 _STOP_SECONDS = 25.0
 _ANSWER_SECONDS = 1.0
+_LINE_BYTES = 1000
 
 
 class Service:
@@ -141,11 +143,16 @@ class Service:
             await ended(self.process.pid)
             code = self.process.exit_status
             if code != 0 and not self._harmed and not self._stopping:
-                self.faults.append(f"{self.name} ended with {code} though no fault had harmed it")
+                self.faults.append(f"{self.name} ended with {code} though no fault had harmed it: {self._last_line()}")
             if self._stopping:
                 return
             await asyncio.sleep(_AGAIN_SECONDS)
             self._spawn()
+
+    def _last_line(self):
+        with self._log_path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LINE_BYTES))
+            return log.read().decode(errors="replace").rstrip().rpartition("\n")[2]
 
     def _variables(self):
         of_kind = {
