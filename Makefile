@@ -27,8 +27,12 @@ help: ## explain the targets
 ##### Run
 
 .PHONY: up
-up: $(VENV)/devstack.stamp ## run everything on this machine until Ctrl-C (EDGE=1: with Envoy in front; AUTH=1: with authentication)
-	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(AUTH)),--auth)
+up: $(VENV)/devstack.stamp ## run everything on this machine until Ctrl-C (EDGE=1: Envoy in front; AUTH=1: authentication; MONITORING=1: Prometheus)
+	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(AUTH)),--auth) $(if $(filter-out 0,$(MONITORING)),--monitoring)
+
+.PHONY: run-monitoring
+run-monitoring: ## make up with Prometheus
+	@$(MAKE) --no-print-directory up MONITORING=1
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp tools ## measure it and compare it with simpler solutions (minutes)

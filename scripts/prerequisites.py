@@ -54,6 +54,7 @@ _SYSTEMD_ANALYZE = _program("systemd-analyze", "systemd")
 _H2LOAD = _program("h2load", "nghttp2-client")
 _NGINX = _program("nginx", "nginx")
 _PGBOUNCER = _program("pgbouncer", "pgbouncer")
+_PROMETHEUS = _program("prometheus", "prometheus")
 _POSTGRESQL_15 = Need("PostgreSQL 15", "postgresql-15", Path("/usr/lib/postgresql/15/bin/postgres").is_file)
 _OF_CHECK = (_GIT, _SYSTEMD_ANALYZE)
 
@@ -70,6 +71,7 @@ BY_GOAL = {
         _NGINX,
         _shared_python(),
         _program("curl", "curl"),
+        _PROMETHEUS,
         _program("openssl", "openssl"),
         *_OF_CHECK,
     ),

@@ -9,8 +9,10 @@ import socket
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from tests.support.eventually import eventually
 from tests.support.programs import shell
 
 START_SECONDS = 60
@@ -63,7 +65,7 @@ class Up:
 def environment(tmp_path, free_port):
     """Free ports and a directory of its own."""
     edges = ["EDGE_HTTP", "EDGE_SHOPPERS", "EDGE_METRICS", "EDGE_ADMIN"]
-    services = ["HTTP", "GRPC", "METRICS", "GATEWAY_METRICS", *edges]
+    services = ["HTTP", "GRPC", "METRICS", "GATEWAY_METRICS", "PROMETHEUS", *edges]
     inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     return inherited | {
         "HOLDFAST_DATA_DIR": str(tmp_path / "data"),
@@ -117,6 +119,30 @@ async def test_what_it_says_to_try_works_and_what_was_sold_is_kept(up, environme
     assert (stock["onHand"], stock["sold"]) == (49, 1)
     second.process.send_signal(signal.SIGTERM)
     assert await second.exit_code() == 0, second.output
+
+
+async def test_with_monitoring_prometheus_scrapes_every_service_and_has_the_rules(up):
+    stack = await up("--monitoring")
+    await stack.read_until("Ctrl-C stops it")
+    url = re.search(r"Prometheus +(http://\S+)", stack.output)[1]
+    async with aiohttp.ClientSession(url) as session:
+
+        async def ask(path, **parameters):
+            async with session.get(f"/api/v1/{path}", params=parameters) as answer:
+                return (await answer.json())["data"]
+
+        async def every_service_is_up():
+            series = (await ask("query", query="up == 1"))["result"]
+            return {each["metric"]["job"] for each in series} == {"inventory", "gateway"}
+
+        await eventually(every_service_is_up, 30)
+        groups = (await ask("rules"))["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        assert len(rules) > 5
+        assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+    stack.process.send_signal(signal.SIGINT)
+    assert await stack.exit_code() == 0, stack.output
+    assert stack.stopped == ["Prometheus", *STOP_ORDER]
 
 
 async def test_with_auth_callers_are_asked_who_they_are_and_the_tour_has_what_they_need(up, environment, tool):

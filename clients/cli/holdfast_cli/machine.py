@@ -20,6 +20,7 @@ def up(
         bool, typer.Option("--auth", help="Ask callers who they are; with a demo issuer and keys.")
     ] = False,
     edge: Annotated[bool, typer.Option("--edge", help="Put Envoy before both services.")] = False,
+    monitoring: Annotated[bool, typer.Option("--monitoring", help="Run Prometheus with the alert rules.")] = False,
     config: Settings = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C: PostgreSQL, Valkey, inventory and gateway, with a demo sale."""
@@ -27,7 +28,7 @@ def up(
     def run() -> int:
         from holdfast_devstack import commands
 
-        return commands.up(config, auth=auth, edge=edge)
+        return commands.up(config, auth=auth, edge=edge, monitoring=monitoring)
 
     _run(run)
 

@@ -24,7 +24,7 @@ _EXIT_UNUSABLE_SETTINGS = 2
 _EXIT_INTERRUPTED = 130
 
 
-def up(config: Path | None, *, auth: bool, edge: bool) -> int:
+def up(config: Path | None, *, auth: bool, edge: bool, monitoring: bool) -> int:
     """Run everything until Ctrl-C or SIGTERM. Return the exit code."""
 
     def run(settings: DevstackSettings, console: Console) -> int:
@@ -34,7 +34,8 @@ def up(config: Path | None, *, auth: bool, edge: bool) -> int:
             if auth:
                 issuer = DemoIssuer(directory.path)
                 issuer.make()
-            return asyncio.run(Stack(settings, directory, console, with_edge=edge, issuer=issuer).run())
+            stack = Stack(settings, directory, console, with_edge=edge, with_monitoring=monitoring, issuer=issuer)
+            return asyncio.run(stack.run())
 
     return _with_settings(config, run)
 

@@ -24,6 +24,7 @@ class DevstackSettings(ServiceSettings):
     data_dir: Path = Path(".holdfast")
     postgres_port: int = Field(55432, ge=1, le=65535)
     valkey_port: int = Field(56379, ge=1, le=65535)
+    prometheus_port: int = Field(9090, ge=1, le=65535)
 
     # They should only be reachable from this machine.
     http_host: str = LOOPBACK

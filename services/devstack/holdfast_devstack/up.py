@@ -19,6 +19,7 @@ from holdfast_devstack.data_directory import DataDirectory
 from holdfast_devstack.demo_issuer import DemoIssuer
 from holdfast_devstack.ports import LOOPBACK, is_taken
 from holdfast_devstack.postgres import PostgresServer
+from holdfast_devstack.prometheus import PrometheusServer
 from holdfast_devstack.settings import DevstackSettings
 from holdfast_devstack.valkey import ValkeyServer
 from holdfast_inventory.postgres.migrations import migrate
@@ -75,6 +76,7 @@ class Stack:
         console: Console,
         *,
         with_edge: bool,
+        with_monitoring: bool,
         issuer: DemoIssuer | None,
     ) -> None:
         """Only callers of `issuer` are admitted; None: every caller is."""
@@ -91,6 +93,7 @@ class Stack:
         self._inventory = services.inventory(settings, self._environment, logs)
         self._gateway = services.gateway(settings, self._environment, logs)
         self._edge = services.edge(settings, self._environment, logs) if with_edge else None
+        self._prometheus = _prometheus(settings, directory, with_edge=with_edge) if with_monitoring else None
         self._serving: list[Server] = []
         self._background: list[asyncio.Task[None]] = []
         self._lifecycle = Lifecycle(list(self._steps()))
@@ -107,10 +110,14 @@ class Stack:
     async def _require_ports(self) -> None:
         """Wait for ports of children of a killed run, which end as soon as they notice."""
         deadline = SYSTEM_CLOCK.monotonic() + self._remains_seconds
-        while taken := _taken_ports(self._settings, with_edge=self._edge is not None):
+        while taken := self._taken_ports():
             if SYSTEM_CLOCK.monotonic() >= deadline:
                 raise StartError("\n".join(taken))
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _taken_ports(self) -> list[str]:
+        with_edge, with_monitoring = self._edge is not None, self._prometheus is not None
+        return _taken_ports(self._settings, with_edge=with_edge, with_monitoring=with_monitoring)
 
     def _steps(self) -> Iterator[Step]:
         """Return the servers in the order of their start. They stop in the reverse order, dependencies last."""
@@ -123,6 +130,8 @@ class Stack:
         yield self._serve(self._gateway)
         if self._edge is not None:
             yield self._serve(self._edge)
+        if self._prometheus is not None:
+            yield self._serve(self._prometheus)
         yield self._do_once("demo", f"sale {demo.SALE}, schedule {demo.SCHEDULE}", self._create_demo)
         yield Step("watching", self._watch, self._end_watching, 1.0, 5.0)
 
@@ -241,6 +250,16 @@ class Stack:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
+def _prometheus(settings: DevstackSettings, directory: DataDirectory, *, with_edge: bool) -> PrometheusServer:
+    targets = {
+        "inventory": authority(settings.metrics_host, settings.metrics_port),
+        "gateway": authority(settings.metrics_host, settings.gateway_metrics_port),
+    }
+    if with_edge:
+        targets["edge"] = authority(settings.edge_metrics_host, settings.edge_metrics_port)
+    return PrometheusServer(directory.path / "prometheus", targets, settings.prometheus_port)
+
+
 async def _nothing() -> None:
     """Do nothing: there is nothing to stop."""
 
@@ -249,7 +268,7 @@ def _given(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-def _taken_ports(settings: DevstackSettings, *, with_edge: bool) -> list[str]:
+def _taken_ports(settings: DevstackSettings, *, with_edge: bool, with_monitoring: bool) -> list[str]:
     """Return a sentence about each port that another process uses."""
     uses = {
         "http_port": ("REST", settings.http_host),
@@ -266,6 +285,8 @@ def _taken_ports(settings: DevstackSettings, *, with_edge: bool) -> list[str]:
         uses["edge_shoppers_port"] = ("the edge for shoppers", settings.edge_host)
         uses["edge_metrics_port"] = ("the edge's metrics", settings.edge_metrics_host)
         uses["edge_admin_port"] = ("Envoy's administration", LOOPBACK)
+    if with_monitoring:
+        uses["prometheus_port"] = ("Prometheus", LOOPBACK)
     return [
         f"port {getattr(settings, field)} ({use}) is taken: stop what listens there, "
         f"or choose another with {environment_name(field)}"
