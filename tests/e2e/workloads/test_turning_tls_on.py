@@ -142,13 +142,18 @@ async def is_refused(port):
     return False
 
 
+@pytest.mark.timeout(300)
 async def test_a_running_deployment_turns_to_tls_without_a_failed_call(deployment):
     directories, plain, tls = deployment.directories, deployment.plain, deployment.tls
     by_tls = {"inventory_tls_dir": directories["gateway"], "http_tls_dir": directories["gateway"]}
-    for number, port in enumerate(plain["inventory"]):
-        await deployment.inventory(number, grpc_port=port)
-    for number, port in enumerate(plain["gateway"]):
-        await deployment.gateway(number, plain["inventory"], http_port=port)
+    for replicas in (
+        [deployment.inventory(number, grpc_port=port) for number, port in enumerate(plain["inventory"])],
+        [
+            deployment.gateway(number, plain["inventory"], http_port=port)
+            for number, port in enumerate(plain["gateway"])
+        ],
+    ):
+        await asyncio.gather(*replicas)
     edge = await deployment.edge(plain)
     async with grpc.aio.insecure_channel(edge.target, direct.CHANNEL_OPTIONS) as channel:
         new = sale_pb2.Sale(items=[sale_pb2.Item(item="a", on_hand=1_000_000)])
@@ -167,10 +172,12 @@ async def test_a_running_deployment_turns_to_tls_without_a_failed_call(deploymen
         await clients.move_to(renewed)
         await stopped(edge)
         # No one needs the ports without TLS any more.
-        for number, port in enumerate(tls["inventory"]):
-            await deployment.inventory(number, grpc_port=port, grpc_tls_dir=directories["inventory"])
-        for number, port in enumerate(tls["gateway"]):
-            await deployment.gateway(number, tls["inventory"], http_port=port, **by_tls)
+        for number, ports in enumerate(zip(tls["inventory"], tls["gateway"], strict=True)):
+            grpc_port, http_port = ports
+            await asyncio.gather(
+                deployment.inventory(number, grpc_port=grpc_port, grpc_tls_dir=directories["inventory"]),
+                deployment.gateway(number, tls["inventory"], http_port=http_port, **by_tls),
+            )
         await clients.more(50)
     assert set(clients.answers) == {200}
     assert all([await is_refused(port) for ports in plain.values() for port in ports])
