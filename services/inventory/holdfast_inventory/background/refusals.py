@@ -21,9 +21,9 @@ from holdfast_inventory.domain.reservation import Line
 
 MAX_COUNTS = 10_000
 """The most pairs of sale and reason between two writes."""
-MAX_CUSTOMERS = 20_000
+MAX_CUSTOMERS = 5_000
 """The most triples of customer, sale and reason that wait to be written."""
-_CUSTOMERS_AT_ONCE = 500
+_CUSTOMERS_AT_ONCE = 100
 """The most of them in one write, so that a stampede of refusals does not become one of writes."""
 _CLEAN_SECONDS = 60.0
 _STOP_SECONDS = 2.0
