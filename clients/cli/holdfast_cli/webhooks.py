@@ -113,6 +113,14 @@ def _deliveries(
 command(app, "deliveries", "webhook deliveries erp")(_deliveries)
 
 
+def _changes(session: Session, *, webhook: Webhook, limit: Limit = 50) -> None:
+    """List who changed a webhook, when, and what."""
+    session.show_all(session.client.list_webhook_changes(parent=webhook), limit)
+
+
+command(app, "changes", "webhook changes erp")(_changes)
+
+
 def _redeliver(
     session: Session,
     *,

@@ -143,6 +143,7 @@ def test_schedules_and_webhooks(holdfast, as_json, sale):
     assert created["secret"].startswith("whsec_")
     assert as_json("webhook", "rotate", sale, "--yes")["secret"] != created["secret"]
     assert "yes" in holdfast("webhook", "pause", sale)
+    assert "PAUSE" in holdfast("webhook", "changes", sale)
     holdfast("webhook", "delete", sale, "--yes")
 
 
