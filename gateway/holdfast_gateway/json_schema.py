@@ -169,7 +169,7 @@ class _Requests(_Schemas):
         if is_map(field):
             return {**schema, **_of_map(rules.map)}
         if field.is_repeated:
-            return {**schema, **_of_list(rules)}
+            return {**schema, "items": {**schema["items"], **_of_text(rules.repeated.items.string)}, **_of_list(rules)}
         return {**schema, **_of_rules(field, rules)}
 
     def _value(self, field: FieldDescriptor) -> Schema:

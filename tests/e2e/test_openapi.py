@@ -26,6 +26,8 @@ OF_SEVERAL_FIELDS = (
     "POST /v1/sales/{sale}/items:batchCreate",
     # The item's name in the body, if there is one, is the one in the query.
     "POST /v1/sales/{sale}/items",
+    # The item's names in the body, if there are any, are those in the path; a mask names the fields of an item.
+    "PATCH /v1/sales/{sale}/items/{item}",
     # An order only for what is confirmed at once.
     "POST /v1/sales/{sale}/reservations",
     # Open for at most a period; a source if the remainder returns to it; the template's rules as a sale's.
