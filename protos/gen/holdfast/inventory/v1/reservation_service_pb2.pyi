@@ -305,7 +305,7 @@ class CreateReservationRequest(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the shop notes on the reservation for itself: up to 16 entries. A key
         has 1 to 40 letters, digits, `-`, `_` or `.`, a value up to 500 characters
-        without control characters. Webhooks carry it.
+        without control characters.
         """
 
     def __init__(
