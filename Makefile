@@ -13,8 +13,8 @@ export no_proxy NO_PROXY
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The number of processes for tests.
-JOBS ?= 2
+# The number of processes for tests. Many of them wait for processes of ours, so two cores are busy with three.
+JOBS ?= 3
 # The tag of images.
 VERSION ?= dev
 # More arguments for pytest: make test ARGS='-k expiry'
@@ -31,8 +31,8 @@ up: $(VENV)/devstack.stamp ## run everything on this machine until Ctrl-C (EDGE=
 	@$(BIN)/holdfast up $(if $(filter-out 0,$(EDGE)),--edge) $(if $(filter-out 0,$(AUTH)),--auth) $(if $(filter-out 0,$(MONITORING)),--monitoring)
 
 .PHONY: run-monitoring
-run-monitoring: ## make up with Prometheus
-	@$(MAKE) --no-print-directory up MONITORING=1
+run-monitoring: $(VENV)/devstack.stamp ## make up with Prometheus
+	@$(BIN)/holdfast up --monitoring
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp tools ## measure it and compare it with simpler solutions (minutes)

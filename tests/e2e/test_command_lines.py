@@ -64,11 +64,7 @@ async def test_unusable_urls_are_reported_with_all_other_faults_and_without_thei
     for command in ("serve", "migrate"):
         refused = await run(*INVENTORY, command, **faulty)
         assert refused.status == 2
-        assert [line.split(":")[0].strip() for line in refused.output.splitlines()[1:]] == [
-            "DATABASE_URL",
-            "REDIS_URL",
-            "HOLDFAST_LOG_LEVEL",
-        ]
+        assert {line.split(":")[0].strip() for line in refused.output.splitlines()[1:]} == set(faulty)
         assert "s3c" not in refused.output
 
 

@@ -231,7 +231,7 @@ def test_over_a_change_of_clocks_two_replicas_open_each_time_once(boots, spring)
     book = Book(replace(BERLIN, start_at=night))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{__name__}.MIDNIGHT", night)
-        simulate(book, *((night + timedelta(minutes=boot), night + timedelta(hours=4)) for boot in boots))
+        simulate(book, *((night + timedelta(minutes=boot), night + timedelta(hours=5)) for boot in boots))
     utc = ["0030", "0130"] if spring else ["2330", "0030", "0230"]
     assert sorted(sale_id[-7:-3] for sale_id in book.sales) == sorted(utc)
 
