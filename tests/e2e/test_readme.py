@@ -64,7 +64,7 @@ async def test_the_tour_works_as_it_stands(paste, tmp_path):
 
 async def take_rest_tour(paste):
     [block] = blocks("sh", "Five minutes, in REST")
-    create, reserve, confirm, item, movements, verify, watch = commands(block)
+    create, reserve, confirm, item, movements, verify, report, watch = commands(block)
     assert json.loads(await paste(create))["state"] == "OPEN"
     held = json.loads(await paste(reserve))
     assert held["state"] == "HELD"
@@ -76,6 +76,8 @@ async def take_rest_tour(paste):
     assert promised == {name: stock[name] for name in promised}
     assert [int(each["sequence"]) for each in json.loads(await paste(movements))["movements"]] == [1, 2, 3]
     assert json.loads(await paste(verify))["consistent"] is True
+    told = json.loads(await paste(report))
+    assert told["sequence"] == told["saleSequence"] == "3"
     assert "event: snapshot" in await paste(watch)
     await check_refusal(paste, reserve)
 

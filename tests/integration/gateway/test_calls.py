@@ -136,6 +136,8 @@ async def test_zeros_are_reported_and_longs_are_strings(gateway, inventory):
         "sold": 0,
         "perCustomerLimit": 0,
         "version": str(2**40),
+        "displayName": "",
+        "labels": {},
     }
 
 
@@ -177,7 +179,7 @@ async def test_an_empty_mask_is_none(gateway, inventory):
 
 async def test_a_sale_may_be_sent_back_as_it_was_read(gateway, inventory):
     changeable = ["open_time", "close_time", "per_customer_limit", "hold_time", "max_hold_time"]
-    changeable += ["shop_confirms", "admission_required"]
+    changeable += ["shop_confirms", "admission_required", "display_name", "labels"]
 
     async def sale(request, context):
         known = sale_pb2.Sale(name="sales/s", state=sale_pb2.Sale.OPEN, schedule="saleSchedules/x", sequence=7)
