@@ -63,7 +63,7 @@ class Replica(kit.Replica):
 
     def look_every(self, schedule_seconds, sweep_seconds):
         """Let scheduler and sweeper run now, and from then on at these intervals."""
-        for rounds, seconds in ((self._scheduler._rounds, schedule_seconds), (self._sweeper._rounds, sweep_seconds)):
+        for rounds, seconds in ((self._scheduler, schedule_seconds), (self._sweeper, sweep_seconds)):
             rounds._interval_seconds = seconds
             rounds.wake()
 

@@ -20,26 +20,14 @@ class ErasureStore(Protocol):
         """Erase some of what is stored about a customer. Raises `DatabaseUnavailable` and `OutcomeUnknown`."""
 
 
-class Eraser:
-    """A task that erases in bounded rounds. `start` and `stop` may be called twice."""
+class Eraser(Recurring):
+    """Erases in bounded rounds. Another replica or the next start does what a stop leaves."""
 
     def __init__(
         self, store: ErasureStore, *, interval_seconds: float = 5.0, entropy: Entropy = SYSTEM_ENTROPY
     ) -> None:
+        super().__init__("erase customers", self._round, interval_seconds, entropy)
         self._store = store
-        self._rounds = Recurring("erase customers", self._round, interval_seconds, entropy)
-
-    async def start(self) -> None:
-        """Start the task."""
-        await self._rounds.start()
-
-    async def stop(self) -> None:
-        """Stop within three seconds. Another replica or the next start does the rest."""
-        await self._rounds.stop()
-
-    def wake(self) -> None:
-        """Look for erasures now."""
-        self._rounds.wake()
 
     async def _round(self) -> bool:
         customers = await self._store.pending(_CUSTOMERS_AT_ONCE)

@@ -32,8 +32,8 @@ class SweeperMetrics(Protocol):
         """Note how long ago the oldest due hold ran out, in seconds. 0: there is none."""
 
 
-class Sweeper:
-    """A task that ends due holds about once per interval. `start` and `stop` may be called at any time, and twice."""
+class Sweeper(Recurring):
+    """Ends due holds about once per interval. Another replica or the next start sweeps what a stop leaves."""
 
     def __init__(
         self,
@@ -44,19 +44,11 @@ class Sweeper:
         interval_seconds: float = 1.0,
         entropy: Entropy = SYSTEM_ENTROPY,
     ) -> None:
+        super().__init__("sweep", self._sweep_all, interval_seconds, entropy)
         self._catalog = catalog
         self._ledger = ledger
         self._metrics = metrics
         self._places = asyncio.Semaphore(_CONCURRENT_SALES)
-        self._rounds = Recurring("sweep", self._sweep_all, interval_seconds, entropy)
-
-    async def start(self) -> None:
-        """Start sweeping."""
-        await self._rounds.start()
-
-    async def stop(self) -> None:
-        """Stop within three seconds. Another replica or the next start sweeps the rest."""
-        await self._rounds.stop()
 
     async def _sweep_all(self) -> bool:
         sale_ids, lag_seconds = await self._catalog.sales_to_sweep(_MOST_SALES)

@@ -29,27 +29,18 @@ class _Opening(NamedTuple):
     open_at: datetime
 
 
-class Scheduler:
-    """A task that creates sales and settles remainders every few seconds. `start` and `stop` may be called twice."""
+class Scheduler(Recurring):
+    """Creates sales and settles remainders every few seconds.
+
+    Another replica or the next start does what a stop leaves. Wake it when a schedule was created or changed.
+    """
 
     def __init__(self, catalog: Catalog, *, interval_seconds: float = 2.0, entropy: Entropy = SYSTEM_ENTROPY) -> None:
+        super().__init__("schedule", self._attend_to_all, interval_seconds, entropy)
         self._catalog = catalog
         self._created: set[_Opening] = set()
         self._failing: set[str] = set()
         self._look_before: dict[str, datetime | None] = {}
-        self._rounds = Recurring("schedule", self._attend_to_all, interval_seconds, entropy)
-
-    async def start(self) -> None:
-        """Start the task."""
-        await self._rounds.start()
-
-    async def stop(self) -> None:
-        """Stop within three seconds. Another replica or the next start does the rest."""
-        await self._rounds.stop()
-
-    def wake(self) -> None:
-        """Look at all schedules now, because one was created or changed."""
-        self._rounds.wake()
 
     async def _attend_to_all(self) -> bool:
         now = await self._catalog.database_now()
