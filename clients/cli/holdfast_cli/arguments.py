@@ -1,8 +1,9 @@
 """What people type: names, times, durations, units. A wrong value is refused with an example of a right one."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol, TypeVar
 
 import typer
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +14,7 @@ from holdfast.inventory.v1.sale_pb2 import Item
 from holdfast_chassis.clock import SYSTEM_CLOCK
 
 _UNITS_SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+V_co = TypeVar("V_co", bound=int, covariant=True)
 _ITEM = re.compile(r"(?P<item>[^=]+)=(?P<units>[0-9]{1,10})(:(?P<limit>[0-9]{1,10}))?")
 
 
@@ -32,6 +34,29 @@ def _name(collection: str) -> "typer.models.ArgumentInfo":
 def item_of(sale: str, item: str) -> str:
     """Return the name of an item of a sale."""
     return f"{sale}/items/{item}"
+
+
+class Enum(Protocol[V_co]):
+    """An enum of the contract."""
+
+    def items(self) -> Iterable[tuple[str, int]]:
+        """Return its names and numbers."""
+
+    def Value(self, name: str) -> V_co:  # noqa: N802 - protobuf's name for it
+        """Return the value of a name."""
+
+
+def choices(enum: Enum[int]) -> str:
+    """Return the names of an enum's values as people type them, for help and refusals."""
+    return ", ".join(name.lower() for name, number in enum.items() if number)
+
+
+def parse_choice(enum: Enum[V_co], text: str) -> V_co:
+    """Return the value of that name. Raises BadParameter."""
+    name = text.upper()
+    if dict(enum.items()).get(name, 0) == 0:
+        raise typer.BadParameter(f"{text!r} is not one of {choices(enum)}")
+    return enum.Value(name)
 
 
 def parse_duration(text: str) -> Duration:

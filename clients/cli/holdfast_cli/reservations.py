@@ -9,9 +9,20 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.inventory.v1 import reservation_service_pb2 as pb
-from holdfast_cli.arguments import Limit, RequestId, Reservation, Sale, parse_duration, parse_line, parse_time
+from holdfast.inventory.v1.movement_pb2 import Movement
+from holdfast_cli.arguments import (
+    Limit,
+    RequestId,
+    Reservation,
+    Sale,
+    choices,
+    parse_choice,
+    parse_duration,
+    parse_line,
+    parse_time,
+)
 from holdfast_cli.session import Session, command
-from holdfast_cli.stock import Reason, parse_reason
+from holdfast_cli.stock import Reason
 
 app: Final = typer.Typer(no_args_is_help=True, help="Find, finish and return purchases.")
 
@@ -20,17 +31,7 @@ Lines = Annotated[
 ]
 Order = Annotated[str, typer.Option("--order", metavar="ORDER", help="The shop's own reference.")]
 Customer = Annotated[str, typer.Option("--customer", metavar="CUSTOMER", help="Only of this customer.")]
-State = Annotated[str, typer.Option("--state", metavar="STATE", help="held, confirmed, released or expired.")]
-
-
-def parse_state(text: str) -> "pb.Reservation.State.ValueType":
-    """Return the state of that name. Raises BadParameter."""
-    if not text:
-        return pb.Reservation.STATE_UNSPECIFIED
-    try:
-        return pb.Reservation.State.Value(text.upper())
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not held, confirmed, released or expired") from None
+State = Annotated[str, typer.Option("--state", metavar="STATE", help=f"One of {choices(pb.Reservation.State)}.")]
 
 
 def _find(
@@ -55,7 +56,7 @@ def _find(
         parent=f"sales/{sale.removeprefix('sales/')}",
         customer=customer,
         order=order,
-        state=parse_state(state),
+        state=parse_choice(pb.Reservation.State, state) if state else pb.Reservation.STATE_UNSPECIFIED,
         from_create_time=since,
         before_create_time=before,
         page_size=min(limit + 1, 1000) if limit else 1000,
@@ -162,7 +163,7 @@ def _return(
         name=reservation,
         lines=lines or (),
         restock=not write_off,
-        reason=parse_reason(reason),
+        reason=parse_choice(Movement.AdjustReason, reason),
         request_id=request_id,
     )
 

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast.inventory.v1 import sale_pb2
 from holdfast_cli import sale_report, stock_watch
-from holdfast_cli.arguments import Limit, Sale, parse_duration, parse_item, parse_time
+from holdfast_cli.arguments import Limit, Sale, choices, parse_choice, parse_duration, parse_item, parse_time
 from holdfast_cli.output import Format, as_json, table_of
 from holdfast_cli.session import Session, command
 
@@ -37,19 +37,7 @@ MaxHold = Annotated[
     Duration | None,
     typer.Option("--max-hold", parser=parse_duration, metavar="DURATION", help="The longest hold, with extensions."),
 ]
-State = Annotated[
-    str | None, typer.Option("--state", metavar="STATE", help="scheduled, open, paused, closed or cancelled.")
-]
-
-
-def parse_state(text: str | None) -> "sale_pb2.Sale.State.ValueType":
-    """Return the state of that name. Raises BadParameter."""
-    if text is None:
-        return sale_pb2.Sale.STATE_UNSPECIFIED
-    try:
-        return sale_pb2.Sale.State.Value(text.upper())
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not scheduled, open, paused, closed or cancelled") from None
+State = Annotated[str | None, typer.Option("--state", metavar="STATE", help=f"One of {choices(sale_pb2.Sale.State)}.")]
 
 
 def _create(
@@ -87,7 +75,8 @@ def _list(
 ) -> None:
     """List sales, the newest first."""
     name = f"saleSchedules/{schedule.removeprefix('saleSchedules/')}" if schedule else ""
-    session.show_all(session.client.list_sales(state=parse_state(state), schedule=name), limit)
+    wanted = sale_pb2.Sale.STATE_UNSPECIFIED if state is None else parse_choice(sale_pb2.Sale.State, state)
+    session.show_all(session.client.list_sales(state=wanted, schedule=name), limit)
 
 
 command(app, "list", "sale list --state open")(_list)

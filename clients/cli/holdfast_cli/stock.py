@@ -6,21 +6,12 @@ import typer
 from google.protobuf.message import Message
 
 from holdfast.inventory.v1.movement_pb2 import Movement
-from holdfast_cli.arguments import ItemId, RequestId, Sale, item_of
+from holdfast_cli.arguments import ItemId, RequestId, Sale, choices, item_of, parse_choice
 from holdfast_cli.session import Session, command
 
 app: Final = typer.Typer(no_args_is_help=True, help="Change stock by hand, and move it between sales.")
 
-_REASONS: Final = [name.lower() for name, number in Movement.AdjustReason.items() if number]
-
-Reason = Annotated[str, typer.Option("--reason", metavar="REASON", help=f"One of {', '.join(_REASONS)}.")]
-
-
-def parse_reason(text: str) -> "Movement.AdjustReason.ValueType":
-    """Return the reason of that name. Raises BadParameter."""
-    if text.lower() not in _REASONS:
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(_REASONS)}")
-    return Movement.AdjustReason.Value(text.upper())
+Reason = Annotated[str, typer.Option("--reason", metavar="REASON", help=f"One of {choices(Movement.AdjustReason)}.")]
 
 
 def _adjust(
@@ -39,7 +30,7 @@ def _adjust(
     return session.client.adjust_stock(
         name=item_of(sale, item),
         delta=delta,
-        reason=parse_reason(reason),
+        reason=parse_choice(Movement.AdjustReason, reason),
         expected_version=expected_version,
         request_id=request_id,
     )

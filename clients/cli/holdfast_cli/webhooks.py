@@ -8,12 +8,12 @@ from google.protobuf.message import Message
 
 from holdfast.inventory.v1.movement_pb2 import Movement
 from holdfast.inventory.v1.webhook_service_pb2 import Webhook as WebhookMessage
-from holdfast_cli.arguments import Limit, Webhook, parse_duration
+from holdfast_cli.arguments import Limit, Webhook, choices, parse_choice, parse_duration
 from holdfast_cli.session import Session, command
 
 app: Final = typer.Typer(no_args_is_help=True, help="Tell the movements of sales elsewhere.")
 
-_KINDS: Final = [name.lower() for name, number in Movement.Kind.items() if number]
+_KINDS: Final = choices(Movement.Kind)
 
 
 def _create(
@@ -23,17 +23,15 @@ def _create(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where messages are sent, by POST.")],
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help=f"Only this kind: {', '.join(_KINDS)}. Repeatable."),
+        typer.Option("--kind", metavar="KIND", help=f"Only this kind: {_KINDS}. Repeatable."),
     ] = None,
     sale: Annotated[str, typer.Option("--sale", metavar="SALE", help="Only this sale. Default: all.")] = "",
     schedule: Annotated[str, typer.Option("--schedule", metavar="SCHEDULE", help="Only this schedule's sales.")] = "",
 ) -> Message:
     """Create a webhook. Its secret is shown this once: store it where the receiver finds it."""
-    if unknown := {kind.lower() for kind in kinds or ()} - set(_KINDS):
-        raise typer.BadParameter(f"{', '.join(unknown)}: not one of {', '.join(_KINDS)}")
     webhook = WebhookMessage(
         url=url,
-        kinds=[Movement.Kind.Value(kind.upper()) for kind in kinds or ()],
+        kinds=[parse_choice(Movement.Kind, kind) for kind in kinds or ()],
         sale=f"sales/{sale.removeprefix('sales/')}" if sale else "",
         schedule=f"saleSchedules/{schedule.removeprefix('saleSchedules/')}" if schedule else "",
     )
