@@ -11,7 +11,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
-from holdfast_chassis.contract import Kind, Method
+from holdfast_chassis.contract import Method
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_client import connection
 from holdfast_client.connection import Credential
@@ -44,7 +44,7 @@ class AsyncCaller:
             if tls is None
             else grpc.aio.secure_channel(target, tls, options=options)
         )
-        self._stubs: dict[str, Any] = {}
+        self._stubs = connection.Stubs(self._channel)
         self._credential = credential
         self._policy = policy
         self.budget = RetryBudget()
@@ -103,7 +103,7 @@ class AsyncCaller:
         """Send a request once."""
         metadata = (*connection.metadata(self._credential), *sent_before)
         try:
-            answer: T = await self._stub(method, response)(request, timeout=timeout_seconds, metadata=metadata)
+            answer: T = await self._stubs.of(method, response)(request, timeout=timeout_seconds, metadata=metadata)
         except grpc.aio.AioRpcError as failure:
             error = _error_of(failure)
             self.budget.note(error)
@@ -128,7 +128,7 @@ class AsyncCaller:
             await asyncio.sleep(resumption.delay_after(ended))
 
     async def _events(self, method: Method, request: Message, response: type[T]) -> AsyncGenerator[T, None]:
-        call = self._stub(method, response)(request, metadata=connection.metadata(self._credential))
+        call = self._stubs.of(method, response)(request, metadata=connection.metadata(self._credential))
         try:
             while True:
                 async with asyncio.timeout(connection.SILENCE_SECONDS):
@@ -142,17 +142,6 @@ class AsyncCaller:
             raise Unanswered("the watch is silent", grpc.StatusCode.DEADLINE_EXCEEDED) from None
         finally:
             call.cancel()
-
-    def _stub(self, method: Method, response: type[Message]) -> Any:  # noqa: ANN401 - grpc's
-        stub = self._stubs.get(method.path)
-        if stub is None:
-            make = self._channel.unary_stream if method.kind is Kind.WATCH else self._channel.unary_unary
-            stub = self._stubs[method.path] = make(
-                method.path,
-                request_serializer=lambda request: request.SerializeToString(),
-                response_deserializer=response.FromString,
-            )
-        return stub
 
 
 def _error_of(failure: grpc.aio.AioRpcError) -> HoldfastError:

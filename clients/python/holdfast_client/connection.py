@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from holdfast_chassis.contract import METHODS, RESERVATION_SERVICE, Method
+from holdfast_chassis.contract import METHODS, RESERVATION_SERVICE, Kind, Method
 from holdfast_chassis.direct import CHANNEL_OPTIONS
 from holdfast_chassis.entropy import Entropy
 from holdfast_chassis.version import deployment_version
@@ -80,3 +80,23 @@ def is_news(event: Message) -> bool:
 def method_of(request: type[Message]) -> Method:
     """Return the method that takes these requests."""
     return METHOD_OF[request.DESCRIPTOR.full_name]
+
+
+class Stubs:
+    """The stubs of a channel, of either kind, each made when it is needed."""
+
+    def __init__(self, channel: Any) -> None:  # noqa: ANN401 - grpc's, with or without asyncio
+        self._channel = channel
+        self._known: dict[str, Any] = {}
+
+    def of(self, method: Method, response: type[Message]) -> Any:  # noqa: ANN401 - grpc's
+        """Return the stub of a method with these responses."""
+        stub = self._known.get(method.path)
+        if stub is None:
+            make = self._channel.unary_stream if method.kind is Kind.WATCH else self._channel.unary_unary
+            stub = self._known[method.path] = make(
+                method.path,
+                request_serializer=lambda request: request.SerializeToString(),
+                response_deserializer=response.FromString,
+            )
+        return stub

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 
 from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
-from holdfast_chassis.contract import Kind, Method
+from holdfast_chassis.contract import Method
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_client import connection
 from holdfast_client.connection import Credential
@@ -42,7 +42,7 @@ class Caller:
             if tls is None
             else grpc.secure_channel(target, tls, options=options)
         )
-        self._stubs: dict[str, Any] = {}
+        self._stubs = connection.Stubs(self._channel)
         self._credential = credential
         self._policy = policy
         self._budget = RetryBudget()
@@ -93,7 +93,7 @@ class Caller:
     ) -> T:
         metadata = (*connection.metadata(self._credential), *sent_before)
         try:
-            answer: T = self._stub(method, response)(request, timeout=timeout_seconds, metadata=metadata)
+            answer: T = self._stubs.of(method, response)(request, timeout=timeout_seconds, metadata=metadata)
         except grpc.RpcError as failure:
             error = _error_of(failure)
             self._budget.note(error)
@@ -119,7 +119,7 @@ class Caller:
                 raise ended
 
     def _events(self, method: Method, request: Message, response: type[T]) -> Generator[T, None, None]:
-        call = self._stub(method, response)(request, metadata=connection.metadata(self._credential))
+        call = self._stubs.of(method, response)(request, metadata=connection.metadata(self._credential))
         silence = _Silence(call, self._clock)
         try:
             for event in call:
@@ -130,17 +130,6 @@ class Caller:
         finally:
             silence.stop()
             call.cancel()
-
-    def _stub(self, method: Method, response: type[Message]) -> Any:  # noqa: ANN401 - grpc's
-        stub = self._stubs.get(method.path)
-        if stub is None:
-            make = self._channel.unary_stream if method.kind is Kind.WATCH else self._channel.unary_unary
-            stub = self._stubs[method.path] = make(
-                method.path,
-                request_serializer=lambda request: request.SerializeToString(),
-                response_deserializer=response.FromString,
-            )
-        return stub
 
 
 class _Silence:
