@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from holdfast.inventory.v1 import webhook_service_pb2 as ws
 from lab.kit.grpc_client import GrpcClient
+from lab.kit.web_server import serving
 
 SETTINGS = {
     "HOLDFAST_WEBHOOKS": "true",
@@ -55,7 +57,7 @@ class WebhookFollower:
         self._chain = Chain()
         self._verifier: Webhook | None = None
         self._news = asyncio.Event()
-        self._runner: web.AppRunner | None = None
+        self._serving = AsyncExitStack()
 
     @property
     def sequence(self) -> int:
@@ -71,10 +73,7 @@ class WebhookFollower:
         """Listen, and create the webhook. It sends the sale's movements from the first on."""
         app = web.Application()
         app.router.add_post("/", self._receive)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
+        url = await self._serving.enter_async_context(serving(app)) + "/"
         request = ws.CreateWebhookRequest(webhook_id=self.name, webhook=ws.Webhook(url=url, sale=self._sale))
         self._verifier = Webhook((await client.call(request)).secret)
         delivery = f"webhooks/{self.name}/deliveries/{self._sale.removeprefix('sales/')}"
@@ -82,8 +81,7 @@ class WebhookFollower:
 
     async def close(self) -> None:
         """Receive nothing more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._serving.aclose()
 
     async def run(self) -> None:
         """Do nothing: messages come by themselves."""

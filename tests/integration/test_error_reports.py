@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from lab.kit.web_server import serving
 from tests.support.programs import run
 
 PROGRAM = """
@@ -38,13 +39,8 @@ async def receiver():
 
     app = web.Application()
     app.router.add_post("/api/1/envelope/", keep)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield envelopes, f"http://key@127.0.0.1:{runner.addresses[0][1]}/1"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as url:
+        yield envelopes, url.replace("//", "//key@") + "/1"
 
 
 async def test_an_unexpected_exception_is_reported_without_customers_and_secrets():

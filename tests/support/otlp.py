@@ -9,6 +9,8 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as pb_grpc
 
+from lab.kit.web_server import serving
+
 
 class ReceivedSpan(NamedTuple):
     service: str
@@ -89,11 +91,5 @@ async def receiver_over_http():
     """Yield a receiver and its endpoint."""
     receiver, app = Receiver(), web.Application()
     app.router.add_post("/v1/traces", receiver.post)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield receiver, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as url:
+        yield receiver, url

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from aiohttp import web
 from standardwebhooks import Webhook as Verifier
 
+from lab.kit.web_server import serving
+
 _BOUND_SECONDS = 30
 
 
@@ -75,13 +77,6 @@ async def receiving(path="/hook"):
     receiver = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", receiver.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]
-    receiver.url = f"http://127.0.0.1:{port}{path}"
-    try:
+    async with serving(app) as url:
+        receiver.url = url + path
         yield receiver
-    finally:
-        await runner.cleanup()

@@ -8,6 +8,7 @@ from aiohttp import web
 from holdfast.inventory.v1 import sale_service_pb2 as ss
 from lab.kit.rest_client import RestClient
 from lab.kit.watching import Watcher, sequence_of
+from lab.kit.web_server import serving
 from tests.support.eventually import eventually
 
 EVENTS = [
@@ -47,12 +48,8 @@ async def watcher():
 
     application = web.Application()
     application.router.add_get("/{path:.*}", watch)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with RestClient(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+    async with serving(application) as url, RestClient(url) as client:
         yield Noting(client)
-    await runner.cleanup()
 
 
 async def test_a_watcher_goes_on_where_it_was(watcher):
