@@ -7,7 +7,7 @@ from holdfast_chassis.clock import SYSTEM_CLOCK, Clock
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.entropy import SYSTEM_ENTROPY, Entropy
 from holdfast_chassis.logs import get_logger
-from holdfast_chassis.tracing import Kind, Span, SpanContext, Tracer
+from holdfast_chassis.tracing import Span, SpanContext, SpanKind, Tracer
 from holdfast_gateway.api import Api
 from holdfast_gateway.call import Call, Reply
 from holdfast_gateway.correlation import caller_of, request_id_of, trace_id_of, traceparent_of
@@ -165,4 +165,6 @@ def _span(call: Call, context: SpanContext, method: str, status: int, ended: flo
         "holdfast.reason": call.reason or "OK",
     }
     failure = call.reason if status >= _FAILED else ""
-    return Span(f"{method} {call.template}", context, call.began_at, ended, Kind.SERVER, attributes, failure=failure)
+    return Span(
+        f"{method} {call.template}", context, call.began_at, ended, SpanKind.SERVER, attributes, failure=failure
+    )

@@ -1,7 +1,7 @@
 """The settings of the gateway; .env.example documents them."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,8 @@ from holdfast_chassis.settings import CommaSeparated
 
 class GatewaySettings(RateSettings, IdentitySettings):
     """The gateway's settings, each with the unit at the end of its name."""
+
+    traces_by_sdk: ClassVar[bool] = True
 
     http_host: str = EVERY_ADDRESS
     http_port: int = Field(8080, ge=0, le=65535)

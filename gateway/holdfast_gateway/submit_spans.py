@@ -6,7 +6,7 @@ Each request has a span of its wait for a Submit, and one of its time in it, whi
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from holdfast_chassis.tracing import Kind, Span, SpanContext, Tracer
+from holdfast_chassis.tracing import Span, SpanContext, SpanKind, Tracer
 
 
 class Carried(NamedTuple):
@@ -37,7 +37,7 @@ class SubmitSpans:
             return
         attributes: dict[str, str | int] = {"holdfast.sale": sale, "holdfast.submit.commands": len(carried)}
         links = [one.request for one in wanted]
-        self._tracer.record(Span("Submit", submit, began, ended, Kind.CLIENT, attributes, links, failure))
+        self._tracer.record(Span("Submit", submit, began, ended, SpanKind.CLIENT, attributes, links, failure))
         for one in wanted:
             self._tracer.record(Span("wait for a Submit", self._tracer.child(one.request), one.since, began))
             self._tracer.record(Span("in a Submit", self._tracer.child(one.request), began, ended, links=[submit]))

@@ -55,6 +55,24 @@ async def test_secret_comes_from_a_file_and_the_rest_from_another(cluster, tmp_p
     assert "SERVING" in await succeed(*INVENTORY, *options, DATABASE_URL_FILE=str(tmp_path / "url"))
 
 
+@pytest.mark.parametrize("service", ["inventory", "gateway", "edge"])
+async def test_faults_of_traces_are_reported_with_those_of_the_settings(service):
+    faulty = {
+        "HOLDFAST_LOG_LEVEL": "loud",
+        "DATABASE_URL": "postgresql://shop@db/shop",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
+    }
+    refused = await run(sys.executable, "-m", f"holdfast_{service}", "serve", **faulty)
+    assert refused.status == 2
+    assert refused.output.splitlines() == [
+        "the settings cannot be used:",
+        "  OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json', not grpc or http/protobuf",
+        "  OTEL_EXPORTER_OTLP_ENDPOINT is not http://host:port or https://host:port",
+        "  HOLDFAST_LOG_LEVEL: Input should be 'debug', 'info', 'warning' or 'error'",
+    ]
+
+
 async def test_unusable_urls_are_reported_with_all_other_faults_and_without_their_text():
     faulty = {
         "HOLDFAST_LOG_LEVEL": "loud",

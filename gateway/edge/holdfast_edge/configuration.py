@@ -26,7 +26,7 @@ DIRECTORY = Path(__file__).resolve().parent.parent
 
 
 def render(settings: EdgeSettings, version: str, workload: WorkloadTls | None = None) -> str:
-    """Return the whole configuration as JSON. Raises CannotStartError if traces are configured wrongly."""
+    """Return the whole configuration as JSON."""
     values = _values(settings, version) | _sockets(settings, workload)
     configuration = _filled(["envoy.yaml"], values)
     files = ["listener.yaml"] if settings.edge_tls_dir is None else ["listener.yaml", "tls_listener.yaml"]

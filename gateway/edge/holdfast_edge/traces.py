@@ -1,11 +1,10 @@
 """The edge's traces: Envoy's OpenTelemetry tracer, by the standard variables `OTEL_*` that the services use, too."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from holdfast_chassis.lifecycle import CannotStartError
-from holdfast_chassis.traces import is_configured
+from holdfast_chassis.otel_variables import exporter_value, protocol_of_traces, sends_traces
 
 _CLUSTER = "traces"
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -15,43 +14,37 @@ _PATH = "/v1/traces"
 
 
 def add_traces(configuration: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """Add the tracer to all connection managers, and the collector's cluster. Raises CannotStartError."""
-    if not is_configured(environment):
+    """Add the tracer to all connection managers, and the collector's cluster. The environment has no faults."""
+    if not sends_traces(environment):
         return
-    protocol = _value(environment, "PROTOCOL") or "grpc"
-    if protocol not in _PORTS:
-        raise CannotStartError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}, not grpc or http/protobuf")
-    endpoint = urlsplit(_value(environment, "ENDPOINT"))
-    if endpoint.scheme not in ("http", "https") or not endpoint.hostname:
-        raise CannotStartError("OTEL_EXPORTER_OTLP_ENDPOINT is not http://host:port or https://host:port")
-    host, port = endpoint.hostname, endpoint.port or _PORTS[protocol]
-    resources = configuration["static_resources"]
-    resources["clusters"].append(_cluster(host, port, protocol, _authorities(environment, endpoint.scheme)))
-    headers = _headers(_value(environment, "HEADERS"))
+    protocol = protocol_of_traces(environment)
+    endpoint = urlsplit(exporter_value(environment, "ENDPOINT"))
+    host, port = endpoint.hostname or "", endpoint.port or _PORTS[protocol]
+    headers = _headers(exporter_value(environment, "HEADERS"))
     if protocol == "grpc":
         target: dict[str, Any] = {"grpc_service": _over_grpc(headers)}
     else:
-        path = (
-            endpoint.path
-            if environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-            else endpoint.path.rstrip("/") + _PATH
-        )
+        # The endpoint of all signals has none of their paths.
+        is_own = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        path = endpoint.path if is_own else endpoint.path.rstrip("/") + _PATH
         target = {"http_service": _over_http(f"{endpoint.scheme}://{host}:{port}{path}", headers)}
-    tracing = _tracing(target, environment)
-    for listener in resources["listeners"]:
+    resources = configuration["static_resources"]
+    resources["clusters"].append(_cluster(host, port, protocol, _authorities(environment, endpoint.scheme)))
+    for manager in _connection_managers(resources["listeners"]):
+        manager["tracing"] = _tracing(target, environment)
+
+
+def _connection_managers(listeners: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the connection managers for clients; that of the metrics has another prefix."""
+    for listener in listeners:
         for chain in listener.get("filter_chains", ()):
             for each in chain["filters"]:
                 if each["typed_config"].get("stat_prefix") == "edge":
-                    each["typed_config"]["tracing"] = tracing
-
-
-def _value(environment: Mapping[str, str], name: str) -> str:
-    own = environment.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}")
-    return own or environment.get(f"OTEL_EXPORTER_OTLP_{name}", "")
+                    yield each["typed_config"]
 
 
 def _authorities(environment: Mapping[str, str], scheme: str) -> str | None:
-    return (_value(environment, "CERTIFICATE") or _AUTHORITIES) if scheme == "https" else None
+    return (exporter_value(environment, "CERTIFICATE") or _AUTHORITIES) if scheme == "https" else None
 
 
 def _headers(text: str) -> list[tuple[str, str]]:

@@ -7,23 +7,22 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResou
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
+from opentelemetry.trace import Link, NonRecordingSpan, Status, StatusCode, TraceFlags, set_span_in_context
 from opentelemetry.trace import SpanContext as Identity
+from opentelemetry.trace import SpanKind as OtlpKind
 
 from holdfast_chassis.clock import Clock
 from holdfast_chassis.entropy import Entropy
-from holdfast_chassis.lifecycle import CannotStartError
-from holdfast_chassis.tracing import Kind, Span, SpanContext
+from holdfast_chassis.otel_variables import protocol_of_traces
+from holdfast_chassis.tracing import Span, SpanContext, SpanKind
 
-_KINDS = {Kind.SERVER: SpanKind.SERVER, Kind.CLIENT: SpanKind.CLIENT, Kind.INTERNAL: SpanKind.INTERNAL}
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_KINDS = {kind: OtlpKind[kind.name] for kind in SpanKind}
 
 
 class OtlpTracer:
     """A `Tracer` that sends spans in a thread of its own, as the variables `OTEL_*` say."""
 
     def __init__(self, service: str, version: str, slow_seconds: float, clock: Clock, entropy: Entropy) -> None:
-        """Raises CannotStartError if the protocol is not known."""
         own = Resource({SERVICE_NAME: service, SERVICE_VERSION: version})
         self._resource = own.merge(OTELResourceDetector().detect())
         # The provider is only asked for the sampler that OTEL_TRACES_SAMPLER describes.
@@ -87,14 +86,10 @@ def _identity(context: SpanContext) -> Identity:
 
 def _exporter() -> SpanExporter:
     # The two packages are imported as needed, because each loads a client of its own.
-    match next((os.environ[name] for name in _PROTOCOLS if os.environ.get(name)), "grpc"):
-        case "grpc":
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter  # noqa: PLC0415
+    if protocol_of_traces(os.environ) == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter  # noqa: PLC0415
 
-            return GrpcExporter()
-        case "http/protobuf":
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter  # noqa: PLC0415
+        return GrpcExporter()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter  # noqa: PLC0415
 
-            return HttpExporter()
-        case other:
-            raise CannotStartError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {other!r}, not grpc or http/protobuf")
+    return HttpExporter()

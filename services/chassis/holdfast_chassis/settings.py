@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from holdfast_chassis.otel_variables import faults_of_traces
+
 _PREFIX = "HOLDFAST_"
 _UNPREFIXED = frozenset({"database_url", "redis_url"})
 # Names that many programs share: they count where the prefixed ones are not set.
@@ -94,12 +96,15 @@ class ServiceSettings(BaseSettings):
 
     own_prefix: ClassVar[str] = _PREFIX
     """Only variables with this prefix are checked for misspelt names."""
+    traces_by_sdk: ClassVar[bool] = False
+    """Whether the service needs OpenTelemetry's SDK if it sends traces."""
 
     @classmethod
     def load(cls, config_path: Path | None) -> Self:
         """Read the environment and the JSON file, if any. Raises SettingsError with all faults."""
         document, faults = _read_document(config_path)
         faults += [*_unknown_variables(cls), *_unknown_keys(cls, document)]
+        faults += faults_of_traces(os.environ, by_sdk=cls.traces_by_sdk)
         overridden = Environment(cls)()
         usable = {name: document[name] for name in cls.model_fields if name in document and name not in overridden}
         try:

@@ -25,7 +25,7 @@ class SpanContext(NamedTuple):
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.is_sampled else '00'}"
 
 
-class Kind(Enum):
+class SpanKind(Enum):
     """Who waits for the work of a span."""
 
     SERVER = "server"
@@ -40,7 +40,7 @@ class Span(NamedTuple):
     context: SpanContext
     began: float
     ended: float
-    kind: Kind = Kind.INTERNAL
+    kind: SpanKind = SpanKind.INTERNAL
     attributes: Mapping[str, str | int | float | bool] = {}
     links: Sequence[SpanContext] = ()
     failure: str = ""

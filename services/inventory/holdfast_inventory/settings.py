@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -33,6 +33,8 @@ Transport = Literal["auto", "envoy", "grpc_aio"]
 
 class InventorySettings(RateSettings, IdentitySettings):
     """The inventory's settings, each with its unit at the end of its name."""
+
+    traces_by_sdk: ClassVar[bool] = True
 
     database_url: DatabaseUrlSetting = Field(description="The PostgreSQL database, 14 or later.")
     admission_jwks: str | None = Field(

@@ -9,7 +9,7 @@ from holdfast_chassis.call_log import CallLog
 from holdfast_chassis.clock import Clock
 from holdfast_chassis.drain import Arrivals, InFlight
 from holdfast_chassis.logs import get_logger
-from holdfast_chassis.tracing import Kind, Span, SpanContext, Tracer
+from holdfast_chassis.tracing import Span, SpanContext, SpanKind, Tracer
 from holdfast_inventory.api.call import Call
 from holdfast_inventory.api.refusals import Refusal
 from holdfast_inventory.ports import Exchange
@@ -98,7 +98,7 @@ class Traffic:
     def _span(self, context: SpanContext, reason: str, began: float, ended: float, failure: str) -> Span:
         service, _, method = self._name.rpartition(".")
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, "holdfast.reason": reason}
-        return Span(f"{service}/{method}", context, began, ended, Kind.SERVER, attributes, failure=failure)
+        return Span(f"{service}/{method}", context, began, ended, SpanKind.SERVER, attributes, failure=failure)
 
     def _tell(self, exchange: Exchange, call: Call, code: str, reason: str, seconds: float) -> None:
         self._write(
