@@ -50,14 +50,16 @@ def parsed(body: bytes, entries: FieldDescriptor, media_type: str) -> list[Any]:
         refuse_field("body", "must be in UTF-8")
     except (csv.Error, ValueError) as error:
         refuse_field("body", f"must be CSV with a first row of names: {error}")
-    return [_document(entries, names, number, row) for number, row in enumerate(filter(None, cells))]
+    structured = _structured(entries.message_type)
+    return [
+        _document(f"{entries.json_name}[{number}]", names, structured, row)
+        for number, row in enumerate(filter(None, cells))
+    ]
 
 
-def _document(entries: FieldDescriptor, names: list[str], number: int, row: list[str]) -> dict[str, Any]:
-    place = f"{entries.json_name}[{number}]"
+def _document(place: str, names: list[str], structured: set[str], row: list[str]) -> dict[str, Any]:
     if len(row) != len(names):
         refuse_field(place, f"must have {len(names)} cells, as the first row has")
-    structured = _structured(entries.message_type)
     return {
         name: json_text.parse(cell.encode(), f"{place}.{name}") if name in structured else cell
         for name, cell in zip(names, row, strict=True)
